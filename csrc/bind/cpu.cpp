@@ -1,0 +1,334 @@
+// The Python module sublearn._cpu: the only file that sees pybind11. Converts, releases the GIL, calls. Arguments are
+// checked in Python before they come here; what is checked again here is only what memory safety needs.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <complex>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "math/modp.h"
+#include "ops/descend.h"
+#include "ops/jacobian.h"
+#include "ops/newton.h"
+#include "ops/outputs.h"
+#include "ops/rank_modp.h"
+#include "ops/rank_real.h"
+#include "ops/trial.h"
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace {
+
+template <class T> using Array = py::array_t<T, py::array::c_style>;
+
+// Polls for Ctrl-C at most every 20 ms while a kernel runs without the GIL.
+struct Interrupt {
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+  static bool poll(void* self) {
+    auto& me = *static_cast<Interrupt*>(self);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - me.last < std::chrono::milliseconds(20)) return false;
+    me.last = now;
+    py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  }
+};
+
+template <class F> void run(F&& kernel) {
+  Interrupt interrupt;
+  sl::Control control;
+  control.poll = Interrupt::poll;
+  control.poll_context = &interrupt;
+  try {
+    py::gil_scoped_release release;
+    kernel(control);
+  } catch (const sl::Interrupted&) {
+    if (!PyErr_Occurred()) PyErr_SetNone(PyExc_KeyboardInterrupt);
+    throw py::error_already_set();
+  }
+}
+
+void check(bool ok, const std::string& what) {
+  if (!ok) throw py::value_error(what);
+}
+
+// The batch axis of theta and x: [batch][...] or [...] shared by all.
+template <class T>
+sl::Students<T> students(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, int64_t batch) {
+  auto stride = [&](const Array<T>& a, int64_t width, const char* name) -> int64_t {
+    check(a.ndim() == 2 && a.shape(1) == width && (a.shape(0) == batch || a.shape(0) == 1), std::string(name) + ": wrong shape");
+    return a.shape(0) == 1 ? 0 : width;
+  };
+  sl::Students<T> in;
+  in.shape = &s;
+  in.batch = batch;
+  in.theta = theta.data();
+  in.theta_stride = stride(theta, s.size, "theta");
+  in.x = x.data();
+  in.x_stride = stride(x, s.inputs_size, "x");
+  return in;
+}
+
+struct Indices {
+  const int* data;
+  int64_t stride;
+  int budget;
+};
+Indices indices_of(const sl::Shape& s, const Array<int>& a, int64_t batch, bool padding) {
+  check(a.ndim() == 2 && (a.shape(0) == batch || a.shape(0) == 1), "indices: wrong shape");
+  const int* p = a.data();
+  const int most = padding ? s.size : s.size - 1;
+  for (py::ssize_t k = 0; k < a.size(); ++k) check(p[k] >= 0 && p[k] <= most, "indices: outside the network");
+  return {p, a.shape(0) == 1 ? 0 : static_cast<int64_t>(a.shape(1)), static_cast<int>(a.shape(1))};
+}
+template <class T> int64_t target_stride(const sl::Shape& s, const Array<T>& y, int64_t batch) {
+  check(y.ndim() == 2 && y.shape(1) == s.equations && (y.shape(0) == batch || y.shape(0) == 1), "y: wrong shape");
+  return y.shape(0) == 1 ? 0 : s.equations;
+}
+// Which groups hold a learnable weight of some student.
+std::vector<char> groups_of(const sl::Shape& s, const Indices& in, int64_t batch) {
+  std::vector<char> learns(sl::kMaxGroups, 0);
+  const int64_t count = (in.stride ? batch : 1) * in.budget;
+  for (int64_t k = 0; k < count; ++k)
+    for (int g = 0; g < s.groups; ++g)
+      if (in.data[k] >= s.group_begin[g] && in.data[k] < s.group_begin[g + 1]) learns[g] = 1;
+  return learns;
+}
+
+// Holds the arrays of a recipe alive while C++ points into them.
+struct OwnedRecipe {
+  Array<bool> fixed;
+  std::vector<Array<int64_t>> arrays;
+  std::vector<sl::RecipePiece> pieces;
+  OwnedRecipe(const py::tuple& recipe, int size) {
+    fixed = recipe[0].cast<Array<bool>>();
+    check(fixed.size() == size, "recipe: fixed has the wrong size");
+    for (auto item : recipe[1].cast<py::sequence>()) {
+      auto piece = item.cast<py::tuple>();
+      arrays.push_back(piece[0].cast<Array<int64_t>>());
+      arrays.push_back(piece[1].cast<Array<int64_t>>());
+      const auto &members = arrays[arrays.size() - 2], &offsets = arrays.back();
+      sl::RecipePiece p{members.data(), offsets.data(), offsets.size() - 1, piece[2].cast<int64_t>(), piece[3].cast<int64_t>()};
+      check(p.lists >= 0 && p.pick >= 0 && p.pick <= p.lists && p.each >= 0, "recipe: picks more lists than there are");
+      for (py::ssize_t k = 0; k < members.size(); ++k) check(members.data()[k] >= 0 && members.data()[k] < size, "recipe: member outside the network");
+      for (int64_t k = 0; k < p.lists; ++k)
+        check(p.offsets[k] >= 0 && p.offsets[k + 1] - p.offsets[k] >= p.each && p.offsets[k + 1] <= members.size(), "recipe: picks more members than a list has");
+      pieces.push_back(p);
+    }
+  }
+  sl::Recipe view() const { return {fixed.data(), pieces.data(), static_cast<int64_t>(pieces.size())}; }
+};
+
+template <class T>
+Array<T> outputs(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, int threads) {
+  const int64_t batch = std::max(theta.shape(0), x.shape(0));
+  Array<T> out({batch, static_cast<int64_t>(s.equations)});
+  sl::OutputsArgs<T> a{students(s, theta, x, batch), out.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::outputs(a, c); });
+  return out;
+}
+
+template <class T>
+Array<T> jacobian(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const Array<int>& indices, int threads) {
+  const int64_t batch = std::max({theta.shape(0), x.shape(0), indices.shape(0)});
+  const Indices in = indices_of(s, indices, batch, false);
+  Array<T> out({batch, static_cast<int64_t>(s.equations), static_cast<int64_t>(in.budget)});
+  sl::JacobianArgs<T> a{students(s, theta, x, batch), in.data, in.stride, in.budget, out.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::jacobian(a, c); });
+  return out;
+}
+
+template <class T>
+py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const Array<T>& y, const Array<int>& indices, int64_t steps,
+             int optimizer, double lr, double tol, int threads) {
+  const int64_t batch = std::max({theta.shape(0), x.shape(0), y.shape(0), indices.shape(0)});
+  const Indices in = indices_of(s, indices, batch, true);
+  const std::vector<char> learns = groups_of(s, in, batch);
+  Array<T> theta_out({batch, static_cast<int64_t>(s.size)}), loss(batch);
+  Array<int64_t> done(batch);
+  Array<int8_t> status(batch);
+  const sl::Students<T> batch_in = students(s, theta, x, batch);
+  for (int64_t b = 0; b < batch; ++b)
+    std::copy_n(batch_in.theta + b * batch_in.theta_stride, s.size, theta_out.mutable_data() + b * s.size);
+  sl::DescendArgs<T> a{batch_in, y.data(), target_stride(s, y, batch), in.data, in.stride, in.budget,
+                       reinterpret_cast<const bool*>(learns.data()), static_cast<sl::Optimizer>(optimizer), steps, lr, tol,
+                       theta_out.mutable_data(), loss.mutable_data(), done.mutable_data(), status.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::descend(a, c); });
+  return py::dict("theta"_a = theta_out, "loss"_a = loss, "steps"_a = done, "status"_a = status);
+}
+
+py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<double>& x, const Array<double>& y, const Array<int>& indices,
+                const Array<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task,
+                const Array<uint32_t>& trials, int threads) {
+  const int64_t batch = trials.size();
+  const Indices in = indices_of(s, indices, batch, false);
+  const std::vector<char> learns = groups_of(s, in, batch);
+  check(start_scale.size() == s.size, "start_scale: wrong size");
+  check(starts >= 1 && max_iterations >= 1, "starts and max_iterations must be at least 1");
+  Array<double> theta_out({batch, static_cast<int64_t>(s.size)}), loss(batch);
+  Array<int32_t> found(batch);
+  int64_t iterations = 0;
+  const sl::Students<double> batch_in = students(s, theta, x, batch);
+  for (int64_t b = 0; b < batch; ++b)
+    std::copy_n(batch_in.theta + b * batch_in.theta_stride, s.size, theta_out.mutable_data() + b * s.size);
+  sl::NewtonArgs a{batch_in, y.data(), target_stride(s, y, batch), in.data, in.stride, in.budget,
+                   reinterpret_cast<const bool*>(learns.data()), start_scale.data(), starts, max_iterations, tol, seed, task,
+                   trials.data(), theta_out.mutable_data(), loss.mutable_data(), found.mutable_data(), &iterations, threads};
+  run([&](sl::Control& c) { sl::newton(a, c); });
+  return py::dict("theta"_a = theta_out, "loss"_a = loss, "found"_a = found, "iterations"_a = iterations);
+}
+
+template <class T>
+py::tuple rank_real(const Array<T>& a, double rtol, int threads) {
+  check(a.ndim() == 3, "a: expected [batch, m, n]");
+  const int64_t batch = a.shape(0);
+  Array<int64_t> rank(batch);
+  Array<int8_t> certified(batch), finite(batch);
+  sl::RankRealArgs<T> args{a.data(), batch, static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)), rtol,
+                           rank.mutable_data(), certified.mutable_data(), finite.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::rank_real(args, c); });
+  return py::make_tuple(rank, certified, finite);
+}
+
+Array<int64_t> rank_mod(const Array<int64_t>& a, uint64_t p, int threads) {
+  check(a.ndim() == 3, "a: expected [batch, m, n]");
+  check(p < (uint64_t{1} << 31) && sl::is_prime(p), "p: expected a prime below 2**31, got " + std::to_string(p));
+  const int64_t* data = a.data();
+  bool reduced = true;
+  for (py::ssize_t k = 0; k < a.size(); ++k) reduced &= data[k] >= 0 && data[k] < static_cast<int64_t>(p);
+  check(reduced, "a: entries must lie in [0, p)");
+  Array<int64_t> rank(a.shape(0));
+  sl::RankModpArgs args{data, a.shape(0), static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)), static_cast<uint32_t>(p),
+                        rank.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::rank_modp(args, c); });
+  return rank;
+}
+
+Array<int64_t> jacobian_mod(const sl::Shape& s, const Array<int64_t>& theta, const Array<int64_t>& x, uint64_t hidden_seed, uint32_t p,
+                            int threads) {
+  check(theta.ndim() == 2 && theta.shape(1) == s.size, "theta: expected [batch, size]");
+  const int64_t batch = theta.shape(0);
+  check(x.ndim() == 2 && x.shape(0) == batch && x.shape(1) == s.inputs_size, "x: expected [batch, inputs_size]");
+  check(p == sl::kPrimes[0] || p == sl::kPrimes[1], "p: expected one of PRIMES");
+  check(s.activation != sl::Activation::relu, "jacobian_mod: relu has no Jacobian over GF(p)");
+  for (const auto* a : {&theta, &x})
+    for (py::ssize_t k = 0; k < a->size(); ++k) check(a->data()[k] >= 0 && a->data()[k] < static_cast<int64_t>(p), "entries must lie in [0, p)");
+  Array<int64_t> out({batch, static_cast<int64_t>(s.equations), static_cast<int64_t>(s.size)});
+  sl::JacobianModArgs args{&s, batch, theta.data(), x.data(), hidden_seed, p, out.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::jacobian_mod(args, c); });
+  return out;
+}
+
+Array<std::complex<double>> outputs_complex(const sl::Shape& s, const Array<std::complex<double>>& theta, const Array<double>& x, int threads) {
+  const int64_t batch = theta.shape(0);
+  check(theta.ndim() == 2 && theta.shape(1) == s.size && x.ndim() == 2 && x.shape(0) == batch && x.shape(1) == s.inputs_size, "theta, x: wrong shape");
+  Array<std::complex<double>> out({batch, static_cast<int64_t>(s.equations)});
+  sl::OutputsComplexArgs a{&s, batch, reinterpret_cast<const double*>(theta.data()), x.data(), reinterpret_cast<double*>(out.mutable_data()), threads};
+  run([&](sl::Control& c) { sl::outputs_complex(a, c); });
+  return out;
+}
+
+py::dict draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, int64_t count, const Array<bool>& shared,
+              const Array<double>& gains, const py::tuple& recipe, int threads) {
+  check(count >= 0 && count + int64_t{first} <= (int64_t{1} << 32), "trial numbers must stay below 2**32");
+  check(shared.size() == s.groups && gains.size() == s.groups, "shared, gains: one entry per group");
+  OwnedRecipe owned(recipe, s.size);
+  const int64_t size = s.size, inputs = s.inputs_size;
+  Array<double> teacher({count, size}), student({count, size}), x({count, inputs});
+  Array<bool> mask({count, size});
+  sl::TrialArgs a{&s, seed, task, first, count, shared.data(), gains.data(), owned.view(),
+                  teacher.mutable_data(), student.mutable_data(), x.mutable_data(), mask.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::draw_trials(a, c); });
+  return py::dict("teacher"_a = teacher, "student"_a = student, "x"_a = x, "mask"_a = mask);
+}
+
+Array<bool> draw_mask(int size, uint64_t seed, uint32_t task, uint32_t trial, const py::tuple& recipe) {
+  OwnedRecipe owned(recipe, size);
+  Array<bool> mask(size);
+  sl::draw_mask(size, seed, task, trial, owned.view(), mask.mutable_data());
+  return mask;
+}
+
+std::unique_ptr<sl::Shape> make_shape(const std::string& kind, const std::vector<int>& sizes, const std::string& activation,
+                                      const std::vector<bool>& biases) {
+  sl::Activation act;
+  if (activation == "linear") act = sl::Activation::linear;
+  else if (activation == "relu") act = sl::Activation::relu;
+  else if (activation == "tanh") act = sl::Activation::tanh;
+  else throw py::value_error("activation: expected linear, relu or tanh, got " + activation);
+  for (int v : sizes) check(v >= 1, "sizes: every size must be at least 1");
+  if (kind == "recurrent") {
+    check(sizes.size() == 4 && biases.size() == 2, "recurrent: expected 4 sizes and 2 biases");
+    return std::make_unique<sl::Shape>(sl::Shape::recurrent(sizes[0], sizes[1], sizes[2], sizes[3], act, biases[0], biases[1]));
+  }
+  check(kind == "feedforward", "kind: expected recurrent or feedforward, got " + kind);
+  const int layers = static_cast<int>(sizes.size()) - 2;
+  check(layers >= 1 && layers <= sl::kMaxLayers && static_cast<int>(biases.size()) == layers, "feedforward: expected 1 to 16 layers, one bias flag each");
+  bool has[sl::kMaxLayers];
+  for (int k = 0; k < layers; ++k) has[k] = biases[k];
+  return std::make_unique<sl::Shape>(sl::Shape::feedforward(sizes[0], layers, sizes.data() + 1, act, has));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cpu, m) {
+  m.doc() = "Compiled CPU kernels of sublearn. Arguments are checked by the Python layer.";
+  py::class_<sl::Shape>(m, "Shape")
+      .def(py::init(&make_shape), "kind"_a, "sizes"_a, "activation"_a, "biases"_a)
+      .def_readonly("size", &sl::Shape::size)
+      .def_readonly("equations", &sl::Shape::equations)
+      .def_readonly("inputs_size", &sl::Shape::inputs_size);
+  m.attr("PRIMES") = py::make_tuple(sl::kPrimes[0], sl::kPrimes[1]);
+
+  // noconvert: a wrong dtype or order is an error, never a silent copy.
+  m.def("outputs", &outputs<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "threads"_a = 0);
+  m.def("outputs", &outputs<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "threads"_a = 0);
+  m.def("outputs_complex", &outputs_complex, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "threads"_a = 0);
+  m.def("jacobian", &jacobian<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "indices"_a, "threads"_a = 0);
+  m.def("jacobian", &jacobian<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "indices"_a, "threads"_a = 0);
+  m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "threads"_a = 0);
+  m.def("fit", &fit<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
+        "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
+  m.def("fit", &fit<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
+        "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
+  m.def("newton", &newton, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "start_scale"_a,
+        "starts"_a, "max_iterations"_a, "tol"_a, "seed"_a, "task"_a, "trials"_a, "threads"_a = 0);
+  m.def("rank_real", &rank_real<float>, py::arg("a").noconvert(), "rtol"_a, "threads"_a = 0);
+  m.def("rank_real", &rank_real<double>, py::arg("a").noconvert(), "rtol"_a, "threads"_a = 0);
+  m.def("rank_mod", &rank_mod, "a"_a, "p"_a, "threads"_a = 0);
+  m.def("is_prime", &sl::is_prime, "n"_a);
+  m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "count"_a, "shared"_a, "gains"_a, "recipe"_a, "threads"_a = 0);
+  m.def("draw_mask", &draw_mask, "size"_a, "seed"_a, "task"_a, "trial"_a, "recipe"_a);
+  m.def("philox", [](std::vector<uint32_t> counter, std::vector<uint32_t> key) {
+    check(counter.size() == 4 && key.size() == 2, "philox: four counter words and two key words");
+    std::vector<uint32_t> out(4);
+    sl::philox4x32(counter.data(), key.data(), out.data());
+    return out;
+  }, "counter"_a, "key"_a);
+  m.def("normals", [](uint64_t seed, uint32_t stream, uint32_t trial, uint32_t task, uint64_t first, int64_t count) {
+    Array<double> out(count);
+    sl::normals(sl::Philox(seed, stream, trial, task), first, static_cast<uint64_t>(count), out.mutable_data());
+    return out;
+  }, "seed"_a, "stream"_a, "trial"_a, "task"_a, "first"_a, "count"_a);
+
+  m.def("isa", [] { return sl::isa_name(sl::isa_chosen()); });
+  m.def("isas", [] {
+    std::vector<std::string> names;
+    for (auto isa : {sl::Isa::base, sl::Isa::avx2, sl::Isa::avx512})
+      if (sl::isa_available(isa)) names.push_back(sl::isa_name(isa));
+    return names;
+  });
+  m.def("set_isa", [](const std::string& name) {
+    for (auto isa : {sl::Isa::base, sl::Isa::avx2, sl::Isa::avx512})
+      if (name == sl::isa_name(isa)) return sl::set_isa(isa);
+    throw py::value_error("isa: expected base, avx2 or avx512, got " + name);
+  }, "name"_a);
+  m.def("threads_available", [] { return sl::worker_count(1 << 20, 0); });
+}

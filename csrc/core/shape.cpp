@@ -1,0 +1,62 @@
+#include "core/shape.h"
+
+#include "core/error.h"
+
+namespace sl {
+
+static int add_group(Shape& s, int64_t count, int fan_in) {
+  require(count > 0 && s.size + count < (int64_t{1} << 31), "network too large or empty");
+  const int at = s.size;
+  s.group_begin[s.groups] = at;
+  s.group_fan_in[s.groups] = fan_in;
+  s.size += static_cast<int>(count);
+  s.group_begin[++s.groups] = s.size;
+  return at;
+}
+
+Shape Shape::recurrent(int i, int n, int o, int T, Activation act, bool has_b, bool has_c) {
+  Shape s;
+  s.kind = Kind::recurrent;
+  s.activation = act;
+  s.inputs = i; s.hidden = n; s.outputs = o; s.steps = T;
+  s.B = add_group(s, int64_t{n} * i, i);
+  s.W = add_group(s, int64_t{n} * n, n);
+  s.D = add_group(s, int64_t{o} * n, n);
+  if (has_b) s.b = add_group(s, n, 0);
+  if (has_c) s.c = add_group(s, o, 0);
+  s.equations = T * o;
+  s.inputs_size = T * i;
+  return s;
+}
+
+Shape Shape::feedforward(int m, int layers, const int* widths, Activation act, const bool* has_bias) {
+  require(layers >= 1 && layers <= kMaxLayers, "a feedforward network has 1 to 16 layers");
+  Shape s;
+  s.kind = Kind::feedforward;
+  s.activation = act;
+  s.samples = m; s.layers = layers;
+  for (int k = 0; k <= layers; ++k) s.widths[k] = widths[k];
+  for (int k = 0; k < layers; ++k) s.weight[k] = add_group(s, int64_t{widths[k + 1]} * widths[k], widths[k]);
+  for (int k = 0; k < layers; ++k) s.bias[k] = has_bias[k] ? add_group(s, widths[k + 1], 0) : -1;
+  s.equations = m * widths[layers];
+  s.inputs_size = m * widths[0];
+  return s;
+}
+
+Place place_of(const Shape& s, int flat) {
+  require(flat >= 0 && flat < s.size, "weight index outside the network");
+  if (s.kind == Kind::recurrent) {
+    if (s.c >= 0 && flat >= s.c) return {'c', true, flat - s.c, 0};
+    if (s.b >= 0 && flat >= s.b) return {'b', true, flat - s.b, 0};
+    if (flat >= s.D) return {'D', false, (flat - s.D) / s.hidden, (flat - s.D) % s.hidden};
+    if (flat >= s.W) return {'W', false, (flat - s.W) / s.hidden, (flat - s.W) % s.hidden};
+    return {'B', false, flat / s.inputs, flat % s.inputs};
+  }
+  for (int k = s.layers - 1; k >= 0; --k)
+    if (s.bias[k] >= 0 && flat >= s.bias[k]) return {k, true, flat - s.bias[k], 0};
+  int k = s.layers - 1;
+  while (flat < s.weight[k]) --k;
+  return {k, false, (flat - s.weight[k]) / s.widths[k], (flat - s.weight[k]) % s.widths[k]};
+}
+
+}  // namespace sl

@@ -1,0 +1,90 @@
+// Which compiled variant runs: asked once, can be asked about (isa_chosen) and overridden (SUBLEARN_ISA, set_isa). No mathematics.
+#include "ops/isa.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "core/error.h"
+#include "ops/descend.h"
+#include "ops/jacobian.h"
+#include "ops/newton.h"
+#include "ops/outputs.h"
+#include "ops/rank_modp.h"
+#include "ops/rank_real.h"
+
+namespace sl {
+
+static const char* const kNames[] = {"base", "avx2", "avx512"};
+const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
+
+bool isa_available(Isa isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#endif
+  switch (isa) {
+    case Isa::base: return true;
+#if defined(SL_HAS_avx2)
+    case Isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+#if defined(SL_HAS_avx512)
+    case Isa::avx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    default: return false;
+  }
+}
+
+static int g_isa = -1;
+
+Isa isa_chosen() {
+  int chosen = __atomic_load_n(&g_isa, __ATOMIC_RELAXED);
+  if (chosen < 0) {
+    chosen = 0;
+    for (int k = 2; k >= 0 && chosen == 0; --k)
+      if (isa_available(static_cast<Isa>(k))) chosen = k;
+    if (const char* wanted = std::getenv("SUBLEARN_ISA"))
+      for (int k = 0; k < 3; ++k)
+        if (std::strcmp(wanted, kNames[k]) == 0 && isa_available(static_cast<Isa>(k))) chosen = k;
+    __atomic_store_n(&g_isa, chosen, __ATOMIC_RELAXED);
+  }
+  return static_cast<Isa>(chosen);
+}
+
+void set_isa(Isa isa) {
+  require(isa_available(isa), "this instruction set is not available here");
+  __atomic_store_n(&g_isa, static_cast<int>(isa), __ATOMIC_RELAXED);
+}
+
+#if defined(SL_HAS_avx2)
+#define SL_TRY_AVX2(call) if (isa_chosen() == Isa::avx2) return avx2::call;
+#else
+#define SL_TRY_AVX2(call)
+#endif
+#if defined(SL_HAS_avx512)
+#define SL_TRY_AVX512(call) if (isa_chosen() == Isa::avx512) return avx512::call;
+#else
+#define SL_TRY_AVX512(call)
+#endif
+#define SL_DISPATCH(signature, call) \
+  void signature { SL_TRY_AVX512(call) SL_TRY_AVX2(call) base::call; }
+
+SL_DISPATCH(outputs(const OutputsArgs<float>& a, Control& c), outputs(a, c))
+SL_DISPATCH(outputs(const OutputsArgs<double>& a, Control& c), outputs(a, c))
+SL_DISPATCH(jacobian(const JacobianArgs<float>& a, Control& c), jacobian(a, c))
+SL_DISPATCH(jacobian(const JacobianArgs<double>& a, Control& c), jacobian(a, c))
+SL_DISPATCH(descend(const DescendArgs<float>& a, Control& c), descend(a, c))
+SL_DISPATCH(descend(const DescendArgs<double>& a, Control& c), descend(a, c))
+SL_DISPATCH(newton(const NewtonArgs& a, Control& c), newton(a, c))
+SL_DISPATCH(rank_real(const RankRealArgs<float>& a, Control& c), rank_real(a, c))
+SL_DISPATCH(rank_real(const RankRealArgs<double>& a, Control& c), rank_real(a, c))
+SL_DISPATCH(rank_modp(const RankModpArgs& a, Control& c), rank_modp(a, c))
+
+bool is_prime(uint64_t n) {
+  if (n < 2) return false;
+  for (uint64_t d = 2; d * d <= n; ++d)
+    if (n % d == 0) return false;
+  return true;
+}
+
+}  // namespace sl

@@ -1,0 +1,423 @@
+// Levenberg-Marquardt with geodesic acceleration, one start per lane, lanes refilled from a queue. See ops/newton.h.
+//
+// With residual f (E active equations), Jacobian J (E x r) and damping lambda = mu trace / rank bound:
+//   r <= E:  (J^T J + lambda) d = -J^T f        r > E:  d = -J^T (J J^T + lambda)^-1 f     (the same step, smaller system)
+//   geodesic: f'' along d by one finite difference, f'' = 2/h ((f(t + h d) - f) / h - J d);  solve the same system for -f''/2 and
+//   add it when it is at most 3/4 as long as d (Transtrum & Sethna). It bends the step along curved valleys.
+// A step that lowers the loss is taken and mu falls by 0.15; otherwise mu grows by 4. A start gives up after kMaxRejected refusals
+// in a row, after kWindow iterations that lowered the loss by less than a tenth, or at max_iterations: giving up early and
+// starting anew costs less per success than insisting.
+//
+// Queue: jobs in the order (start 0 of all students, start 1 of all, ..). Every student's starts before its first success are
+// therefore run, whatever the thread count, and the first success in number is what is reported.
+#include "ops/newton.h"
+
+#include "core/random.h"
+#include "cpu/models.h"
+
+namespace sl {
+namespace SL_ISA {
+namespace {
+
+constexpr int kMaxRejected = 12, kWindow = 20;
+constexpr double kWindowProgress = 0.9, kStartDamping = 1e-4, kLeastDamping = 1e-15, kAccept = 0.15, kReject = 4.0;
+constexpr double kGeodesicStep = 0.1, kGeodesicMost = 0.5625;  // (3/4)^2
+
+using S = Pack<double>;
+using M = PackMask<double>;
+constexpr int L = kLanes<double>;
+
+struct Queue {
+  const NewtonArgs* args;
+  int64_t next = 0, total = 0, iterations = 0;
+  int32_t* lock;   // [batch] one spin lock per student, for its best start
+  int32_t* found;  // [batch]
+};
+
+// Cholesky of a symmetric positive matrix stored as rows of its lower triangle, k x k; inverse[j] = 1 / diagonal.
+SL_INLINE void cholesky(S* A, int k, S* inverse, S tiny) {
+  for (int j = 0; j < k; ++j) {
+    const S* aj = A + static_cast<size_t>(j) * k;
+    S d = aj[j];
+    for (int q = 0; q < j; ++q) d -= aj[q] * aj[q];
+    d = d < tiny ? tiny : d;
+    inverse[j] = constant<S>(1.0) / square_root(d);
+    int i = j + 1;
+    for (; i + 3 < k; i += 4) {
+      S *r0 = A + static_cast<size_t>(i) * k, *r1 = r0 + k, *r2 = r1 + k, *r3 = r2 + k;
+      S z0 = r0[j], z1 = r1[j], z2 = r2[j], z3 = r3[j];
+      for (int q = 0; q < j; ++q) {
+        const S x = aj[q];
+        z0 -= r0[q] * x;
+        z1 -= r1[q] * x;
+        z2 -= r2[q] * x;
+        z3 -= r3[q] * x;
+      }
+      r0[j] = z0 * inverse[j];
+      r1[j] = z1 * inverse[j];
+      r2[j] = z2 * inverse[j];
+      r3[j] = z3 * inverse[j];
+    }
+    for (; i < k; ++i) {
+      S* ri = A + static_cast<size_t>(i) * k;
+      S z = ri[j];
+      for (int q = 0; q < j; ++q) z -= ri[q] * aj[q];
+      ri[j] = z * inverse[j];
+    }
+  }
+}
+SL_INLINE void cholesky_solve(const S* A, int k, const S* inverse, S* z) {
+  for (int i = 0; i < k; ++i) {
+    S x = z[i];
+    for (int q = 0; q < i; ++q) x -= A[static_cast<size_t>(i) * k + q] * z[q];
+    z[i] = x * inverse[i];
+  }
+  for (int i = k - 1; i >= 0; --i) {
+    z[i] = z[i] * inverse[i];
+    const S x = z[i];
+    for (int q = 0; q < i; ++q) z[q] -= A[static_cast<size_t>(i) * k + q] * x;
+  }
+}
+
+// lower triangle of A[i][j] = sum_k v[k][i] v[k][j], i, j < size: J J^T from J stored column by column.
+SL_INLINE void gram_of_columns(const S* v, int stride, int terms, int size, S* A) {
+  for (int i = 0; i < size; i += 2) {
+    const bool pair = i + 1 < size;
+    const int i1 = pair ? i + 1 : i;
+    for (int j = 0; j <= i1; j += 4) {
+      const int w = size - j < 4 ? size - j : 4;
+      const int j1 = w > 1 ? j + 1 : j, j2 = w > 2 ? j + 2 : j, j3 = w > 3 ? j + 3 : j;
+      S a0{}, a1{}, a2{}, a3{}, b0{}, b1{}, b2{}, b3{};
+      for (int k = 0; k < terms; ++k) {
+        const S* c = v + static_cast<size_t>(k) * stride;
+        const S x = c[i], y = c[i1], c0 = c[j], c1 = c[j1], c2 = c[j2], c3 = c[j3];
+        a0 += x * c0; a1 += x * c1; a2 += x * c2; a3 += x * c3;
+        b0 += y * c0; b1 += y * c1; b2 += y * c2; b3 += y * c3;
+      }
+      S *ra = A + static_cast<size_t>(i) * size, *rb = A + static_cast<size_t>(i1) * size;
+      const S as[4] = {a0, a1, a2, a3}, bs[4] = {b0, b1, b2, b3};
+      for (int q = 0; q < w; ++q) {
+        if (j + q <= i) ra[j + q] = as[q];
+        if (pair && j + q <= i1) rb[j + q] = bs[q];
+      }
+    }
+  }
+}
+// the same for dot products of columns: A[i][j] = sum_e v[i][e] v[j][e]  (J^T J).
+SL_INLINE void gram_of_rows(const S* v, int stride, int terms, int size, S* A) {
+  for (int i = 0; i < size; ++i) {
+    const S* x = v + static_cast<size_t>(i) * stride;
+    int j = 0;
+    for (; j + 3 <= i; j += 4) {
+      const S *y0 = v + static_cast<size_t>(j) * stride, *y1 = y0 + stride, *y2 = y1 + stride, *y3 = y2 + stride;
+      S s0{}, s1{}, s2{}, s3{};
+      for (int e = 0; e < terms; ++e) {
+        const S t = x[e];
+        s0 += t * y0[e]; s1 += t * y1[e]; s2 += t * y2[e]; s3 += t * y3[e];
+      }
+      S* out = A + static_cast<size_t>(i) * size + j;
+      out[0] = s0; out[1] = s1; out[2] = s2; out[3] = s3;
+    }
+    for (; j <= i; ++j) {
+      const S* y = v + static_cast<size_t>(j) * stride;
+      S s0{};
+      for (int e = 0; e < terms; ++e) s0 += x[e] * y[e];
+      A[static_cast<size_t>(i) * size + j] = s0;
+    }
+  }
+}
+
+template <class Model, bool kSame>
+class Worker {
+ public:
+  Worker(Queue& queue, Scratch& scratch)
+      : queue_(queue), a_(*queue.args), s_(*a_.students.shape), r_(a_.budget), model_(s_, scratch) {
+    model_.learn(a_.group_learns);
+    begin_ = model_.first_equation();
+    E_ = s_.equations - begin_;
+    dual_ = r_ > E_;
+    system_ = dual_ ? E_ : r_;
+    auto take = [&](size_t n) { return static_cast<S*>(scratch.take(n * sizeof(S))); };
+    theta_ = take(s_.size);
+    target_ = take(s_.equations);
+    y_ = take(s_.equations);
+    column_ = take(s_.equations);
+    trial_y_ = take(s_.equations);
+    at_ = take(r_);
+    trial_ = take(r_);
+    step_ = take(r_);
+    bend_ = take(r_);
+    residual_ = take(E_);
+    rhs_ = take(E_ > r_ ? E_ : r_);
+    J_ = take(static_cast<size_t>(r_) * E_);
+    A_ = take(static_cast<size_t>(system_) * system_);
+    inverse_ = take(system_);
+    slots_.allocate(r_, [&](size_t n) { return static_cast<int*>(scratch.take(n * sizeof(int))); });
+    slots_.same = kSame;
+    draws_ = static_cast<double*>(scratch.take(sizeof(double) * s_.size));
+  }
+  static size_t scratch_bytes(const NewtonArgs& a) {
+    const Shape& s = *a.students.shape;
+    const size_t r = a.budget, E = s.equations, size = s.size, most = r < E ? E : r, least = r < E ? r : E;
+    // 64 spare bytes per array: every take() rounds up
+    return Model::scratch_bytes(s) + sizeof(S) * (size + 4 * E + 4 * r + E + most + r * E + least * least + E * E + least + E) +
+           5 * (sizeof(int) * Slots<L>::ints(static_cast<int>(r)) + 64) + sizeof(double) * size + 64 * 20;
+  }
+
+  void run(int worker, Control& control) {
+    bool live = false;
+    for (int l = 0; l < L; ++l) live |= refill(l);
+    if (!live) return;
+    for (int l = 0; l < L; ++l)
+      if (job_[l] < 0) idle_copy(l);
+    int64_t rounds = 0;
+    while (live) {
+      if ((++rounds & 31) == 0 && control.should_stop(worker)) break;
+      if (moved_) model_.prepare(theta_);
+      moved_ = false;
+      for (int k = 0; k < r_; ++k) scatter(theta_, slots_.flat + k * L, trial_[k], kSame);
+      model_.forward(theta_, trial_y_);
+      S loss{};
+      for (int e = 0; e < s_.equations; ++e) {
+        const S d = trial_y_[e] - target_[e];
+        loss += d * d;
+      }
+      const M accept = loss < loss_;  // false for NaN
+      loss_ = select<S>(accept, loss, loss_);
+      for (int k = 0; k < r_; ++k) at_[k] = select<S>(accept, trial_[k], at_[k]);
+      for (int e = 0; e < s_.equations; ++e) y_[e] = select<S>(accept, trial_y_[e], y_[e]);
+      mu_ = mu_ * select<S>(accept, constant<S>(kAccept), constant<S>(kReject));
+      const S least = constant<S>(kLeastDamping);
+      mu_ = mu_ < least ? least : mu_;
+      live = judge(accept);
+      if (!live) break;
+      if (any<M>(accept)) {
+        model_.sensitivities(theta_);
+        const bool everywhere = !any<M>(~accept);
+        for (int k = 0; k < r_; ++k) {
+          S* to = J_ + static_cast<size_t>(k) * E_;
+          if (everywhere) {
+            model_.column(slots_, k, begin_, to - begin_, 1);
+          } else {
+            model_.column(slots_, k, begin_, column_, 1);
+            for (int e = 0; e < E_; ++e) to[e] = select<S>(accept, column_[begin_ + e], to[e]);
+          }
+        }
+      }
+      factor();
+      for (int e = 0; e < E_; ++e) {
+        residual_[e] = y_[begin_ + e] - target_[begin_ + e];
+        rhs_[e] = -residual_[e];
+      }
+      solve(step_);
+      bend();
+      for (int k = 0; k < r_; ++k) trial_[k] = select<S>(fresh_, trial_[k], at_[k] + step_[k]);
+    }
+    __atomic_fetch_add(&queue_.iterations, lane_iterations_, __ATOMIC_RELAXED);
+  }
+
+ private:
+  // Takes the next job of the queue into lane l; false when there is none (the lane then idles on what it holds).
+  bool refill(int l) {
+    int64_t job;
+    const int64_t batch = a_.students.batch;
+    for (;;) {
+      job = __atomic_fetch_add(&queue_.next, int64_t{1}, __ATOMIC_RELAXED);
+      if (job >= queue_.total) {
+        job_[l] = -1;
+        fresh_[l] = 0;
+        return false;
+      }
+      if (__atomic_load_n(&queue_.found[job % batch], __ATOMIC_RELAXED) < 0) break;
+    }
+    job_[l] = job;
+    load(l, job % batch, static_cast<int>(job / batch));
+    return true;
+  }
+
+  void load(int l, int64_t b, int start) {
+    const double* theta = a_.students.theta + b * a_.students.theta_stride;
+    load_lane(s_, model_, theta_, l, theta, a_.students.x + b * a_.students.x_stride);
+    lane(&one_, l) = 1.0;
+    model_.inputs_ready(one_);
+    const int* index = a_.indices + b * a_.index_stride;
+    const Philox source(a_.seed, kStarts + static_cast<uint32_t>(start), a_.trials[b], a_.task);
+    for (int k = 0; k < r_; ++k) {
+      set_slot(model_, slots_, k, l, index[k]);
+      lane(trial_ + k, l) = start == 0 ? theta[index[k]] : normal(source, index[k]) * a_.start_scale[index[k]];
+      lane(at_ + k, l) = lane(trial_ + k, l);
+    }
+    double norm2 = 0;
+    for (int e = 0; e < s_.equations; ++e) {
+      const double v = a_.y[b * a_.y_stride + e];
+      lane(target_ + e, l) = v;
+      norm2 += v * v;
+    }
+    for (int e = 0; e < E_; ++e)
+      for (int k = 0; k < r_; ++k) lane(J_ + static_cast<size_t>(k) * E_ + e, l) = 0.0;
+    goal_[l] = a_.tol * norm2;
+    norm2_[l] = norm2;
+    iteration_[l] = 0;
+    rejected_[l] = 0;
+    window_[l] = __builtin_inf();
+    lane(&mu_, l) = kStartDamping;
+    lane(&loss_, l) = __builtin_inf();
+    fresh_[l] = -1;
+    moved_ = true;
+  }
+  void idle_copy(int l) {  // an idle lane computes on harmless numbers
+    load(l, 0, 0);
+    fresh_[l] = 0;
+    job_[l] = -1;
+  }
+
+  // Ends the jobs that are decided and refills their lanes. False when no lane has a job any more.
+  bool judge(M accept) {
+    bool live = false;
+    for (int l = 0; l < L; ++l) {
+      fresh_[l] = 0;
+      if (job_[l] < 0) continue;
+      ++lane_iterations_;
+      ++iteration_[l];
+      const double loss = lane(&loss_, l);
+      rejected_[l] = accept[l] ? 0 : rejected_[l] + 1;
+      const bool matched = loss < goal_[l] || (goal_[l] == 0 && loss == 0);
+      bool failed = false;
+      if (!matched) {
+        // A first evaluation that is not finite has no Jacobian to go on with.
+        failed = iteration_[l] >= a_.max_iterations || rejected_[l] > kMaxRejected || (iteration_[l] == 1 && !accept[l]) || r_ == 0;
+        if (!failed && iteration_[l] % kWindow == 0) {
+          failed = loss > kWindowProgress * window_[l];
+          window_[l] = loss;
+        }
+      }
+      if (matched || failed) {
+        report(l, matched, loss);
+        if (!refill(l)) continue;
+      }
+      live = true;
+    }
+    return live;
+  }
+
+  void report(int l, bool matched, double loss) {
+    const int64_t batch = a_.students.batch, b = job_[l] % batch;
+    const int32_t start = static_cast<int32_t>(job_[l] / batch);
+    const double relative = norm2_[l] > 0 ? loss / norm2_[l] : loss;
+    while (__atomic_exchange_n(&queue_.lock[b], 1, __ATOMIC_ACQUIRE)) {}
+    const int32_t found = queue_.found[b];
+    // Matched starts beat unmatched ones; among matched the first in number, among unmatched the smallest loss (then number).
+    const bool better = matched ? found < 0 || start < found : found < 0 && relative < a_.loss_out[b];
+    if (better) {
+      if (matched) __atomic_store_n(&queue_.found[b], start, __ATOMIC_RELAXED);
+      a_.loss_out[b] = relative;
+      for (int k = 0; k < r_; ++k) a_.theta_out[b * s_.size + slots_.flat[k * L + l]] = lane(at_ + k, l);
+    }
+    __atomic_store_n(&queue_.lock[b], 0, __ATOMIC_RELEASE);
+  }
+
+  void factor() {
+    if (dual_) gram_of_columns(J_, E_, r_, system_, A_);
+    else gram_of_rows(J_, E_, E_, system_, A_);
+    S trace{};
+    for (int i = 0; i < system_; ++i) trace += A_[static_cast<size_t>(i) * system_ + i];
+    const S damping = mu_ * trace * (1.0 / (system_ > 0 ? system_ : 1)) + 1e-300;
+    for (int i = 0; i < system_; ++i) A_[static_cast<size_t>(i) * system_ + i] += damping;
+    cholesky(A_, system_, inverse_, trace * 1e-30 + 1e-300);
+  }
+  // out = the damped least-squares solution of J out = rhs_; rhs_ is overwritten in the dual form.
+  void solve(S* out) {
+    if (dual_) {
+      cholesky_solve(A_, system_, inverse_, rhs_);
+      for (int k = 0; k < r_; ++k) {
+        const S* c = J_ + static_cast<size_t>(k) * E_;
+        S s0{}, s1{};
+        int e = 0;
+        for (; e + 1 < E_; e += 2) {
+          s0 += c[e] * rhs_[e];
+          s1 += c[e + 1] * rhs_[e + 1];
+        }
+        if (e < E_) s0 += c[e] * rhs_[e];
+        out[k] = s0 + s1;
+      }
+    } else {
+      for (int k = 0; k < r_; ++k) {
+        const S* c = J_ + static_cast<size_t>(k) * E_;
+        S s0{};
+        for (int e = 0; e < E_; ++e) s0 += c[e] * rhs_[e];
+        out[k] = s0;
+      }
+      cholesky_solve(A_, system_, inverse_, out);
+    }
+  }
+  void bend() {
+    for (int k = 0; k < r_; ++k) scatter(theta_, slots_.flat + k * L, at_[k] + step_[k] * kGeodesicStep, kSame);
+    model_.forward(theta_, trial_y_);
+    for (int e = 0; e < E_; ++e) column_[e] = S{};
+    for (int k = 0; k < r_; ++k) {
+      const S* c = J_ + static_cast<size_t>(k) * E_;
+      const S d = step_[k];
+      for (int e = 0; e < E_; ++e) column_[e] += c[e] * d;
+    }
+    for (int e = 0; e < E_; ++e)
+      rhs_[e] = ((trial_y_[begin_ + e] - y_[begin_ + e]) * (1.0 / kGeodesicStep) - column_[e]) * (-1.0 / kGeodesicStep);
+    solve(bend_);
+    S length{}, bent{};
+    for (int k = 0; k < r_; ++k) {
+      length += step_[k] * step_[k];
+      bent += bend_[k] * bend_[k];
+    }
+    const M use = bent < length * kGeodesicMost;
+    for (int k = 0; k < r_; ++k) step_[k] += select<S>(use, bend_[k], S{});
+  }
+
+  Queue& queue_;
+  const NewtonArgs& a_;
+  const Shape& s_;
+  const int r_;
+  Model model_;
+  int begin_, E_, system_;
+  bool dual_, moved_ = false;
+  S *theta_, *target_, *y_, *column_, *trial_y_, *at_, *trial_, *step_, *bend_, *residual_, *rhs_, *J_, *A_, *inverse_;
+  S loss_{}, mu_{}, one_{};
+  M fresh_{};
+  double* draws_;
+  Slots<L> slots_;
+  int64_t job_[L], lane_iterations_ = 0;
+  int iteration_[L], rejected_[L];
+  double goal_[L], norm2_[L], window_[L];
+};
+
+template <class Model, bool kSame>
+void newton_worker(void* context, int worker, int64_t, Control& control) {
+  Queue& queue = *static_cast<Queue*>(context);
+  Scratch scratch(Worker<Model, kSame>::scratch_bytes(*queue.args));
+  Worker<Model, kSame> w(queue, scratch);
+  w.run(worker, control);
+}
+
+}  // namespace
+
+void newton(const NewtonArgs& a, Control& control) {
+  const int64_t batch = a.students.batch;
+  Scratch scratch(sizeof(int32_t) * static_cast<size_t>(batch) + 64);
+  Queue queue;
+  queue.args = &a;
+  queue.total = batch * (a.budget == 0 ? 1 : a.starts);
+  queue.lock = static_cast<int32_t*>(scratch.take(sizeof(int32_t) * static_cast<size_t>(batch)));
+  queue.found = a.found_out;
+  for (int64_t b = 0; b < batch; ++b) {
+    a.found_out[b] = -1;
+    a.loss_out[b] = __builtin_inf();
+  }
+  // One item per worker; each takes jobs from the queue until it is empty.
+  const int workers = worker_count((batch + L - 1) / L, a.threads);
+  with_model<S>(*a.students.shape, [&](auto type) {
+    using Model = typename decltype(type)::type;
+    parallel_for(workers, workers, control, a.index_stride == 0 ? newton_worker<Model, true> : newton_worker<Model, false>, &queue);
+  });
+  *a.iterations_out = queue.iterations;
+}
+
+}  // namespace SL_ISA
+}  // namespace sl

@@ -1,0 +1,173 @@
+// feedforward.h: ONE feedforward network (D1) in any scalar: outputs, gradient, Jacobian, over m input columns.
+//
+//   a_0 = x,  a_l = phi(W_l a_{l-1} + b_l) for l < L,  y = W_L a_{L-1} + b_L          (per sample)
+//   table z[s] = [a_0 | a_1 | .. | a_{L-1} | 1]   everything a weight can read in sample s
+//   gradient:  delta_L = e,  delta_l = phi'_l * (W_{l+1}^T delta_{l+1}),  dL/dW_l = sum_s delta_l a_{l-1}^T
+//   Jacobian:  A(s, e)[unit] = d y[e, s] / d (pre-activation of the unit), all units of all layers side by side;
+//              column of a weight into `unit` reading source k:  J[e, s] = A(s, e)[unit] z[s][k].
+//   For linear phi, A does not depend on s.
+//
+// Scalars and scratch as in recurrent.h. Cost of a forward pass m sum n_l n_{l-1} multiply-adds, of a gradient twice that,
+// of a Jacobian n_L (m unless linear) sum n_l n_{l-1} + r m n_L.
+#pragma once
+#include "core/scratch.h"
+#include "core/shape.h"
+#include "math/activation.h"
+#include "math/slots.h"
+#include "math/tiles.h"
+
+namespace sl {
+namespace SL_ISA {
+
+template <class S>
+class Feedforward {
+ public:
+  static constexpr int L = Traits<S>::lanes;
+  const S* hidden = nullptr;  // given activities [m * (n_1 + .. + n_{L-1})] for tanh over GF(p); null otherwise
+
+  static size_t scratch_bytes(const Shape& s) {
+    size_t R = 1, U = 0;
+    for (int k = 0; k < s.layers; ++k) {
+      R += s.widths[k];
+      U += s.widths[k + 1];
+    }
+    const size_t m = s.samples, blocks = s.activation == Activation::linear ? 1 : m;
+    return sizeof(S) * (m * R + m * U + blocks * s.widths[s.layers] * (U + 1)) + 64 * 4;
+  }
+
+  Feedforward(const Shape& s, Scratch& scratch)
+      : shape_(s), m_(s.samples), layers_(s.layers), o_(s.widths[s.layers]), linear_(s.activation == Activation::linear) {
+    R_ = 1;
+    U_ = 0;
+    for (int k = 0; k < layers_; ++k) {
+      source_[k] = R_ - 1;
+      R_ += s.widths[k];
+      unit_[k] = U_;
+      U_ += s.widths[k + 1];
+    }
+    z_ = take(scratch, static_cast<size_t>(m_) * R_);
+    delta_ = take(scratch, static_cast<size_t>(m_) * U_);
+    A_ = take(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
+  }
+
+  S* input(int flat) { return z_ + (flat % m_) * R_ + flat / m_; }  // x is n_0 x m
+  void inputs_ready(S one) {
+    for (int s = 0; s < m_; ++s) z_[s * R_ + R_ - 1] = one;
+  }
+
+  void learn(const bool* group_learns) {
+    int g = layers_;
+    first_layer_ = layers_;
+    for (int k = 0; k < layers_; ++k) {
+      learns_weight_[k] = group_learns[k];
+      learns_bias_[k] = shape_.bias[k] >= 0 && group_learns[g++];
+      if ((learns_weight_[k] || learns_bias_[k]) && first_layer_ == layers_) first_layer_ = k;
+    }
+  }
+  int first_equation() const { return 0; }
+
+  void prepare(const S* theta) { run(theta, 0, first_layer_ < layers_ ? first_layer_ : layers_ - 1, nullptr); }
+  void forward(const S* theta, S* y) { run(theta, first_layer_ < layers_ ? first_layer_ : layers_ - 1, layers_, y); }
+
+  void gradient(const S* theta, const S* e, S* g) {
+    if (first_layer_ >= layers_) return;
+    for (int s = 0; s < m_; ++s) {
+      S* d = delta_ + s * U_;
+      for (int k = 0; k < o_; ++k) d[unit_[layers_ - 1] + k] = e[k * m_ + s];
+      for (int k = layers_ - 2; k >= first_layer_; --k) {
+        const int width = shape_.widths[k + 1];
+        S* to = d + unit_[k];
+        for (int a = 0; a < width; ++a) to[a] = S{};
+        cols_times(theta + shape_.weight[k + 1], width, d + unit_[k + 1], shape_.widths[k + 2], width, to);
+        if (!linear_)
+          for (int a = 0; a < width; ++a) to[a] = times_slope(shape_.activation, z_[s * R_ + source_[k + 1] + a], to[a]);
+      }
+    }
+    for (int k = first_layer_; k < layers_; ++k) {
+      const int rows = shape_.widths[k + 1], columns = shape_.widths[k];
+      if (learns_weight_[k]) outer_sums(delta_ + unit_[k], U_, rows, z_ + source_[k], R_, columns, m_, g + shape_.weight[k], columns);
+      if (learns_bias_[k])
+        for (int a = 0; a < rows; ++a) {
+          S sum{};
+          for (int s = 0; s < m_; ++s) sum += delta_[s * U_ + unit_[k] + a];
+          g[shape_.bias[k] + a] = sum;
+        }
+    }
+  }
+
+  // Fills A for the state of forward(theta). `one` is the scalar 1, taken from the table.
+  void sensitivities(const S* theta) {
+    const S one = z_[R_ - 1];
+    for (int s = 0; s < (linear_ ? 1 : m_); ++s)
+      for (int e = 0; e < o_; ++e) {
+        S* row = A_ + (static_cast<size_t>(s) * o_ + e) * (U_ + 1);
+        for (int k = 0; k < o_; ++k) row[unit_[layers_ - 1] + k] = k == e ? one : S{};
+        for (int k = layers_ - 2; k >= first_layer_ && k >= 0; --k) {
+          const int width = shape_.widths[k + 1];
+          S* to = row + unit_[k];
+          if (k == layers_ - 2) {
+            for (int a = 0; a < width; ++a) to[a] = theta[shape_.weight[k + 1] + e * width + a];
+          } else {
+            for (int a = 0; a < width; ++a) to[a] = S{};
+            cols_times(theta + shape_.weight[k + 1], width, row + unit_[k + 1], shape_.widths[k + 2], width, to);
+          }
+          if (!linear_)
+            for (int a = 0; a < width; ++a) to[a] = times_slope(shape_.activation, z_[s * R_ + source_[k + 1] + a], to[a]);
+        }
+      }
+  }
+
+  SlotPlace place(int flat) const {
+    if (flat >= shape_.size) return {U_, 0, -1, 0};
+    const Place p = place_of(shape_, flat);
+    return {unit_[p.group] + p.row, p.is_bias ? R_ - 1 : source_[p.group] + p.col, -1, 0};
+  }
+
+  // out[(e m + s) * stride] = J[e, s] of slot k.
+  void column(const Slots<L>& slots, int k, int /*first*/, S* out, int stride) {
+    const int *left = slots.left + k * L, *right = slots.right + k * L;
+    for (int e = 0; e < o_; ++e) {
+      S a = gather(A_ + e * (U_ + 1), left, slots.same);
+      for (int s = 0; s < m_; ++s) {
+        if (!linear_ && s > 0) a = gather(A_ + (static_cast<size_t>(s) * o_ + e) * (U_ + 1), left, slots.same);
+        out[(e * m_ + s) * stride] = a * gather(z_ + s * R_, right, slots.same);
+      }
+    }
+  }
+
+ private:
+  static S* take(Scratch& scratch, size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); }
+
+  // Layers from `begin` up to `end`: activities of hidden layers into z, the last layer into y.
+  void run(const S* theta, int begin, int end, S* y) {
+    int before = 0;  // hidden units of earlier layers, for given activities
+    for (int k = 0; k < begin; ++k) before += shape_.widths[k + 1];
+    for (int k = begin; k < end; ++k) {
+      const int rows = shape_.widths[k + 1], columns = shape_.widths[k];
+      const bool last = k == layers_ - 1;
+      for (int s = 0; s < m_; ++s) {
+        S* out = last ? delta_ + s * U_ + unit_[k] : z_ + s * R_ + source_[k + 1];
+        for (int a = 0; a < rows; ++a) out[a] = shape_.bias[k] >= 0 ? theta[shape_.bias[k] + a] : S{};
+        rows_times(theta + shape_.weight[k], columns, z_ + s * R_ + source_[k], rows, columns, out);
+        if (last) {
+          for (int e = 0; e < rows; ++e) y[e * m_ + s] = out[e];
+        } else if (!linear_) {
+          for (int a = 0; a < rows; ++a)
+            out[a] = hidden ? hidden[(before * m_) + s * rows + a] : activate(shape_.activation, out[a]);
+        }
+      }
+      before += rows;
+    }
+  }
+
+  const Shape& shape_;
+  const int m_, layers_, o_;
+  const bool linear_;
+  int R_, U_, first_layer_ = 0;
+  int source_[kMaxLayers], unit_[kMaxLayers];
+  bool learns_weight_[kMaxLayers] = {}, learns_bias_[kMaxLayers] = {};
+  S *z_, *delta_, *A_;
+};
+
+}  // namespace SL_ISA
+}  // namespace sl

@@ -1,0 +1,231 @@
+// recurrent.h: ONE recurrent network (D1) in any scalar: outputs, gradient, Jacobian.
+//
+//   z_t = [x_t ; h_{t-1} ; 1]                (one row of the table z, t = 1..T; h_0 = 0)
+//   h_t = phi([B W b] z_t),  y_t = D h_t + c
+//   gradient:  delta_t = phi'_t * (D^T e_t + W^T delta_{t+1})       e_t = dL/dy_t
+//              dL/d[B W b] = sum_t delta_t z_t^T,  dL/dD = sum_t e_t h_t^T,  dL/dc = sum_t e_t
+//   Jacobian:  A(t, e, s) = d y_t[e] / d (pre-activation of step s), s <= t, by adjoint chains;
+//              column of a weight in [B W b] at row a, column k:  J[t, e] = sum_{s <= t} A(t, e, s)[a] z_s[k]
+//              column of D[e', a]:  J[t, e] = [e = e'] h_t[a];     of c[e']: [e = e'].
+//   For linear phi, A depends on t - s only (T o chains' entries instead of T^2 o / 2).
+//
+// S is the scalar: float, double, a pack of them, Complex, ModP. N is the hidden size, or 0 for "at run time".
+// All tables live in scratch memory given by the caller (a pack of 8 doubles at n = 8, T = 6: 7 KB of tables and weights).
+// Cost of a forward pass T n (n + i + o) multiply-adds, of a gradient the same twice, of a Jacobian T o n^2 + r T^2 o / 2.
+#pragma once
+#include "core/scratch.h"
+#include "core/shape.h"
+#include "math/activation.h"
+#include "math/slots.h"
+#include "math/tiles.h"
+
+namespace sl {
+namespace SL_ISA {
+
+template <class S, int N = 0>
+class Recurrent {
+ public:
+  static constexpr int L = Traits<S>::lanes;
+  const S* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
+
+  static size_t scratch_bytes(const Shape& s) {
+    const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
+    const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
+    return sizeof(S) * ((T + 1) * R + 2 * T * n + chains * (n + 1) + T * (o + 1) + o * T) + 64 * 8;
+  }
+
+  Recurrent(const Shape& s, Scratch& scratch)
+      : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), R_(s.inputs + s.hidden + 1),
+        linear_(s.activation == Activation::linear) {
+    const size_t T = T_, n = n_, o = o_;
+    const size_t chains = linear_ ? T * o : T * o * T;
+    z_ = take(scratch, (T + 1) * R_);
+    drive_ = take(scratch, T * n);
+    delta_ = take(scratch, T * n);
+    A_ = take(scratch, chains * (n + 1));
+    right_ = take(scratch, T);
+    left_ = take(scratch, T * o);
+  }
+
+  S* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
+  void inputs_ready(S one) {
+    for (int t = 0; t <= T_; ++t) z_[t * R_ + i_ + n_] = one;
+  }
+
+  // Tells which groups may change between calls: the drive B x_t + b is computed once where it is fixed.
+  void learn(const bool* group_learns) {
+    learns_B_ = group_learns[0];
+    learns_W_ = group_learns[1];
+    learns_D_ = group_learns[2];
+    int g = 3;
+    learns_b_ = shape_.b >= 0 && group_learns[g++];
+    learns_c_ = shape_.c >= 0 && group_learns[g];
+    drive_fixed_ = !learns_B_ && !learns_b_;
+  }
+  // Equations before this one cannot depend on a learnable weight (y_1 does not see W).
+  int first_equation() const { return learns_B_ || learns_b_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
+
+  void prepare(const S* theta) {
+    const int n = N ? N : n_;
+    for (int t = 0; t < T_; ++t) {
+      S* u = drive_ + t * n;
+      for (int a = 0; a < n; ++a) u[a] = shape_.b >= 0 ? theta[shape_.b + a] : S{};
+      rows_times(theta + shape_.B, i_, z_ + t * R_, n, i_, u);
+    }
+  }
+
+  void forward(const S* theta, S* y) {
+    const int n = N ? N : n_;
+    if (!drive_fixed_) prepare(theta);
+    const S *W = theta + shape_.W, *D = theta + shape_.D;
+    for (int t = 0; t < T_; ++t) {
+      S* h = z_ + (t + 1) * R_ + i_;
+      const S* u = drive_ + t * n;
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N];
+#pragma GCC unroll 8
+        for (int a = 0; a < N; ++a) acc[a] = u[a];
+        if (t > 0) rows_tile<N>(W, N, z_ + t * R_ + i_, N, acc);
+#pragma GCC unroll 8
+        for (int a = 0; a < N; ++a) h[a] = linear_ ? acc[a] : activate(shape_.activation, acc[a]);
+      } else {
+        for (int a = 0; a < n; ++a) h[a] = u[a];
+        if (t > 0) rows_times(W, n, z_ + t * R_ + i_, n, n, h);
+        if (!linear_)
+          for (int a = 0; a < n; ++a) h[a] = hidden ? hidden[t * n + a] : activate(shape_.activation, h[a]);
+      }
+      for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? theta[shape_.c + e] : S{};
+      rows_times(D, n, h, o_, n, y + t * o_);
+    }
+  }
+
+  // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
+  void gradient(const S* theta, const S* e, S* g) {
+    const int n = N ? N : n_;
+    const S *W = theta + shape_.W, *D = theta + shape_.D;
+    if (learns_D_) outer_sums(e, o_, o_, z_ + R_ + i_, R_, n, T_, g + shape_.D, n);
+    if (learns_c_)
+      for (int k = 0; k < o_; ++k) {
+        S sum{};
+        for (int t = 0; t < T_; ++t) sum += e[t * o_ + k];
+        g[shape_.c + k] = sum;
+      }
+    if (!(learns_B_ || learns_W_ || learns_b_)) return;
+    for (int t = T_ - 1; t >= 0; --t) {
+      S* d = delta_ + t * n;
+      if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
+      const S* h = z_ + (t + 1) * R_ + i_;
+      for (int a = 0; a < n; ++a) d[a] = S{};
+      cols_times(D, n, e + t * o_, o_, n, d);
+      if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
+      if (!linear_)
+        for (int a = 0; a < n; ++a) d[a] = times_slope(shape_.activation, h[a], d[a]);
+    }
+    if (learns_W_ && T_ > 1) outer_sums(delta_ + n, n, n, z_ + R_ + i_, R_, n, T_ - 1, g + shape_.W, n);
+    if (learns_W_ && T_ == 1)
+      for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
+    if (learns_B_) outer_sums(delta_, n, n, z_, R_, i_, T_, g + shape_.B, i_);
+    if (learns_b_)
+      for (int a = 0; a < n; ++a) {
+        S sum{};
+        for (int t = 0; t < T_; ++t) sum += delta_[t * n + a];
+        g[shape_.b + a] = sum;
+      }
+  }
+
+  // Fills the chains A for the state of forward(theta).
+  void sensitivities(const S* theta) {
+    const int n = N ? N : n_, stride = n + 1;
+    const S *W = theta + shape_.W, *D = theta + shape_.D;
+    if (linear_) {
+      for (int e = 0; e < o_; ++e)
+        for (int a = 0; a < n; ++a) A_[e * stride + a] = D[e * n + a];
+      for (int q = 0; q + 1 < T_; ++q)
+        for (int e = 0; e < o_; ++e) chain_step(W, A_ + (q * o_ + e) * stride, A_ + ((q + 1) * o_ + e) * stride);
+    } else {
+      for (int t = 0; t < T_; ++t)
+        for (int e = 0; e < o_; ++e) {
+          S* top = chain(t, e, t);
+          for (int a = 0; a < n; ++a) top[a] = times_slope(shape_.activation, z_[(t + 1) * R_ + i_ + a], D[e * n + a]);
+          for (int s = t - 1; s >= 0; --s) {
+            S* to = chain(t, e, s);
+            chain_step(W, chain(t, e, s + 1), to);
+            for (int a = 0; a < n; ++a) to[a] = times_slope(shape_.activation, z_[(s + 1) * R_ + i_ + a], to[a]);
+          }
+        }
+    }
+  }
+
+  SlotPlace place(int flat) const {
+    if (flat >= shape_.size) return {n_, 0, -1, 0};  // an unused slot: left position n holds zeros
+    const Place p = place_of(shape_, flat);
+    switch (p.group) {
+      case 'B': return {p.row, p.col, -1, 0};
+      case 'W': return {p.row, i_ + p.col, -1, 0};
+      case 'b': return {p.row, i_ + n_, -1, 0};
+      case 'D': return {n_, 0, p.row, i_ + p.col};
+      default: return {n_, 0, p.row, i_ + n_};
+    }
+  }
+
+  // out[(t o + e) * stride] = J[t, e] of slot k, for equations from `first` on.
+  void column(const Slots<L>& slots, int k, int first, S* out, int stride) {
+    const int *left = slots.left + k * L, *right = slots.right + k * L;
+    const bool same = slots.same;
+    const int t0 = first / o_;
+    for (int s = 0; s < T_; ++s) right_[s] = gather(z_ + s * R_, right, same);
+    const int rows = (N ? N : n_) + 1;
+    if (linear_) {
+      for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * rows, left, same);
+      for (int t = t0; t < T_; ++t)
+        for (int e = 0; e < o_; ++e) {
+          S sum = left_[t * o_ + e] * right_[0];
+          for (int s = 1; s <= t; ++s) sum += left_[(t - s) * o_ + e] * right_[s];
+          out[(t * o_ + e) * stride] = sum;
+        }
+    } else {
+      for (int t = t0; t < T_; ++t)
+        for (int e = 0; e < o_; ++e) {
+          S sum{};
+          for (int s = 0; s <= t; ++s) sum += gather(chain(t, e, s), left, same) * right_[s];
+          out[(t * o_ + e) * stride] = sum;
+        }
+    }
+    if (slots.any_direct(k)) {
+      const int* direct = slots.direct + k * L;
+      for (int t = t0; t < T_; ++t) {
+        const S h = gather(z_ + (t + 1) * R_, slots.direct_right + k * L, same);
+        for (int l = 0; l < L; ++l)
+          if (direct[l] >= 0) {
+            auto& target = lane(out + (t * o_ + direct[l]) * stride, l);
+            target = target + lane(const_cast<S*>(&h), l);
+          }
+      }
+    }
+  }
+
+ private:
+  static S* take(Scratch& scratch, size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); }
+  S* chain(int t, int e, int s) { return A_ + ((static_cast<size_t>(t) * o_ + e) * T_ + s) * (n_ + 1); }
+  void chain_step(const S* W, const S* from, S* to) {
+    const int n = N ? N : n_;
+    if constexpr (N > 0 && N <= 8) {
+      S acc[N] = {};
+      cols_tile<N>(W, N, from, N, acc);
+#pragma GCC unroll 8
+      for (int a = 0; a < N; ++a) to[a] = acc[a];
+    } else {
+      for (int a = 0; a < n; ++a) to[a] = S{};
+      cols_times(W, n, from, n, n, to);
+    }
+  }
+
+  const Shape& shape_;
+  const int i_, n_, o_, T_, R_;
+  const bool linear_;
+  bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, drive_fixed_ = false;
+  S *z_, *drive_, *delta_, *A_, *right_, *left_;
+};
+
+}  // namespace SL_ISA
+}  // namespace sl

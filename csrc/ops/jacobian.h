@@ -1,0 +1,43 @@
+// jacobian: out[b][e][k] = d y_e / d theta[index[b][k]]   (D6), equations in C order of y.
+//   indices [batch or 1][budget]: ascending flat positions; index_stride 0 where all students share them.
+// Cost per student: one forward pass, the adjoint chains, budget columns (see math/recurrent.h, math/feedforward.h).
+// jacobian_mod: the same for all weights over GF(p), exactly; entries in [0, p). hidden_seed draws the activities of tanh.
+#pragma once
+#include "core/parallel.h"
+#include "ops/isa.h"
+#include "ops/students.h"
+
+namespace sl {
+template <class T> struct JacobianArgs {
+  Students<T> students;
+  const int* indices;
+  int64_t index_stride;
+  int budget;
+  T* out;
+  int threads;
+};
+SL_PER_ISA(void jacobian(const JacobianArgs<float>&, Control&); void jacobian(const JacobianArgs<double>&, Control&);)
+
+struct JacobianModArgs {
+  const Shape* shape;
+  int64_t batch;
+  const int64_t* theta;  // [batch][size], entries in [0, p)
+  const int64_t* x;      // [batch][inputs_size]
+  uint64_t hidden_seed;
+  uint32_t p;            // one of kPrimes
+  int64_t* out;          // [batch][equations][size]
+  int threads;
+};
+void jacobian_mod(const JacobianModArgs&, Control&);
+
+// The same code over complex numbers, for complex-step derivatives: outputs at theta + i direction, all weights.
+struct OutputsComplexArgs {
+  const Shape* shape;
+  int64_t batch;
+  const double* theta;  // [batch][size][2]: real and imaginary parts
+  const double* x;      // [batch][inputs_size]
+  double* out;          // [batch][equations][2]
+  int threads;
+};
+void outputs_complex(const OutputsComplexArgs&, Control&);
+}  // namespace sl

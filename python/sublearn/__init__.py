@@ -1,0 +1,42 @@
+"""sublearn: where should a network learn?
+
+When only some weights of a network may learn, which ones should they be? An *allocation* names them; its *match probability* says how
+often a student with random frozen weights can reproduce a random teacher of the same architecture. This package predicts it by theory
+(`predict`), measures it (`match_probability`), and offers the batched kernels underneath (`rank`, `fit`, `jacobian`, ...).
+"""
+
+from importlib.metadata import version as _version
+
+from ._dispatch import backend_of
+from .allocation import (
+    Allocation,
+    Strategy,
+    block,
+    columns,
+    diagonal,
+    even_rows,
+    everything,
+    only,
+    per_column,
+    per_row,
+    rows,
+    scattered,
+    split,
+)
+from .decide import Verdicts, decide
+from .fit import FitResult, fit
+from .jacobian import jacobian, outputs
+from .match import MatchResult, match_probability
+from .network import Feedforward, Recurrent
+from .rank import rank, rank_mod
+from .theory import Prediction, predict, predict_strategy
+from .trial import Trials, draw_trials
+
+__version__ = _version("sublearn")
+
+__all__ = [
+    "Allocation", "Feedforward", "FitResult", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials", "Verdicts",
+    "backend_of", "block", "columns", "decide", "diagonal", "draw_trials", "even_rows", "everything", "fit", "jacobian",
+    "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "rank", "rank_mod", "rows",
+    "scattered", "split",
+]

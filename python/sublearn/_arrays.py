@@ -1,0 +1,113 @@
+"""Arrays in and out of the compiled functions: dtype, shape, finiteness and batch axes, checked in one place.
+
+Every batched argument may lack its batch axis; it then holds for all students. A result has a batch axis if any
+argument had one. No mathematics here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._errors import whole_number
+from .allocation import Allocation, Strategy
+from .network import Network
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass
+class Batched:
+    """One argument as the kernels want it: rows [batch or 1, numbers], C order; batch is None where it had no batch axis."""
+
+    rows: np.ndarray
+    batch: int | None
+
+
+def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None) -> Batched:
+    """`value` [batch, *shape] or [*shape] as rows. float32 or float64 only, never converted; finite; not empty."""
+    array = _numpy(name, value)
+    if array.dtype not in FLOATS:
+        raise TypeError(f"{name}: expected float32 or float64, got {array.dtype}")
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(f"{name}: expected {dtype} like theta, got {array.dtype}")
+    rows = _rows(name, array, shape)
+    if not np.isfinite(rows.rows).all():
+        where = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise ValueError(f"{name}: expected finite numbers, got {array[tuple(where)]} at {where}")
+    return rows
+
+
+def _numpy(name: str, value: object) -> np.ndarray:
+    if isinstance(value, (list, tuple, int, float)):
+        raise TypeError(f"{name}: expected a numpy array of float32 or float64, got {type(value).__name__}")
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected a numpy array, got {type(value).__name__} ({error})") from None
+
+
+def _rows(name: str, array: np.ndarray, shape: tuple[int, ...]) -> Batched:
+    wanted = ", ".join(map(str, shape))
+    if array.shape == shape:
+        batch = None
+    elif array.ndim == len(shape) + 1 and array.shape[1:] == shape:
+        batch = array.shape[0]
+        if batch == 0:
+            raise ValueError(f"{name}: expected at least one student, got an empty batch {array.shape}")
+    else:
+        raise ValueError(f"{name}: expected shape [{wanted}] or [batch, {wanted}], got {list(array.shape)}")
+    numbers = int(np.prod(shape))
+    return Batched(np.ascontiguousarray(array).reshape(1 if batch is None else batch, numbers), batch)
+
+
+def common_batch(**arguments: Batched) -> int | None:
+    """The batch size all arguments agree on; None if none has a batch axis."""
+    sizes = {name: argument.batch for name, argument in arguments.items() if argument.batch is not None}
+    if len(set(sizes.values())) > 1:
+        came = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(f"batch: expected one batch size, got {came}")
+    return next(iter(sizes.values()), None)
+
+
+def learnable(net: Network, allocation: object, name: str = "allocation") -> Batched:
+    """bool rows [batch or 1, size] of an Allocation, a fixed Strategy, or a bool array [size] or [batch, size]."""
+    if isinstance(allocation, Strategy):
+        if allocation.allocation is None:
+            raise TypeError(f"{name}: expected an allocation or a mask; {allocation.name} draws a new one each time: "
+                            "use its .draw(rng) or .masks(...)")
+        allocation = allocation.allocation
+    if isinstance(allocation, Allocation):
+        if allocation.net != net:
+            raise ValueError(f"{name}: expected an allocation of {net.describe()}, got one of {allocation.net.describe()}")
+        return Batched(allocation.mask[None], None)
+    array = np.asarray(allocation)
+    if array.dtype != bool:
+        raise TypeError(f"{name}: expected an Allocation or a bool array [size] or [batch, size], got {array.dtype} "
+                        f"({type(allocation).__name__})")
+    return _rows(name, array, (net.size,))
+
+
+def index_rows(masks: np.ndarray, pad: int | None = None) -> np.ndarray:
+    """int32 [rows, budget]: ascending positions of the True entries; shorter rows end in `pad` (None: ValueError)."""
+    counts = masks.sum(axis=1)
+    most = int(counts.max(initial=0))
+    if (counts == most).all():
+        return np.nonzero(masks)[1].astype(np.int32).reshape(len(masks), most)
+    if pad is None:
+        raise ValueError(f"allocation: expected the same budget for all students, got {counts.min()} to {most}")
+    out = np.full((len(masks), most), pad, dtype=np.int32)
+    row, position = np.nonzero(masks)
+    out[row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)] = position
+    return out
+
+
+def thread_count(threads: int | None) -> int:
+    """0 (all cores) for None."""
+    return 0 if threads is None else whole_number("threads", threads, 1)
+
+
+def shape_back(array: np.ndarray, batch: int | None, shape: tuple[int, ...] = ()) -> np.ndarray:
+    """Rows [batch, ...] as [batch, *shape], or as [*shape] where no argument had a batch axis."""
+    return array.reshape((-1, *shape))[0] if batch is None else array.reshape((batch, *shape))

@@ -1,0 +1,242 @@
+"""Structures inside an allocation that make its equations affine (T2) or solvable one after the other (T7).
+
+Pure combinatorics of the learnable weights on the unrolled network: nothing is drawn and no rank is taken here.
+theory.py asks for the ranks that T2 needs besides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ._closed_forms import feature_rank, first_output_right, has_effect, last_layer, plain, target_rank
+from .network import Feedforward, Network, Recurrent
+
+# The path rule (T2)
+
+
+def affine(net: Network, masks: np.ndarray) -> np.ndarray:
+    """bool [k] for masks bool [k, size]: are the outputs affine in the learnable weights (T2)?
+
+    Linear: no path from an input or a bias to an output passes two learnable edges (or one of them twice). A step of W
+    joins any two units. relu and tanh: weights of the last layer only. Weights that do not act are no edge of any path.
+    """
+    net = plain(net)
+    if net.activation != "linear":
+        first, *other = [name for name in last_layer(net) if name is not None]
+        inner = has_effect(net)
+        for name in (first, *other):
+            inner[net.slices[name]] = False
+        return ~masks[:, inner].any(axis=1)
+    groups = net.unpack(masks)
+    return ~(_meet_recurrent if isinstance(net, Recurrent) else _meet_feedforward)(net, groups)
+
+
+def _meet_recurrent(net: Recurrent, groups: dict[str, np.ndarray]) -> np.ndarray:
+    into = groups["B"].any(axis=2)  # [k, n]: a learnable edge from an input or the bias ends in this unit
+    if "b" in groups:
+        into = into | groups["b"]
+    out = groups["D"].any(axis=1)  # a learnable edge of D starts in this unit
+    if net.steps == 1:
+        return (into & out).any(axis=1)
+    W = groups["W"]
+    row, column = W.any(axis=2), W.any(axis=1)  # a learnable edge of W ends, starts in this unit
+    meet = into.any(axis=1) & out.any(axis=1)
+    if net.steps == 2:
+        return meet | (into & column).any(axis=1) | (row & out).any(axis=1)
+    some = row.any(axis=1)
+    meet |= some & (into.any(axis=1) | out.any(axis=1))
+    if net.steps == 3:
+        return meet | (row & column).any(axis=1)
+    return meet | some
+
+
+def _meet_feedforward(net: Feedforward, groups: dict[str, np.ndarray]) -> np.ndarray:
+    layers = len(net.widths) - 1
+    meet = np.zeros(len(groups["W1"]), dtype=bool)
+    for k in range(1, layers):
+        into = groups[f"W{k}"].any(axis=2)
+        if f"b{k}" in groups:
+            into = into | groups[f"b{k}"]
+        meet |= (into & groups[f"W{k + 1}"].any(axis=1)).any(axis=1)
+        for later in range(k + 2, layers + 1):
+            meet |= into.any(axis=1) & groups[f"W{later}"].any(axis=(1, 2))
+    return meet
+
+
+class Family(NamedTuple):
+    """Affine allocations, one for every set S of hidden units: each weight says which unit must be in S or out of it.
+
+    allowed: bool [size]; inside, outside: int64 [size], the unit that must (not) be in S, -1 for none.
+    Every affine allocation is contained in a member of one of `affine_families(net)`.
+    """
+
+    units: int
+    allowed: np.ndarray
+    inside: np.ndarray
+    outside: np.ndarray
+
+    def members(self, sets: np.ndarray) -> np.ndarray:
+        """bool [c, size] for sets S given as bool [c, units]."""
+        ok = np.repeat(self.allowed[None], len(sets), axis=0)
+        ok &= (self.inside < 0) | sets[:, self.inside]
+        ok &= (self.outside < 0) | ~sets[:, self.outside]
+        return ok
+
+
+def affine_families(net: Network) -> list[Family]:
+    """The maximal affine allocations (T2), see `Family`."""
+    net = plain(net)
+    matrix, bias = last_layer(net)
+    outer = [(matrix, None, None)] + [(bias, None, None)] * (bias is not None)
+    if net.activation != "linear":
+        return [_family(net, 1, outer)]
+    if isinstance(net, Feedforward):
+        layers = len(net.widths) - 1
+        if layers == 1:
+            return [_family(net, 1, outer)]
+        families = []
+        for k in range(1, layers):
+            parts = [(f"W{k}", 0, None), (f"b{k}", 0, None), (f"W{k + 1}", None, 1)]
+            parts += [(f"b{later}", None, None) for later in range(k + 1, layers + 1)]
+            families.append(_family(net, net.widths[k], parts))
+        return families
+    n = net.hidden
+    if net.steps == 1:  # every unit: its incoming or its outgoing weights
+        return [_family(net, n, [("B", 0, None), ("b", 0, None), ("D", None, 1), ("c", None, None)])]
+    if net.steps == 2:  # W as one layer between the units at step 1 (its columns) and at step 2 (its rows)
+        before = [("B", 0, None), ("b", 0, None), ("W", None, 1), ("c", None, None)]
+        after = [("W", 0, None), ("D", None, 1), ("c", None, None)]
+        return [_family(net, n, before), _family(net, n, after)]
+    families = [_family(net, 1, outer), _family(net, 1, [("B", None, None), ("b", None, None), ("c", None, None)])]
+    if net.steps == 3 and n > 1:  # W from units in S to units out of S
+        families.append(_family(net, n, [("W", 1, 0), ("c", None, None)]))
+    return families
+
+
+def _family(net: Network, units: int, parts: list[tuple[str, int | None, int | None]]) -> Family:
+    """parts: (group, axis of the unit that must be in S, axis of the unit that must be out of S)."""
+    allowed = np.zeros(net.size, dtype=bool)
+    inside = np.full(net.size, -1, dtype=np.int64)
+    outside = np.full(net.size, -1, dtype=np.int64)
+    for name, axis_in, axis_out in parts:
+        if name not in net.groups:
+            continue
+        where, place = net.slices[name], np.indices(net.groups[name])
+        allowed[where] = True
+        if axis_in is not None:
+            inside[where] = place[axis_in].reshape(-1)
+        if axis_out is not None:
+            outside[where] = place[axis_out].reshape(-1)
+    return Family(units, allowed, inside, outside)
+
+
+# Structures that are solved block by block (T7)
+
+
+class Structure(NamedTuple):
+    """name: "row", "column", ...; witness: bool [size], the learnable weights that the structure uses."""
+
+    name: str
+    witness: np.ndarray
+
+
+def solvable_structures(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> list[Structure]:
+    """The row and column structures of T7 inside a mask bool [size] of a linear recurrent network; [] if none.
+
+    row                     o rows of W with >= T - 1 learnable weights each, y_1 being right
+    column                  one column of W with >= o (T - 1) learnable weights, y_1 being right
+    row, nothing shared     o rows of [W B b] with >= T learnable weights each, at least one of them in B or b
+    column, nothing shared  a whole column of D, and >= o (T - 1) learnable weights in the same column of W
+
+    y_1 is right when B, b, D and c are shared, or when all of c may learn (then c is solved first, as a block of its
+    own). The conditions o <= n, T - 1 <= n and o (T - 1) <= n hold by themselves where so many weights exist.
+    """
+    if not isinstance(net, Recurrent) or net.activation != "linear" or net.steps == 1:
+        return []
+    n, o, T = net.hidden, net.outputs, net.steps
+    groups = net.unpack(mask)
+    W = groups["W"]
+    w = W.sum(axis=1)
+    e = groups["B"].sum(axis=1) + groups.get("b", 0)
+    found = []
+    c_first = {"c": np.ones(o, dtype=bool)} if "c" in groups and groups["c"].all() else {}
+    down = W.sum(axis=0)
+    if first_output_right(net, shared) or c_first:
+        rows = _fullest(w, w >= T - 1, o)
+        if rows is not None:
+            found.append(_structure(net, "row", {"W": W & rows[:, None]} | c_first))
+        if down.max() >= o * (T - 1):
+            found.append(_structure(net, "column", {"W": W & (np.arange(n) == down.argmax())} | c_first))
+    reach = e + np.minimum(w, T - 1)
+    rows = _fullest(w + e, (reach >= T) & (e > 0), o)
+    if rows is not None:
+        parts = {name: groups[name] & (rows[:, None] if name != "b" else rows) for name in ("W", "B", "b") if name in groups}
+        found.append(_structure(net, "row, nothing shared", parts))
+    whole = groups["D"].all(axis=0) & (down >= o * (T - 1))
+    if whole.any():
+        only = np.arange(n) == whole.argmax()
+        found.append(_structure(net, "column, nothing shared", {"W": W & only, "D": groups["D"] & only}))
+    return found
+
+
+def _fullest(count: np.ndarray, good: np.ndarray, o: int) -> np.ndarray | None:
+    """bool [n]: the o good rows with the most learnable weights, None if there are fewer."""
+    if good.sum() < o:
+        return None
+    chosen = np.zeros(len(count), dtype=bool)
+    chosen[np.argsort(np.where(good, -count, 1), kind="stable")[:o]] = True
+    return chosen
+
+
+def _structure(net: Network, name: str, parts: dict[str, np.ndarray]) -> Structure:
+    witness = np.zeros(net.size, dtype=bool)
+    for group, part in parts.items():
+        witness[net.slices[group]] = part.reshape(-1)
+    return Structure(name, witness)
+
+
+class Split(NamedTuple):
+    """Output split (T7): the output rows that the last layer solves by itself, and what is left to the others.
+
+    held: bool [size], learnable last-layer weights of the solved rows; rest: the network with the other outputs only;
+    mask: bool [rest.size], the learnable weights left to it; place: int64 [rest.size], where each sits in the whole.
+    """
+
+    held: np.ndarray
+    rest: Network
+    mask: np.ndarray
+    place: np.ndarray
+
+
+def output_split(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> Split | None:
+    """The output rows whose learnable last-layer weights reach every target, against the others (T7). Linear.
+
+    A row is solved by itself when its learnable weights read features of full rank f and every target lies in their
+    span, whatever the inner weights are. None if no row is, or all are (then T2 decides).
+    """
+    net = plain(net)
+    if net.activation != "linear" or feature_rank(net) < target_rank(net, shared):
+        return None
+    matrix, bias = last_layer(net)
+    groups = net.unpack(mask)
+    count = groups[matrix].sum(axis=1) + (groups[bias] if bias else 0)
+    solved = count >= target_rank(net, shared)
+    if solved.all() or not solved.any():
+        return None
+    outputs = int((~solved).sum())
+    if isinstance(net, Recurrent):
+        rest: Network = replace(net, outputs=outputs)
+    else:
+        rest = replace(net, widths=(*net.widths[:-1], outputs))
+    held = np.zeros(net.size, dtype=bool)
+    places = []
+    for name, place in net.unpack(np.arange(net.size)).items():
+        if name in (matrix, bias):
+            held[place[solved].reshape(-1)] = True
+            place = place[~solved]
+        places.append(place.reshape(-1))
+    place = np.concatenate(places)
+    return Split(held & mask, rest, mask[place], place)

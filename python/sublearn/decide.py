@@ -1,0 +1,236 @@
+"""Does each student of a batch match its targets? Verdicts with their reasons, for given weights and inputs.
+
+The order: what ranks prove (T1), what a linear solve decides (T2, T11 in the last layer), then a search (Newton or descent).
+A search proves nothing when it fails: such a student is undecided. Trials are drawn in trial.py and counted in match.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _cpu, _dispatch
+from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from ._errors import whole_number
+from ._structures import affine
+from .allocation import Allocation, check_allocation, check_shared, check_trial_range
+from .fit import OPTIMIZERS
+from .generic import attained_ranks, required_rank
+from .network import Network
+from .trial import check_gains
+
+METHODS = ("newton", "descent")
+TOLERANCE = {"newton": 1e-20, "descent": 1e-6}  # of ||y - y*||^2 / ||y*||^2
+WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
+_SURE_MISS = 1e-8  # relative loss of a linear least-squares solution above which rounding cannot be the cause
+_REFINEMENTS = 3
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
+    reason str [batch]: "T1", "T2", "T11", "newton", "descent". theta [batch, size]: the solution, or the nearest point found.
+    loss [batch]: ||f(theta) - y||^2 / ||y||^2. start int [batch]: the first start that matched, -1 if none did.
+    """
+
+    match: np.ndarray
+    certified: np.ndarray
+    reason: np.ndarray
+    theta: np.ndarray
+    loss: np.ndarray
+    start: np.ndarray
+
+
+def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...] = (),
+           method: str = "newton", *, screen: bool = True, starts: int = 30, tol: float | None = None, seed: int = 0,
+           task: int = 0, first: int = 0, gains: dict | None = None, iterations: int = 200, steps: int = 10_000,
+           optimizer: str = "adam", lr: float = 1e-2, threads: int | None = None, backend: str = "auto") -> Verdicts:
+    """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
+
+    theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64);
+    allocation: an Allocation, or a bool array [size] or [batch, size]. Any batch axis may be absent. Steps, each for those left over:
+
+    1. screen (T1; linear and tanh): fewer attained than required rank: no. This assumes a generic teacher that shares the groups
+       `shared` with the student; it is proven up to the error of a rank mod two primes (below 1e-12 here). `screen=False` leaves it out.
+    2. outputs affine in the learnable weights (T2, T11): linear least squares. A zero residual is a yes, a clear one a no.
+    3. method "newton": Levenberg-Marquardt; start 0 is theta itself, the others N(0, (3 gain)^2 / fan_in), at most `iterations` each; or
+       "descent": `optimizer` from theta, `steps` steps of rate `lr`. Yes when the relative loss ||f - y||^2 / ||y||^2 falls
+       below tol (newton 1e-20, descent 1e-6); otherwise undecided.
+
+    seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
+    Errors: TypeError and ValueError that name the argument.
+    """
+    _dispatch.choose(backend)
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    shared = check_shared(net, shared)
+    students, inputs, targets = (
+        _as_double(name, value, shape) for name, value, shape in
+        (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))
+    )
+    masks = learnable(net, allocation)
+    check_allocation(net, Allocation.from_mask(net, masks.rows.any(axis=0)), shared)
+    batch = common_batch(theta=students, x=inputs, y=targets, allocation=masks)
+    count = 1 if batch is None else batch
+    seed, task, first, _ = check_trial_range(seed, task, first, count)
+    starts = whole_number("starts", starts, 1)
+    tol = check_tolerance(tol, method)
+    problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
+                       tol=tol, threads=thread_count(threads))
+    open_ = np.ones(count, dtype=bool)
+    if screen and net.activation != "relu":
+        _screen(problem, open_)
+    _solve_affine(problem, open_)
+    if method == "newton":
+        _newton(problem, open_, starts, seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
+    else:
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+        if not (math.isfinite(lr) and lr > 0):
+            raise ValueError(f"lr: expected a finite number above 0, got {lr}")
+        _descend(problem, open_, whole_number("steps", steps, 0), optimizer, lr)
+    back = lambda array, shape=(): shape_back(array, batch, shape)  # noqa: E731
+    return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.theta, (net.size,)),
+                    back(problem.loss), back(problem.start))
+
+
+def check_tolerance(tol: float | None, method: str) -> float:
+    if tol is None:
+        return TOLERANCE[method]
+    if not (math.isfinite(tol) and tol > 0):
+        raise ValueError(f"tol: expected None or a finite number above 0, got {tol}")
+    return float(tol)
+
+
+class _Problem:
+    """The batch as rows, and the verdicts while they are being filled in."""
+
+    def __init__(self, net, shared, students, x, y, masks, tol, threads):
+        self.net, self.shared, self.tol, self.threads = net, shared, tol, threads
+        self.x, self.y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        self.masks = masks
+        self.theta = np.array(students)
+        count = len(self.theta)
+        self.match = np.full(count, -1, dtype=np.int8)
+        self.certified = np.zeros(count, dtype=bool)
+        self.reason = np.full(count, "", dtype="<U8")
+        self.start = np.full(count, -1, dtype=np.int32)
+        self.norm = np.sum(self.y**2, axis=1)
+        self.loss = self.relative_loss(self.theta, slice(None))
+
+    def relative_loss(self, theta, rows):
+        residual = self.residual(theta, rows)
+        loss, norm = np.sum(residual**2, axis=1), self.norm[rows]
+        return loss / np.where(norm > 0, norm, 1.0)
+
+    def residual(self, theta, rows):
+        return self.y[rows] - _cpu.outputs(self.net.shape, np.ascontiguousarray(theta), self.x[rows], self.threads)
+
+    def settle(self, rows, match, reason, certified=False, start=-1):
+        self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
+
+
+def _screen(problem: _Problem, open_: np.ndarray) -> None:
+    """T1: rank below the required one proves that there is no match. One rank for every distinct mask."""
+    masks, which = distinct_rows(problem.masks)
+    deficient = attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared)
+    rows = open_ & deficient[which]
+    problem.settle(rows, 0, "T1", certified=True)
+    open_ &= ~rows
+
+
+def distinct_rows(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of masks, and for every row the number of its distinct one."""
+    if masks.strides[0] == 0 or len(masks) == 1:  # one mask, broadcast
+        return np.ascontiguousarray(masks[:1]), np.zeros(len(masks), dtype=np.int64)
+    packed = np.ascontiguousarray(np.packbits(masks, axis=1))
+    _, index, which = np.unique(packed.view(f"V{packed.shape[1]}").reshape(-1), return_index=True, return_inverse=True)
+    return masks[index], which.reshape(-1)
+
+
+def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
+    """y is affine in the learnable weights: least squares, refined by the residual at the new point."""
+    net = problem.net
+    masks, which = distinct_rows(problem.masks)
+    straight = affine(net, masks)[which] & open_
+    if not straight.any():
+        return
+    label = "T11" if net.activation == "relu" else "T2"
+    for rows in _by_budget(problem.masks, straight):
+        budget = int(problem.masks[rows[0]].sum())
+        theta = problem.theta[rows]
+        if budget:
+            indices = index_rows(problem.masks[rows])
+            J = _cpu.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
+            # Singular values below the rounding of J itself are zero: saturated systems have them.
+            u, s, vt = np.linalg.svd(J, full_matrices=False)
+            keep = s > s[:, :1] * max(J.shape[1:]) * 4 * np.finfo(np.float64).eps
+            inverse = np.where(keep, 1.0 / np.where(keep, s, 1.0), 0.0)
+            place = np.arange(len(rows))[:, None]
+            for _ in range(_REFINEMENTS):
+                residual = problem.residual(theta, rows)
+                step = np.einsum("bkr,bk->br", vt, inverse * np.einsum("bek,be->bk", u, residual))
+                trial = theta.copy()
+                trial[place, indices] += step
+                better = problem.relative_loss(trial, rows) < problem.relative_loss(theta, rows)
+                theta = np.where(better[:, None], trial, theta)
+        loss = problem.relative_loss(theta, rows)
+        problem.theta[rows], problem.loss[rows] = theta, loss
+        yes, no = loss < problem.tol, loss > _SURE_MISS
+        problem.settle(rows[yes], 1, label, start=0)
+        problem.settle(rows[no], 0, label)
+        open_[rows[yes | no]] = False
+
+
+def _by_budget(masks: np.ndarray, chosen: np.ndarray):
+    budgets = masks.sum(axis=1)
+    for budget in np.unique(budgets[chosen]):
+        yield np.flatnonzero(chosen & (budgets == budget))
+
+
+def _newton(problem, open_, starts, seed, task, first, gains, iterations) -> None:
+    net = problem.net
+    scale = start_scale(net, gains)
+    for rows in _by_budget(problem.masks, open_):
+        masks = problem.masks[rows]
+        indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks)
+        trials = (np.uint32(first) + rows).astype(np.uint32)
+        out = _cpu.newton(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, scale, starts, iterations,
+                          problem.tol, seed, task, trials, problem.threads)
+        found = out["found"]
+        finite = np.isfinite(out["loss"])
+        problem.theta[rows[finite]], problem.loss[rows[finite]] = out["theta"][finite], out["loss"][finite]
+        problem.settle(rows, np.where(found >= 0, 1, -1), "newton", start=found)
+
+
+def start_scale(net: Network, gains: np.ndarray) -> np.ndarray:
+    """Standard deviation of the wide starts, for every weight."""
+    scale = np.empty(net.size)
+    for (name, where), gain in zip(net.slices.items(), gains):
+        fan_in = net.fan_in[name]
+        scale[where] = WIDE * gain / math.sqrt(fan_in) if fan_in else WIDE * gain
+    return scale
+
+
+def _descend(problem, open_, steps, optimizer, lr) -> None:
+    net = problem.net
+    rows = np.flatnonzero(open_)
+    if not len(rows):
+        return
+    masks = problem.masks[rows]
+    indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks, pad=net.size)
+    out = _cpu.fit(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, steps, OPTIMIZERS.index(optimizer),
+                   lr, problem.tol, problem.threads)
+    theta = out["theta"]
+    loss = problem.relative_loss(theta, rows)
+    problem.theta[rows], problem.loss[rows] = theta, loss
+    yes = loss < problem.tol
+    problem.settle(rows, np.where(yes, 1, -1), "descent", start=np.where(yes, 0, -1))
+
+
+def _as_double(name, value, shape):
+    rows = float_array(name, value, shape)
+    rows.rows = rows.rows.astype(np.float64, copy=False)
+    return rows

@@ -1,0 +1,2 @@
+"""placeholder"""
+from .theory import attained_ranks, required_rank

@@ -1,0 +1,163 @@
+"""Match probability: trials drawn, decided and counted (D5, D8). What the theory expects of the counts is in theory.py."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from . import _dispatch
+from ._errors import whole_number
+from ._intervals import clopper_pearson
+from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
+from .decide import METHODS, check_tolerance, decide
+from .network import Network
+from .trial import check_gains, draw_trials
+
+_CHUNK_BYTES = 2**27  # of trials held at a time
+_CHUNK_TRIALS = 2**14
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """Counts of verdicts over trials.
+
+    matched + unmatched + undecided = trials. matched: a solution was found (or solved for); unmatched: proven, or computed by a
+    linear solve, to have none; undecided: searched without success.
+    probability = matched / trials. quantity says of what: "existence" when every verdict was decided by rank or linear solve, so that it
+    is a match probability (D5); "found" when a search had a part in it: then it is a found probability (D8) of this method,
+    tolerance and number of starts, and existence is only bounded, by `existence_interval`.
+    found_after int64 [starts]: trials matched within the first 1, 2, .. starts. verdicts int8 and masks bool [trials, size] where
+    keep_trials was asked for, else None.
+    """
+
+    net: Network
+    allocation: Strategy
+    shared: tuple[str, ...]
+    method: str
+    tol: float
+    seed: int
+    task: int
+    matched: int
+    unmatched: int
+    undecided: int
+    found_after: np.ndarray
+    screened: int  # trials whose "no" came from the rank screen (T1)
+    solved_affine: int  # trials decided by a linear solve (T2, T11)
+    ranges: tuple[tuple[int, int], ...]  # the trials counted, as (first, end)
+    seconds: float = 0.0
+    screen: bool = True
+    options: dict = field(default_factory=dict)
+    verdicts: np.ndarray | None = field(default=None, repr=False)
+    masks: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def trials(self) -> int:
+        return self.matched + self.unmatched + self.undecided
+
+    @property
+    def probability(self) -> float:
+        return self.matched / self.trials
+
+    @property
+    def quantity(self) -> str:
+        return "existence" if self.screened + self.solved_affine == self.trials else "found"
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Clopper-Pearson, 95 %, of the quantity measured."""
+        return clopper_pearson(self.matched, self.trials)
+
+    @property
+    def existence_interval(self) -> tuple[float, float]:
+        """Bounds of the match probability (D5): Clopper-Pearson's lower end if all undecided trials have no match, its upper end if
+        all have one. 95 %."""
+        return clopper_pearson(self.matched, self.trials)[0], clopper_pearson(self.matched + self.undecided, self.trials)[1]
+
+    def merge(self, other: MatchResult) -> MatchResult:
+        """The counts of both, for the same question and other trials. ValueError if the question differs or trials overlap."""
+        question = ("net", "allocation", "shared", "method", "tol", "seed", "task", "screen", "options")
+        for name in question:
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"other: expected the same {name}, {getattr(self, name)!r}, got {getattr(other, name)!r}")
+        ranges = sorted(self.ranges + other.ranges)
+        for (_, end), (first, _) in zip(ranges, ranges[1:]):
+            if first < end:
+                raise ValueError(f"other: expected other trials than {self.ranges}, got {other.ranges}")
+        joined = [ranges[0]]
+        for first, end in ranges[1:]:
+            joined[-1:] = [(joined[-1][0], end)] if first == joined[-1][1] else [joined[-1], (first, end)]
+        in_order = sorted((self, other), key=lambda result: result.ranges)
+        both = self.verdicts is not None and other.verdicts is not None
+        return replace(
+            self, matched=self.matched + other.matched, unmatched=self.unmatched + other.unmatched,
+            undecided=self.undecided + other.undecided, found_after=self.found_after + other.found_after,
+            screened=self.screened + other.screened, solved_affine=self.solved_affine + other.solved_affine,
+            ranges=tuple(joined), seconds=self.seconds + other.seconds,
+            verdicts=np.concatenate([r.verdicts for r in in_order]) if both else None,
+            masks=np.concatenate([r.masks for r in in_order]) if both else None,
+        )
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        if self.quantity == "existence":
+            what = "match probability (existence)"
+        else:
+            starts = f", {len(self.found_after)} starts" if self.method == "newton" else ""
+            what = f"found probability ({self.method}{starts}, relative loss < {self.tol:g})"
+        return f"{what} {self.probability:.4f} [{low:.4f}, {high:.4f}], {self.matched} of {self.trials} trials"
+
+
+def match_probability(net: Network, allocation: Allocation | Strategy, trials: int = 1000, shared: tuple[str, ...] = (),
+                      method: str = "newton", seed: int = 0, task: int = 0, screen: bool = True, starts: int = 30,
+                      tol: float | None = None, *, threads: int | None = None, backend: str = "auto", gains: dict | None = None,
+                      first: int = 0, keep_trials: bool = False, **options) -> MatchResult:
+    """In how many random trials (D3) can this allocation match the teacher (D5), or does a method find it (D8)?
+
+    allocation: an Allocation, or a Strategy, which draws a fresh mask for every trial. Each trial is decided as in `decide`: rank
+    screen (T1; left out with screen=False, for honest comparison with theory), linear solve where the outputs are affine (T2), else
+    the method: "newton" (start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a relative
+    loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
+    optimizer (descent), as in `decide`.
+    Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
+    Errors: ValueError and TypeError that name the argument.
+    """
+    _dispatch.choose(backend)
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    shared = check_shared(net, shared)
+    strategy = as_strategy(check_allocation(net, allocation, shared))
+    seed, task, first, trials = check_trial_range(seed, task, first, trials)
+    starts = whole_number("starts", starts, 1)
+    tol = check_tolerance(tol, method)
+    gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
+    began = time.perf_counter()
+    matched = unmatched = undecided = screened = solved = 0
+    found_after = np.zeros(starts if method == "newton" else 1, dtype=np.int64)
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
+    chunk = max(1, min(_CHUNK_TRIALS, _CHUNK_BYTES // (8 * numbers)))
+    for begin in range(first, first + trials, chunk):
+        count = min(chunk, first + trials - begin)
+        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads)
+        masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
+        verdicts = decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol,
+                          seed=seed, task=task, first=begin, gains=gains, threads=threads, **options)
+        matched += int((verdicts.match == 1).sum())
+        unmatched += int((verdicts.match == 0).sum())
+        undecided += int((verdicts.match == -1).sum())
+        screened += int((verdicts.reason == "T1").sum())
+        solved += int(((verdicts.reason == "T2") | (verdicts.reason == "T11")).sum())
+        begun = verdicts.start[verdicts.match == 1]
+        found_after += np.bincount(begun, minlength=len(found_after)).cumsum()
+        if keep_trials:
+            kept.append((verdicts.match, drawn.mask))
+    return MatchResult(
+        net=net, allocation=strategy, shared=shared, method=method, tol=tol, seed=seed, task=task, matched=matched,
+        unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
+        ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
+        options={"starts": starts, "gains": gains, **options},
+        verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
+        masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
+    )

@@ -1,0 +1,135 @@
+"""Verdicts with planted answers: solutions that exist by construction, rank-deficient allocations, linear solves, and lanes that
+must not see each other."""
+
+import numpy as np
+import pytest
+
+import sublearn as sl
+from tests.cases import NETWORKS, names, students
+
+SHARED = ("B", "D")
+
+
+def trials(net, strategy, count, shared=(), seed=0):
+    t = sl.draw_trials(net, strategy, count, shared=shared, seed=seed)
+    return t.student, t.x, t.y, t.mask
+
+
+@pytest.mark.parametrize("net", [n for n in NETWORKS if n.equations > 1], ids=names)
+def test_newton_finds_planted_solutions(net, isa):
+    """The teacher differs from the student in few learnable weights, slightly: start 0 must walk back."""
+    rng = np.random.default_rng(3)
+    theta, x, _ = students(net, 23, seed=8)
+    mask = sl.scattered(net, min(net.size, 3)).masks(1, 0, 0, 23)
+    teacher = theta + mask * rng.standard_normal(theta.shape) * 1e-3
+    y = sl.outputs(net, teacher, x)
+    v = sl.decide(net, theta, x, y, mask, method="newton", screen=False)
+    found = v.match == 1
+    assert found.mean() > 0.9
+    relative = ((sl.outputs(net, v.theta, x) - y) ** 2).sum((1, 2)) / np.maximum((y**2).sum((1, 2)), 1e-300)
+    assert (relative[found] < 1.001e-20).all()
+    np.testing.assert_array_equal(v.theta[~mask], theta[~mask])  # frozen: bit-identical
+    assert (v.start[found] >= 0).all() and (v.start[~found] == -1).all()
+
+
+def test_theta_itself_is_start_zero():
+    net = sl.Recurrent(2, 5, 2, 4)
+    theta, x, _ = students(net, 4)
+    y = sl.outputs(net, theta, x)
+    v = sl.decide(net, theta, x, y, sl.scattered(net, 7, "W").draw(2), screen=False)
+    assert (v.match == 1).all() and (v.start == 0).all()
+    np.testing.assert_array_equal(v.theta, theta)
+
+
+def test_a_verdict_does_not_depend_on_batch_or_threads(isa):
+    net = sl.Recurrent(2, 8, 2, 6)
+    student, x, y, mask = trials(net, sl.scattered(net, 10, "W"), 150, SHARED)
+    together = sl.decide(net, student, x, y, mask, SHARED, starts=5)
+    assert 0.5 < (together.match == 1).mean() < 1
+    one_thread = sl.decide(net, student, x, y, mask, SHARED, starts=5, threads=1)
+    for name in ("match", "start", "theta", "loss", "reason"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(one_thread, name), err_msg=name)
+    for b in (0, 71, 149):
+        alone = sl.decide(net, student[b], x[b], y[b], mask[b], SHARED, starts=5, first=b)
+        assert alone.match == together.match[b] and alone.start == together.start[b]
+        np.testing.assert_array_equal(alone.theta, together.theta[b])
+
+
+def test_rank_screen_is_t1():
+    net = sl.Recurrent(2, 8, 2, 6)
+    student, x, y, mask = trials(net, sl.scattered(net, 9, "W"), 50, SHARED)
+    v = sl.decide(net, student, x, y, mask, SHARED)
+    assert (v.match == 0).all() and (v.reason == "T1").all() and v.certified.all()
+    v = sl.decide(net, student, x, y, mask, SHARED, screen=False, starts=3)
+    assert (v.match == -1).all() and (v.reason == "newton").all() and not v.certified.any()
+    assert (v.loss > 1e-20).all() and np.isfinite(v.loss).all()
+
+
+@pytest.mark.parametrize("net,strategy,shared", [
+    (sl.Recurrent(2, 8, 2, 6), lambda n: sl.only(n, "D"), ()),
+    (sl.Recurrent(2, 8, 2, 3), lambda n: sl.only(n, "B"), ("W",)),
+    (sl.Recurrent(1, 6, 1, 2), lambda n: sl.rows(n, 6, "W"), ("B", "D")),
+    (sl.Feedforward((3, 4, 2), 3), lambda n: sl.even_rows(n, 4, "W2"), ()),
+    (sl.Feedforward((3, 7, 2), 5), lambda n: sl.only(n, "W2"), ()),
+    (sl.Feedforward((3, 9, 2), 5, activation="tanh"), lambda n: sl.only(n, "W2"), ()),
+])
+def test_affine_allocations_of_full_rank_always_match(net, strategy, shared):
+    """T2: the linear solve must settle every trial, with a solution that is checked here."""
+    s = strategy(net)
+    student, x, y, mask = trials(net, s, 400, shared)
+    kind = sl.predict(net, s, shared)
+    v = sl.decide(net, student, x, y, mask, shared, screen=False)
+    if kind.kind != "maximal":
+        pytest.fail(f"the case should be maximal: {kind}")
+    assert (v.reason == "T2").all() and (v.match == 1).all()
+    relative = ((sl.outputs(net, v.theta, x) - y) ** 2).sum((1, 2)) / (y**2).sum((1, 2))
+    assert relative.max() < 1e-20
+
+
+def test_affine_allocations_without_full_rank_are_a_clear_no():
+    net = sl.Feedforward((3, 4, 2), 3)
+    student, x, y, mask = trials(net, sl.rows(net, 5, "W2"), 200)
+    v = sl.decide(net, student, x, y, mask, screen=False)
+    assert (v.match == 0).all() and (v.reason == "T2").all() and not v.certified.any()
+
+
+def test_relu_last_layer_is_decided_by_consistency():
+    """T11: with only the last layer learnable the answer is a linear solve; a dead teacher is matched by switching off."""
+    net = sl.Feedforward((3, 4, 2), 3, activation="relu")
+    student, x, y, mask = trials(net, sl.only(net, "W2"), 500)
+    v = sl.decide(net, student, x, y, mask)
+    assert (v.reason == "T11").all() and set(v.match) == {0, 1}
+    features = np.maximum(student[:, :12].reshape(-1, 4, 3) @ x, 0)  # 4 features, 3 samples
+    full = np.linalg.matrix_rank(features) == 3
+    assert (v.match[full] == 1).all() and 0 < full.mean() < 1
+
+
+def test_unequal_budgets_and_descent():
+    net = sl.Feedforward((3, 4, 2), 3, activation="tanh")
+    student, x, y, _ = trials(net, sl.everything(net), 60)
+    mask = np.zeros((60, net.size), bool)
+    for b in range(60):
+        mask[b, : 8 + b % 5] = True
+    newton = sl.decide(net, student, x, y, mask, screen=False)
+    assert 0.3 < (newton.match == 1).mean() < 0.9
+    descent = sl.decide(net, student, x, y, mask, screen=False, method="descent", steps=3000)
+    assert (descent.reason == "descent").all() and (descent.start[descent.match == 1] == 0).all()
+    assert (descent.loss[descent.match == 1] < 1e-6).all()
+    b = 17
+    alone = sl.decide(net, student[b], x[b], y[b], mask[b], screen=False, first=b)
+    np.testing.assert_array_equal(alone.theta, newton.theta[b])
+
+
+def test_bad_input_is_named():
+    net = sl.Recurrent(2, 4, 2, 3)
+    student, x, y, mask = trials(net, sl.scattered(net, 4, "W"), 5, SHARED)
+    with pytest.raises(ValueError, match="method: expected one of newton, descent, got 'lbfgs'"):
+        sl.decide(net, student, x, y, mask, SHARED, method="lbfgs")
+    with pytest.raises(TypeError, match="shared"):
+        sl.decide(net, student, x, y, mask, "B")
+    with pytest.raises(ValueError, match="shared"):
+        sl.decide(net, student, x, y, mask, ("W",))
+    with pytest.raises(ValueError, match="tol: expected"):
+        sl.decide(net, student, x, y, mask, SHARED, tol=0.0)
+    with pytest.raises(ValueError, match="starts: expected"):
+        sl.decide(net, student, x, y, mask, SHARED, starts=0)

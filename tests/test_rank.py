@@ -1,0 +1,189 @@
+"""Numerical ranks against planted ranks and numpy's verdict, over sizes, scales and adversarial families; exact ranks mod p against
+planted ranks and a slow elimination."""
+
+import numpy as np
+import pytest
+
+import sublearn as sl
+from sublearn import _cpu
+
+SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (3, 5), (4, 4), (7, 8), (8, 8), (9, 8), (12, 10), (15, 16), (17, 17), (16, 33), (48, 31), (32, 32)]
+
+
+def planted(rng, batch, m, n, ranks, dtype=np.float64):
+    """Matrices of the given exact ranks: integer factors with small entries, so the product is exact."""
+    out = np.zeros((batch, m, n), dtype=dtype)
+    for b, r in enumerate(ranks):
+        out[b] = rng.integers(-4, 5, (m, r)) @ rng.integers(-4, 5, (r, n)) if r else 0
+    return out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m,n", SIZES)
+def test_equals_numpy_on_planted_ranks(m, n, dtype, isa):
+    rng = np.random.default_rng(m * 100 + n)
+    batch = 61
+    a = planted(rng, batch, m, n, rng.integers(0, min(m, n) + 1, batch), dtype)
+    got = sl.rank(a)
+    assert got.dtype == np.int64
+    np.testing.assert_array_equal(got, np.linalg.matrix_rank(a))
+    np.testing.assert_array_equal(got, sl.rank(a, threads=1))
+    for b in (0, 33, 60):
+        assert sl.rank(a[b]) == got[b]
+    np.testing.assert_array_equal(sl.rank(np.swapaxes(a, 1, 2)), got)
+
+
+def families(rng, n, batch):
+    """Adversarial matrices: name, stack."""
+    def orth():
+        return np.linalg.qr(rng.standard_normal((batch, n, n)))[0]
+
+    def spectrum(s):
+        return (orth() * s[:, None, :]) @ orth()
+
+    for low in (1e-6, 1e-10, 1e-13):
+        s = np.zeros((batch, n))
+        s[:, : n // 2] = np.logspace(0, np.log10(low), n // 2)
+        yield f"graded to {low:g}, rank n/2", spectrum(s)
+    yield "graded to 1e-20, no gap", spectrum(np.logspace(0, -20, n)[None] * np.ones((batch, 1)))
+    s = np.ones((batch, n))
+    s[:, -1] = 10.0 ** rng.uniform(-17, -11, batch)
+    yield "one singular value anywhere", spectrum(s)
+    s = s.copy()
+    s[:, -1] = n * 2.2e-16 * 10.0 ** rng.uniform(-0.5, 0.5, batch)
+    yield "one singular value at the tolerance", spectrum(s)
+    for angle in (1.2, 0.9, 0.6, 0.3):
+        c, sn = np.cos(angle), np.sin(angle)
+        kahan = np.diag(sn ** np.arange(n)) @ (np.triu(-c * np.ones((n, n)), 1) + np.eye(n))
+        yield f"Kahan {angle}", kahan * (1 + 1e-14 * rng.standard_normal((batch, n, n)))
+    scale = 10.0 ** rng.uniform(-8, 8, (batch, n))
+    normal = rng.standard_normal((batch, n, n))
+    yield "columns scaled", normal * scale[:, None, :]
+    yield "rows scaled", normal * scale[:, :, None]
+    low_rank = rng.standard_normal((batch, n, n // 2)) @ rng.standard_normal((batch, n // 2, n))
+    yield "low rank, rows scaled", low_rank * scale[:, :, None]
+    yield "entries -1, 0, 1", rng.integers(-1, 2, (batch, n, n)).astype(float)
+    yield "sparse", rng.integers(0, 2, (batch, n, n)) * (rng.random((batch, n, n)) < 2.0 / n).astype(float)
+    grid = np.arange(n)
+    yield "Hilbert", np.repeat((1.0 / (grid[:, None] + grid + 1.0))[None], 4, 0)
+    yield "two columns nearly equal", np.concatenate([normal[:, :, 1:], normal[:, :, 1:2] * (1 + 1e-9 * rng.standard_normal((batch, n, 1)))], 2)
+    for size in (1e-300, 1e-160, 1e150, 1e300):
+        yield f"scaled by {size:g}", low_rank / np.abs(low_rank).max((1, 2), keepdims=True) * size
+
+
+@pytest.mark.parametrize("n", [4, 8, 16, 24])
+def test_certified_is_never_wrong_and_verdicts_are_numpys(n, isa):
+    rng = np.random.default_rng(n)
+    certified_total = count = 0
+    for name, a in families(rng, n, 512):
+        a = np.ascontiguousarray(a)
+        ranks, certified, finite = _cpu.rank_real(a, n * np.finfo(float).eps, 0)
+        expected = np.linalg.matrix_rank(a)
+        assert finite.all()
+        wrong = (certified == 1) & (ranks != expected)
+        assert not wrong.any(), f"{name}: {wrong.sum()} certified and wrong"
+        np.testing.assert_array_equal(sl.rank(a), expected, err_msg=name)
+        certified_total += certified.sum()
+        count += len(a)
+    assert certified_total > 0.5 * count  # the certificate decides most of even this collection
+
+
+def test_certificate_covers_ordinary_data(isa):
+    rng = np.random.default_rng(5)
+    for m, n in ((8, 8), (16, 16), (32, 32), (12, 10)):
+        a = np.concatenate([rng.standard_normal((2000, m, n)), rng.standard_normal((2000, m, 3)) @ rng.standard_normal((2000, 3, n))])
+        ranks, certified, _ = _cpu.rank_real(np.ascontiguousarray(a), max(m, n) * np.finfo(float).eps, 0)
+        assert certified.mean() > 0.99
+        np.testing.assert_array_equal(ranks[:2000][certified[:2000] == 1], min(m, n))
+        np.testing.assert_array_equal(ranks[2000:][certified[2000:] == 1], 3)
+
+
+def test_rtol_large_sizes_and_edges():
+    rng = np.random.default_rng(6)
+    a = np.diag([1.0, 0.5, 1e-3, 1e-9])
+    assert [int(sl.rank(a, rtol=t)) for t in (0.9, 1e-2, 1e-6, 1e-12, 0.0)] == [1, 2, 3, 4, 4]
+    big = rng.standard_normal((3, 200, 7)) @ rng.standard_normal((3, 7, 150))
+    np.testing.assert_array_equal(sl.rank(big), 7)
+    np.testing.assert_array_equal(sl.rank(np.zeros((5, 3, 4))), 0)
+    assert sl.rank(np.zeros((2, 0, 4))).tolist() == [0, 0]
+    np.testing.assert_array_equal(sl.rank(np.array([[[5e-324]], [[0.0]]])), [1, 0])
+    for bad in (np.nan, np.inf, -np.inf):
+        for n in (4, 200):
+            a = np.ones((3, n, n))
+            a[2, 1, 1] = bad
+            with pytest.raises(ValueError, match="a: expected finite numbers"):
+                sl.rank(a)
+    with pytest.raises(TypeError, match="a: expected float32 or float64, got int64"):
+        sl.rank(np.ones((2, 2), dtype=np.int64))
+    with pytest.raises(ValueError, match="a: expected at least one matrix"):
+        sl.rank(np.ones((0, 2, 2)))
+    with pytest.raises(ValueError, match="a: expected shape"):
+        sl.rank(np.ones(3))
+    with pytest.raises(ValueError, match="rtol"):
+        sl.rank(np.ones((2, 2)), rtol=-1.0)
+
+
+PRIMES = [2, 3, 5, 251, 65537, 2147483629, 2147483647]
+
+
+def slow_rank_mod(a, p):
+    a = [[int(v) % p for v in row] for row in a]
+    rank = 0
+    for c in range(len(a[0])):
+        pivot = next((i for i in range(rank, len(a)) if a[i][c]), None)
+        if pivot is None:
+            continue
+        a[rank], a[pivot] = a[pivot], a[rank]
+        inverse = pow(a[rank][c], p - 2, p) if p > 2 else 1
+        for i in range(rank + 1, len(a)):
+            f = a[i][c] * inverse % p
+            a[i] = [(x - f * y) % p for x, y in zip(a[i], a[rank])]
+        rank += 1
+        if rank == len(a):
+            break
+    return rank
+
+
+@pytest.mark.parametrize("p", PRIMES)
+@pytest.mark.parametrize("m,n", SIZES[:11])
+def test_rank_mod_equals_slow_elimination(m, n, p, isa):
+    rng = np.random.default_rng(m * n + p % 1000)
+    batch = 7
+    left = [rng.integers(0, p, (m, r)) for r in rng.integers(0, min(m, n) + 1, batch)]
+    a = np.array([[[sum(int(x) * int(y) for x, y in zip(row, col)) % p for col in rng.integers(0, p, (q.shape[1], n)).T] for row in q]
+                  if q.shape[1] else np.zeros((m, n), int).tolist() for q in left], dtype=np.int64)
+    expected = [slow_rank_mod(one.tolist(), p) for one in a]
+    np.testing.assert_array_equal(sl.rank_mod(a, p), expected)
+    np.testing.assert_array_equal(sl.rank_mod(a, p, threads=1), expected)
+    np.testing.assert_array_equal(sl.rank_mod(a - p, p), expected)  # negatives are reduced
+
+
+def test_rank_mod_planted_and_large(isa):
+    """[[U, U B], [A U, A U B]] with U upper triangular and a non-zero diagonal has the rank of U exactly, mod every prime."""
+    rng = np.random.default_rng(9)
+    for size, r in ((40, 17), (130, 64), (300, 211)):
+        for p in (2147483647, 2, 65537):
+            u = np.triu(rng.integers(0, p, (r, r)))
+            np.fill_diagonal(u, rng.integers(1, p, r))
+            mix = rng.integers(0, 2, (size - r, r))
+            tall = np.concatenate([u, mix @ u % p])
+            a = np.concatenate([tall, tall @ rng.integers(0, 2, (r, size - r)) % p], axis=1)
+            assert sl.rank_mod(a[rng.permutation(size)][:, rng.permutation(size)], p) == r
+
+
+def test_rank_mod_depends_on_p_and_rejects_bad_moduli():
+    a = np.array([[6, 0], [0, 35]])
+    assert [int(sl.rank_mod(a, p)) for p in (2, 3, 5, 7, 11)] == [1, 1, 1, 1, 2]
+    assert sl.rank_mod(np.array([[-(2**63)]]), 3) == 1
+    assert sl.rank_mod(np.array([[255]], dtype=np.uint8), 257) == 1
+    assert sl.rank_mod(np.array([[2**64 - 1]], dtype=np.uint64), 5) == 0  # 2**64 - 1 = 15 * ...
+    for p in (1, 0, -7, 2**31, 2**31 + 11):
+        with pytest.raises(ValueError, match="p: expected a whole number from 2"):
+            sl.rank_mod(a, p)
+    for p in (4, 2**31 - 3, 1_000_001):
+        with pytest.raises(ValueError, match="p: expected a prime below"):
+            sl.rank_mod(a, p)
+    with pytest.raises(TypeError, match="a: expected an integer dtype"):
+        sl.rank_mod(a.astype(float))
+    with pytest.raises(ValueError, match="a: expected at least one matrix"):
+        sl.rank_mod(np.zeros((0, 2, 2), int))

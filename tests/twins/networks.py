@@ -1,0 +1,79 @@
+"""Slow twins of the network mathematics (D1): plain numpy that reads like the formula, one student at a time."""
+
+import numpy as np
+
+PHI = {"linear": lambda z: z, "relu": lambda z: np.where(z > 0, z, 0.0), "tanh": np.tanh}
+SLOPE = {"linear": lambda h: np.ones_like(h), "relu": lambda h: (h > 0).astype(h.dtype), "tanh": lambda h: 1 - h * h}
+
+
+def outputs(net, theta, x):
+    """y of one student; theta [size], x [*net.x_shape]. Works on complex theta too (linear and tanh)."""
+    g, phi = net.unpack(theta), PHI[net.activation]
+    if hasattr(net, "steps"):
+        h, ys = np.zeros(net.hidden, dtype=theta.dtype), []
+        for t in range(net.steps):
+            h = phi(g["W"] @ h + g["B"] @ x[t] + g.get("b", 0))
+            ys.append(g["D"] @ h + g.get("c", 0))
+        return np.stack(ys)
+    a = x
+    layers = len(net.widths) - 1
+    for k in range(1, layers + 1):
+        z = g[f"W{k}"] @ a + (g[f"b{k}"][:, None] if f"b{k}" in g else 0)
+        a = z if k == layers else phi(z)
+    return a
+
+
+def gradient(net, theta, x, y):
+    """d/dtheta of sum (f - y)^2, by the textbook backward pass; [size]."""
+    g, phi, slope = net.unpack(theta), PHI[net.activation], SLOPE[net.activation]
+    out = {name: np.zeros(shape) for name, shape in net.groups.items()}
+    if hasattr(net, "steps"):
+        hs = [np.zeros(net.hidden)]
+        for t in range(net.steps):
+            hs.append(phi(g["W"] @ hs[-1] + g["B"] @ x[t] + g.get("b", 0)))
+        back = np.zeros(net.hidden)
+        for t in reversed(range(net.steps)):
+            e = 2 * (g["D"] @ hs[t + 1] + g.get("c", 0) - y[t])
+            out["D"] += np.outer(e, hs[t + 1])
+            delta = slope(hs[t + 1]) * (g["D"].T @ e + back)
+            out["B"] += np.outer(delta, x[t])
+            out["W"] += np.outer(delta, hs[t])
+            if "b" in out:
+                out["b"] += delta
+            if "c" in out:
+                out["c"] += e
+            back = g["W"].T @ delta
+    else:
+        layers = len(net.widths) - 1
+        acts = [x]
+        for k in range(1, layers + 1):
+            z = g[f"W{k}"] @ acts[-1] + (g[f"b{k}"][:, None] if f"b{k}" in g else 0)
+            acts.append(z if k == layers else phi(z))
+        delta = 2 * (acts[-1] - y)
+        for k in range(layers, 0, -1):
+            out[f"W{k}"] = delta @ acts[k - 1].T
+            if f"b{k}" in out:
+                out[f"b{k}"] = delta.sum(axis=1)
+            if k > 1:
+                delta = slope(acts[k - 1]) * (g[f"W{k}"].T @ delta)
+    return net.pack(out)
+
+
+def fit(net, theta, x, y, mask, steps, optimizer, lr):
+    """Masked descent of one student, as the optimisers are defined; returns theta and its loss."""
+    theta = theta.copy()
+    m = np.zeros(net.size)
+    q = np.zeros(net.size)
+    for t in range(1, steps + 1):
+        g = gradient(net, theta, x, y)
+        if optimizer == "sgd":
+            change = lr * g
+        elif optimizer == "momentum":
+            m = 0.9 * m + g
+            change = lr * m
+        else:
+            m = 0.9 * m + 0.1 * g
+            q = 0.999 * q + 0.001 * g * g
+            change = lr * (m / (1 - 0.9**t)) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8)
+        theta[mask] -= change[mask]
+    return theta, np.sum((outputs(net, theta, x) - y) ** 2)
