@@ -1,211 +1,552 @@
-// Numerical rank of a batch of real matrices, one matrix per lane. See ops/rank_real.h.
+// Numerical rank of a batch of real matrices. See ops/rank_real.h.
 //
-// Pivoted Householder QR of the rows a_j (length n): in step k the row with the largest remaining norm is swapped to place k,
-// and the reflection H = I - tau w w^T that maps it to a multiple of e_k is applied to the later rows, whose remaining norms are computed anew
-// (no downdating, so no cancellation). Rank verdict and certificate:
-//   After r steps: sigma_{r+1} <= ||R22||_F, sigma_r >= 1 / ||R11^-1||_F, and sigma_1 lies between
-//   low = sqrt((||A||_F^2 - ||R22||_F^2) / r) and ||A||_F; the tolerance is rtol sigma_1.
-//   Certified: ||R22||_F + eps ||A||_F <= rtol low and 1 / ||R11^-1||_F > 2 rtol ||A||_F + eps ||A||_F; eps ||A||_F stands for
-//   the rounding of the QR itself. Anything nearer to the tolerance is left to an SVD.
-// Each matrix is scaled by a power of two first, so squares neither overflow nor underflow where it matters.
+// Householder QR of the rows a_j (the shorter side of the matrix becomes the rows): in step k the reflection H = I - tau w w^T that maps
+// row k to a multiple of e_k is applied to the later rows. What is left of the rows after r steps is R22. Three facts, whatever the
+// order of the rows:   sigma_{r+1} <= ||R22||_F,   sigma_r >= 1 / ||R11^-1||_F,   low <= sigma_1 <= ||A||_F with
+// low = sqrt((||A||_F^2 - ||R22||_F^2) / r). The tolerance is rtol sigma_1, so the rank is proven to be r when
+//   ||R22||_F + eps ||A||_F <= rtol low   and   1 / ||R11^-1||_F > 2 rtol ||A||_F + eps ||A||_F,
+// eps ||A||_F standing for the rounding of the QR itself. Anything nearer to the tolerance is left to an SVD.
+//
+// Because the proof holds for any order, rows are only exchanged when they must be: where row k has lost all but a thousandth of
+// the matrix norm, the remaining rows are measured; a matrix with nothing left is finished, otherwise the largest row comes
+// first. Ordinary full-rank matrices never get there, which saves the norms (a third of the work) and the exchanges. A badly
+// conditioned R11 can blur ||R22||: what is not proven so is done once more with the largest row first in every step.
+//
+// Two layouts. Up to 16 numbers a row: one matrix per lane, row length a compile-time constant (rows padded with zeros), steps
+// unrolled. Above: one matrix at a time, lanes along the row, everything in L1 up to 64 x 64.
 #include "ops/rank_real.h"
 
 #include <cfloat>
+#include <cmath>
+#include <type_traits>
+#include <utility>
 
 #include "core/pack.h"
 #include "core/scratch.h"
-#include "math/slots.h"
 
 namespace sl {
 namespace SL_ISA {
 namespace {
 
-constexpr int64_t kPacksPerItem = 4;
+constexpr int kLaneLength = 16;       // longest row of the lane-per-matrix layout
+constexpr double kHealthy = 1e-2;     // (row left)^2 / ||A||_F^2 below which rows are measured and exchanged
 
-// Largest absolute entry and finiteness of one matrix.
-template <class T> SL_INLINE T largest(const T* a, int64_t count, bool* finite) {
-  T most = 0;
-  bool ok = true;
-  for (int64_t k = 0; k < count; ++k) {
-    const T v = a[k] < 0 ? -a[k] : a[k];
-    ok &= v <= (sizeof(T) == 8 ? T(DBL_MAX) : T(FLT_MAX));
-    most = v > most ? v : most;
+template <class T> constexpr T eps_of() { return sizeof(T) == 8 ? T(DBL_EPSILON) : T(FLT_EPSILON); }
+template <class T> constexpr T max_of() { return sizeof(T) == 8 ? T(DBL_MAX) : T(FLT_MAX); }
+
+// Whether the bounds above prove rank r.
+template <class T>
+SL_INLINE bool proven(int r, int full, T norm2, T tail2, T inverse2, T rtol) {
+  if (norm2 == T(0)) return true;
+  if (r == 0 || !(inverse2 > 0)) return false;
+  const T norm = std::sqrt(norm2), error = eps_of<T>() * norm;
+  if (r < full) {
+    const T low = norm2 > tail2 ? rtol * std::sqrt((norm2 - tail2) / static_cast<T>(r)) : T(0);
+    if (!(std::sqrt(tail2) + error <= low)) return false;
   }
-  *finite = ok;
-  return most;
+  return T(1) / std::sqrt(inverse2) > T(2) * rtol * norm + error;
+}
+
+// A power of two that brings `most` near 1 (exact scaling; squares then neither overflow nor underflow where it matters).
+template <class T>
+SL_INLINE T balancing(T most) {
+  if (!(most > 0)) return T(1);
+  int e;
+  std::frexp(most, &e);
+  const int limit = sizeof(T) == 8 ? 1022 : 126;
+  e = -e;
+  e = e > limit ? limit : e < -limit ? -limit : e;
+  return std::ldexp(T(1), e);
+}
+
+// ---- one matrix per lane --------------------------------------------------------------------------------------------------
+
+// Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
+template <class T>
+SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
+  constexpr int L = kLanes<T>;
+  using S = Pack<T>;
+  using M = PackMask<T>;
+  int c = 0;
+  for (; c + L <= count; c += L) {
+    S row[L];
+    for (int l = 0; l < L; ++l) __builtin_memcpy(&row[l], from[l] + c, sizeof(S));
+#pragma GCC unroll 8
+    for (int h = 1; h < L; h *= 2) {  // butterfly: exchange blocks of h between rows h apart
+      M low, high;
+      for (int l = 0; l < L; ++l) {
+        low[l] = (l & h) ? l - h + L : l;
+        high[l] = (l & h) ? l + L : l + h;
+      }
+#pragma GCC unroll 16
+      for (int l = 0; l < L; ++l)
+        if (!(l & h)) {
+          const S a = row[l], b = row[l + h];
+          row[l] = __builtin_shuffle(a, b, low);
+          row[l + h] = __builtin_shuffle(a, b, high);
+        }
+    }
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l) out[c + l] = row[l];
+  }
+  for (; c < count; ++c)
+    for (int l = 0; l < L; ++l) reinterpret_cast<T*>(out + c)[l] = from[l][c];
+}
+
+template <class T, int N>
+struct LaneQr {
+  using S = Pack<T>;
+  using M = PackMask<T>;
+  static constexpr int L = kLanes<T>;
+  S* R;       // [rows][N]
+  int rows, full;
+  S total, inverse[N];
+  S floor2, healthy2, tail2;
+  M live, rank;
+
+  // Rows k.. measured: finishes the lanes with nothing left, and brings the largest row to place k in the others.
+  __attribute__((noinline)) void exchange(int k) {
+    const S zero{};
+    S sum = zero, best = zero;
+    M index{};
+    for (int j = k; j < rows; ++j) {
+      S n = zero;
+      for (int i = k; i < N; ++i) n += R[j * N + i] * R[j * N + i];
+      sum += n;
+      M here{};
+      here += static_cast<typename std::remove_reference<decltype(here[0])>::type>(j);
+      const M more = n > best;
+      best = more ? n : best;
+      index = more ? here : index;
+    }
+    const M finished = live & ~(best > floor2);
+    for (int l = 0; l < L; ++l)
+      if (finished[l]) {
+        rank[l] = k;
+        tail2[l] = sum[l];
+      }
+    live = live & ~finished;
+    for (int l = 0; l < L; ++l) {
+      if (!live[l] || index[l] == k) continue;
+      T *a = reinterpret_cast<T*>(R + static_cast<int>(index[l]) * N) + l, *b = reinterpret_cast<T*>(R + k * N) + l;
+      for (int i = 0; i < N; ++i) std::swap(a[i * L], b[i * L]);
+    }
+  }
+
+  template <int k>
+  SL_INLINE bool step() {
+    if (k >= full) return false;
+    const S zero{}, one = constant<S>(T(1));
+    S* p = R + k * N;
+    auto left = [&] {
+      S a = zero, b = zero;
+#pragma GCC unroll 16
+      for (int i = k; i < N; i += 2) {
+        a += p[i] * p[i];
+        if (i + 1 < N) b += p[i + 1] * p[i + 1];
+      }
+      return a + b;
+    };
+    S n2 = left();
+    if (any<M>(live & ~(n2 > healthy2))) {
+      exchange(k);
+      if (!any<M>(live)) return false;
+      n2 = left();
+    }
+    S w[N];
+#pragma GCC unroll 16
+    for (int i = k; i < N; ++i) w[i] = p[i];
+    const S size = square_root(n2), alpha = w[k];
+    const M negative = alpha < zero;
+    const S v = (negative ? -alpha : alpha) + size, den = size * v;
+    const M usable = den > zero;
+    const S tau = usable ? one / (usable ? den : one) : zero;
+    w[k] = negative ? -v : v;
+    p[k] = negative ? size : -size;
+    inverse[k] = p[k];
+    int j = k + 1;
+    for (; j + 2 < rows; j += 3) {
+      S *x = R + j * N, *y = x + N, *z = y + N;
+      S s = w[k] * x[k], t = w[k] * y[k], u = w[k] * z[k];
+#pragma GCC unroll 16
+      for (int i = k + 1; i < N; ++i) {
+        s += w[i] * x[i];
+        t += w[i] * y[i];
+        u += w[i] * z[i];
+      }
+      s *= tau;
+      t *= tau;
+      u *= tau;
+#pragma GCC unroll 16
+      for (int i = k; i < N; ++i) {
+        x[i] -= s * w[i];
+        y[i] -= t * w[i];
+        z[i] -= u * w[i];
+      }
+    }
+    for (; j < rows; ++j) {
+      S* x = R + j * N;
+      S s = w[k] * x[k];
+#pragma GCC unroll 16
+      for (int i = k + 1; i < N; ++i) s += w[i] * x[i];
+      s *= tau;
+#pragma GCC unroll 16
+      for (int i = k; i < N; ++i) x[i] -= s * w[i];
+    }
+    return true;
+  }
+
+  template <int... k>
+  SL_INLINE void all_steps(std::integer_sequence<int, k...>) {
+    (void)(step<k>() && ...);
+  }
+
+  // ||R11^-1||_F^2 lane by lane; row j of R holds column j of the triangular factor in its first j + 1 entries.
+  SL_INLINE S inverse_norm2() {
+    const S zero{}, one = constant<S>(T(1));
+    int most = 0;
+    for (int l = 0; l < L; ++l) most = rank[l] > most ? static_cast<int>(rank[l]) : most;
+    for (int j = 0; j < most; ++j) {
+      M here{};
+      here += static_cast<typename std::remove_reference<decltype(here[0])>::type>(j);
+      const M in = here < rank;
+      const S d = R[j * N + j];
+      inverse[j] = in ? one / (in ? d : one) : zero;
+    }
+    S sum = zero;
+    for (int c = 0; c < most; ++c) {
+      S acc[N];
+      S y = inverse[c];
+      sum += y * y;
+#pragma GCC unroll 16
+      for (int i = 0; i < N; ++i) acc[i] = R[c * N + i] * y;  // entries i < c are used
+      for (int i = c - 1; i >= 0; --i) {
+        y = -acc[i] * inverse[i];
+        sum += y * y;
+        for (int q = 0; q < i; ++q) acc[q] += R[i * N + q] * y;
+      }
+    }
+    return sum;
+  }
+};
+
+// ---- one matrix at a time, lanes along the row ------------------------------------------------------------------------------
+
+template <class S> SL_INLINE typename Traits<S>::Scalar total_of(S x) {
+  typename Traits<S>::Scalar r = 0;
+  for (int l = 0; l < Traits<S>::lanes; ++l) r += x[l];
+  return r;
 }
 
 template <class T>
-void rank_item(void* context, int, int64_t item, Control&) {
+class RowQr {
   using S = Pack<T>;
-  using M = PackMask<T>;
-  using I = typename std::remove_reference<decltype(M{}[0])>::type;
-  constexpr int L = kLanes<T>;
-  const RankRealArgs<T>& a = *static_cast<const RankRealArgs<T>*>(context);
-  // Rows of the work matrix = the shorter side (fewer reflections to apply).
-  const bool flip = a.m > a.n;
-  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n, K = rows;
-  const size_t entries = static_cast<size_t>(rows) * length;
-  Scratch scratch(sizeof(S) * (entries + 4 * static_cast<size_t>(rows) + length) + 1024);
-  S* R = static_cast<S*>(scratch.take(sizeof(S) * entries));
-  S* w = static_cast<S*>(scratch.take(sizeof(S) * length));
-  S* norm = static_cast<S*>(scratch.take(sizeof(S) * rows));
-  S* diagonal = static_cast<S*>(scratch.take(sizeof(S) * rows));  // squared pivots
-  S* inverse = static_cast<S*>(scratch.take(sizeof(S) * rows));
-  S* column = static_cast<S*>(scratch.take(sizeof(S) * rows));
-  const S zero{}, one = constant<S>(T(1));
-  const T eps = sizeof(T) == 8 ? T(DBL_EPSILON) : T(FLT_EPSILON);
+  static constexpr int L = kLanes<T>;
 
-  for (int64_t q = item * kPacksPerItem; q < (item + 1) * kPacksPerItem && q * L < a.batch; ++q) {
-    const int count = a.batch - q * L < L ? static_cast<int>(a.batch - q * L) : L;
-    for (int l = 0; l < L; ++l) {
-      const int64_t b = q * L + (l < count ? l : 0);
-      const T* in = a.a + b * static_cast<int64_t>(entries);
-      bool finite;
-      const T most = largest(in, static_cast<int64_t>(entries), &finite);
-      if (l < count) a.finite_out[b] = finite;
-      // Scale in two factors: 1 / most may overflow when most is subnormal.
-      int exponent = 0;
-      if (finite && most > 0) std::frexp(most, &exponent);
-      const T up = std::ldexp(T(1), -exponent / 2), up2 = std::ldexp(T(1), -exponent - (-exponent / 2));
-      if (!finite) {
-        for (size_t k = 0; k < entries; ++k) lane(R + k, l) = T(0);
-      } else if (!flip) {
-        for (size_t k = 0; k < entries; ++k) lane(R + k, l) = (in[k] * up) * up2;
-      } else {
-        for (int i = 0; i < rows; ++i)
-          for (int j = 0; j < length; ++j) lane(R + static_cast<size_t>(i) * length + j, l) = (in[static_cast<size_t>(j) * rows + i] * up) * up2;
-      }
+ public:
+  static size_t scratch_bytes(int rows, int length) {
+    const size_t chunks = (length + L - 1) / L, row_chunks = (rows + L - 1) / L;
+    return sizeof(S) * (static_cast<size_t>(rows) * chunks + chunks + row_chunks + 2) + sizeof(S*) * rows + sizeof(T) * rows + 512;
+  }
+  RowQr(int rows, int length, Scratch& scratch) : rows_(rows), length_(length), chunks_((length + L - 1) / L) {
+    data_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(rows) * chunks_));
+    w_ = static_cast<S*>(scratch.take(sizeof(S) * chunks_));
+    acc_ = static_cast<S*>(scratch.take(sizeof(S) * ((rows + L - 1) / L + 1)));
+    row_ = static_cast<S**>(scratch.take(sizeof(S*) * rows));
+    inverse_ = static_cast<T*>(scratch.take(sizeof(T) * rows));
+  }
+
+  // eager: exchange rows in every step (full pivoting of rows) instead of only when one must.
+  void run(const T* in, bool flip, T rtol, bool eager, int64_t* rank_out, int8_t* certified, int8_t* finite) {
+    T most = load(in, flip, T(1), finite);
+    if (!*finite) {
+      *rank_out = 0;
+      *certified = 0;
+      return;
     }
-    S total = zero;
-    for (int j = 0; j < rows; ++j) {
-      S s = zero;
-      const S* r = R + static_cast<size_t>(j) * length;
-      for (int i = 0; i < length; ++i) s += r[i] * r[i];
-      norm[j] = s;
-      total += s;
+    T norm2 = norm();
+    const T safe = sizeof(T) == 8 ? T(1e-200) : T(1e-20f), large = sizeof(T) == 8 ? T(1e200) : T(1e20f);
+    if (most > 0 && !(norm2 > safe && norm2 < large)) {
+      load(in, flip, balancing<T>(most), finite);
+      norm2 = norm();
     }
-    const T rtol = static_cast<T>(a.rtol);
-    // Stop a lane when what remains of every row is far below the tolerance.
-    const S floor2 = total * (rtol * rtol / static_cast<T>(K) / static_cast<T>(16 * K));
-    int steps = 0;
-    for (int k = 0; k < K; ++k) {
-      S best = norm[k];
-      M index{};
-      index += static_cast<I>(k);
-      for (int j = k + 1; j < rows; ++j) {
-        const M more = norm[j] > best;
-        best = more ? norm[j] : best;
-        M jj{};
-        jj += static_cast<I>(j);
-        index = more ? jj : index;
-      }
-      diagonal[k] = best;
-      if (!any<M>(best > floor2)) break;
-      steps = k + 1;
-      // Per lane: swap the pivot row with row k, keep a copy as the reflector.
-      for (int l = 0; l < L; ++l) {
-        const int p = static_cast<int>(index[l]);
-        S *from = R + static_cast<size_t>(p) * length, *to = R + static_cast<size_t>(k) * length;
-        for (int i = 0; i < length; ++i) {
-          const T v = lane(from + i, l);
-          lane(from + i, l) = lane(to + i, l);
-          lane(to + i, l) = v;
+    const T floor2 = rtol * rtol * norm2;
+    T tail2 = 0;
+    int rank = rows_;
+    for (int k = 0; k < rows_; ++k) {
+      T n2 = left(k, k);
+      if (eager || !(n2 > T(kHealthy) * norm2)) {
+        T sum = n2, best = n2;
+        int at = k;
+        for (int j = k + 1; j < rows_; ++j) {
+          const T n = left(j, k);
+          sum += n;
+          if (n > best) {
+            best = n;
+            at = j;
+          }
         }
-        lane(norm + p, l) = lane(norm + k, l);
-      }
-      S* pivot = R + static_cast<size_t>(k) * length;
-      for (int i = k; i < length; ++i) w[i] = pivot[i];
-      const S alpha = w[k], size = square_root(best);
-      const S magnitude = alpha < zero ? -alpha : alpha;
-      const S v = magnitude + size, den = size * v;
-      const M usable = den > zero;
-      const S tau = usable ? one / (usable ? den : one) : zero;
-      w[k] = alpha < zero ? -v : v;
-      pivot[k] = alpha < zero ? size : -size;
-      for (int j = k + 1; j < rows; ++j) {
-        S* x = R + static_cast<size_t>(j) * length;
-        S s0 = zero, s1 = zero;
-        int i = k;
-        for (; i + 1 < length; i += 2) {
-          s0 += w[i] * x[i];
-          s1 += w[i + 1] * x[i + 1];
+        if (!(best > floor2)) {
+          rank = k;
+          tail2 = sum;
+          break;
         }
-        if (i < length) s0 += w[i] * x[i];
-        const S s = (s0 + s1) * tau;
-        x[k] -= s * w[k];
-        S n0 = zero, n1 = zero;
-        i = k + 1;
-        for (; i + 1 < length; i += 2) {
-          const S x0 = x[i] - s * w[i], x1 = x[i + 1] - s * w[i + 1];
-          x[i] = x0;
-          x[i + 1] = x1;
-          n0 += x0 * x0;
-          n1 += x1 * x1;
-        }
-        if (i < length) {
-          const S x0 = x[i] - s * w[i];
-          x[i] = x0;
-          n0 += x0 * x0;
-        }
-        norm[j] = n0 + n1;
+        std::swap(row_[k], row_[at]);
+        n2 = best;
+      }
+      reflect(k, n2);
+    }
+    *rank_out = rank;
+    *certified = proven<T>(rank, rows_, norm2, tail2, inverse_norm2(rank), rtol);
+  }
+
+ private:
+  T* entries(int j) { return reinterpret_cast<T*>(row_[j]); }
+
+  T load(const T* in, bool flip, T scale, int8_t* finite) {
+    T most = 0;
+    bool ok = true;
+    for (int j = 0; j < rows_; ++j) {
+      row_[j] = data_ + static_cast<size_t>(j) * chunks_;
+      T* to = entries(j);
+      for (int i = length_; i < chunks_ * L; ++i) to[i] = T(0);
+    }
+    if (!flip) {
+      for (int j = 0; j < rows_; ++j) {
+        T* to = entries(j);
+        const T* from = in + static_cast<int64_t>(j) * length_;
+        for (int i = 0; i < length_; ++i) to[i] = from[i] * scale;
+      }
+    } else {
+      for (int i = 0; i < length_; ++i)
+        for (int j = 0; j < rows_; ++j) entries(j)[i] = in[static_cast<int64_t>(i) * rows_ + j] * scale;
+    }
+    S peak{};
+    PackMask<T> bad{};
+    for (int j = 0; j < rows_; ++j)
+      for (int c = 0; c < chunks_; ++c) {
+        const S x = row_[j][c], y = x < S{} ? -x : x;
+        bad = bad | ~(y <= constant<S>(max_of<T>()));
+        peak = y > peak ? y : peak;
+      }
+    ok = !any<PackMask<T>>(bad);
+    for (int l = 0; l < L; ++l) most = peak[l] > most ? peak[l] : most;
+    *finite = ok;
+    return most;
+  }
+  T norm() {
+    S a{}, b{};
+    const S* p = data_;
+    const int count = rows_ * chunks_;
+    int c = 0;
+    for (; c + 1 < count; c += 2) {
+      a += p[c] * p[c];
+      b += p[c + 1] * p[c + 1];
+    }
+    if (c < count) a += p[c] * p[c];
+    return total_of<S>(a + b);
+  }
+  // Squared norm of row j from entry k on.
+  T left(int j, int k) {
+    const int c0 = k / L;
+    const T* p = entries(j);
+    T sum = 0;
+    for (int i = k; i < (c0 + 1) * L; ++i) sum += p[i] * p[i];
+    S s{};
+    for (int c = c0 + 1; c < chunks_; ++c) s += row_[j][c] * row_[j][c];
+    return sum + total_of<S>(s);
+  }
+
+  void reflect(int k, T n2) {
+    const int c0 = k / L;
+    T* p = entries(k);
+    T* w = reinterpret_cast<T*>(w_);
+    for (int i = c0 * L; i < k; ++i) w[i] = T(0);
+    for (int i = k; i < (c0 + 1) * L; ++i) w[i] = p[i];
+    for (int c = c0 + 1; c < chunks_; ++c) w_[c] = row_[k][c];
+    const T size = std::sqrt(n2), alpha = w[k], v = (alpha < 0 ? -alpha : alpha) + size;
+    const T tau = T(1) / (size * v);
+    w[k] = alpha < 0 ? -v : v;
+    p[k] = alpha < 0 ? size : -size;
+    int j = k + 1;
+    for (; j + 3 < rows_; j += 4) {
+      S *r0 = row_[j], *r1 = row_[j + 1], *r2 = row_[j + 2], *r3 = row_[j + 3];
+      S s0{}, s1{}, s2{}, s3{};
+      for (int c = c0; c < chunks_; ++c) {
+        const S x = w_[c];
+        s0 += x * r0[c];
+        s1 += x * r1[c];
+        s2 += x * r2[c];
+        s3 += x * r3[c];
+      }
+      const S t0 = constant<S>(total_of<S>(s0) * tau), t1 = constant<S>(total_of<S>(s1) * tau);
+      const S t2 = constant<S>(total_of<S>(s2) * tau), t3 = constant<S>(total_of<S>(s3) * tau);
+      for (int c = c0; c < chunks_; ++c) {
+        const S x = w_[c];
+        r0[c] -= t0 * x;
+        r1[c] -= t1 * x;
+        r2[c] -= t2 * x;
+        r3[c] -= t3 * x;
       }
     }
-    for (int k = steps; k < K; ++k) diagonal[k] = k == steps ? diagonal[k] : zero;
-    // Verdict per lane: pivots above the tolerance (with the largest pivot as stand-in for sigma_1 within sqrt(K)).
-    M ranks{};
-    int most_rank = 0;
-    T high2[L];
-    for (int l = 0; l < L; ++l) {
-      high2[l] = rtol * rtol * lane(&total, l);
-      int r = 0;
-      while (r < steps && lane(diagonal + r, l) > high2[l]) ++r;
-      ranks[l] = r;
-      if (r > most_rank) most_rank = r;
-    }
-    // ||R11^-1||_F^2, column by column of the inverse of the lower-triangular factor (row j of the work matrix holds R's column j).
-    S inverse2 = zero;
-    for (int j = 0; j < most_rank; ++j) {
-      M jj{};
-      jj += static_cast<I>(j);
-      const M in = jj < ranks;
-      const S d = R[static_cast<size_t>(j) * length + j];
-      inverse[j] = in ? one / (in ? d : one) : zero;
-    }
-    for (int c = 0; c < most_rank; ++c) {
-      column[c] = inverse[c];
-      inverse2 += column[c] * column[c];
-      for (int i = c - 1; i >= 0; --i) {
-        S s = zero;
-        for (int j = i + 1; j <= c; ++j) s += R[static_cast<size_t>(j) * length + i] * column[j];
-        column[i] = -s * inverse[i];
-        inverse2 += column[i] * column[i];
-      }
-    }
-    for (int l = 0; l < count; ++l) {
-      const int64_t b = q * L + l;
-      const int r = static_cast<int>(ranks[l]);
-      const T frobenius2 = lane(&total, l), frobenius = std::sqrt(frobenius2);
-      const T tail2 = r < K ? lane(diagonal + r, l) * static_cast<T>(rows - r) : T(0);
-      const T error = eps * frobenius;
-      // sigma_1 >= sqrt((||A||_F^2 - ||R22||_F^2) / r): the first r singular values carry the rest of the norm.
-      const T low = r > 0 && frobenius2 > tail2 ? rtol * std::sqrt((frobenius2 - tail2) / static_cast<T>(r)) : T(0);
-      const T inv2 = lane(&inverse2, l);
-      const T smallest = r == 0 ? T(0) : (inv2 > 0 ? T(1) / std::sqrt(inv2) : T(0));
-      bool sure = frobenius2 == T(0) ||
-                  (r > 0 && std::sqrt(tail2) + (r < K ? error : T(0)) <= low &&
-                   smallest > T(2) * std::sqrt(high2[l]) + error);
-      sure = sure && a.rtol * 2 >= static_cast<double>(eps) * (rows > length ? rows : length);
-      a.rank_out[b] = r;
-      a.certified_out[b] = sure;
+    for (; j < rows_; ++j) {
+      S* r = row_[j];
+      S s{};
+      for (int c = c0; c < chunks_; ++c) s += w_[c] * r[c];
+      const S t = constant<S>(total_of<S>(s) * tau);
+      for (int c = c0; c < chunks_; ++c) r[c] -= t * w_[c];
     }
   }
+
+  // Column c of R11^-1 by substitution, the remaining right-hand side kept as lanes along a row.
+  T inverse_norm2(int rank) {
+    for (int j = 0; j < rank; ++j) inverse_[j] = T(1) / entries(j)[j];
+    T* acc = reinterpret_cast<T*>(acc_);
+    T sum = 0;
+    for (int c = 0; c < rank; ++c) {
+      T y = inverse_[c];
+      sum += y * y;
+      for (int q = 0; q * L < c; ++q) acc_[q] = row_[c][q] * y;
+      for (int i = c - 1; i >= 0; --i) {
+        y = -acc[i] * inverse_[i];
+        sum += y * y;
+        for (int q = 0; q * L < i; ++q) acc_[q] += row_[i][q] * y;
+      }
+    }
+    return sum;
+  }
+
+  const int rows_, length_, chunks_;
+  S *data_, *w_, *acc_, **row_;
+  T* inverse_;
+};
+
+// ---- drivers ----------------------------------------------------------------------------------------------------------------
+
+template <class T, int N>
+void rank_lanes(void* context, int, int64_t item, Control&) {
+  using S = Pack<T>;
+  using M = PackMask<T>;
+  constexpr int L = kLanes<T>;
+  const RankRealArgs<T>& a = *static_cast<const RankRealArgs<T>*>(context);
+  const bool flip = a.m > a.n;
+  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
+  const int64_t entries = static_cast<int64_t>(a.m) * a.n;
+  alignas(64) S R[N * N];
+  Scratch scratch(RowQr<T>::scratch_bytes(rows, length));
+  RowQr<T> second(rows, length, scratch);
+  const int64_t packs = (a.batch + L - 1) / L, per_item = 64;
+  for (int64_t q = item * per_item; q < (item + 1) * per_item && q < packs; ++q) {
+    const int count = a.batch - q * L < L ? static_cast<int>(a.batch - q * L) : L;
+    const T* from[L];
+    for (int l = 0; l < L; ++l) from[l] = a.a + (q * L + (l < count ? l : 0)) * entries;
+    if (!flip) {
+      for (int j = 0; j < rows; ++j) {
+        const T* row[L];
+        for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(j) * length;
+        transpose_row<T>(row, length, R + j * N);
+        for (int i = length; i < N; ++i) R[j * N + i] = S{};
+      }
+    } else {
+      alignas(64) S column[N];
+      for (int i = 0; i < length; ++i) {
+        const T* row[L];
+        for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(i) * rows;
+        transpose_row<T>(row, rows, column);
+        for (int j = 0; j < rows; ++j) R[j * N + i] = column[j];
+      }
+      for (int j = 0; j < rows; ++j)
+        for (int i = length; i < N; ++i) R[j * N + i] = S{};
+    }
+    LaneQr<T, N> qr;
+    qr.R = R;
+    qr.rows = rows;
+    qr.full = rows < length ? rows : length;
+    const S zero{};
+    auto norm = [&] {
+      S t0 = zero, t1 = zero;
+      for (int j = 0; j < rows; ++j)
+        for (int i = 0; i < N; i += 2) {
+          t0 += R[j * N + i] * R[j * N + i];
+          if (i + 1 < N) t1 += R[j * N + i + 1] * R[j * N + i + 1];
+        }
+      return t0 + t1;
+    };
+    qr.total = norm();
+    // Squares far from the ends of the exponent range (or a zero matrix) need no scaling; nan and inf are caught here too.
+    const T safe = sizeof(T) == 8 ? T(1e-200) : T(1e-20f), large = sizeof(T) == 8 ? T(1e200) : T(1e20f);
+    const M fine = (qr.total > constant<S>(safe)) & (qr.total < constant<S>(large));
+    bool finite[L];
+    for (int l = 0; l < L; ++l) finite[l] = true;
+    if (any<M>(~fine)) {
+      S most = zero;
+      M bad{};
+      for (int j = 0; j < rows; ++j)
+        for (int i = 0; i < N; ++i) {
+          const S x = R[j * N + i], y = x < zero ? -x : x;
+          bad = bad | ~(y <= constant<S>(max_of<T>()));
+          most = y > most ? y : most;
+        }
+      S scale;
+      for (int l = 0; l < L; ++l) {
+        finite[l] = !bad[l];
+        scale[l] = finite[l] ? balancing<T>(most[l]) : T(0);
+      }
+      for (int j = 0; j < rows; ++j)
+        for (int i = 0; i < N; ++i) R[j * N + i] = bad ? zero : R[j * N + i] * scale;
+      qr.total = norm();
+    }
+    const T rtol = static_cast<T>(a.rtol);
+    qr.floor2 = qr.total * (rtol * rtol);
+    qr.healthy2 = qr.total * T(kHealthy);
+    qr.tail2 = zero;
+    qr.live = qr.total == qr.total;
+    qr.rank = M{};
+    qr.rank += static_cast<typename std::remove_reference<decltype(qr.rank[0])>::type>(qr.full);
+    qr.all_steps(std::make_integer_sequence<int, N>{});
+    const S inverse2 = qr.inverse_norm2();
+    for (int l = 0; l < count; ++l) {
+      const int64_t b = q * L + l;
+      const int r = static_cast<int>(qr.rank[l]);
+      a.rank_out[b] = r;
+      a.finite_out[b] = finite[l];
+      a.certified_out[b] = proven<T>(r, qr.full, qr.total[l], qr.tail2[l], inverse2[l], rtol);
+      if (!a.certified_out[b] && finite[l])
+        second.run(from[l], flip, rtol, true, a.rank_out + b, a.certified_out + b, a.finite_out + b);
+    }
+  }
+}
+
+constexpr int64_t kRowsPerItem = 16;
+
+template <class T>
+void rank_rows(void* context, int, int64_t item, Control&) {
+  const RankRealArgs<T>& a = *static_cast<const RankRealArgs<T>*>(context);
+  const bool flip = a.m > a.n;
+  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
+  Scratch scratch(RowQr<T>::scratch_bytes(rows, length));
+  RowQr<T> qr(rows, length, scratch);
+  for (int64_t b = item * kRowsPerItem; b < (item + 1) * kRowsPerItem && b < a.batch; ++b)
+    for (const bool eager : {false, true}) {
+      if (eager && (a.certified_out[b] || !a.finite_out[b])) break;
+      qr.run(a.a + b * a.m * a.n, flip, static_cast<T>(a.rtol), eager, a.rank_out + b, a.certified_out + b, a.finite_out + b);
+    }
 }
 
 template <class T>
 void rank_batch(const RankRealArgs<T>& a, Control& control) {
-  const int64_t packs = (a.batch + kLanes<T> - 1) / kLanes<T>;
-  parallel_for((packs + kPacksPerItem - 1) / kPacksPerItem, a.threads, control, rank_item<T>, const_cast<RankRealArgs<T>*>(&a));
+  const int length = a.m > a.n ? a.m : a.n;
+  RankRealArgs<T>* context = const_cast<RankRealArgs<T>*>(&a);
+  if (length <= kLaneLength) {
+    Body body = length <= 4 ? rank_lanes<T, 4> : length <= 8 ? rank_lanes<T, 8> : length <= 12 ? rank_lanes<T, 12> : rank_lanes<T, 16>;
+    const int64_t packs = (a.batch + kLanes<T> - 1) / kLanes<T>;
+    parallel_for((packs + 63) / 64, a.threads, control, body, context);
+  } else {
+    parallel_for((a.batch + kRowsPerItem - 1) / kRowsPerItem, a.threads, control, rank_rows<T>, context);
+  }
+  // A tolerance below the rounding of the method proves nothing.
+  if (a.rtol * 2 < static_cast<double>(eps_of<T>()) * length)
+    for (int64_t b = 0; b < a.batch; ++b) a.certified_out[b] = 0;
 }
 
 }  // namespace
