@@ -17,6 +17,7 @@
 #include "ops/jacobian.h"
 #include "ops/newton.h"
 #include "ops/outputs.h"
+#include "ops/peak.h"
 #include "ops/rank_modp.h"
 #include "ops/rank_real.h"
 #include "ops/trial.h"
@@ -318,6 +319,18 @@ PYBIND11_MODULE(_cpu, m) {
     return out;
   }, "seed"_a, "stream"_a, "trial"_a, "task"_a, "first"_a, "count"_a);
 
+  m.def("fma_peak", [](int bits, int threads) {
+    check(bits == 32 || bits == 64, "bits: expected 32 or 64");
+    double best = 0;
+    for (int repeat = 0; repeat < 5; ++repeat) {
+      const auto began = std::chrono::steady_clock::now();
+      double done = 0;
+      run([&](sl::Control& c) { done = bits == 32 ? sl::fma_rounds32(4'000'000, threads, c) : sl::fma_rounds64(4'000'000, threads, c); });
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+      best = std::max(best, done / took.count() / 1e9);
+    }
+    return best;
+  }, "bits"_a, "threads"_a = 0, "Best of five: GFLOP/s of independent multiply-adds in the chosen instruction set.");
   m.def("isa", [] { return sl::isa_name(sl::isa_chosen()); });
   m.def("isas", [] {
     std::vector<std::string> names;

@@ -9,6 +9,7 @@
 #include "ops/jacobian.h"
 #include "ops/newton.h"
 #include "ops/outputs.h"
+#include "ops/peak.h"
 #include "ops/rank_modp.h"
 #include "ops/rank_real.h"
 
@@ -79,6 +80,13 @@ SL_DISPATCH(newton(const NewtonArgs& a, Control& c), newton(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<float>& a, Control& c), rank_real(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<double>& a, Control& c), rank_real(a, c))
 SL_DISPATCH(rank_modp(const RankModpArgs& a, Control& c), rank_modp(a, c))
+
+double fma_rounds32(int64_t n, int t, Control& c) {
+  SL_TRY_AVX512(fma_rounds32(n, t, c)) SL_TRY_AVX2(fma_rounds32(n, t, c)) return base::fma_rounds32(n, t, c);
+}
+double fma_rounds64(int64_t n, int t, Control& c) {
+  SL_TRY_AVX512(fma_rounds64(n, t, c)) SL_TRY_AVX2(fma_rounds64(n, t, c)) return base::fma_rounds64(n, t, c);
+}
 
 bool is_prime(uint64_t n) {
   if (n < 2) return false;

@@ -62,13 +62,13 @@ SL_INLINE T balancing(T most) {
 // ---- one matrix per lane --------------------------------------------------------------------------------------------------
 
 // Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
-template <class T>
+template <class T, int kMost>
 SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
   constexpr int L = kLanes<T>;
   using S = Pack<T>;
   using M = PackMask<T>;
   int c = 0;
-  for (; c + L <= count; c += L) {
+  if constexpr (kMost >= L) for (; c + L <= count; c += L) {
     S row[L];
     for (int l = 0; l < L; ++l) __builtin_memcpy(&row[l], from[l] + c, sizeof(S));
 #pragma GCC unroll 8
@@ -444,7 +444,7 @@ void rank_lanes(void* context, int, int64_t item, Control&) {
       for (int j = 0; j < rows; ++j) {
         const T* row[L];
         for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(j) * length;
-        transpose_row<T>(row, length, R + j * N);
+        transpose_row<T, N>(row, length, R + j * N);
         for (int i = length; i < N; ++i) R[j * N + i] = S{};
       }
     } else {
@@ -452,7 +452,7 @@ void rank_lanes(void* context, int, int64_t item, Control&) {
       for (int i = 0; i < length; ++i) {
         const T* row[L];
         for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(i) * rows;
-        transpose_row<T>(row, rows, column);
+        transpose_row<T, N>(row, rows, column);
         for (int j = 0; j < rows; ++j) R[j * N + i] = column[j];
       }
       for (int j = 0; j < rows; ++j)

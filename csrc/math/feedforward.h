@@ -145,10 +145,16 @@ class Feedforward {
     for (int k = begin; k < end; ++k) {
       const int rows = shape_.widths[k + 1], columns = shape_.widths[k];
       const bool last = k == layers_ - 1;
-      for (int s = 0; s < m_; ++s) {
-        S* out = last ? delta_ + s * U_ + unit_[k] : z_ + s * R_ + source_[k + 1];
-        for (int a = 0; a < rows; ++a) out[a] = shape_.bias[k] >= 0 ? theta[shape_.bias[k] + a] : S{};
-        rows_times(theta + shape_.weight[k], columns, z_ + s * R_ + source_[k], rows, columns, out);
+      S* const into = last ? delta_ + unit_[k] : z_ + source_[k + 1];
+      const int step = last ? U_ : R_;
+      for (int s = 0; s < m_; ++s)
+        for (int a = 0; a < rows; ++a) into[s * step + a] = shape_.bias[k] >= 0 ? theta[shape_.bias[k] + a] : S{};
+      int s = 0;
+      for (; s + 2 <= m_; s += 2)
+        rows_times_many<2>(theta + shape_.weight[k], columns, z_ + s * R_ + source_[k], R_, rows, columns, into + s * step, step);
+      for (; s < m_; ++s) rows_times(theta + shape_.weight[k], columns, z_ + s * R_ + source_[k], rows, columns, into + s * step);
+      for (s = 0; s < m_; ++s) {
+        S* out = into + s * step;
         if (last) {
           for (int e = 0; e < rows; ++e) y[e * m_ + s] = out[e];
         } else if (!linear_) {

@@ -6,10 +6,16 @@
 // M is row-major with the given stride between rows. Eight rows (or columns) are worked on at a time, so that a value of v is
 // loaded once for eight products and eight independent chains hide the latency of the multiply-add; then four, two, one.
 #pragma once
-#include "core/hostdev.h"
+#include "core/pack.h"
 
 namespace sl {
 namespace SL_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
 
 template <int K, class S>
 SL_INLINE void rows_tile(const S* M, int stride, const S* v, int columns, S* out) {
@@ -24,6 +30,41 @@ SL_INLINE void rows_tile(const S* M, int stride, const S* v, int columns, S* out
   }
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) out[k] = acc[k];
+}
+
+// The same for V vectors at once, so that an entry of M is loaded once for V products.
+template <int K, int V, class S>
+SL_INLINE void rows_tile_many(const S* M, int stride, const S* v, int v_stride, int columns, S* out, int out_stride) {
+  S acc[V][K];
+#pragma GCC unroll 4
+  for (int q = 0; q < V; ++q)
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) acc[q][k] = out[q * out_stride + k];
+  for (int j = 0; j < columns; ++j) {
+    S x[V];
+#pragma GCC unroll 4
+    for (int q = 0; q < V; ++q) x[q] = v[q * v_stride + j];
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) {
+      const S m = M[k * stride + j];
+#pragma GCC unroll 4
+      for (int q = 0; q < V; ++q) acc[q][k] += m * x[q];
+    }
+  }
+#pragma GCC unroll 4
+  for (int q = 0; q < V; ++q)
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) out[q * out_stride + k] = acc[q][k];
+}
+
+template <int V, class S>
+SL_INLINE void rows_times_many(const S* M, int stride, const S* v, int v_stride, int rows, int columns, S* out, int out_stride) {
+  int i = 0;
+  if constexpr (kRegisters >= 32)
+    for (; i + 8 <= rows; i += 8) rows_tile_many<8, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+  for (; i + 4 <= rows; i += 4) rows_tile_many<4, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+  for (; i + 2 <= rows; i += 2) rows_tile_many<2, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+  for (; i < rows; ++i) rows_tile_many<1, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
 }
 
 template <int K, class S>
@@ -59,28 +100,51 @@ SL_INLINE void cols_times(const S* M, int stride, const S* v, int rows, int colu
   for (; j < columns; ++j) cols_tile<1>(M + j, stride, v, rows, out + j);
 }
 
-template <int K, class S>
-SL_INLINE void outer_tile(const S* left, int left_stride, const S* right, int right_stride, int times, int columns, S* out,
-                          int out_stride) {
-  for (int j = 0; j < columns; ++j) {
-    S acc[K] = {};
-    for (int t = 0; t < times; ++t) {
-      const S x = right[t * right_stride + j];
+// A tile of K x C accumulators: K + C loads for K C products per time step.
+template <int K, int C, class S>
+SL_INLINE void outer_tile(const S* left, int left_stride, const S* right, int right_stride, int times, S* out, int out_stride) {
+  S acc[K][C] = {};
+  for (int t = 0; t < times; ++t) {
+    const S *l = left + t * left_stride, *r = right + t * right_stride;
+    S x[C];
 #pragma GCC unroll 8
-      for (int k = 0; k < K; ++k) acc[k] += left[t * left_stride + k] * x;
+    for (int c = 0; c < C; ++c) x[c] = r[c];
+#pragma GCC unroll 8
+    for (int k = 0; k < K; ++k) {
+      const S y = l[k];
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) acc[k][c] += y * x[c];
     }
-#pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) out[k * out_stride + j] = acc[k];
   }
+#pragma GCC unroll 8
+  for (int k = 0; k < K; ++k)
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) out[k * out_stride + c] = acc[k][c];
+}
+
+template <int K, class S>
+SL_INLINE void outer_rows(const S* left, int left_stride, const S* right, int right_stride, int columns, int times, S* out,
+                          int out_stride) {
+  constexpr int C = kRegisters >= 32 ? 3 : K > 4 ? 1 : 3;  // K C + C + 1 registers
+  int j = 0;
+  for (; j + C <= columns; j += C) outer_tile<K, C>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
+  if constexpr (C > 2)
+    if (j + 2 <= columns) {
+      outer_tile<K, 2>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
+      j += 2;
+    }
+  for (; j < columns; ++j) outer_tile<K, 1>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
 }
 
 template <class S>
 SL_INLINE void outer_sums(const S* left, int left_stride, int rows, const S* right, int right_stride, int columns, int times,
                           S* out, int out_stride) {
   int i = 0;
-  for (; i + 8 <= rows; i += 8) outer_tile<8>(left + i, left_stride, right, right_stride, times, columns, out + i * out_stride, out_stride);
-  for (; i + 4 <= rows; i += 4) outer_tile<4>(left + i, left_stride, right, right_stride, times, columns, out + i * out_stride, out_stride);
-  for (; i < rows; ++i) outer_tile<1>(left + i, left_stride, right, right_stride, times, columns, out + i * out_stride, out_stride);
+  if constexpr (kRegisters >= 32)
+    for (; i + 8 <= rows; i += 8) outer_rows<8>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
+  for (; i + 4 <= rows; i += 4) outer_rows<4>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
+  for (; i + 2 <= rows; i += 2) outer_rows<2>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
+  for (; i < rows; ++i) outer_rows<1>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
 }
 
 }  // namespace SL_ISA

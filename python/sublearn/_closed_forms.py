@@ -1,7 +1,7 @@
 """Closed forms for ranks (T3, T4, T5, T6, T12): sizes and counts of weights go in, ranks come out.
 
-Nothing is drawn and no matrix is built here. Where the theory gives an equality the value is marked exact, where it
-gives an inequality the value is an upper bound; theory.py puts exact ranks mod p beside both.
+Nothing is drawn and no matrix is built here. Where the theory gives an equality the value is marked exact,
+where it gives an inequality the value is an upper bound; theory.py puts exact ranks mod p beside both.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ LARGEST_SIDE = 12  # layer_spans goes through the 2^side sets of units on the sm
 
 
 def plain(net: Network) -> Network:
-    """`net` itself; if it has no hidden layer, its activation acts nowhere and the linear network stands for it."""
+    """`net` itself, or the linear network in its place if it has no hidden layer to activate."""
     if isinstance(net, Feedforward) and len(net.widths) == 2 and net.activation != "linear":
         return replace(net, activation="linear")
     return net
 
 
 def has_effect(net: Network) -> np.ndarray:
-    """bool [size]: weights that outputs depend on at all. At T = 1 the matrix W meets h_0 = 0 and has none."""
+    """bool [size]: weights that outputs depend on at all. At T = 1 the matrix W meets only h_0 = 0."""
     effect = np.ones(net.size, dtype=bool)
     if isinstance(net, Recurrent) and net.steps == 1:
         effect[net.slices["W"]] = False
@@ -35,7 +35,9 @@ def has_effect(net: Network) -> np.ndarray:
 
 def last_layer(net: Network) -> tuple[str, str | None]:
     """Names of the last layer's matrix and of the output bias, None if the network has no output bias."""
-    matrix, bias = ("D", "c") if isinstance(net, Recurrent) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
+    matrix, bias = (
+        ("D", "c") if isinstance(net, Recurrent) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
+    )
     return matrix, bias if bias in net.bias else None
 
 
@@ -48,7 +50,7 @@ def first_output_right(net: Network, shared: tuple[str, ...]) -> bool:
 
 
 def required_rank_bound(net: Network, shared: tuple[str, ...] = ()) -> int:
-    """Upper bound of kappa for any activation: weights that act, and outputs that are not the teacher's anyway."""
+    """Upper bound of kappa, any activation: weights that act, and outputs not the teacher's anyway."""
     free = has_effect(net)
     for name in shared:
         free[net.slices[name]] = False
@@ -61,8 +63,9 @@ def required_rank_bound(net: Network, shared: tuple[str, ...] = ()) -> int:
 def required_rank_formula(net: Network, shared: tuple[str, ...] = ()) -> int | None:
     """kappa of a linear network (T3), or None where no closed form is known.
 
-    Recurrent: any of B, W, D shared; a bias b that is shared exactly when B is acts like one more input; a free b
-    beside shared B, W and D; a free c in the cases listed in the code. Feedforward: nothing shared, with no bias or all.
+    Recurrent: any of B, W, D shared; a bias b that is shared exactly when B is acts like one more input; a
+    free b beside shared B, W and D; a free c in the cases listed in the code. Feedforward: nothing shared,
+    with no bias or all.
     """
     net = plain(net)
     if net.activation != "linear":
@@ -101,7 +104,7 @@ def _required_recurrent(net: Recurrent, shared: frozenset[str]) -> int | None:
         if B:
             return sum(min(T, n + p * v) for v in nu)
         return sum(min(T, n + i * v) for v in nu)
-    # A free c adds one direction to every output row that is not yet full. Cases left out have no such plain sum.
+    # A free c adds one direction to every output row that is not yet full. Other cases have no such sum.
     if B and W and D:
         return o
     if B and W:
@@ -133,12 +136,15 @@ def _required_feedforward(net: Feedforward) -> int | None:
 def signals(net: Network) -> tuple[tuple[int, bool], ...]:
     """(rank, holds the constant) of the signal before each layer, at generic weights and inputs.
 
-    A signal is a matrix units x samples (units x steps); `holds the constant` says whether (1, .., 1) is in its row
-    space. Feedforward: one entry for every layer. Recurrent: one entry, the hidden activity before D. Not for relu.
+    A signal is a matrix units x samples (units x steps); `holds the constant` says whether (1, .., 1) is in
+    its row space. Feedforward: one entry for every layer. Recurrent: one entry, the hidden activity before D.
+    Not for relu.
     """
     net = plain(net)
     if net.activation == "relu":
-        raise ValueError("net: expected a linear or tanh network, got relu (its ranks change from region to region)")
+        raise ValueError(
+            "net: expected a linear or tanh network, got relu (its ranks change from region to region)"
+        )
     if isinstance(net, Recurrent):
         rank = min(net.hidden, net.steps)
         return ((rank, rank == net.steps),)
@@ -166,13 +172,15 @@ def feature_rank(net: Network) -> int:
 
 
 def target_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
-    """Dimension of a space that holds every row of y, whatever the weights that are not shared are (linear)."""
+    """Dimension of a space that holds every row of y, whatever the free weights are (linear)."""
     net = plain(net)
     if isinstance(net, Recurrent):
         return net.steps
     layers = len(net.widths) - 1
     known = 0  # layers that teacher and student share from the inputs on: their signal is the same
-    while known < layers - 1 and all(f"{kind}{known + 1}" in shared for kind in "Wb" if f"{kind}{known + 1}" in net.groups):
+    while known < layers - 1 and all(
+        f"{kind}{known + 1}" in shared for kind in "Wb" if f"{kind}{known + 1}" in net.groups
+    ):
         known += 1
     rank, constant = signals(net)[known]
     later = any(f"b{k}" in net.bias for k in range(known + 1, layers + 1))
@@ -183,16 +191,18 @@ def target_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
 
 
 def attained_rank_formula(net: Network, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bounds int64 [k] of rho for masks bool [k, size], and bool [k] that says where the bound is rho itself.
+    """Upper bounds int64 [k] of rho for masks bool [k, size], and bool [k]: the bound is rho itself.
 
-    Exact: the last layer (T4); B and b with o (T - 1) <= n (T5); W with o <= n and o (T - 2) <= n, W with B or b and
-    o (T - 1) <= n (T12); one layer whose map after is injective or whose signal before has full row rank (T6).
-    Linear and tanh (for tanh only T4 is exact); not for relu.
+    Exact: the last layer (T4); B and b with o (T - 1) <= n (T5); W with o <= n and o (T - 2) <= n, W with B
+    or b and o (T - 1) <= n (T12); one layer whose map after is injective or whose signal before has full row
+    rank (T6). Linear and tanh (for tanh only T4 is exact); not for relu.
     """
     net = plain(net)
     groups = {name: part if part.ndim == 3 else part[:, :, None] for name, part in net.unpack(masks).items()}
     rows = {name: part.sum(axis=2, dtype=np.int64) for name, part in groups.items()}
-    bound, exact = (_attained_recurrent if isinstance(net, Recurrent) else _attained_feedforward)(net, groups, rows)
+    bound, exact = (_attained_recurrent if isinstance(net, Recurrent) else _attained_feedforward)(
+        net, groups, rows
+    )
     acting = masks[:, has_effect(net)].sum(axis=1, dtype=np.int64)
     exact |= acting == 0
     return np.minimum(bound, np.minimum(acting, net.equations)), exact
@@ -204,7 +214,7 @@ def _attained_recurrent(net: Recurrent, groups: dict, rows: dict) -> tuple[np.nd
     w, e = rows["W"] * (T > 1), rows["B"] + rows.get("b", none)
     d = rows["D"] + rows.get("c", none)
     q = min(o, n)
-    # Row a of [W B b] reaches T dimensions, T - 1 of them through W alone; y_1 is reached only through B and b.
+    # Row a of [W B b] reaches T dimensions, T - 1 of them through W alone; y_1 needs B or b.
     by_rows = np.minimum(T, e + np.minimum(T - 1, w)).sum(axis=1)
     inner = np.minimum(by_rows, q * (T - 1) + np.minimum(q, (e > 0).sum(axis=1)))
     last = np.minimum(d, feature_rank(net)).sum(axis=1)
@@ -246,10 +256,10 @@ def _attained_feedforward(net: Feedforward, groups: dict, rows: dict) -> tuple[n
 
 
 def layer_spans(net: Feedforward, layer: int, mask: np.ndarray) -> bool | None:
-    """Whether the learnable entries of W_layer reach the rank of the whole layer, by counts alone (T6). Linear.
+    """Whether the learnable entries of W_layer reach the rank of the whole layer, by counts (T6). Linear.
 
-    mask: bool [n_k, n_{k-1}]. False: the necessary count condition fails. True: it holds and is sufficient. None: it
-    holds but is only necessary, or the layer has more than 12 units on both sides.
+    mask: bool [n_k, n_{k-1}]. False: the necessary count condition fails. True: it holds and is sufficient.
+    None: it holds but is only necessary, or the layer has more than 12 units on both sides.
     """
     net = plain(net)
     n = net.widths
@@ -261,7 +271,7 @@ def layer_spans(net: Feedforward, layer: int, mask: np.ndarray) -> bool | None:
     side = frozen.shape[0]
     if side > LARGEST_SIDE:
         return None
-    # |E in U x V| <= |V| a + |U| b - a b for all |U| >= a, |V| >= b: for each U the worst V holds the fullest columns.
+    # |E in U x V| <= |V| a + |U| b - a b for all |U| >= a, |V| >= b: the worst V has the fullest columns.
     U = (np.arange(2**side)[:, None] >> np.arange(side)) & 1
     U = U[U.sum(axis=1) >= a]
     excess = -np.sort(-(U @ frozen.astype(np.int64) - a), axis=1)
@@ -275,17 +285,21 @@ def layer_spans(net: Feedforward, layer: int, mask: np.ndarray) -> bool | None:
 
 
 def scattered_full_rank_chance(net: Recurrent, budget: int) -> Fraction:
-    """P(rho = kappa) of `budget` weights scattered in W, everything else shared, counted exactly (T12). Linear.
+    """P(rho = kappa) of `budget` weights scattered in W, everything else shared, counted (T12). Linear.
 
-    Errors: ValueError outside o <= n and o (T - 2) <= n, where T12 is only a bound, and for a budget W cannot hold.
+    Errors: ValueError outside o <= n and o (T - 2) <= n, where T12 is a bound, and for a budget beyond W.
     """
     if not isinstance(net, Recurrent) or net.activation != "linear":
-        raise ValueError(f"net: expected a linear recurrent network, got {getattr(net, 'describe', lambda: net)()}")
+        raise ValueError(
+            f"net: expected a linear recurrent network, got {getattr(net, 'describe', lambda: net)()}"
+        )
     n, o, T = net.hidden, net.outputs, net.steps
     if o > n or o * (T - 2) > n:
         raise ValueError(f"net: expected o <= n and o (T - 2) <= n (T12), got {net.describe()}")
     if not 0 <= budget <= n * n:
-        raise ValueError(f"budget: expected a whole number from 0 to {n * n} (the weights of W), got {budget}")
+        raise ValueError(
+            f"budget: expected a whole number from 0 to {n * n} (the weights of W), got {budget}"
+        )
     kappa = required_rank_formula(net, tuple(name for name in net.groups if name != "W"))
     ways = {(0, 0): 1}  # (weights placed, rank reached, at most kappa) after some rows -> number of ways
     for _ in range(n):

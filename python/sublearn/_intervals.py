@@ -1,9 +1,9 @@
 """Confidence intervals for a probability estimated from a fixed number of independent trials.
 
-Here: Clopper-Pearson and Wilson intervals, and the incomplete beta function and its quantile that the first one
-needs (numpy is the only run-time dependency, so they are not taken from scipy; the tests compare with scipy).
-Not here: anytime-valid sequences. These intervals hold for a number of trials fixed in advance; looked at again and
-again with a rule "stop when it looks good" they miss far more often than they say.
+Here: Clopper-Pearson and Wilson intervals, and the incomplete beta function and its quantile that the first
+one needs (numpy is the only run-time dependency, so they are not taken from scipy; the tests compare with
+scipy). Not here: anytime-valid sequences. These intervals hold for a number of trials fixed in advance;
+looked at again and again with a rule "stop when it looks good" they miss far more often than they say.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def beta_cdf(a: float, b: float, x: float) -> float:
     """Regularised incomplete beta function I_x(a, b), the distribution function of a Beta(a, b) variable.
 
     a, b > 0; x in [0, 1]. Continued fraction (modified Lentz) on the side where it converges in about
-    sqrt(max(a, b)) terms. Relative error below 1e-11 for a + b <= 1e4 and 1e-8 for a + b <= 1e7 (the logarithms of
-    the gamma function lose digits there).
+    sqrt(max(a, b)) terms. Relative error below 1e-11 for a + b <= 1e4 and 1e-8 for a + b <= 1e7 (the
+    logarithms of the gamma function lose digits there).
     """
     for name, value in (("a", a), ("b", b)):
         if not (isfinite(value) and value > 0):
@@ -64,14 +64,16 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
 
 
 def beta_quantile(a: float, b: float, probability: float) -> float:
-    """The x with I_x(a, b) = probability, by bisection down to neighbouring floats' accuracy (relative 1e-15)."""
+    """The x with I_x(a, b) = probability, by bisection down to neighbouring floats' accuracy (relative
+    1e-15).
+    """
     if not 0 <= probability <= 1:
         raise ValueError(f"probability: expected a number in [0, 1], got {probability!r}")
     if probability in (0, 1):
         return float(probability)
     low, high = 0.0, 1.0
     mean, deviation = a / (a + b), sqrt(a * b / (a + b + 1)) / (a + b)
-    for width in (4, 8):                                      # a narrow bracket first: it saves half of the steps
+    for width in (4, 8):  # a narrow bracket first: it saves half of the steps
         if beta_cdf(a, b, max(0.0, mean - width * deviation)) <= probability:
             low = max(0.0, mean - width * deviation)
             break

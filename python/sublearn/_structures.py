@@ -1,7 +1,7 @@
 """Structures inside an allocation that make its equations affine (T2) or solvable one after the other (T7).
 
-Pure combinatorics of the learnable weights on the unrolled network: nothing is drawn and no rank is taken here.
-theory.py asks for the ranks that T2 needs besides.
+Pure combinatorics of the learnable weights on the unrolled network: nothing is drawn and no rank is taken
+here. theory.py asks for the ranks that T2 needs besides.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from .network import Feedforward, Network, Recurrent
 def affine(net: Network, masks: np.ndarray) -> np.ndarray:
     """bool [k] for masks bool [k, size]: are the outputs affine in the learnable weights (T2)?
 
-    Linear: no path from an input or a bias to an output passes two learnable edges (or one of them twice). A step of W
-    joins any two units. relu and tanh: weights of the last layer only. Weights that do not act are no edge of any path.
+    Linear: no path from an input or a bias to an output passes two learnable edges (or one of them twice). A
+    step of W joins any two units. relu and tanh: weights of the last layer only. Weights that do not act are
+    no edge of any path.
     """
     net = plain(net)
     if net.activation != "linear":
@@ -67,7 +68,7 @@ def _meet_feedforward(net: Feedforward, groups: dict[str, np.ndarray]) -> np.nda
 
 
 class Family(NamedTuple):
-    """Affine allocations, one for every set S of hidden units: each weight says which unit must be in S or out of it.
+    """Affine allocations, one for every set S of hidden units: a weight asks for a unit in S or out of S.
 
     allowed: bool [size]; inside, outside: int64 [size], the unit that must (not) be in S, -1 for none.
     Every affine allocation is contained in a member of one of `affine_families(net)`.
@@ -110,7 +111,10 @@ def affine_families(net: Network) -> list[Family]:
         before = [("B", 0, None), ("b", 0, None), ("W", None, 1), ("c", None, None)]
         after = [("W", 0, None), ("D", None, 1), ("c", None, None)]
         return [_family(net, n, before), _family(net, n, after)]
-    families = [_family(net, 1, outer), _family(net, 1, [("B", None, None), ("b", None, None), ("c", None, None)])]
+    families = [
+        _family(net, 1, outer),
+        _family(net, 1, [("B", None, None), ("b", None, None), ("c", None, None)]),
+    ]
     if net.steps == 3 and n > 1:  # W from units in S to units out of S
         families.append(_family(net, n, [("W", 1, 0), ("c", None, None)]))
     return families
@@ -144,15 +148,15 @@ class Structure(NamedTuple):
 
 
 def solvable_structures(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> list[Structure]:
-    """The row and column structures of T7 inside a mask bool [size] of a linear recurrent network; [] if none.
+    """The row and column structures of T7 inside a mask bool [size] of a linear recurrent network.
 
     row                     o rows of W with >= T - 1 learnable weights each, y_1 being right
     column                  one column of W with >= o (T - 1) learnable weights, y_1 being right
     row, nothing shared     o rows of [W B b] with >= T learnable weights each, at least one of them in B or b
     column, nothing shared  a whole column of D, and >= o (T - 1) learnable weights in the same column of W
 
-    y_1 is right when B, b, D and c are shared, or when all of c may learn (then c is solved first, as a block of its
-    own). The conditions o <= n, T - 1 <= n and o (T - 1) <= n hold by themselves where so many weights exist.
+    y_1 is right when B, b, D and c are shared, or when all of c may learn (then c is solved first, as a block
+    of its own). The conditions o <= n, T - 1 <= n and o (T - 1) <= n hold where so many weights exist.
     """
     if not isinstance(net, Recurrent) or net.activation != "linear" or net.steps == 1:
         return []
@@ -170,10 +174,13 @@ def solvable_structures(net: Network, mask: np.ndarray, shared: tuple[str, ...])
             found.append(_structure(net, "row", {"W": W & rows[:, None]} | c_first))
         if down.max() >= o * (T - 1):
             found.append(_structure(net, "column", {"W": W & (np.arange(n) == down.argmax())} | c_first))
-    reach = e + np.minimum(w, T - 1)
-    rows = _fullest(w + e, (reach >= T) & (e > 0), o)
+    rows = _fullest(w + e, e + np.minimum(w, T - 1) >= T, o)  # W alone brings T - 1: one in B or b at least
     if rows is not None:
-        parts = {name: groups[name] & (rows[:, None] if name != "b" else rows) for name in ("W", "B", "b") if name in groups}
+        parts = {
+            name: groups[name] & (rows[:, None] if name != "b" else rows)
+            for name in ("W", "B", "b")
+            if name in groups
+        }
         found.append(_structure(net, "row, nothing shared", parts))
     whole = groups["D"].all(axis=0) & (down >= o * (T - 1))
     if whole.any():
@@ -199,10 +206,11 @@ def _structure(net: Network, name: str, parts: dict[str, np.ndarray]) -> Structu
 
 
 class Split(NamedTuple):
-    """Output split (T7): the output rows that the last layer solves by itself, and what is left to the others.
+    """Output split (T7): the output rows that the last layer solves by itself, and what is left.
 
-    held: bool [size], learnable last-layer weights of the solved rows; rest: the network with the other outputs only;
-    mask: bool [rest.size], the learnable weights left to it; place: int64 [rest.size], where each sits in the whole.
+    held: bool [size], learnable last-layer weights of the solved rows. rest: the network with the other
+    outputs only. mask: bool [rest.size], the learnable weights left to it. place: int64 [rest.size], where
+    each weight of `rest` sits in the whole network.
     """
 
     held: np.ndarray
@@ -214,8 +222,8 @@ class Split(NamedTuple):
 def output_split(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> Split | None:
     """The output rows whose learnable last-layer weights reach every target, against the others (T7). Linear.
 
-    A row is solved by itself when its learnable weights read features of full rank f and every target lies in their
-    span, whatever the inner weights are. None if no row is, or all are (then T2 decides).
+    A row is solved by itself when its learnable weights read features of full rank f and every target lies in
+    their span, whatever the inner weights are. None if no row is, or all are (then T2 decides).
     """
     net = plain(net)
     if net.activation != "linear" or feature_rank(net) < target_rank(net, shared):

@@ -24,7 +24,7 @@ from .trial import check_gains
 METHODS = ("newton", "descent")
 TOLERANCE = {"newton": 1e-20, "descent": 1e-6}  # of ||y - y*||^2 / ||y*||^2
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
-_SURE_MISS = 1e-8  # relative loss of a linear least-squares solution above which rounding cannot be the cause
+_ROUNDING = 1e4  # a linear solve's residual above this many eps of the numbers it was made of is no rounding error
 _REFINEMENTS = 3
 
 
@@ -161,6 +161,7 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
     for rows in _by_budget(problem.masks, straight):
         budget = int(problem.masks[rows[0]].sum())
         theta = problem.theta[rows]
+        scale = np.sqrt(problem.norm[rows])  # of the numbers that cancel in a residual
         if budget:
             indices = index_rows(problem.masks[rows])
             J = _cpu.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
@@ -176,9 +177,11 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
                 trial[place, indices] += step
                 better = problem.relative_loss(trial, rows) < problem.relative_loss(theta, rows)
                 theta = np.where(better[:, None], trial, theta)
+            scale = scale + s[:, 0] * np.linalg.norm(theta[place, indices], axis=1)
         loss = problem.relative_loss(theta, rows)
         problem.theta[rows], problem.loss[rows] = theta, loss
-        yes, no = loss < problem.tol, loss > _SURE_MISS
+        yes = loss < problem.tol
+        no = ~yes & (np.sqrt(loss * problem.norm[rows]) > _ROUNDING * np.finfo(np.float64).eps * scale)
         problem.settle(rows[yes], 1, label, start=0)
         problem.settle(rows[no], 0, label)
         open_[rows[yes | no]] = False

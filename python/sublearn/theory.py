@@ -1,58 +1,78 @@
-"""What the theory says of an allocation before anything is fitted: ranks, and with them the match probability.
+"""What the theory says of an allocation before anything is fitted: ranks, and with them verdicts.
 
-Ranks are taken exactly mod p at a random point (T1); closed forms (_closed_forms.py: T3 to T6, T12) bound them and are
-checked against them; affine and solvable structures (_structures.py: T2, T7) prove a match probability of one. Nothing
-is fitted here and no measured number is read: prediction and measurement meet in compare.py.
+Ranks are taken exactly mod p at a random point (T1); closed forms (_closed_forms.py: T3 to T6, T12) bound
+them and are checked against them; affine and solvable structures (_structures.py: T2, T7) prove a match
+probability of one. Nothing is fitted here and no measured number is read: prediction and measurement meet in
+compare.py.
 
-A rank mod p is never too large, and too small with probability at most degree / p. So "rho = kappa" is proven when
-rho mod p meets an upper bound of kappa, "rho < kappa" when kappa mod p exceeds an upper bound of rho; any other verdict
-holds up to the error probability stated, after a second prime.
+A rank mod p is never too large, and too small with probability at most degree / p. So "rho = kappa" is proven
+when rho mod p meets an upper bound of kappa, "rho < kappa" when kappa mod p exceeds an upper bound of rho;
+any other verdict holds up to the error probability stated, after a second prime.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from . import _cpu
 from ._closed_forms import (
     LARGEST_SIDE,
     attained_rank_formula,
-    has_effect,
     last_layer,
     layer_spans,
     plain,
-    required_rank_bound,
-    required_rank_formula,
+    scattered_full_rank_chance,
 )
 from ._errors import whole_number
 from ._structures import Family, affine, affine_families, output_split, solvable_structures
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
+from .generic import (
+    Required,
+    attained_ranks,
+    attained_with_bounds,
+    free_weights,
+    miss,
+    ranks_at,
+    region_ranks,
+    required_rank,
+    required_with_error,
+)
 from .network import Feedforward, Network
+
+__all__ = [
+    "KINDS",
+    "Prediction",
+    "StrategyPrediction",
+    "attained_rank",
+    "attained_rank_formula",
+    "attained_ranks",
+    "is_affine",
+    "layer_spans",
+    "predict",
+    "predict_strategy",
+    "required_rank",
+    "scattered_full_rank_chance",
+]
 
 KINDS = ("minimal", "intermediate", "maximal", "unknown")
 
-_DRAWS = 4  # random points tried before a closed form and a rank mod p are called contradictory
-_CHUNK_BYTES = 2**25  # of matrices handed to one elimination call
 _LARGEST_SEARCH = 12  # all 2^12 sets of units are tried, of more units only some
-_REGIONS = 64  # relu: regions sampled, fewer where their Jacobians would fill more than _REGION_BYTES
-_REGION_BYTES = 2**27
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What the theory says of one allocation; see `predict`.
 
-    kind: "minimal" (the match probability MP is 0), "maximal" (MP = 1), "intermediate" (MP > 0, 1 not excluded) or
-    "unknown" (no theorem). reason: label of the theorem. attained_rank, required_rank: rho and kappa (relu: the largest
-    found among sampled regions). degree: None, it is computed by `sublearn.degree`.
-    sure: "proven", "error below ..." (a probability over the random point mod p), or "sampled" (relu: shown by real
-    trials in floating point); error: the same as a number, 0.0 if proven, None if sampled.
-    witness: the part of the allocation that proves "maximal", None if it is the whole allocation or no part is needed.
+    kind: "minimal" (the match probability MP is 0), "maximal" (MP = 1), "intermediate" (MP > 0, 1 not
+    excluded) or "unknown" (no theorem). reason: label of the theorem. attained_rank, required_rank: rho and
+    kappa (relu: the largest found among sampled regions). degree: None, a prediction computes no degree (D7).
+    sure: "proven", "error below ..." (a probability over the random point mod p), or "sampled" (relu: shown
+    by real trials in floating point); error: the same as a number, 0.0 if proven, None if sampled.
+    witness: the part of the allocation that proves "maximal", None if it is the whole allocation or no part
+    is needed.
     """
 
     kind: str
@@ -73,8 +93,9 @@ class Prediction:
 class StrategyPrediction:
     """What the theory says of a strategy, counted over drawn masks; see `predict_strategy`.
 
-    draws: masks drawn; kinds: number of masks of every kind; full_rank: share with rho = kappa; maximal: share with a
-    proven match probability of one. lower <= MP <= upper, up to the sampling error of `draws` masks.
+    draws: masks drawn; kinds: number of masks of every kind; full_rank: share with rho = kappa; maximal:
+    share with a proven match probability of one. lower <= MP <= upper, up to the sampling error of `draws`
+    masks.
     """
 
     net: Network
@@ -111,14 +132,17 @@ class StrategyPrediction:
 def predict(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Prediction:
     """What is provably true of the match probability (D5) of one allocation, by T1 to T7, T9, T11 and T12.
 
-    `allocation`: an Allocation, or a strategy that always draws the same one. `shared`: groups copied from the teacher.
-    linear, tanh: rho < kappa is "minimal" (T1). With rho = kappa, "maximal" if the outputs are affine in the learnable
-    weights (T2), if they can be solved for block by block (T7, linear), if a part of the allocation is like that
-    ("T9 via ..."), or if every weight that is not shared may learn (D4); "intermediate" (T1) otherwise.
-    relu: "intermediate" if a region with rho = kappa was found, "minimal" only if fewer weights may learn than any
-    region requires, "maximal" only if every weight may learn, otherwise "unknown" (T11).
-    Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError for a
-    random strategy (see `predict_strategy`), RuntimeError if a rank and a closed form contradict each other.
+    `allocation`: an Allocation, or a strategy that always draws the same one. `shared`: groups copied from
+    the teacher.
+    linear, tanh: rho < kappa is "minimal" (T1). With rho = kappa, "maximal" if the outputs are affine in the
+    learnable weights (T2), if they can be solved for block by block (T7, linear), if a part of the allocation
+    is like that ("T9 via ..."), or if every weight that is not shared may learn (D4); "intermediate" (T1)
+    otherwise.
+    relu: "intermediate" if a region with rho = kappa was found, "minimal" only if fewer weights may learn
+    than any region requires, "maximal" only if every weight may learn, otherwise "unknown" (T11).
+    Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError
+    for a random strategy (see `predict_strategy`), RuntimeError if a rank and a closed form contradict each
+    other.
     """
     shared = check_shared(net, shared)
     mask = _one_mask(net, allocation, shared)
@@ -134,10 +158,10 @@ def predict_strategy(
     draws: int = 1000,
     seed: int = 0,
 ) -> StrategyPrediction:
-    """Bounds of the match probability of a strategy: P(maximal) <= MP <= P(rho = kappa), counted over drawn masks.
+    """Bounds of a strategy's match probability, P(maximal) <= MP <= P(rho = kappa), over drawn masks.
 
-    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once. Errors: as for
-    `predict`.
+    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once.
+    Errors: as for `predict`.
     """
     shared = check_shared(net, shared)
     strategy = as_strategy(strategy)
@@ -150,47 +174,15 @@ def predict_strategy(
         full += count * (prediction.attained_rank == prediction.required_rank)
         errors.append(prediction.error)
     error = None if None in errors else max(errors)
-    return StrategyPrediction(net, strategy, shared, draws, required_rank(net, shared), kinds, full / draws, error)
-
-
-def required_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
-    """kappa (D6): rank of the Jacobian in all weights that are not shared, at a generic point.
-
-    Linear and tanh: exact up to the error probability of two primes. relu: the largest found in sampled regions.
-    """
-    shared = check_shared(net, shared)
-    net = plain(net)
-    if net.activation == "relu":
-        return int(_region_ranks(net, _free(net, shared)).max())
-    return _required(net, shared).rank
+    return StrategyPrediction(
+        net, strategy, shared, draws, required_rank(net, shared), kinds, full / draws, error
+    )
 
 
 def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:
     """rho (D6): rank of the Jacobian in the learnable weights, at a generic point; see `attained_ranks`."""
     shared = check_shared(net, shared)
     return int(attained_ranks(net, _one_mask(net, allocation, shared)[None], shared)[0])
-
-
-def attained_ranks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()) -> np.ndarray:
-    """rho (D6) of many allocations of one network: masks bool [k, size] to int64 [k].
-
-    Linear and tanh: exact up to the error probability of two primes; one Jacobian is kept for every network, so only
-    eliminations are paid for each mask. relu: the largest found in sampled regions.
-    Errors: TypeError for masks that are not bool, ValueError for a wrong shape or a learnable weight in a shared group.
-    """
-    shared = check_shared(net, shared)
-    masks = np.asarray(masks)
-    if masks.dtype != np.bool_:
-        raise TypeError(f"masks: expected a bool array [k, {net.size}], got dtype {masks.dtype}")
-    if masks.ndim != 2 or masks.shape[1] != net.size:
-        raise ValueError(f"masks: expected shape [k, {net.size}] for {net.describe()}, got {masks.shape}")
-    clash = [name for name in shared if masks[:, net.slices[name]].any()]
-    if clash:
-        raise ValueError(f"masks: expected no learnable weight in shared groups, got some in {', '.join(clash)}")
-    net = plain(net)
-    if net.activation == "relu":
-        return np.array([_region_ranks(net, mask).max() for mask in masks], dtype=np.int64)
-    return _attained(net, masks, _required(net, shared).rank)[0]
 
 
 def is_affine(net: Network, allocation: Allocation | Strategy) -> bool:
@@ -216,21 +208,13 @@ def _one_mask(net: Network, allocation: Allocation | Strategy, shared: tuple[str
     return allocation.mask
 
 
-def _free(net: Network, shared: tuple[str, ...]) -> np.ndarray:
-    """bool [size]: the weights of N that the outputs depend on."""
-    free = has_effect(net)
-    for name in shared:
-        free[net.slices[name]] = False
-    return free
-
-
 def _predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[Prediction]:
     model = plain(net)
     if model.activation == "relu":
         return [_predict_relu(net, mask, shared) for mask in masks]
-    required = _required(model, shared)
+    required = required_with_error(model, shared)
     kappa = required.rank
-    ranks, bounds = _attained(model, masks, kappa)
+    ranks, bounds = attained_with_bounds(model, masks, kappa)
     straight = affine(model, masks)
     return [
         _minimal(model, rank, kappa, bound)
@@ -241,29 +225,32 @@ def _predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> li
 
 
 def _minimal(net: Network, rank: int, kappa: int, bound: int) -> Prediction:
-    error = 0.0 if bound < kappa else _miss(net, rank + 1, 2)
+    error = 0.0 if bound < kappa else miss(net, rank + 1, 2)
     text = f"the learnable weights reach {rank} of the {kappa} dimensions that a match needs, so MP = 0"
     return Prediction("minimal", rank, kappa, None, "T1", _sure(error), error, None, text)
 
 
 def _full_rank(
-    net: Network, mask: np.ndarray, shared: tuple[str, ...], required: _Required, straight: bool
+    net: Network, mask: np.ndarray, shared: tuple[str, ...], required: Required, straight: bool
 ) -> Prediction:
     """The verdict where rho = kappa (linear, tanh)."""
     kappa = required.rank
     proof = _proof(plain(net), mask, shared, required, straight)
     if proof is None:
         text = f"rho = kappa = {kappa}, so MP > 0; no structure was found that makes it 1"
-        return Prediction("intermediate", kappa, kappa, None, "T1", _sure(required.error), required.error, None, text)
+        return Prediction(
+            "intermediate", kappa, kappa, None, "T1", _sure(required.error), required.error, None, text
+        )
     part = None if (proof.witness == mask).all() else Allocation.from_mask(net, proof.witness)
     reason, text = proof.reason, f"rho = kappa = {kappa} and {proof.text}, so MP = 1"
     if part is not None and reason != "D4":
-        reason, text = f"T9 via {reason}", f"{text} (a part of {part.budget} of the {int(mask.sum())} learnable weights)"
+        reason = f"T9 via {reason}"
+        text = f"{text} (a part of {part.budget} of the {int(mask.sum())} learnable weights)"
     return Prediction("maximal", kappa, kappa, None, reason, _sure(proof.error), proof.error, part, text)
 
 
 class _Proof(NamedTuple):
-    """Why the match probability is one: label, the weights used bool [size], error probability, half a sentence."""
+    """Why MP = 1: label, the weights used bool [size], error probability, half a sentence."""
 
     reason: str
     witness: np.ndarray
@@ -272,7 +259,7 @@ class _Proof(NamedTuple):
 
 
 def _proof(
-    net: Network, mask: np.ndarray, shared: tuple[str, ...], required: _Required, straight: bool
+    net: Network, mask: np.ndarray, shared: tuple[str, ...], required: Required, straight: bool
 ) -> _Proof | None:
     """A proof that MP = 1 for a mask of full rank, or None (linear, tanh)."""
     if straight:
@@ -292,15 +279,15 @@ def _proof(
             witness[split.place[inner.witness]] = True
             text = f"some outputs are solved by their own last-layer row, the others by {inner.reason}"
             return _Proof("T7 output split", witness, inner.error, text)
-    if mask[_free(net, shared)].all():
+    if mask[free_weights(net, shared)].all():
         text = "every weight that is not shared may learn: the teacher's own weights are a match"
         return _Proof("D4", mask, 0.0, text)
     return None
 
 
 def _split_proof(rest: Network, mask: np.ndarray, shared: tuple[str, ...]) -> _Proof | None:
-    required = _required(rest, shared)
-    if _attained(rest, mask[None], required.rank)[0][0] < required.rank:
+    required = required_with_error(rest, shared)
+    if attained_with_bounds(rest, mask[None], required.rank)[0][0] < required.rank:
         return None
     return _proof(rest, mask, shared, required, bool(affine(rest, mask[None])[0]))
 
@@ -312,7 +299,7 @@ def _sure(error: float | None) -> str:
 
 
 def _check_layer_counts(net: Network, mask: np.ndarray, rank: int) -> None:
-    """T6: counts alone can exclude, and for thin kernels decide, that one inner layer reaches its full rank."""
+    """T6: counts alone exclude, and for thin kernels decide, that one inner layer reaches its rank."""
     model = plain(net)
     if not isinstance(model, Feedforward) or model.activation != "linear":
         return
@@ -322,11 +309,12 @@ def _check_layer_counts(net: Network, mask: np.ndarray, rank: int) -> None:
     layer = int(used[0][1:])
     whole = np.zeros(net.size, dtype=bool)
     whole[net.slices[used[0]]] = True
-    most, says = int(attained_ranks(net, whole[None])[0]), layer_spans(model, layer, net.unpack(mask)[used[0]])
+    most = int(attained_ranks(net, whole[None])[0])
+    says = layer_spans(model, layer, net.unpack(mask)[used[0]])
     if says is not None and says != (rank == most):
         raise RuntimeError(
-            f"{net.describe()}: the counts of T6 say that {used[0]} {'reaches' if says else 'cannot reach'} rank {most}, "
-            f"the rank mod p is {rank}"
+            f"{net.describe()}: the counts of T6 say that {used[0]} {'reaches' if says else 'cannot reach'} "
+            f"rank {most}, the rank mod p is {rank}"
         )
 
 
@@ -336,8 +324,8 @@ def _check_layer_counts(net: Network, mask: np.ndarray, rank: int) -> None:
 def _affine_part(net: Network, mask: np.ndarray, kappa: int) -> np.ndarray | None:
     """An affine part (T2) of rank kappa, bool [size], or None if none was found.
 
-    All sets of hidden units are tried where at most 12 units have a choice, so None means none exists; of more units a
-    local search tries some.
+    All sets of hidden units are tried where at most 12 units have a choice, so None means none exists; of
+    more units a local search tries some.
     """
     for family in affine_families(net):
         inside, outside = _units_used(family, mask)
@@ -364,7 +352,7 @@ def _first_of_rank(net: Network, masks: np.ndarray, kappa: int) -> np.ndarray | 
     masks = masks[attained_rank_formula(net, masks)[0] >= kappa]
     step = 256
     for start in range(0, len(masks), step):
-        hit = np.flatnonzero(_ranks(net, masks[start : start + step], 0) >= kappa)
+        hit = np.flatnonzero(ranks_at(net, masks[start : start + step], 0) >= kappa)
         if hit.size:
             return masks[start + hit[0]]
     return None
@@ -381,7 +369,7 @@ def _all_sets(
 def _some_sets(
     net: Network, family: Family, mask: np.ndarray, fixed: np.ndarray, choice: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """All in, all out, the fuller side of every unit and random sets; then single flips from the best of them."""
+    """All in, all out, the fuller side of every unit and random sets; then single flips of the best."""
     rng = np.random.default_rng(0)
     sets = np.repeat(fixed[None], 32, axis=0)
     sets[1:, choice] = rng.random((31, len(choice))) < 0.5
@@ -392,117 +380,25 @@ def _some_sets(
     wants_out = np.bincount(family.outside[used & (family.outside >= 0)], minlength=family.units)
     sets[2, choice] = (wants_in >= wants_out)[choice]
     yield sets
-    ranks = _ranks(net, family.members(sets) & mask, 0)
+    ranks = ranks_at(net, family.members(sets) & mask, 0)
     for start in np.argsort(-ranks, kind="stable")[:4]:
         best, rank = sets[start], ranks[start]
         for _ in range(2 * len(choice)):
             flips = np.repeat(best[None], len(choice), axis=0)
             flips[np.arange(len(choice)), choice] ^= True
             yield flips
-            after = _ranks(net, family.members(flips) & mask, 0)
+            after = ranks_at(net, family.members(flips) & mask, 0)
             if after.max() <= rank:
                 break
             best, rank = flips[after.argmax()], after.max()
-
-
-# Ranks mod p
-
-
-class _Required(NamedTuple):
-    """kappa and the probability that it is larger (0.0 if an upper bound proves it)."""
-
-    rank: int
-    error: float
-
-
-@lru_cache(maxsize=1024)
-def _required(net: Network, shared: tuple[str, ...]) -> _Required:
-    free = _free(net, shared)[None]
-    bound, formula = required_rank_bound(net, shared), required_rank_formula(net, shared)
-    most = bound if formula is None else formula
-    rank = 0
-    for draw in range(_DRAWS):
-        rank = max(rank, int(_ranks(net, free, draw)[0]))
-        if rank >= most or (formula is None and draw == 1):
-            break
-    if rank > most or (formula is not None and rank < formula):
-        said = f"the bound {bound}" if formula is None else f"the closed form (T3) {formula}"
-        raise RuntimeError(f"{net.describe()}, shared {shared}: required rank mod p {rank} contradicts {said}")
-    return _Required(rank, 0.0 if rank == most else _miss(net, rank + 1, 2))
-
-
-def _attained(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
-    """rho int64 [k] of masks bool [k, size], and upper bounds of it (closed forms, kappa not among them)."""
-    bounds, exact = attained_rank_formula(net, masks)
-    ranks = _ranks(net, masks, 0)
-    for draw in range(1, _DRAWS):
-        low = (ranks < np.minimum(bounds, kappa)) & (exact | (draw == 1))
-        if not low.any():
-            break
-        ranks[low] = np.maximum(ranks[low], _ranks(net, masks[low], draw))
-    wrong = (ranks > np.minimum(bounds, kappa)) | (exact & (ranks < bounds))
-    if wrong.any():
-        k = int(wrong.argmax())
-        raise RuntimeError(
-            f"{Allocation.from_mask(net, masks[k])!r}: attained rank mod p {ranks[k]} contradicts the closed form "
-            f"(T4, T5, T6, T12) {bounds[k]}{'' if exact[k] else ' (an upper bound)'}, with required rank {kappa}"
-        )
-    return ranks, bounds
-
-
-def _miss(net: Network, rank: int, draws: int) -> float:
-    """Bound of the probability that a minor of this size, not zero as a polynomial, vanishes at every draw mod p."""
-    layers = len(net.widths) - 1 if isinstance(net, Feedforward) else net.steps + 1
-    degree = layers * (3 if net.activation == "tanh" else 1)  # of one entry of J: a path, with slopes 1 - h^2 for tanh
-    return min(1.0, rank * degree / min(_cpu.PRIMES)) ** draws
-
-
-@lru_cache(maxsize=16)
-def _jacobian(net: Network, draw: int) -> tuple[np.ndarray, int]:
-    """J [equations that depend on a weight, size + 1] at random point number `draw`, and its prime.
-
-    The last column is zero, for masks of unequal budgets.
-    """
-    p = _cpu.PRIMES[draw % len(_cpu.PRIMES)]
-    rng = np.random.default_rng([draw, net.size, net.equations])
-    theta = rng.integers(0, p, (1, net.shape.size), dtype=np.int64)
-    x = rng.integers(0, p, (1, net.shape.inputs_size), dtype=np.int64)
-    J = _cpu.jacobian_mod(net.shape, theta, x, draw, p)[0]
-    J = np.concatenate([J, np.zeros((len(J), 1), dtype=np.int64)], axis=1)
-    J.setflags(write=False)
-    return J, p
-
-
-def _ranks(net: Network, masks: np.ndarray, draw: int) -> np.ndarray:
-    """Ranks mod p int64 [k] of the columns chosen by masks bool [k, size]: gathered side by side, then eliminated."""
-    J, p = _jacobian(net, draw)
-    budgets = masks.sum(axis=1)
-    ranks = np.zeros(len(masks), dtype=np.int64)
-    order = np.argsort(budgets, kind="stable")
-    order = order[budgets[order] > 0]
-    start = 0
-    while start < len(order):
-        # Budgets ascend, so masks of similar budgets are padded to the largest of their chunk.
-        most = budgets[order[start:]]
-        fit = np.arange(1, len(most) + 1) * most * len(J) * 8 <= _CHUNK_BYTES
-        stop = start + max(1, int(np.searchsorted(~fit, True)))
-        rows = order[start:stop]
-        columns = np.full((len(rows), budgets[rows[-1]]), masks.shape[1], dtype=np.int64)
-        which, where = np.nonzero(masks[rows])
-        first = np.concatenate([[0], np.cumsum(budgets[rows])[:-1]])
-        columns[which, np.arange(len(which)) - first[which]] = where
-        chosen = np.ascontiguousarray(J[:, columns].transpose(1, 0, 2))
-        ranks[rows] = _cpu.rank_mod(chosen, p)
-        start = stop
-    return ranks
 
 
 # relu (T11)
 
 
 def _predict_relu(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> Prediction:
-    free = _free(net, shared)
-    reached, needed = _region_ranks(net, mask), _region_ranks(net, free)
+    free = free_weights(net, shared)
+    reached, needed = region_ranks(net, mask), region_ranks(net, free)
     rank, kappa = int(reached.max()), int(needed.max())
     if mask[free].all():
         text = "every weight that is not shared may learn: the teacher's own weights are a match, so MP = 1"
@@ -528,25 +424,3 @@ def _predict_relu(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> Pr
         return Prediction("minimal", rank, kappa, None, "T11", "proven", 0.0, None, text)
     text = f"no region with rho = kappa was found (largest {rank} and {kappa}); no theorem applies"
     return Prediction("unknown", rank, kappa, None, "T11", "sampled", None, None, text)
-
-
-@lru_cache(maxsize=8)
-def _regions(net: Network) -> np.ndarray:
-    """Jacobians float64 [regions, equations, size] of relu networks at the weights and inputs of sampled trials (D3)."""
-    rng = np.random.default_rng([net.size, net.equations])
-    count = max(4, min(_REGIONS, _REGION_BYTES // (8 * net.size * net.equations)))
-    theta = rng.standard_normal((count, net.size))
-    for name, where in net.slices.items():
-        theta[:, where] /= np.sqrt(net.fan_in[name] or 1)
-    x = rng.standard_normal((count, net.shape.inputs_size))
-    J = _cpu.jacobian(net.shape, theta, x, np.arange(net.size, dtype=np.intc)[None])
-    J.setflags(write=False)
-    return J
-
-
-def _region_ranks(net: Network, mask: np.ndarray) -> np.ndarray:
-    """int64 [regions]: rank of the columns of `mask` in every sampled region, in floating point."""
-    J = _regions(net)[:, :, mask]
-    if not mask.any():
-        return np.zeros(len(J), dtype=np.int64)
-    return np.linalg.matrix_rank(J).astype(np.int64)

@@ -1,11 +1,14 @@
 """Slow twin of the exact and the real Jacobian (D1, D6): sums over paths, written as the formulas read.
 
-Numbers are Python ints mod p or Python floats, so nothing here overflows and nothing is shared with the compiled code.
-`hidden` gives tanh activities mod p, where tanh itself does not exist: any values do at a generic point.
+Numbers are Python ints mod p or Python floats, so nothing here overflows and nothing is shared with the
+compiled code. `hidden` gives tanh activities mod p, where tanh itself does not exist: any values do at a
+generic point.
 
     recurrent     dy_t / dW[a, j] = sum over s <= t of (D S_t W S_{t-1} W .. W S_s)[:, a] h_{s-1}[j]
-                  the same with x_s[j] for B[a, j] and with 1 for b[a];  dy_t / dD[q, a] = e_q h_t[a];  dy_t / dc[q] = e_q
-    feedforward   dy / dW_k[a, j] = (W_L S_{L-1} .. W_{k+1} S_k)[:, a] h_{k-1}[j] for every sample, with 1 for b_k[a]
+                  the same with x_s[j] for B[a, j] and with 1 for b[a];  dy_t / dD[q, a] = e_q h_t[a];  dy_t /
+                  dc[q] = e_q
+    feedforward   dy / dW_k[a, j] = (W_L S_{L-1} .. W_{k+1} S_k)[:, a] h_{k-1}[j] for every sample, with 1 for
+    b_k[a]
 
 S is the diagonal matrix of the slopes of the activation: 1, [h > 0] or 1 - h^2.
 """
@@ -156,8 +159,8 @@ def rank_mod(matrix, p):
 
 
 def solve(matrix, right, start, p=None):
-    """A solution v of matrix v = right that moves as few entries away from `start` as elimination needs (mod p), or the
-    one nearest to it (real numbers). AssertionError if there is none."""
+    """A solution v of matrix v = right that moves as few entries away from `start` as elimination needs (mod
+    p), or the one nearest to it (real numbers). AssertionError if there is none."""
     if p is None:
         A = np.asarray(matrix, dtype=float)
         gap = np.asarray(right, dtype=float) - A @ np.asarray(start, dtype=float)
@@ -188,10 +191,12 @@ def solve(matrix, right, start, p=None):
 
 
 def real_ranks(jacobians, masks):
-    """Ranks int64 [k] of the columns chosen by masks bool [k, size]: the largest over several points, in floats.
+    """Ranks int64 [k] of the columns chosen by masks bool [k, size]: the largest over several points, in
+    floats.
 
-    jacobians: float64 [points, equations, size]. Every rank is read off a gap in the singular values of the point that
-    gives it: the last one counted is above 1e-7 of the largest, the next one below 1e-11. AssertionError without a gap.
+    jacobians: float64 [points, equations, size]. Every rank is read off a gap in the singular values of the
+    point that gives it: the last one counted is above 1e-7 of the largest, the next one below 1e-11.
+    AssertionError without a gap.
     """
     ranks, gap = np.zeros(len(masks), dtype=np.int64), np.zeros(len(masks), dtype=bool)
     for J in jacobians:

@@ -1,0 +1,495 @@
+"""The command line `sublearn`: run, plan, status, report, predict, doctor.
+
+stdout is data (paths, tables), stderr is progress and errors. Exit codes: 0 done; 2 a bad study, bad
+arguments or a missing extra; 3 incomplete; 130 interrupted. `predict` and `doctor` need numpy only. What the
+verbs do lives in sublearn.study and sublearn.theory; here are arguments, messages and exit codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+OK, BAD, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+STUDY_NEEDS = ("matplotlib", "xarray", "rich")
+
+
+class Refused(Exception):
+    """An input that cannot be used: its text goes to stderr, the exit code is 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.verb(options)
+    except Refused as error:
+        print(f"sublearn: {error}", file=sys.stderr)
+        return BAD
+    except KeyboardInterrupt:
+        print("sublearn: interrupted; every finished row is kept", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # a kernel may still be running in its thread: do not wait for it
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # the reader of stdout has gone
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sublearn",
+        description="Where should a network learn? Match probabilities, predicted and measured.",
+        epilog="exit codes: 0 done, 2 bad input or missing extra, 3 incomplete, 130 interrupted",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(verb=run)
+        return sub
+
+    def folder_options(sub: argparse.ArgumentParser, what: str) -> None:
+        sub.add_argument(
+            "study",
+            nargs="?",
+            metavar=what,
+            help="study file (TOML)"
+            + (" or results folder" if "FOLDER" in what else "")
+            + "; without it the built-in study",
+        )
+        sub.add_argument(
+            "--out", metavar="DIR", default=".", help="where the folder sublearn-<name>/ is (default: here)"
+        )
+
+    sub = verb("run", _run, "run a study, or continue it, and write its report")
+    folder_options(sub, "SPEC.toml")
+    sub.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)"
+    )
+    sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    sub = verb(
+        "plan", _plan, "list the cells and trials of a study and predict the time, before anything runs"
+    )
+    folder_options(sub, "SPEC.toml")
+    sub.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)"
+    )
+    sub = verb("status", _status, "say how much of a study is done (exit code 3 if not all of it)")
+    folder_options(sub, "SPEC.toml|FOLDER")
+    sub = verb("report", _report, "make figures and report.html anew from the results there are")
+    folder_options(sub, "SPEC.toml|FOLDER")
+
+    sub = verb(
+        "predict", _predict, "say what theory predicts, for a study's cells or for one network and strategy"
+    )
+    sub.add_argument("study", nargs="?", metavar="SPEC.toml", help="study file: predict each of its cells")
+    sub.add_argument(
+        "--network",
+        metavar="TEXT",
+        help='such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2"',
+    )
+    sub.add_argument(
+        "--shared", metavar="GROUPS", default="", help="groups copied from the teacher, such as B,D"
+    )
+    sub.add_argument(
+        "--strategy",
+        metavar="TEXT",
+        help='such as "scattered budget=10 within=W", "split W1=3 W2=3", "block shape=2x5 within=W", '
+        '"per_row rows=2 each=5 within=W", "only b", "everything"',
+    )
+    sub.add_argument(
+        "--draws",
+        type=_positive,
+        metavar="N",
+        default=1000,
+        help="masks drawn of a random strategy (default: 1000)",
+    )
+    sub.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the masks (default: 0)")
+
+    verb(
+        "doctor", _doctor, "print versions, the instruction set chosen and the threads, and test the kernels"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+# Studies
+
+
+def _run(options: argparse.Namespace) -> int:
+    _need_study()
+    from .study import StoreError, run, write_report
+    from .study.report import summary_table
+    from .study.store import Store, summaries
+    from .study.task import cells_of
+
+    spec, folder = _spec(options.study), None
+    folder = Path(options.out) / f"sublearn-{spec.name}"
+    try:
+        cells = _checked(cells_of, spec)
+        outcome = run(spec, folder, options.threads, None if options.quiet else sys.stderr)
+        for problem in outcome.problems:
+            print(f"sublearn: {problem}", file=sys.stderr)
+        if outcome.interrupted and not outcome.complete:
+            print(
+                f"sublearn: interrupted, {outcome.left} trials left; the same command continues",
+                file=sys.stderr,
+            )
+            return INTERRUPTED
+        rows = Store(folder).rows
+        if rows:
+            print(write_report(folder, spec))
+            print(summary_table(summaries(cells, rows)))
+    except StoreError as error:
+        print(f"sublearn: {error}", file=sys.stderr)
+        return INCOMPLETE
+    if not outcome.complete:
+        print(f"sublearn: {outcome.left} trials left; the same command continues", file=sys.stderr)
+    return OK if outcome.complete and not outcome.problems else INCOMPLETE
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from .study import StoreError, plan
+    from .study.run import span_text
+    from .study.task import cells_of
+
+    spec = _spec(options.study)
+    folder = Path(options.out) / f"sublearn-{spec.name}"
+    _checked(cells_of, spec)
+    try:
+        lines = plan(spec, folder, options.threads)
+    except StoreError as error:
+        raise Refused(error) from None
+    head = ("network", "strategy", "size", "r", "method", "trials", "done", "time")
+    rows = []
+    for line in lines:
+        cell = line.cell
+        name = cell.strategy_label + (" (control)" if cell.control else "")
+        time = "-" if line.done >= cell.trials else span_text(line.seconds)
+        rows.append(
+            (cell.network_label, name, cell.arguments, cell.budget, cell.method, cell.trials, line.done, time)
+        )
+    _print_table(head, rows)
+    unknown = any(line.seconds is None for line in lines)
+    total = sum(line.seconds or 0 for line in lines)
+    left = sum(max(0, line.cell.trials - line.done) for line in lines)
+    what = (
+        "nothing left to run"
+        if not left
+        else f"{left} left, about {span_text(total)}{' and more' if unknown else ''}"
+    )
+    print(f"{len(lines)} cells, {sum(line.cell.trials for line in lines)} trials, {what}; folder {folder}")
+    return OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .study.task import missing_ranges
+
+    spec, store, cells = _folder(options)
+    done, rows, left = store.done(), [], 0
+    for cell in cells:
+        missing = sum(count for _, count in missing_ranges(done.get(cell.id, ()), cell.trials))
+        left += missing
+        name = cell.strategy_label + (" (control)" if cell.control else "")
+        rows.append(
+            (cell.network_label, name, cell.arguments, cell.method, f"{cell.trials - missing}/{cell.trials}")
+        )
+    _print_table(("network", "strategy", "size", "method", "trials"), rows)
+    if store.note:
+        print(f"sublearn: {store.note}", file=sys.stderr)
+    print(f"{store.folder}: {'complete' if not left else f'{left} trials left'}")
+    return INCOMPLETE if left else OK
+
+
+def _report(options: argparse.Namespace) -> int:
+    _need_study()
+    from .study import StoreError, write_report
+    from .study.report import summary_table
+    from .study.store import summaries
+
+    spec, store, cells = _folder(options)
+    if not store.rows:
+        raise Refused(f"{store.folder}: expected a folder with results, got none; run the study first")
+    try:
+        print(write_report(store.folder, spec))
+    except StoreError as error:
+        raise Refused(error) from None
+    print(summary_table(summaries(cells, store.rows)))
+    return OK
+
+
+def _spec(path: str | None) -> Any:
+    from .study import SpecError, default_spec, read_spec
+
+    try:
+        return default_spec() if path is None else read_spec(path)
+    except SpecError as error:
+        raise Refused(error) from None
+
+
+def _checked(work: Callable[[Any], Any], spec: Any) -> Any:
+    from .study import SpecError
+
+    try:
+        return work(spec)
+    except SpecError as error:
+        raise Refused(error) from None
+
+
+def _folder(options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """(spec, store, cells) of a results folder, or of the folder that a study file's results are in."""
+    from .study import SpecError, Store, StoreError, cells_of
+
+    try:
+        if options.study is not None and Path(options.study).is_dir():
+            store = Store(options.study)
+            spec = store.spec()
+        else:
+            spec = _spec(options.study)
+            store = Store(Path(options.out) / f"sublearn-{spec.name}")
+        return spec, store, cells_of(spec)
+    except (SpecError, StoreError) as error:
+        raise Refused(error) from None
+
+
+def _need_study() -> None:
+    missing = [name for name in STUDY_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Refused(
+            f"the extra 'study' is missing ({', '.join(missing)} not installed); "
+            "install it with: pip install 'sublearn[study]'"
+        )
+
+
+# Predictions
+
+
+def _predict(options: argparse.Namespace) -> int:
+    if options.study is not None:
+        for name in ("network", "strategy", "shared"):
+            if getattr(options, name):
+                raise Refused(f"predict: expected a study file or --{name}, got both")
+        return _predict_study(options)
+    for name in ("network", "strategy"):
+        if getattr(options, name) is None:
+            raise Refused(f"predict: expected a study file, or --network and --strategy, got no --{name}")
+    from .allocation import check_allocation, check_shared
+    from .theory import predict, predict_strategy
+
+    net = _network(options.network)
+    try:
+        shared = check_shared(net, tuple(part.strip() for part in options.shared.split(",") if part.strip()))
+        strategy = _strategy(net, options.strategy, shared)
+        check_allocation(net, strategy, shared)
+        if strategy.allocation is not None:
+            found = predict(net, strategy, shared)
+        else:
+            found = predict_strategy(net, strategy, shared, draws=options.draws, seed=options.seed)
+    except (ValueError, TypeError) as error:
+        raise Refused(f"predict: {error}") from None
+    print(strategy.picture(options.seed, shared))
+    print()
+    if strategy.allocation is not None:
+        print(f"prediction        {found.kind} ({found.reason})")
+        print(f"attained rank     {found.attained_rank}")
+        print(f"required rank     {found.required_rank}")
+        print(f"certainty         {found.sure}")
+        print(f"because           {found.explanation}")
+    else:
+        print(
+            f"match probability at least {found.lower:.4g}, at most {found.upper:.4g} (shares of "
+            f"{found.draws} masks drawn)"
+        )
+        print(
+            f"required rank     {found.required_rank}; reached by {100 * found.full_rank:.4g} % of the masks"
+        )
+        print(
+            "masks predicted   "
+            + ", ".join(f"{count} {kind}" for kind, count in found.kinds.items() if count)
+        )
+    return OK
+
+
+def _predict_study(options: argparse.Namespace) -> int:
+    from .study.task import cells_of
+    from .theory import predict_strategy
+
+    rows, seen = [], set()
+    for cell in _checked(cells_of, _spec(options.study)):
+        key = (cell.network_label, cell.strategy_label, cell.arguments)
+        if cell.control or key in seen:
+            continue  # theory does not depend on the method
+        seen.add(key)
+        found = predict_strategy(cell.net, cell.strategy, cell.shared, draws=options.draws, seed=options.seed)
+        kinds = ", ".join(
+            f"{count} {kind}" if found.draws > 1 else kind for kind, count in found.kinds.items() if count
+        )
+        rows.append(
+            (
+                *key,
+                cell.budget,
+                found.required_rank,
+                f"{found.lower:.4g}",
+                f"{found.upper:.4g}",
+                f"{found.full_rank:.4g}",
+                kinds,
+            )
+        )
+    _print_table(
+        ("network", "strategy", "size", "r", "kappa", "at least", "at most", "full rank", "predictions"), rows
+    )
+    return OK
+
+
+def _network(text: str) -> Any:
+    """The network in a text like those of `Network.describe`."""
+    from .network import network_from_spec
+
+    form = 'such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2"'
+    words = re.split(r"[,\s]+", text.strip())
+    if (
+        len(words) < 3
+        or words[0] not in ("recurrent", "feedforward")
+        or not re.fullmatch(r"\d+(-\d+)+", words[1])
+    ):
+        raise Refused(f"--network: expected a network {form}, got {text!r}")
+    widths = [int(part) for part in words[1].split("-")]
+    plain: dict[str, Any] = {"kind": words[0]}
+    letter, count = ("T", "steps") if words[0] == "recurrent" else ("m", "samples")
+    rest = words[2:]
+    while rest:
+        word = rest.pop(0)
+        if re.fullmatch(rf"{letter}=\d+", word):
+            plain[count] = int(word[2:])
+        elif word in ("linear", "relu", "tanh"):
+            plain["activation"] = word
+        elif word == "bias":
+            names = rest.pop(0).split("+") if rest and re.fullmatch(r"[bc]\d*(\+[bc]\d*)*", rest[0]) else None
+            plain["bias"] = names or True
+        else:
+            raise Refused(f"--network: expected a network {form}, got {word!r} in {text!r}")
+    if words[0] == "recurrent":
+        if len(widths) != 3:
+            raise Refused(f"--network: expected inputs-hidden-outputs such as 2-8-2, got {words[1]!r}")
+        plain |= dict(zip(("inputs", "hidden", "outputs"), widths, strict=True))
+    else:
+        plain["widths"] = widths
+    try:
+        return network_from_spec(plain)
+    except (ValueError, TypeError) as error:
+        raise Refused(f"--network: {error}") from None
+
+
+def _strategy(net: Any, text: str, shared: tuple[str, ...]) -> Any:
+    """The strategy in a text: its kind, then key=value for numbers, names (within=W1+W2) and shapes (2x5)."""
+    from .allocation import strategy_from_spec
+
+    kind, *words = text.split()
+    plain: dict[str, Any] = {"kind": kind}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals and kind == "only":
+            plain.setdefault("groups", []).append(word)
+        elif not equals:
+            raise ValueError(f"--strategy: expected key=value, got {word!r}")
+        elif kind == "split":
+            plain.setdefault("budgets", {})[key] = int(value) if value.isdigit() else value
+        elif re.fullmatch(r"\d+x\d+", value):
+            plain[key] = [int(part) for part in value.split("x")]
+        elif value.isdigit():
+            plain[key] = int(value)
+        else:
+            plain[key] = value.split("+") if "+" in value else value
+    return strategy_from_spec(net, plain, shared)
+
+
+# This machine
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import numpy
+
+    import sublearn
+
+    def version(name: str) -> str:
+        from importlib import metadata
+
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    lines = [
+        ("sublearn", f"{version('sublearn')} in {Path(sublearn.__file__).parent}"),
+        (
+            "python",
+            f"{platform.python_version()} ({platform.python_implementation()}), {platform.platform()}",
+        ),
+        ("numpy", numpy.__version__),
+    ]
+    lines += [(name, version(name)) for name in (*STUDY_NEEDS, "cupy")]
+    missing = [name for name in STUDY_NEEDS if importlib.util.find_spec(name) is None]
+    lines.append(
+        (
+            "extra 'study'",
+            "complete" if not missing else f"missing {', '.join(missing)}: pip install 'sublearn[study]'",
+        )
+    )
+    try:
+        from . import _cpu
+    except ImportError as error:
+        for name, text in lines:
+            print(f"{name:<16}{text}")
+        print(f"{'compiled core':<16}cannot be imported: {error}")
+        return BAD
+    lines += [
+        ("instruction set", f"{_cpu.isa()} (this machine can run {', '.join(_cpu.isas())})"),
+        ("threads", f"{_cpu.threads_available()} by default, {os.cpu_count()} processors"),
+        ("kernels", _self_test()),
+    ]
+    for name, text in lines:
+        print(f"{name:<16}{text}")
+    return OK if lines[-1][1] == "ok" else BAD
+
+
+def _self_test() -> str:
+    """The word ok, if a small prediction and a small measurement come out as known; else what was wrong."""
+    from .allocation import everything, scattered
+    from .match import match_probability
+    from .network import Recurrent
+    from .generic import required_rank
+
+    net = Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
+    shared = ("B", "D")
+    kappa = required_rank(net, shared)
+    few = match_probability(
+        net, scattered(net, kappa - 1, within="W"), 32, shared=shared, screen=False, starts=3
+    )
+    every = match_probability(net, everything(net, shared), 32, shared=shared, starts=30)
+    if kappa == 4 and few.matched == 0 and every.matched >= 24:
+        return "ok"
+    return f"wrong: required rank {kappa} (4), found {few.matched} of 32 (0) and {every.matched} of 32 (most)"
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    lines = [tuple(map(str, line)) for line in (head, *rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    for line in lines:
+        print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""The command line: exit codes, what goes to stdout and stderr, Ctrl-C, and life without the study extra."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sublearn as sl
+from sublearn import cli, study
+
+SMALL = """
+[study]
+name = "tiny"
+trials = 40
+starts = 2
+chunk = 20
+
+[[network]]
+label = "rec"
+kind = "recurrent"
+inputs = 2
+hidden = 4
+outputs = 2
+steps = 4
+shared = ["B", "D"]
+
+[[strategy]]
+label = "scattered"
+kind = "scattered"
+within = "W"
+budgets = [5, 6]
+"""
+SLOW = (
+    SMALL.replace("trials = 40", "trials = 2000000")
+    .replace("starts = 2", "starts = 200")
+    .replace("chunk = 20", "chunk = 4000")
+    .replace("[5, 6]", "[5]")
+)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(SMALL, encoding="utf-8")
+    return path
+
+
+def call(capsys, *arguments):
+    """(exit code, stdout, stderr) of a command line run in this process."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as error:  # argparse
+        code = error.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_run_status_report_and_run_again(spec, tmp_path, capsys):
+    folder = tmp_path / "sublearn-tiny"
+    code, out, err = call(capsys, "status", spec, "--out", tmp_path)
+    assert code == 3 and "80 trials left" in out and not folder.exists()
+    code, out, err = call(capsys, "run", spec, "--out", tmp_path)
+    assert code == 0 and "80 of 80 trials" in err
+    lines = out.splitlines()
+    assert lines[0] == str(folder / "report.html") and Path(lines[0]).exists()
+    assert lines[1].split()[:2] == ["network", "strategy"] and len(lines) == 4
+    assert "found probability (newton, 2 starts, relative loss < 1e-20)" in lines[2]
+    rows = (folder / "results.jsonl").read_bytes()
+    code, again, err = call(capsys, "run", spec, "--out", tmp_path)
+    assert (code, again, err) == (0, out, "") and (folder / "results.jsonl").read_bytes() == rows
+    assert call(capsys, "status", folder)[0] == 0
+    (folder / "report.html").unlink()
+    code, again, err = call(capsys, "report", folder)
+    assert (code, again) == (0, out) and (folder / "report.html").exists()
+    code, out, err = call(capsys, "plan", spec, "--out", tmp_path)
+    assert code == 0 and "nothing left to run" in out
+
+
+def test_plan_says_cells_trials_and_time_and_writes_nothing(spec, tmp_path, capsys):
+    code, out, err = call(capsys, "plan", spec, "--out", tmp_path)
+    assert code == 0 and re.search(r"2 cells, 80 trials, 80 left, about .*; folder .*sublearn-tiny", out)
+    assert list(tmp_path.iterdir()) == [spec]
+
+
+def test_the_built_in_study_can_be_planned(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, "status")
+    assert code == 3 and "deep linear" in out and "shallow relu" in out and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, fragment",
+    [
+        (["run", "none.toml"], "none.toml: expected a study file, got no such file"),
+        (["plan", "."], "a folder"),
+        (["run", "bad.toml"], "bad.toml: study.trials: expected a whole number from 1"),
+        (["plan", "late.toml"], "late.toml: strategy[1] ('scattered').budgets: in network 'rec'"),
+        (["report", "."], "spec.toml"),
+        (["report", "tiny.toml"], "expected a folder with results, got none"),
+        (["predict"], "got no --network"),
+        (
+            ["predict", "tiny.toml", "--network", "recurrent 2-8-2 T=6"],
+            "expected a study file or --network, got both",
+        ),
+        (["predict", "--network", "recurrent 2-8-2 T=6"], "got no --strategy"),
+        (
+            ["predict", "--network", "8-2", "--strategy", "everything"],
+            "--network: expected a network such as",
+        ),
+        (["predict", "--network", "recurrent 2-8 T=6", "--strategy", "everything"], "inputs-hidden-outputs"),
+        (
+            ["predict", "--network", "recurrent 2-8-2", "--strategy", "everything"],
+            "expected a network such as",
+        ),
+        (["predict", "--network", "recurrent 2-8-2 linear", "--strategy", "everything"], "missing steps"),
+        (["predict", "--network", "recurrent 2-8-2 T=6 gelu", "--strategy", "everything"], "got 'gelu'"),
+        (
+            ["predict", "--network", "recurrent 2-8-2 T=6", "--strategy", "scattered 10"],
+            "expected key=value, got '10'",
+        ),
+        (["predict", "--network", "recurrent 2-8-2 T=6", "--strategy", "scatter budget=1"], "'scatter'"),
+        (
+            ["predict", "--network", "recurrent 2-8-2 T=6", "--strategy", "scattered budget=65 within=W"],
+            "got 65",
+        ),
+        (
+            [
+                "predict",
+                "--network",
+                "recurrent 2-8-2 T=6",
+                "--strategy",
+                "scattered budget=6 within=W",
+                "--shared",
+                "W",
+            ],
+            "shared groups W",
+        ),
+        (["run", "--threads", "0"], "expected a whole number >= 1"),
+        (["fly"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_bad_input_is_exit_code_2_and_one_clear_line(tmp_path, capsys, monkeypatch, arguments, fragment):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(SMALL, encoding="utf-8")
+    Path("bad.toml").write_text(SMALL.replace("trials = 40", "trials = -4"), encoding="utf-8")
+    Path("late.toml").write_text(SMALL.replace("[5, 6]", "[5, 60]"), encoding="utf-8")
+    code, out, err = call(capsys, *arguments)
+    assert code == 2 and out == "" and fragment in err and "Traceback" not in err
+    assert not list(tmp_path.glob("sublearn-*"))
+
+
+def test_damaged_results_are_refused(spec, tmp_path, capsys):
+    folder = tmp_path / "sublearn-tiny"
+    folder.mkdir()
+    (folder / "results.jsonl").write_text("nonsense\n")
+    for verb in ("status", "plan"):
+        code, out, err = call(capsys, verb, spec, "--out", tmp_path)
+        assert code == 2 and "results.jsonl: line 1: expected a JSON object" in err
+    code, out, err = call(capsys, "run", spec, "--out", tmp_path)
+    assert code == 3 and "line 1" in err
+    assert (folder / "results.jsonl").read_text() == "nonsense\n"
+
+
+def test_what_fails_leaves_an_incomplete_study(spec, tmp_path, capsys, monkeypatch):
+    def too_large(*_):
+        raise MemoryError("too large")
+
+    def full(*_):
+        raise study.StoreError("results.jsonl: expected to write 9 bytes, got: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["sublearn.study.run"], "measure", too_large)
+        code, out, err = call(capsys, "run", spec, "--out", tmp_path)
+    assert code == 3 and out == "" and "MemoryError: too large" in err
+    assert "80 trials left; the same command continues" in err
+    monkeypatch.setattr(study.Store, "append", full)
+    code, out, err = call(capsys, "run", spec, "--out", tmp_path)
+    assert code == 3 and out == "" and "No space left on device" in err
+
+
+def test_predict_a_network_and_strategy(capsys):
+    code, out, err = call(
+        capsys,
+        "predict",
+        "--network",
+        "recurrent 2-8-2, T=6, linear",
+        "--shared",
+        "B,D",
+        "--strategy",
+        "rows budget=9 within=W",
+    )
+    assert (
+        code == 0
+        and "minimal (T1)" in out
+        and "required rank     10" in out
+        and "# learnable, . frozen, = shared" in out
+    )
+    code, out, err = call(
+        capsys,
+        "predict",
+        "--network",
+        "recurrent 2-8-2 T=6",
+        "--shared",
+        "B,D",
+        "--strategy",
+        "per_row rows=2 each=5 within=W",
+        "--draws",
+        "20",
+    )
+    assert code == 0 and "at least 1, at most 1 (shares of 20 masks drawn)" in out and "20 maximal" in out
+    code, out, err = call(
+        capsys,
+        "predict",
+        "--network",
+        "feedforward 3-4-2 m=3 bias b1+b2",
+        "--strategy",
+        "split W1=3 W2=3",
+        "--draws",
+        "5",
+    )
+    assert code == 0 and "b2 0/2" in out
+    for text in ("only b1 b2", "block shape=2x3 within=W1", "scattered budget=3 within=W1+b1"):
+        assert (
+            call(
+                capsys,
+                "predict",
+                "--network",
+                "feedforward 3-4-2 m=3 bias",
+                "--strategy",
+                text,
+                "--draws",
+                "5",
+            )[0]
+            == 0
+        )
+    every = sl.Feedforward((3, 4, 2), samples=3, activation="tanh", bias=("b1",)).describe()
+    assert call(capsys, "predict", "--network", every, "--strategy", "everything")[0] == 0
+
+
+def test_predict_a_study(spec, capsys):
+    code, out, err = call(capsys, "predict", spec, "--draws", "50")
+    lines = out.splitlines()
+    assert code == 0 and len(lines) == 3 and lines[0].split()[:3] == ["network", "strategy", "size"]
+    assert "50 minimal" in lines[1]
+
+
+def test_doctor(capsys):
+    code, out, err = call(capsys, "doctor")
+    from sublearn import _cpu
+
+    assert code == 0 and f"{_cpu.isa()} (this machine can run" in out
+    for word in ("sublearn ", "numpy ", "threads ", "extra 'study'", "kernels         ok"):
+        assert word in out
+
+
+def test_without_the_extra(spec, tmp_path):
+    """A Python in which matplotlib, xarray and rich cannot be found: theory still works, a run says what to
+    install.
+    """
+    code = (
+        "import sys, importlib.util as u; real = u.find_spec; hidden = ('matplotlib', 'xarray', 'rich', "
+        "'scipy', 'pandas')\n"
+        "u.find_spec = lambda name, *a: None if name.split('.')[0] in hidden else real(name, *a)\n"
+        "for name in hidden: sys.modules[name] = None\n"
+        "from sublearn import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+
+    def bare(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=60
+        )
+
+    for verb in (["run", spec, "--out", tmp_path], ["report", tmp_path]):
+        done = bare(*verb)
+        assert done.returncode == 2 and done.stdout == ""
+        assert (
+            "the extra 'study' is missing (matplotlib, xarray, rich not installed)" in done.stderr
+            and "pip install 'sublearn[study]'" in done.stderr
+        )
+    for verb in (["predict", spec, "--draws", "5"], ["doctor"], ["plan", spec, "--out", tmp_path]):
+        done = bare(*verb)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert bare("status", spec, "--out", tmp_path).returncode == 3
+
+
+def start(tmp_path, text=SLOW):
+    """A slow run in a process of its own, once it has written a row."""
+    (tmp_path / "slow.toml").write_text(text, encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sublearn.cli", "run", "slow.toml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    path, end = tmp_path / "sublearn-tiny" / "results.jsonl", time.monotonic() + 60
+    while time.monotonic() < end and (not path.exists() or not path.stat().st_size):
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.slow
+def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
+    process = start(tmp_path)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == ""
+    assert "stopping after the task at hand, everything is kept (Ctrl-C again stops at once)" in err
+    assert "trials left; the same command continues" in err
+    opened = study.Store(tmp_path / "sublearn-tiny")
+    assert opened.rows and not opened.note and (opened.folder / "results.csv").exists()
+
+
+@pytest.mark.slow
+def test_the_second_ctrl_c_stops_at_once(tmp_path):
+    process = start(tmp_path, SLOW.replace("chunk = 4000", "chunk = 4000\nnewton = { iterations = 20000 }"))
+    path = tmp_path / "sublearn-tiny" / "results.jsonl"
+    rows = path.read_bytes()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and time.monotonic() - began < 1.5
+    assert path.read_bytes().startswith(rows) and not study.Store(tmp_path / "sublearn-tiny").note
+
+
+def test_a_second_run_in_the_folder_is_refused(tmp_path, capsys, monkeypatch):
+    process = start(tmp_path)
+    try:
+        monkeypatch.chdir(tmp_path)
+        code, out, err = call(capsys, "run", "slow.toml")
+        assert code == 3 and "no other run in this folder" in err
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()

@@ -1,0 +1,1001 @@
+"""Studies: files, cells and ids, rows on disk, runs that stop and go on, plots and the report. Everything is
+real but disks that fail.
+"""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sublearn as sl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sublearn import study
+from sublearn._intervals import clopper_pearson
+from sublearn.study import plot, report, store, task
+from sublearn.study import spec as specs
+
+running = sys.modules["sublearn.study.run"]  # the name study.run is the function
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SMALL = """
+[study]
+name = "small"
+trials = 60
+starts = 3
+seed = 7
+chunk = 25
+
+[[network]]
+label = "rec"
+kind = "recurrent"
+inputs = 2
+hidden = 4
+outputs = 2
+steps = 4
+shared = ["B", "D"]
+
+[[network]]
+label = "ff"
+kind = "feedforward"
+widths = [3, 4, 2]
+samples = 3
+trials = 30
+
+[[strategy]]
+label = "scattered"
+kind = "scattered"
+within = "W"
+budgets = "6..8"
+networks = ["rec"]
+reference = [{ budget = 7, value = 0.999, trials = 1000 },
+{ budget = 6, starts = 1, value = 0.1, trials = 50, note = "made up" }]
+
+[[strategy]]
+label = "rows"
+kind = "rows"
+within = "W"
+budgets = [6, 7, 8]
+networks = ["rec"]
+
+[[strategy]]
+label = "split"
+kind = "split"
+within = ["W1", "W2"]
+totals = [6]
+networks = ["ff"]
+"""
+
+
+def parse(text=SMALL, **changes):
+    """The small study with some of its lines changed: parse(trials="70")."""
+    for key, value in changes.items():
+        text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", text, count=1)
+    return study.parse_spec(text, "small.toml")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(spec, folder) of the small study, run to its end and reported."""
+    folder = tmp_path_factory.mktemp("done") / "sublearn-small"
+    spec = parse()
+    outcome = study.run(spec, folder)
+    assert outcome.complete and not outcome.problems
+    study.write_report(folder)
+    return spec, folder
+
+
+# The file
+
+
+def test_the_documented_file_holds_every_key_and_is_valid():
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    toml = re.search(r"```toml\n(.*?)```", text, re.S).group(1)
+    for key in {*specs.STUDY_KEYS, *specs.NETWORK_KEYS, *specs.STRATEGY_KEYS, *specs.REFERENCE_KEYS}:
+        assert re.search(rf"\b{key} = |\[\[?{key}", toml), key
+    for kind in specs.KINDS:
+        assert f"`{kind}`" in text, kind
+    spec = study.parse_spec(toml, "docs/study.md")
+    assert len(task.cells_of(spec)) > 20
+    bare = study.parse_spec(
+        '[study]\nname = "x"\n[[network]]\nkind = "feedforward"\nwidths = [2, 2]\nsamples = 1\n'
+        '[[strategy]]\nkind = "everything"'
+    )
+    for key in (
+        "seed",
+        "trials",
+        "methods",
+        "starts",
+        "tol",
+        "iterations",
+        "steps",
+        "optimizer",
+        "lr",
+        "screen",
+        "control",
+        "compare",
+        "chunk",
+    ):
+        if key != "methods":
+            assert getattr(spec, key) == getattr(bare, key), f"the default shown for {key}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_examples_are_valid(path):
+    spec = study.read_spec(path)
+    cells = task.cells_of(spec)
+    assert spec.description and all(cell.trials >= 1000 for cell in cells) and not spec.screen
+    assert any(cell.reference for cell in cells)
+
+
+def test_the_built_in_study_covers_the_three_kinds_of_network():
+    spec = study.default_spec()
+    nets = [entry.net for entry in spec.networks]
+    assert [type(net).__name__ for net in nets] == ["Recurrent", "Feedforward", "Feedforward"]
+    assert [net.activation for net in nets] == ["linear", "linear", "relu"]
+    assert {cell.method for cell in task.cells_of(spec)} == {"newton", "descent"}
+
+
+def strategy(text):
+    return SMALL.split("[[strategy]]")[0] + "[[strategy]]\n" + text
+
+
+BAD = {
+    "no toml": ("[study", ["expected TOML"]),
+    "no study": ("[[network]]", ["study", "a table [study]"]),
+    "no name": (SMALL.replace('name = "small"', ""), ["study.name", "expected a name", "got nothing"]),
+    "bad name": (SMALL.replace('"small"', '"a/b"'), ["study.name", "'a/b'"]),
+    "unknown key": (
+        SMALL.replace("trials = 60", "trails = 60"),
+        ["study.trails", "unknown key 'trails'", "did you mean 'trials'"],
+    ),
+    "unknown table": (SMALL + "\n[other]\n", ["other", "expected one of the keys study, network, strategy"]),
+    "zero trials": (SMALL.replace("trials = 60", "trials = 0"), ["study.trials", "from 1", "got 0"]),
+    "trials as text": (SMALL.replace("trials = 60", 'trials = "60"'), ["study.trials", "'60'"]),
+    "true trials": (SMALL.replace("trials = 60", "trials = true"), ["study.trials", "True"]),
+    "seed": (SMALL.replace("seed = 7", "seed = -1"), ["study.seed", "2^64 - 1", "-1"]),
+    "method": (
+        SMALL.replace("seed = 7", 'method = "nweton"'),
+        ["study.method", "newton, descent", "'nweton'", "did you mean 'newton'"],
+    ),
+    "method twice": (
+        SMALL.replace("seed = 7", 'method = ["newton", "newton"]'),
+        ["study.method", "each method once"],
+    ),
+    "tol": (SMALL.replace("seed = 7", "tol = 2"), ["study.tol", "between 0 and 1", "got 2"]),
+    "tol of a method": (
+        SMALL.replace("seed = 7", "tol = { sgd = 0.1 }"),
+        ["study.tol.sgd", "newton, descent"],
+    ),
+    "screen": (SMALL.replace("seed = 7", "screen = 1"), ["study.screen", "true or false", "got 1"]),
+    "newton": (SMALL.replace("seed = 7", "newton = 3"), ["study.newton", "a table [study.newton]", "got 3"]),
+    "newton key": (SMALL.replace("seed = 7", "newton = { steps = 3 }"), ["study.newton.steps", "iterations"]),
+    "optimizer": (
+        SMALL.replace("seed = 7", 'descent = { optimizer = "adma" }'),
+        ["study.descent.optimizer", "did you mean 'adam'"],
+    ),
+    "lr": (
+        SMALL.replace("seed = 7", "descent = { lr = 0.0 }"),
+        ["study.descent.lr", "a positive number", "0.0"],
+    ),
+    "lr nan": (SMALL.replace("seed = 7", "descent = { lr = nan }"), ["study.descent.lr", "nan"]),
+    "chunk": (SMALL.replace("chunk = 25", "chunk = 0"), ["study.chunk", "got 0"]),
+    "no network": ('[study]\nname = "x"', ["network", "at least one table [[network]]", "got nothing"]),
+    "network as table": ('[study]\nname = "x"\n[network]\nkind = "recurrent"', ["network", "[[network]]"]),
+    "network kind": (
+        SMALL.replace('"recurrent"', '"recurent"'),
+        ["network[1] ('rec')", "recurrent, feedforward", "'recurent'"],
+    ),
+    "missing size": (SMALL.replace("hidden = 4\n", ""), ["network[1] ('rec')", "missing hidden"]),
+    "wrong size": (
+        SMALL.replace("hidden = 4", "samples = 4\nhidden = 4"),
+        ["network[1] ('rec')", "unknown samples"],
+    ),
+    "size of zero": (SMALL.replace("hidden = 4", "hidden = 0"), ["network[1] ('rec')", "hidden", "got 0"]),
+    "activation": (
+        SMALL.replace("hidden = 4", 'hidden = 4\nactivation = "gelu"'),
+        ["network[1] ('rec')", "activation", "'gelu'"],
+    ),
+    "same label": (SMALL.replace('"ff"', '"rec"'), ["network[2].label", "'rec'", "network[1]"]),
+    "unknown shared": (
+        SMALL.replace('["B", "D"]', '["B", "Q"]'),
+        ["network[1] ('rec').shared", "B, W, D", "'Q'"],
+    ),
+    "all shared": (SMALL.replace('["B", "D"]', '["B", "D", "W"]'), ["shared", "not shared"]),
+    "gain": (
+        SMALL.replace("steps = 4", "steps = 4\ngains = { W = 0 }"),
+        ["gains.W", "a positive number", "got 0"],
+    ),
+    "gain of nothing": (SMALL.replace("steps = 4", "steps = 4\ngains = { Q = 1 }"), ["gains.Q", "B, W, D"]),
+    "no strategy": (SMALL.split("[[strategy]]")[0], ["strategy", "at least one table [[strategy]]"]),
+    "strategy kind": (
+        strategy('kind = "scatterd"\nwithin = "W"'),
+        ["strategy[1].kind", "did you mean 'scattered'"],
+    ),
+    "no kind": (strategy('within = "W"'), ["strategy[1].kind", "got nothing"]),
+    "no within": (strategy('kind = "rows"\nbudgets = 3'), ["strategy[1].within", "rows needs it"]),
+    "group of another network": (
+        strategy('kind = "rows"\nwithin = "W"\nbudgets = 3'),
+        ["strategy[1].within", "network 'ff' (W1, W2)", "restrict the strategy with networks"],
+    ),
+    "shared group": (
+        strategy('kind = "rows"\nwithin = "B"\nbudgets = 3\nnetworks = ["rec"]'),
+        ["within", "does not share", "'B'"],
+    ),
+    "group twice": (
+        strategy('kind = "scattered"\nwithin = ["W", "W"]\nbudgets = 3\nnetworks = ["rec"]'),
+        ["within", "each group once"],
+    ),
+    "unknown network": (
+        strategy('kind = "rows"\nwithin = "W"\nbudgets = 3\nnetworks = ["recc"]'),
+        ["networks", "'recc'", "did you mean 'rec'"],
+    ),
+    "no networks": (strategy('kind = "everything"\nnetworks = []'), ["networks", "at least one"]),
+    "no budgets": (strategy('kind = "scattered"'), ["strategy[1].budgets", "scattered needs it"]),
+    "budget as float": (strategy('kind = "scattered"\nbudgets = [3.5]'), ["budgets", "[3.5]"]),
+    "empty range": (strategy('kind = "scattered"\nbudgets = "9..8"'), ["budgets", "'9..8'"]),
+    "step of zero": (strategy('kind = "scattered"\nbudgets = "8..9 step 0"'), ["budgets", "step"]),
+    "budget too large": (
+        strategy('kind = "scattered"\nwithin = "W"\nbudgets = [3, 17]\nnetworks = ["rec"]'),
+        ["strategy[1].budgets", "network 'rec'", "from 0 to 16", "got 17"],
+    ),
+    "budget of zero": (
+        strategy('kind = "scattered"\nbudgets = 0'),
+        ["strategy[1].budgets", "at least one learnable weight"],
+    ),
+    "budgets of everything": (
+        strategy('kind = "everything"\nbudgets = 3'),
+        ["budgets", "no such key for everything"],
+    ),
+    "totals of rows": (
+        strategy('kind = "rows"\nwithin = "W"\ntotals = 3\nnetworks = ["rec"]'),
+        ["totals", "no such key for rows"],
+    ),
+    "totals too large": (
+        strategy('kind = "split"\nwithin = ["W1", "W2"]\ntotals = 21\nnetworks = ["ff"]'),
+        ["totals", "at most 20"],
+    ),
+    "split of the wrong length": (
+        strategy('kind = "split"\nwithin = ["W1", "W2"]\nbudgets = [[3]]\nnetworks = ["ff"]'),
+        ["budgets", "[3]"],
+    ),
+    "split over another group": (
+        strategy('kind = "split"\nwithin = ["W1"]\nbudgets = [{ W2 = 3 }]\nnetworks = ["ff"]'),
+        ["budgets", "W2"],
+    ),
+    "per_row": (
+        strategy('kind = "per_row"\nwithin = "W"\nbudgets = [3]\nnetworks = ["rec"]'),
+        ["budgets", "{ rows = 2, each = 2 }", "got 3"],
+    ),
+    "per_row too many": (
+        strategy('kind = "per_row"\nwithin = "W"\nbudgets = [{ rows = 5, each = 1 }]\nnetworks = ["rec"]'),
+        ["strategy[1].budgets", "rows", "got 5"],
+    ),
+    "block": (
+        strategy('kind = "block"\nwithin = "W"\nbudgets = [[5, 1]]\nnetworks = ["rec"]'),
+        ["strategy[1].budgets", "got 5"],
+    ),
+    "edges": (
+        strategy('kind = "edges"\nedges = [["W", 9, 9]]\nnetworks = ["rec"]'),
+        ["strategy[1].edges", "got 9"],
+    ),
+    "edge without a place": (
+        strategy('kind = "edges"\nedges = [["W"]]\nnetworks = ["rec"]'),
+        ["edges", "['W']"],
+    ),
+    "same question": (
+        SMALL
+        + '\n[[strategy]]\nlabel = "again"\nkind = "rows"\nwithin = "W"\nbudgets = 7\nnetworks = ["rec"]\n',
+        ["strategy 'again'", "a question of its own", "'rows'"],
+    ),
+    "same strategy label": (
+        SMALL
+        + '\n[[strategy]]\nlabel = "rows"\nkind = "rows"\nwithin = "W"\nbudgets = 9\nnetworks = ["rec"]\n',
+        ["strategy[4].label", "strategy[2]"],
+    ),
+    "reference value": (
+        SMALL.replace("value = 0.999", "value = 1.5"),
+        ["strategy[1] ('scattered').reference[1].value", "1.5"],
+    ),
+    "reference budget": (
+        SMALL.replace("budget = 7, value", "budget = 70, value"),
+        ["reference[1].budget", "one of the strategy's budgets", "70"],
+    ),
+    "reference starts": (
+        SMALL.replace("starts = 1, value", "starts = 4, value"),
+        ["reference", "starts <= 3", "got 4"],
+    ),
+    "reference key": (
+        SMALL.replace("value = 0.999", "values = 0.999"),
+        ["reference[1].values", "did you mean 'value'"],
+    ),
+    "reference network": (
+        SMALL.replace("value = 0.999", 'value = 0.9, network = "ff"'),
+        ["reference[1].network", "'rec'", "'ff'"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_name_file_key_expected_and_got(name):
+    text, fragments = BAD[name]
+    with pytest.raises(study.SpecError) as caught:
+        task.cells_of(study.parse_spec(text, "bad.toml"))
+    message = str(caught.value)
+    assert message.startswith("bad.toml: ")
+    for fragment in [*fragments, "expected" if "size" not in name else "network"]:
+        assert fragment in message, message
+
+
+def test_unreadable_files_are_named(tmp_path):
+    for path, fragment in ((tmp_path / "none.toml", "no such file"), (tmp_path, "a folder")):
+        with pytest.raises(study.SpecError, match=fragment):
+            study.read_spec(path)
+    (tmp_path / "latin.toml").write_bytes(b'[study]\nname = "\xe9"')
+    with pytest.raises(study.SpecError, match="UTF-8 text, got byte 0xe9"):
+        study.read_spec(tmp_path / "latin.toml")
+
+
+def test_budgets_may_be_numbers_ranges_and_tables():
+    def arguments(text):
+        return list(study.parse_spec(strategy(text)).strategies[0].arguments)
+
+    assert arguments('kind = "scattered"\nbudgets = 3') == [{"budget": 3}]
+    assert [
+        a["budget"] for a in arguments('kind = "scattered"\nbudgets = [2, "4..6", 5, "8..14 step 3"]')
+    ] == [2, 4, 5, 6, 8, 11, 14]
+    assert arguments(
+        'kind = "per_column"\nwithin = "W"\nnetworks = ["rec"]\nbudgets = [{ columns = 2, each = 3 }]'
+    ) == [{"columns": 2, "each": 3}]
+    assert arguments(
+        'kind = "block"\nwithin = "W"\nnetworks = ["rec"]\nbudgets = [[2, 3], { shape = [1, 4] }]'
+    ) == [{"shape": [2, 3]}, {"shape": [1, 4]}]
+    assert arguments(
+        'kind = "split"\nwithin = ["W1", "W2"]\nnetworks = ["ff"]\nbudgets = [[1, 2], { W2 = 3 }]'
+    ) == [{"W1": 1, "W2": 2}, {"W1": 0, "W2": 3}]
+    assert (
+        len(arguments('kind = "split"\nwithin = ["W1", "W2"]\nnetworks = ["ff"]\ntotals = [10]')) == 9
+    )  # W2 holds at most 8
+    assert arguments('kind = "only"\nwithin = "W"\nnetworks = ["rec"]') == [{}]
+
+
+# Cells and tasks
+
+
+def test_the_id_is_of_the_content_only():
+    cells = task.cells_of(parse(control="true"))
+    same = task.cells_of(
+        study.parse_spec(
+            SMALL.replace('label = "rec"', 'label = "renamed"')
+            .replace('["rec"]', '["renamed"]')
+            .replace("trials = 60", "trials = 999")
+            .replace("chunk = 25", "chunk = 3\ncompare = 5")
+            .replace('label = "scattered"\n', 'label = "new name"\n'),
+            "other.toml",
+        )
+    )
+    assert [cell.id for cell in same] == [cell.id for cell in cells]
+    for text in (
+        SMALL.replace("seed = 7", "seed = 8"),
+        SMALL.replace("starts = 3", "starts = 4"),
+        SMALL.replace("seed = 7", "seed = 7\nscreen = true"),
+        SMALL.replace("seed = 7", "seed = 7\ntol = 1e-18"),
+        SMALL.replace("steps = 4", "steps = 4\ngains = { B = 2 }"),
+        SMALL.replace("seed = 7", "seed = 7\nnewton = { iterations = 100 }"),
+        SMALL.replace("steps = 4", "steps = 5"),
+    ):
+        other = {cell.id for cell in task.cells_of(study.parse_spec(text)) if cell.network_label == "rec"}
+        assert not other & {cell.id for cell in cells}, text
+    assert len({cell.id for cell in cells}) == len(cells)
+    assert re.fullmatch(r"[0-9a-f]{16}", cells[0].id)
+    # what a method does not use is not part of its content
+    descent = [
+        task.cells_of(parse(method='"descent"', seed='7\nmethod = "descent"', starts=starts))[0]
+        for starts in ("3", "9")
+    ]
+    assert descent[0].method == "descent" and descent[0].id == descent[1].id
+    # a gain of 1 is no gain, and a default written out is the default
+    plain = task.cells_of(
+        study.parse_spec(
+            SMALL.replace("steps = 4", "steps = 4\ngains = { B = 1 }\nbias = false")
+            .replace("seed = 7", "seed = 7\ntol = 1e-20")
+            .replace("tol = 1e-20", "tol = { newton = 1e-20 }")
+        )
+    )
+    assert [cell.id for cell in plain] == [cell.id for cell in cells]
+
+
+def test_strategies_and_methods_of_a_network_meet_the_same_trials():
+    spec = parse(seed='7\nmethod = ["newton", "descent"]')
+    numbers = {}
+    for cell in task.cells_of(spec):
+        numbers.setdefault(cell.network_label, set()).add(cell.task_number)
+    assert all(len(found) == 1 for found in numbers.values())
+    assert numbers["rec"] != numbers["ff"]
+    assert (
+        task.cells_of(parse(SMALL.replace('shared = ["B", "D"]', 'shared = ["B"]')))[0].task_number
+        not in numbers["rec"]
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=6),
+    st.integers(1, 70),
+    st.integers(1, 40),
+)
+@settings(deadline=None)
+def test_what_is_missing_is_run_once(done, trials, chunk):
+    cell = task.Cell({"any": 1}, "n", "s", trials)
+    covered = np.zeros(200, dtype=int)
+    for first, count in done:
+        covered[first : first + count] = 1
+    for entry in task.tasks_of([cell], {cell.id: done}, chunk):
+        assert 1 <= entry.count <= chunk
+        assert entry.first // chunk == (entry.first + entry.count - 1) // chunk
+        covered[entry.first : entry.first + entry.count] += 1
+    assert (covered[:trials] == 1).all()
+
+
+def test_first_chunks_of_all_cells_come_first():
+    cells = task.cells_of(parse())
+    tasks = task.tasks_of(cells, {}, 25)
+    assert [entry.cell.id for entry in tasks[: len(cells)]] == [cell.id for cell in cells]
+    assert [entry.first for entry in tasks[: len(cells)]] == [0] * len(cells)
+
+
+def test_controls_are_added_where_the_sweep_has_none():
+    text = (
+        SMALL.replace('"6..8"', '"7..8"')
+        .replace("[6, 7, 8]", "[7]")
+        .replace('{ budget = 6, starts = 1, value = 0.1, trials = 50, note = "made up" }', "")
+    )
+    cells = task.cells_of(study.parse_spec(text))
+    net = next(cell.net for cell in cells if cell.network_label == "rec")
+    from sublearn.generic import required_rank
+
+    kappa = required_rank(net, ("B", "D"))
+    controls = [cell for cell in cells if cell.control]
+    assert kappa == 6 and all(cell.budget == kappa - 1 for cell in controls)
+    assert {cell.strategy_label for cell in controls if cell.network_label == "rec"} == {"scattered", "rows"}
+    split = [cell for cell in controls if cell.network_label == "ff"]
+    assert all(
+        cell.content["strategy"]["kind"] == "scattered" and "control" in cell.strategy_label for cell in split
+    )
+    assert {tuple(np.atleast_1d(cell.content["strategy"]["within"])) for cell in split} == {
+        ("W1",),
+        ("W2",),
+        ("W1", "W2"),
+    }
+    assert not any(
+        cell.control for cell in task.cells_of(study.parse_spec(text.replace("seed = 7", "control = false")))
+    )
+    low = study.parse_spec(strategy('kind = "scattered"\nwithin = "W"\nbudgets = [2, 3]\nnetworks = ["rec"]'))
+    assert not any(cell.control for cell in task.cells_of(low))
+    has = study.parse_spec(strategy('kind = "scattered"\nwithin = "W"\nbudgets = [5, 6]\nnetworks = ["rec"]'))
+    assert not any(cell.control for cell in task.cells_of(has))
+
+
+# Rows on disk
+
+
+def row(cell="a" * 16, first=0, count=4, matched=1, unmatched=1, undecided=2, **other):
+    return {
+        "format": 1,
+        "cell": cell,
+        "first": first,
+        "count": count,
+        "matched": matched,
+        "unmatched": unmatched,
+        "undecided": undecided,
+        "screened": 0,
+        "solved_affine": 0,
+        "quantity": "found",
+        "found_after": [1],
+        "content": {},
+        "labels": {},
+        "compared": {"minimal": [1, 0]},
+        **other,
+    }
+
+
+def write(folder, *lines):
+    folder.mkdir(exist_ok=True)
+    text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+    (folder / "results.jsonl").write_text(text, encoding="ascii")
+    return folder
+
+
+def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
+    folder = write(tmp_path / "s", row(), row(first=4))
+    path = folder / "results.jsonl"
+    whole = path.read_bytes()
+    for cut in (1, 20, len(whole) // 2 - 1):
+        path.write_bytes(whole[:-cut])
+        opened = study.Store(folder)
+        assert len(opened.rows) == 1 and "torn last line" in opened.note and str(path) in opened.note
+        assert path.read_bytes() == whole[:-cut]  # reading changes nothing
+        with opened:
+            opened.open_for_writing()
+            opened.append(row(first=4))
+        again = study.Store(folder)
+        assert len(again.rows) == 2 and not again.note
+
+
+@pytest.mark.parametrize(
+    "line, fragment",
+    [
+        ("{", "a JSON object"),
+        ("[]", "a JSON object"),
+        ("\x00\x01", "a JSON object"),
+        ("[" * 100_000, "a JSON object"),
+        (row(format=2), "expected format 1, got 2"),
+        (row(matched=2), "matched + unmatched + undecided = count"),
+        (row(count=-4), "wrong or missing count"),
+        (row(cell=3), "wrong or missing cell"),
+        (row(found_after=[5]), "found_after"),
+        (row(found_after=["x"]), "found_after"),
+        (row(compared={"minimal": [1, 2]}), "compared"),
+        (row(matched=True), "matched"),
+        ({key: value for key, value in row().items() if key != "content"}, "content"),
+        (row(first=2), "overlaps 0..3"),
+    ],
+)
+def test_damaged_lines_name_the_line(tmp_path, line, fragment):
+    folder = write(tmp_path / "s", row(), line, row(first=8))
+    with pytest.raises(study.StoreError) as caught:
+        study.Store(folder)
+    assert "results.jsonl: line 2: " in str(caught.value) and fragment in str(caught.value)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_any_bytes_give_rows_or_a_clear_error(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "results.jsonl").write_bytes(json.dumps(row()).encode() + b"\n" + data)
+    try:
+        opened = study.Store(folder)
+    except study.StoreError as error:
+        assert "line" in str(error)
+    else:
+        assert len(opened.rows) == 1
+
+
+def test_one_writer_per_folder(tmp_path):
+    with study.Store(tmp_path / "s") as first:
+        first.open_for_writing()
+        with pytest.raises(study.StoreError, match="no other run in this folder"):
+            study.Store(tmp_path / "s").open_for_writing()
+    with study.Store(tmp_path / "s") as again:
+        again.open_for_writing()
+
+
+class FullDisk(io.FileIO):
+    """A file that takes half of a row and then refuses."""
+
+    def write(self, data):
+        if self.tell() > 600:
+            raise OSError(28, "No space left on device")
+        return super().write(data[: max(1, len(data) // 2)])
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path):
+    opened = study.Store(tmp_path / "s")
+    opened.open_for_writing()
+    opened._file.close()
+    opened._file = FullDisk(opened.path, "ab")
+    with pytest.raises(study.StoreError, match=r"No space left on device; the \d rows before are safe"):
+        for first in range(0, 400, 4):
+            opened.append(row(first=first))
+    opened.close()
+    kept = study.Store(tmp_path / "s")
+    assert kept.rows == opened.rows and len(kept.rows) >= 1 and not kept.note
+
+
+# Runs
+
+
+def counts(folder, *leave_out):
+    rows = [dict(entry) for entry in study.Store(folder).rows]
+    for entry in rows:
+        for key in ("seconds", "threads", "isa", "version", *leave_out):
+            entry.pop(key)
+    return rows
+
+
+def test_rows_add_up_to_one_call_of_match_probability(finished):
+    spec, folder = finished
+    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    for summary in found:
+        cell = summary.cell
+        whole = sl.match_probability(
+            cell.net,
+            cell.strategy,
+            cell.trials,
+            shared=cell.shared,
+            seed=cell.seed,
+            task=cell.task_number,
+            screen=False,
+            starts=cell.starts,
+        )
+        assert (summary.trials, summary.matched, summary.undecided) == (
+            cell.trials,
+            whole.matched,
+            whole.undecided,
+        )
+        assert summary.found_after == whole.found_after.tolist()
+        assert summary.interval == clopper_pearson(whole.matched, cell.trials)
+        assert summary.compared.trials() == cell.trials
+    assert {summary.cell.trials for summary in found} == {60, 30}
+
+
+def test_a_finished_study_is_left_alone_and_an_extended_one_continued(finished, tmp_path):
+    spec, folder = finished
+    before = (folder / "results.jsonl").read_bytes()
+    assert study.run(spec, folder).rows == 0
+    assert (folder / "results.jsonl").read_bytes() == before
+    other = tmp_path / "s"
+    other.mkdir()
+    (other / "results.jsonl").write_bytes(before)
+    more = parse(trials="70")
+    outcome = study.run(more, other)
+    assert outcome.complete and outcome.rows == len(
+        [cell for cell in task.cells_of(more) if cell.trials == 70]
+    )
+    assert (other / "results.jsonl").read_bytes().startswith(before)
+
+
+def test_rows_do_not_depend_on_threads_and_sums_not_on_chunks(finished, tmp_path):
+    spec, folder = finished
+    for threads in (1, 2):
+        study.run(spec, tmp_path / f"t{threads}", threads=threads)
+    assert counts(tmp_path / "t1") == counts(tmp_path / "t2") == counts(folder)
+    other = parse(chunk="13")
+    study.run(other, tmp_path / "c")
+    cells = task.cells_of(spec)
+    sums = [
+        [
+            (s.matched, s.undecided, s.found_after, s.compared)
+            for s in store.summaries(cells, study.Store(place).rows)
+        ]
+        for place in (folder, tmp_path / "c")
+    ]
+    assert sums[0] == sums[1]
+
+
+def test_screened_studies_compare_nothing(tmp_path):
+    spec = parse(seed="7\nscreen = true")
+    study.run(spec, tmp_path / "s")
+    found = store.summaries(task.cells_of(spec), study.Store(tmp_path / "s").rows)
+    assert all(not summary.compared.counts for summary in found)
+    assert "lets theory answer for the fit" in study.write_report(tmp_path / "s").read_text(encoding="utf-8")
+
+
+def test_the_cap_of_judged_trials_holds_over_chunks(tmp_path):
+    spec = parse(seed="7\ncompare = 30")
+    study.run(spec, tmp_path / "s")
+    for summary in store.summaries(task.cells_of(spec), study.Store(tmp_path / "s").rows):
+        assert summary.compared.trials() == 30
+
+
+def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
+    real = running.measure
+
+    def fails(entry, *others):
+        if entry.cell.strategy_label == "rows":
+            raise MemoryError("expected 8 bytes, got none")
+        return real(entry, *others)
+
+    monkeypatch.setattr(running, "measure", fails)
+    outcome = study.run(parse(), tmp_path / "s")
+    assert outcome.left == 240 and len(outcome.problems) == 4  # three budgets and their control
+    assert all(
+        "rec / rows / " in problem and "MemoryError: expected 8 bytes" in problem
+        for problem in outcome.problems
+    )
+    report_text = study.write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert "This study is not finished:" in report_text
+    monkeypatch.undo()
+    assert study.run(parse(), tmp_path / "s").complete
+
+
+def test_progress_is_a_line_or_a_bar(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "PLAIN_EVERY", 0.0)
+    plain = io.StringIO()
+    study.run(parse(), tmp_path / "plain", stream=plain)
+    lines = plain.getvalue().splitlines()
+    cells = task.cells_of(parse())
+    assert f"{len(cells)} cells, {sum(cell.trials for cell in cells)} trials, 0 done before" in lines[0]
+    assert any(re.search(r"\d+ of \d+ trials \(\d+%\), about .* left, now rec / ", line) for line in lines)
+    assert all(re.match(r"\d\d:\d\d:\d\d sublearn: ", line) for line in lines)
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    bar = Terminal()
+    study.run(parse(), tmp_path / "bar", stream=bar)
+    assert "trials" in bar.getvalue()
+    silent = io.StringIO()
+    study.run(parse(), tmp_path / "bar", stream=silent)
+    assert silent.getvalue() == ""  # nothing to do, nothing to say
+
+
+def test_plan_predicts_and_writes_nothing(tmp_path):
+    spec = parse()
+    lines = study.plan(spec, tmp_path / "none")
+    assert [line.cell.id for line in lines] == [cell.id for cell in task.cells_of(spec)]
+    assert all(line.done == 0 and line.seconds > 0 for line in lines)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_plan_of_a_finished_study_is_empty(finished):
+    spec, folder = finished
+    assert all(line.done == line.cell.trials and line.seconds == 0 for line in study.plan(spec, folder))
+
+
+SLOW = (
+    SMALL.replace("trials = 60", "trials = 40000")
+    .replace("chunk = 25", "chunk = 200")
+    .replace("starts = 3", "starts = 40")
+)
+
+
+@pytest.mark.slow
+def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
+    (tmp_path / "slow.toml").write_text(SLOW, encoding="utf-8")
+    folder, before = tmp_path / "sublearn-small", []
+    for wait in (0.05, 0.3, 0.7):
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "sublearn.cli",
+                "run",
+                str(tmp_path / "slow.toml"),
+                "--out",
+                str(tmp_path),
+                "--quiet",
+            ]
+        )
+        path, known, end = folder / "results.jsonl", len(before), time.monotonic() + 30
+        while time.monotonic() < end and (not path.exists() or path.read_bytes().count(b"\n") <= known):
+            time.sleep(0.02)
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        rows = study.Store(folder).rows
+        assert len(rows) > len(before) and rows[: len(before)] == before
+        before = rows
+    # what was kept is what an undisturbed run gives
+    cells = {cell.id: cell for cell in task.cells_of(study.parse_spec(SLOW))}
+    for entry in before[:: max(1, len(before) // 4)]:
+        again = running.measure(task.Task(cells[entry["cell"]], entry["first"], entry["count"]), 1024)
+        assert all(again[key] == entry[key] for key in ("matched", "undecided", "found_after", "compared"))
+
+
+# What is made of the rows
+
+
+def test_load_gives_the_counts(finished):
+    spec, folder = finished
+    data = study.load(folder)
+    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    assert data.sizes["cell"] == len(found) and data["id"].values.tolist() == [
+        summary.cell.id for summary in found
+    ]
+    assert data["matched"].values.tolist() == [summary.matched for summary in found]
+    np.testing.assert_allclose(data["probability"], data["matched"] / data["trials"])
+    assert ((data["low"] <= data["probability"]) & (data["probability"] <= data["high"])).all()
+    scattered = data.isel(cell=np.flatnonzero(data["strategy"].values == "scattered"))
+    assert scattered["budget"].values.tolist() == [6, 7, 8, 5]
+    assert scattered["control"].values.tolist() == [False, False, False, True]
+    assert (scattered["found_after"].isel(start=-1) == scattered["matched"]).all()
+    assert (scattered["predicted"].sum("kind") == 60).all()
+    assert set(data["quantity_text"].values.tolist()) <= {
+        "found probability (newton, 3 starts, relative loss < 1e-20)",
+        "match probability (existence)",
+    }
+    with pytest.raises(study.StoreError, match="expected the folder of a study"):
+        study.load(folder.parent)
+
+
+def test_csv_has_a_line_per_cell_with_trial_ranges(finished):
+    import csv
+
+    spec, folder = finished
+    with open(folder / "results.csv", newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["cell"] for line in lines] == [cell.id for cell in task.cells_of(spec)]
+    for line in lines:
+        assert line["trial_ranges"] == f"0-{int(line['trials']) - 1}"
+        assert int(line["matched"]) + int(line["unmatched"]) + int(line["undecided"]) == int(line["trials"])
+        assert line["quantity"].startswith(("found probability (newton", "match probability (existence)"))
+
+
+def test_a_sum_with_a_searched_row_is_found():
+    cell = task.cells_of(parse())[0]
+    summary = store.Summary(cell)
+    summary.add(row(quantity="existence", undecided=0, unmatched=3))
+    assert summary.quantity == "existence"
+    summary.add(row(first=4))
+    summary.add(row(first=8, quantity="existence", undecided=0, unmatched=3))
+    assert summary.quantity == "found" and summary.trials == 12
+
+
+def test_reference_lines_by_hand(finished):
+    spec, folder = finished
+    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    lines = {line.reference.value: line for line in report.references(found)}
+    line, summary = (
+        lines[0.999],
+        next(s for s in found if s.cell.arguments == "7" and s.cell.strategy_label == "scattered"),
+    )
+    pooled = (summary.matched + 999) / (60 + 1000)
+    error = (pooled * (1 - pooled) * (1 / 60 + 1 / 1000)) ** 0.5
+    assert line.error == pytest.approx(error)
+    assert line.deviation == pytest.approx((summary.probability - 0.999) / error)
+    assert line.below == (line.deviation < -2)
+    early = lines[0.1]
+    assert early.starts == 1 and early.measured == early.summary.found_after[0] / 60
+
+
+def test_exact_references_have_no_error_of_their_own():
+    cell = task.cells_of(parse(SMALL.replace("value = 0.999, trials = 1000", "value = 0.5")))[1]
+    summary = store.Summary(cell)
+    summary.add(row(count=100, matched=30, unmatched=0, undecided=70, found_after=[10, 20, 30]))
+    (line,) = report.references([summary])
+    assert line.deviation == pytest.approx(-0.2 / 0.05) and line.below
+
+
+def test_the_report_is_self_contained_and_says_what_it_shows(finished):
+    spec, folder = finished
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(?i)https?://|<script|<link|@import|url\(", text)
+    pngs = sorted(path.name for path in (folder / "figures").glob("*.png"))
+    assert text.count("data:image/png;base64,") == len(pngs) >= 5
+    for words in (
+        "What is exact and what is estimated",
+        "Theory against measurement",
+        "minimal + maximal",
+        "Reference values",
+        "made up",
+        "Control: one weight too few",
+        "found probability (newton, 3 starts, relative loss &lt; 1e-20)",
+        "required rank κ",
+        "Clopper–Pearson",
+        "no contradiction",
+    ):
+        assert words in text, words
+    assert "<table>" in text and text.count("<html") == text.count("</html>") == 1
+    for path in (folder / "figures").glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_escapes_what_it_is_given(tmp_path):
+    spec = parse(
+        SMALL.replace('name = "small"', 'name = "small"\ntitle = "<b>a & b</b>"').replace(
+            'label = "rows"', 'label = "<i>rows"'
+        )
+    )
+    study.run(spec, tmp_path / "s")
+    text = study.write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert "&lt;b&gt;a &amp; b&lt;/b&gt;" in text and "<b>a & b" not in text and "<i>rows" not in text
+
+
+def test_a_report_can_be_made_of_a_part_and_leaves_other_rows_out(finished, tmp_path):
+    spec, folder = finished
+    write(tmp_path / "s", *study.Store(folder).rows[:4], row())
+    text = study.write_report(tmp_path / "s", spec).read_text(encoding="utf-8")
+    assert (
+        "This study is not finished:" in text and "rows of 1 cells that the study no longer asks for" in text
+    )
+
+
+# Figures
+
+
+@pytest.fixture
+def pyplot():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    yield plt
+    plt.close("all")
+
+
+def test_plots_take_an_ax_and_give_it_back(finished, pyplot):
+    data = study.load(finished[1])
+    found = "found probability (newton, 3 starts, relative loss < 1e-20)"
+    for draw in (
+        lambda ax: plot.probability(data, "rec", ax),
+        lambda ax: plot.restarts(data, "rec", "scattered", ax),
+        lambda ax: plot.split(data, "ff", "split", ax),
+        lambda ax: plot.mask(sl.rows(sl.Recurrent(2, 4, 2, 3), 5, "W").allocation, ("B",), ax),
+    ):
+        ax = pyplot.figure().add_subplot()
+        assert draw(ax) is ax
+        assert draw(None) is not ax
+    ax = plot.probability(data, "rec")
+    assert ax.get_ylabel().replace("\n", " ") == found
+    dashes = {line.get_gid() for line in ax.lines}
+    assert "theory_high" in dashes
+    assert any(text.get_text() == "required rank κ = 6" for text in ax.texts)
+    verticals = [line for line in ax.lines if list(line.get_xdata()) == [6, 6]]
+    assert len(verticals) == 1
+
+
+def test_the_bands_are_clopper_pearson(finished, pyplot):
+    data = study.load(finished[1])
+    ax = plot.probability(data, "rec")
+    part = data.isel(cell=np.flatnonzero(data["strategy"].values == "rows"))
+    bars = np.concatenate(
+        [
+            [segment[:, 1] for segment in lines.get_segments()]
+            for lines in ax.collections
+            if hasattr(lines, "get_segments")
+        ]
+    )
+    for matched, trials in zip(part["matched"].values, part["trials"].values):
+        assert np.isclose(bars, clopper_pearson(int(matched), int(trials))).all(axis=1).any()
+
+
+def test_found_and_existence_are_never_drawn_under_one_name(finished, pyplot):
+    data = study.load(finished[1]).copy(deep=True)
+    data["quantity"].values[0] = "existence"
+    data["quantity_text"] = data["quantity_text"].astype("U80")
+    data["quantity_text"].values[0] = task.EXISTENCE
+    ax = plot.probability(data, "rec")
+    assert ax.get_ylabel().startswith("found probability") and task.EXISTENCE in [
+        text.get_text() for text in ax.get_legend().get_texts()
+    ]
+    data["quantity_text"].values[1] = "found probability (newton, 9 starts, relative loss < 1e-20)"
+    with pytest.raises(ValueError, match="must not share an axis"):
+        plot.probability(data, "rec")
+    with pytest.raises(ValueError, match="expected measured cells of 'nowhere'"):
+        plot.probability(data, "nowhere")
+
+
+def test_a_strategy_keeps_its_colour(finished):
+    import xarray
+
+    labels = {"a": ("n1", "n2"), "b": ("n1",), "c": ("n2",), "d": ("n2",)}
+    pairs = [(label, network) for label, networks in labels.items() for network in networks]
+    data = xarray.Dataset(
+        coords={
+            "strategy": ("cell", [pair[0] for pair in pairs]),
+            "network": ("cell", [pair[1] for pair in pairs]),
+        }
+    )
+    look = plot.colours(data)
+    assert look["b"] == look["c"] and len({look["a"], look["c"], look["d"]}) == 3
+
+
+def test_masks_have_three_colours(pyplot):
+    from matplotlib.colors import to_hex
+
+    net = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
+    ax = plot.mask(sl.rows(net, 5, within="W").allocation, ("B", "D"))
+    seen = {
+        to_hex(pixel).upper() for image in ax.images for pixel in np.asarray(image.get_array()).reshape(-1, 3)
+    }
+    assert seen == {plot.LEARNABLE.upper(), plot.FROZEN.upper(), plot.SHARED.upper()}
+    learnable = sum(
+        (
+            np.asarray(image.get_array()).reshape(-1, 3)
+            == np.array([int(plot.LEARNABLE[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        )
+        .all(axis=1)
+        .sum()
+        for image in ax.images
+    )
+    assert learnable == 5
