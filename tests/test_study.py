@@ -605,7 +605,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path):
 def counts(folder, *leave_out):
     rows = [dict(entry) for entry in study.Store(folder).rows]
     for entry in rows:
-        for key in ("seconds", "threads", "isa", "version", *leave_out):
+        for key in ("seconds", "seconds_theory", "threads", "isa", "version", *leave_out):
             entry.pop(key)
     return rows
 
@@ -974,6 +974,7 @@ def test_a_strategy_keeps_its_colour(finished):
         coords={
             "strategy": ("cell", [pair[0] for pair in pairs]),
             "network": ("cell", [pair[1] for pair in pairs]),
+            "control": ("cell", [False] * len(pairs)),
         }
     )
     look = plot.colours(data)

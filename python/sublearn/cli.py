@@ -177,10 +177,18 @@ def _plan(options: argparse.Namespace) -> int:
     rows = []
     for line in lines:
         cell = line.cell
-        name = cell.strategy_label + (" (control)" if cell.control else "")
         time = "-" if line.done >= cell.trials else span_text(line.seconds)
         rows.append(
-            (cell.network_label, name, cell.arguments, cell.budget, cell.method, cell.trials, line.done, time)
+            (
+                cell.network_label,
+                cell.name,
+                cell.arguments,
+                cell.budget,
+                cell.method,
+                cell.trials,
+                line.done,
+                time,
+            )
         )
     _print_table(head, rows)
     unknown = any(line.seconds is None for line in lines)
@@ -203,9 +211,14 @@ def _status(options: argparse.Namespace) -> int:
     for cell in cells:
         missing = sum(count for _, count in missing_ranges(done.get(cell.id, ()), cell.trials))
         left += missing
-        name = cell.strategy_label + (" (control)" if cell.control else "")
         rows.append(
-            (cell.network_label, name, cell.arguments, cell.method, f"{cell.trials - missing}/{cell.trials}")
+            (
+                cell.network_label,
+                cell.name,
+                cell.arguments,
+                cell.method,
+                f"{cell.trials - missing}/{cell.trials}",
+            )
         )
     _print_table(("network", "strategy", "size", "method", "trials"), rows)
     if store.note:
@@ -468,9 +481,9 @@ def _doctor(options: argparse.Namespace) -> int:
 def _self_test() -> str:
     """The word ok, if a small prediction and a small measurement come out as known; else what was wrong."""
     from .allocation import everything, scattered
+    from .generic import required_rank
     from .match import match_probability
     from .network import Recurrent
-    from .generic import required_rank
 
     net = Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
     shared = ("B", "D")

@@ -142,7 +142,7 @@ def kinds_of_masks(
 
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
-    """Kinds of distinct masks. Ranks of all masks are taken at once; only what T1 leaves open is asked singly."""
+    """Kinds of distinct masks: ranks of all at once, then one by one those that T1 leaves open."""
     from .allocation import Allocation
     from .generic import attained_ranks, required_rank
     from .theory import predict

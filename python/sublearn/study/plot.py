@@ -80,7 +80,7 @@ def colours(data: xarray.Dataset) -> dict[str, tuple[str, str]]:
     Labels that meet in no network may share a colour, so that few colours serve many strategies.
     """
     networks: dict[str, set[str]] = {}
-    for label, network in zip(data["strategy"].values, data["network"].values):
+    for label, network in zip(data["strategy"].values[_swept(data)], data["network"].values[_swept(data)]):
         networks.setdefault(str(label), set()).add(str(network))
     chosen: dict[str, int] = {}
     for label, places in networks.items():
@@ -98,10 +98,12 @@ def probability(
 ) -> Axes:
     """Probability against budget, one curve per strategy, for one network and one quantity.
 
-    `quantity_text` may be None if there is only one. Splits are left out (see `split`).
+    `quantity_text` may be None if there is only one. Splits are left out (see `split`), and so are controls
+    that belong to no curve.
     Errors: ValueError if the network has no such cells, or more than one quantity.
     """
     ax = _ax(ax)
+    data = data.isel(cell=np.flatnonzero(_swept(data)))
     chosen, text = _select(data, network, quantity_text, splits=False)
     look = look or colours(data)
     labels = list(dict.fromkeys(str(label) for label in chosen["strategy"].values))
@@ -115,7 +117,6 @@ def probability(
         parts[label] = part.isel(cell=np.argsort(part["budget"].values, kind="stable"))
     alike = _limits_alike(parts.values(), "budget")
     with style():
-        _required_line(ax, kappa)
         for place, (label, part) in enumerate(parts.items()):
             colour, marker = look[label]
             x = part["budget"].values
@@ -125,6 +126,7 @@ def probability(
             )
             _measured(ax, x + apart, part, colour, marker, label)
         _budget_axis(ax, budgets)
+        _required_line(ax, kappa)
         ax.set_xlabel("learnable weights (budget r)")
         _probability_axis(ax, text)
         _legend(ax, chosen)
@@ -303,6 +305,12 @@ def _select(
     return data.isel(cell=np.flatnonzero(keep)), found[0] if found else str(texts[keep][0])
 
 
+def _swept(data: xarray.Dataset) -> np.ndarray:
+    """bool [cell]: cells of strategies that the study asked for, not only added as controls."""
+    labels, control = data["strategy"].values, data["control"].values
+    return np.isin(labels, labels[~control])
+
+
 def _measured(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, marker: str, label: str) -> None:
     y, low, high = (part[name].values for name in ("probability", "low", "high"))
     control = part["control"].values
@@ -370,15 +378,16 @@ def _limits(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str) -> None:
 def _required_line(ax: Axes, kappa: int) -> None:
     if kappa > 0:
         ax.axvline(kappa, color=FAINT, linewidth=1.0, zorder=0)
+        right = kappa > 0.5 * sum(ax.get_xlim())
         ax.annotate(
             f"required rank κ = {kappa}",
             (kappa, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(3, 2),
+            xytext=(-3 if right else 3, 2),
             textcoords="offset points",
             fontsize=7.5,
             color=FAINT,
-            ha="left",
+            ha="right" if right else "left",
             va="bottom",
         )
 

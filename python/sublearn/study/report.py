@@ -109,7 +109,7 @@ def summary_table(found: Sequence[Summary], most: int = 60) -> str:
         lines.append(
             (
                 cell.network_label,
-                cell.strategy_label + (" (control)" if cell.control else ""),
+                cell.name,
                 size,
                 str(cell.budget),
                 str(summary.trials),

@@ -83,7 +83,8 @@ def _loop(
 ) -> None:
     rates = Rates(store.rows)
     failed: set[str] = set()
-    with _progress(stream, cells, tasks, rates, spec.compare) as progress, _stopper(progress.note) as asked:
+    left = _Left(tasks, rates, spec.compare)
+    with _progress(stream, cells, tasks, left) as progress, _stopper(progress.note) as asked:
         for task in tasks:
             if task.cell.id in failed:
                 continue
@@ -226,7 +227,9 @@ class _Left:
     def seconds(self, cell: Cell | None = None) -> float | None:
         """For one cell, or for all; None if nothing like it was timed."""
         names = self.counts if cell is None else [cell.id] if cell.id in self.counts else []
-        found = [self.rates.seconds(self.cells[name], *self.counts[name]) for name in names if self.counts[name][0]]
+        found = [
+            self.rates.seconds(self.cells[name], *self.counts[name]) for name in names if self.counts[name][0]
+        ]
         return None if None in found else sum(found)
 
 
@@ -366,8 +369,8 @@ class _Silent:
 class _Plain(_Silent):
     """One line at the start, one every 30 s, one at the end."""
 
-    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], rates: Rates, compare: int):
-        self.stream, self.left = stream, _Left(tasks, rates, compare)
+    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], left: _Left):
+        self.stream, self.left = stream, left
         self.total = sum(cell.trials for cell in cells)
         self.done = self.total - sum(task.count for task in tasks)
         self.name, self.last, self.start = "", time.monotonic(), time.monotonic()
@@ -408,12 +411,12 @@ class _Plain(_Silent):
 class _Bar(_Silent):
     """A rich bar with trials done, predicted time left and the cell at hand."""
 
-    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], rates: Rates, compare: int):
+    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], left: _Left):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        self.left = _Left(tasks, rates, compare)
+        self.left = left
         self.total = sum(cell.trials for cell in cells)
         self.done = self.total - sum(task.count for task in tasks)
         self.bar = Progress(
@@ -460,12 +463,12 @@ class _Bar(_Silent):
 
 
 @contextlib.contextmanager
-def _progress(stream: TextIO | None, cells: list[Cell], tasks: list[Task], rates: Rates) -> Iterator[_Silent]:
+def _progress(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left: _Left) -> Iterator[_Silent]:
     if stream is None or not tasks:
         yield _Silent()
         return
     kind = _Bar if stream.isatty() else _Plain
-    shown = kind(stream, cells, tasks, rates, compare)
+    shown = kind(stream, cells, tasks, left)
     try:
         yield shown
     finally:

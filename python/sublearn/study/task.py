@@ -107,6 +107,12 @@ class Cell:
         """The strategy's size in words: "10", "2 rows x 5", "W1 3 + W2 3"."""
         return arguments_text(self.content["strategy"], self.budget)
 
+    @property
+    def name(self) -> str:
+        """The strategy's label, with a note if the study added the cell as a control."""
+        noted = self.control and not self.strategy_label.startswith("control")
+        return f"{self.strategy_label} (control)" if noted else self.strategy_label
+
     def quantity_text(self, quantity: str) -> str:
         """The name of what was measured, for axes, tables, reports; existence and findability share none."""
         if quantity == "existence":
