@@ -9,6 +9,10 @@
 
 #include "core/hostdev.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #ifndef SL_ISA
 #define SL_ISA base
 #endif
@@ -64,13 +68,26 @@ template <class S, class M> SL_INLINE S select(M mask, S a, S b) {
   return __builtin_bit_cast(S, (mask & __builtin_bit_cast(M, a)) | (~mask & __builtin_bit_cast(M, b)));
 }
 
+// Hides where a pointer comes from, so that the compiler addresses a whole tile from this one register. Without it GCC 12 keeps one
+// hoisted pointer per entry of a small matrix, runs out of registers, and spends more time on addresses than on products.
+template <class T> SL_INLINE const T* opaque(const T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 template <class M> SL_INLINE bool any(M m) {
   if constexpr (sizeof(M) == 1) {
     return m;
   } else {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask(__builtin_bit_cast(__m512i, m), __builtin_bit_cast(__m512i, m)) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256(__builtin_bit_cast(__m256i, m), __builtin_bit_cast(__m256i, m));
+#else
     int64_t r = 0;
     for (int l = 0; l < static_cast<int>(sizeof(M) / sizeof(m[0])); ++l) r |= m[l];
     return r != 0;
+#endif
   }
 }
 

@@ -25,13 +25,20 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
   const int r = a.budget, E = s.equations;
-  Scratch scratch(Model::scratch_bytes(s) + sizeof(S) * (2 * static_cast<size_t>(s.size + 1) + 3 * static_cast<size_t>(E) + 4 * static_cast<size_t>(r)) +
+  Scratch scratch(Model::scratch_bytes(s) + sizeof(S) * (2 * static_cast<size_t>(s.size + 1) + 3 * static_cast<size_t>(E) + 4 * static_cast<size_t>(s.size + 1)) +
+                  sizeof(M) * (s.size + 1) + sizeof(int) * (s.size + 1) +
                   5 * (sizeof(int) * Slots<L>::ints(r) + 64) + 1024);
   Model model(s, scratch);
   auto take = [&](size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); };
   S *theta = take(s.size + 1), *g = take(s.size + 1);  // entry `size` belongs to unused slots
   S *target = take(E), *y = take(E), *e = take(E);
-  S *weight = take(r), *before = take(r), *first = take(r), *second = take(r);
+  // Adam works on the learnable weights gathered into slots. sgd and momentum are so cheap that it pays to update every weight that
+  // some lane learns, under that weight's lane mask, instead of gathering and scattering (own masks only).
+  const bool dense = !kSame && a.optimizer != Optimizer::adam;
+  const int state = dense ? s.size + 1 : r;
+  S *weight = take(state), *before = take(state), *first = take(state), *second = take(r);
+  M* on = static_cast<M*>(scratch.take(sizeof(M) * (dense ? s.size + 1 : 0)));
+  int* active = static_cast<int*>(scratch.take(sizeof(int) * (dense ? s.size + 1 : 0)));
   Slots<L> slots;
   slots.allocate(r, [&](size_t n) { return static_cast<int*>(scratch.take(n * sizeof(int))); });
   slots.same = kSame;
@@ -44,12 +51,23 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
     for (int k = 0; k < r; ++k) {
       const int flat = a.indices[b * a.index_stride + k];
       set_slot(model, slots, k, l, flat);
-      lane(weight + k, l) = lane(theta + flat, l);
+      if (!dense) lane(weight + k, l) = lane(theta + flat, l);
+      else if (flat < s.size) on[flat][l] = -1;
     }
     for (int k = 0; k < E; ++k) lane(target + k, l) = a.y[b * a.y_stride + k];
   }
   for (int k = 0; k < E; ++k) target2 += target[k] * target[k];
-  for (int k = 0; k < r; ++k) before[k] = weight[k];
+  int actives = 0;
+  if (dense) {
+    for (int k = 0; k < s.size; ++k)
+      if (any<M>(on[k])) {
+        active[actives] = k;
+        on[actives] = on[k];
+        before[actives++] = theta[k];
+      }
+  } else {
+    for (int k = 0; k < r; ++k) before[k] = weight[k];
+  }
   model.inputs_ready(constant<S>(T(1)));
   model.learn(a.group_learns);
   model.prepare(theta);
@@ -77,9 +95,13 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
     // A lane whose loss is no longer finite goes back to its last finite weights and stops.
     const M bad = alive & ~(now < constant<S>(infinity));
     if (any<M>(bad)) {
-      for (int k = 0; k < r; ++k) {
-        weight[k] = select<S>(bad, before[k], weight[k]);
-        scatter(theta, slots.flat + k * L, weight[k], kSame);
+      if (dense) {
+        for (int q = 0; q < actives; ++q) theta[active[q]] = select<S>(bad, before[q], theta[active[q]]);
+      } else {
+        for (int k = 0; k < r; ++k) {
+          weight[k] = select<S>(bad, before[k], weight[k]);
+          scatter(theta, slots.flat + k * L, weight[k], kSame);
+        }
       }
       for (int l = 0; l < L; ++l)
         if (bad[l]) {
@@ -111,6 +133,17 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
     power1 *= kBeta1;
     power2 *= kBeta2;
     const T rate = static_cast<T>(a.lr), rate1 = static_cast<T>(a.lr / (1 - power1)), scale2 = static_cast<T>(1 / (1 - power2));
+    if (dense) {
+      const bool momentum = a.optimizer == Optimizer::momentum;
+      for (int q = 0; q < actives; ++q) {
+        S* w = theta + active[q];
+        S d = g[active[q]];
+        if (momentum) d = first[q] = first[q] * T(kMomentum) + d;
+        before[q] = *w;
+        *w = select<S>(alive & on[q], *w - rate * d, *w);
+      }
+      continue;
+    }
     for (int k = 0; k < r; ++k) {
       const S d = gather(g, slots.flat + k * L, kSame);
       S change;
@@ -136,7 +169,7 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
     a.status_out[b] = status[l];
     for (int k = 0; k < r; ++k) {
       const int flat = slots.flat[k * L + l];
-      if (flat < s.size) a.theta_out[b * s.size + flat] = lane(weight + k, l);
+      if (flat < s.size) a.theta_out[b * s.size + flat] = lane(theta + flat, l);
     }
   }
 }

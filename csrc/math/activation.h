@@ -65,12 +65,6 @@ template <class S> SL_INLINE S relu_of(S z) {
 template <class R> SL_INLINE Complex<R> relu_of(Complex<R> z) { return z.re > R(0) ? z : Complex<R>{}; }
 template <uint32_t P> SL_INLINE ModP<P> relu_of(ModP<P> z) { return z; }
 
-template <class S> SL_INLINE S activate(Activation a, S z) {
-  if (a == Activation::tanh) return tanh_of(z);
-  if (a == Activation::relu) return relu_of(z);
-  return z;
-}
-
 template <class S> SL_INLINE S gate_by(S h, S g) {  // [h > 0] g
   const S zero{};
   return h > zero ? g : zero;
@@ -78,11 +72,14 @@ template <class S> SL_INLINE S gate_by(S h, S g) {  // [h > 0] g
 template <class R> SL_INLINE Complex<R> gate_by(Complex<R> h, Complex<R> g) { return h.re > R(0) ? g : Complex<R>{}; }
 template <uint32_t P> SL_INLINE ModP<P> gate_by(ModP<P>, ModP<P> g) { return g; }
 
-// phi'(z) g, given h = phi(z)
-template <class S> SL_INLINE S times_slope(Activation a, S h, S g) {
-  if (a == Activation::tanh) return g - h * h * g;
-  if (a == Activation::relu) return gate_by(h, g);
-  return g;
+// z <- phi(z) and g <- phi'(z) g given h = phi(z), over a range, with the choice of phi outside the loop.
+template <class S> SL_INLINE void activate_all(Activation a, S* z, int count) {
+  if (a == Activation::relu) for (int k = 0; k < count; ++k) z[k] = relu_of(z[k]);
+  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) z[k] = tanh_of(z[k]);
+}
+template <class S> SL_INLINE void times_slope_all(Activation a, const S* h, S* g, int count) {
+  if (a == Activation::relu) for (int k = 0; k < count; ++k) g[k] = gate_by(h[k], g[k]);
+  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) g[k] = g[k] - h[k] * h[k] * g[k];
 }
 
 }  // namespace SL_ISA

@@ -77,10 +77,8 @@ class Feedforward {
       for (int k = layers_ - 2; k >= first_layer_; --k) {
         const int width = shape_.widths[k + 1];
         S* to = d + unit_[k];
-        for (int a = 0; a < width; ++a) to[a] = S{};
-        cols_times(theta + shape_.weight[k + 1], width, d + unit_[k + 1], shape_.widths[k + 2], width, to);
-        if (!linear_)
-          for (int a = 0; a < width; ++a) to[a] = times_slope(shape_.activation, z_[s * R_ + source_[k + 1] + a], to[a]);
+        cols_times<true>(theta + shape_.weight[k + 1], width, d + unit_[k + 1], shape_.widths[k + 2], width, to);
+        times_slope_all(shape_.activation, z_ + s * R_ + source_[k + 1], to, width);
       }
     }
     for (int k = first_layer_; k < layers_; ++k) {
@@ -108,11 +106,9 @@ class Feedforward {
           if (k == layers_ - 2) {
             for (int a = 0; a < width; ++a) to[a] = theta[shape_.weight[k + 1] + e * width + a];
           } else {
-            for (int a = 0; a < width; ++a) to[a] = S{};
-            cols_times(theta + shape_.weight[k + 1], width, row + unit_[k + 1], shape_.widths[k + 2], width, to);
+            cols_times<true>(theta + shape_.weight[k + 1], width, row + unit_[k + 1], shape_.widths[k + 2], width, to);
           }
-          if (!linear_)
-            for (int a = 0; a < width; ++a) to[a] = times_slope(shape_.activation, z_[s * R_ + source_[k + 1] + a], to[a]);
+          times_slope_all(shape_.activation, z_ + s * R_ + source_[k + 1], to, width);
         }
       }
   }
@@ -138,6 +134,15 @@ class Feedforward {
  private:
   static S* take(Scratch& scratch, size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); }
 
+  // out[s] = W in[s] (kFresh) or out[s] += W in[s], several samples at a time, so that a weight is loaded once for all of them.
+  template <bool kFresh>
+  void all_samples(const S* W, const S* in, int rows, int columns, S* out, int step) {
+    constexpr int V = kRegisters >= 32 ? 3 : 2;
+    int s = 0;
+    for (; s + V <= m_; s += V) rows_times_many<V, kFresh>(W, columns, in + s * R_, R_, rows, columns, out + s * step, step);
+    for (; s < m_; ++s) rows_times_many<1, kFresh>(W, columns, in + s * R_, R_, rows, columns, out + s * step, step);
+  }
+
   // Layers from `begin` up to `end`: activities of hidden layers into z, the last layer into y.
   void run(const S* theta, int begin, int end, S* y) {
     int before = 0;  // hidden units of earlier layers, for given activities
@@ -147,20 +152,23 @@ class Feedforward {
       const bool last = k == layers_ - 1;
       S* const into = last ? delta_ + unit_[k] : z_ + source_[k + 1];
       const int step = last ? U_ : R_;
-      for (int s = 0; s < m_; ++s)
-        for (int a = 0; a < rows; ++a) into[s * step + a] = shape_.bias[k] >= 0 ? theta[shape_.bias[k] + a] : S{};
-      int s = 0;
-      for (; s + 2 <= m_; s += 2)
-        rows_times_many<2>(theta + shape_.weight[k], columns, z_ + s * R_ + source_[k], R_, rows, columns, into + s * step, step);
-      for (; s < m_; ++s) rows_times(theta + shape_.weight[k], columns, z_ + s * R_ + source_[k], rows, columns, into + s * step);
-      for (s = 0; s < m_; ++s) {
-        S* out = into + s * step;
-        if (last) {
-          for (int e = 0; e < rows; ++e) y[e * m_ + s] = out[e];
-        } else if (!linear_) {
-          for (int a = 0; a < rows; ++a)
-            out[a] = hidden ? hidden[(before * m_) + s * rows + a] : activate(shape_.activation, out[a]);
-        }
+      const S* W = theta + shape_.weight[k];
+      const S* in = z_ + source_[k];
+      if (shape_.bias[k] >= 0) {
+        for (int s = 0; s < m_; ++s)
+          for (int a = 0; a < rows; ++a) into[s * step + a] = theta[shape_.bias[k] + a];
+        all_samples<false>(W, in, rows, columns, into, step);
+      } else {
+        all_samples<true>(W, in, rows, columns, into, step);
+      }
+      if (last) {
+        for (int s = 0; s < m_; ++s)
+          for (int e = 0; e < rows; ++e) y[e * m_ + s] = into[s * step + e];
+      } else if (hidden) {
+        for (int s = 0; s < m_; ++s)
+          for (int a = 0; a < rows; ++a) into[s * step + a] = hidden[before * m_ + s * rows + a];
+      } else if (!linear_) {
+        for (int s = 0; s < m_; ++s) activate_all(shape_.activation, into + s * step, rows);
       }
       before += rows;
     }

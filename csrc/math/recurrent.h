@@ -85,17 +85,23 @@ class Recurrent {
         S acc[N];
 #pragma GCC unroll 8
         for (int a = 0; a < N; ++a) acc[a] = u[a];
-        if (t > 0) rows_tile<N>(W, N, z_ + t * R_ + i_, N, acc);
+        if (t > 0) rows_tile<N, N>(W, N, z_ + t * R_ + i_, N, acc);
 #pragma GCC unroll 8
-        for (int a = 0; a < N; ++a) h[a] = linear_ ? acc[a] : activate(shape_.activation, acc[a]);
+        for (int a = 0; a < N; ++a) h[a] = acc[a];
       } else {
         for (int a = 0; a < n; ++a) h[a] = u[a];
         if (t > 0) rows_times(W, n, z_ + t * R_ + i_, n, n, h);
-        if (!linear_)
-          for (int a = 0; a < n; ++a) h[a] = hidden ? hidden[t * n + a] : activate(shape_.activation, h[a]);
       }
+      if (hidden) for (int a = 0; a < n; ++a) h[a] = hidden[t * n + a];
+      else if (!linear_) activate_all(shape_.activation, h, n);
       for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? theta[shape_.c + e] : S{};
-      rows_times(D, n, h, o_, n, y + t * o_);
+      if constexpr (N > 0 && N <= 8) {
+        int e = 0;
+        for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, h, N, y + t * o_ + e);
+        if (e < o_) rows_tile<1, N>(D + e * N, N, h, N, y + t * o_ + e);
+      } else {
+        rows_times(D, n, h, o_, n, y + t * o_);
+      }
     }
   }
 
@@ -115,11 +121,17 @@ class Recurrent {
       S* d = delta_ + t * n;
       if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
       const S* h = z_ + (t + 1) * R_ + i_;
-      for (int a = 0; a < n; ++a) d[a] = S{};
-      cols_times(D, n, e + t * o_, o_, n, d);
-      if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
-      if (!linear_)
-        for (int a = 0; a < n; ++a) d[a] = times_slope(shape_.activation, h[a], d[a]);
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N] = {};
+        cols_tile<N>(D, N, e + t * o_, o_, acc);
+        if (t + 1 < T_) cols_tile<N, N>(W, N, delta_ + (t + 1) * N, N, acc);
+#pragma GCC unroll 8
+        for (int a = 0; a < N; ++a) d[a] = acc[a];
+      } else {
+        cols_times<true>(D, n, e + t * o_, o_, n, d);
+        if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
+      }
+      times_slope_all(shape_.activation, h, d, n);
     }
     if (learns_W_ && T_ > 1) outer_sums(delta_ + n, n, n, z_ + R_ + i_, R_, n, T_ - 1, g + shape_.W, n);
     if (learns_W_ && T_ == 1)
@@ -146,11 +158,12 @@ class Recurrent {
       for (int t = 0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
           S* top = chain(t, e, t);
-          for (int a = 0; a < n; ++a) top[a] = times_slope(shape_.activation, z_[(t + 1) * R_ + i_ + a], D[e * n + a]);
+          for (int a = 0; a < n; ++a) top[a] = D[e * n + a];
+          times_slope_all(shape_.activation, z_ + (t + 1) * R_ + i_, top, n);
           for (int s = t - 1; s >= 0; --s) {
             S* to = chain(t, e, s);
             chain_step(W, chain(t, e, s + 1), to);
-            for (int a = 0; a < n; ++a) to[a] = times_slope(shape_.activation, z_[(s + 1) * R_ + i_ + a], to[a]);
+            times_slope_all(shape_.activation, z_ + (s + 1) * R_ + i_, to, n);
           }
         }
     }
@@ -211,12 +224,11 @@ class Recurrent {
     const int n = N ? N : n_;
     if constexpr (N > 0 && N <= 8) {
       S acc[N] = {};
-      cols_tile<N>(W, N, from, N, acc);
+      cols_tile<N, N>(W, N, from, N, acc);
 #pragma GCC unroll 8
       for (int a = 0; a < N; ++a) to[a] = acc[a];
     } else {
-      for (int a = 0; a < n; ++a) to[a] = S{};
-      cols_times(W, n, from, n, n, to);
+      cols_times<true>(W, n, from, n, n, to);
     }
   }
 

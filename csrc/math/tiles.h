@@ -17,29 +17,37 @@ constexpr int kRegisters = 32;
 constexpr int kRegisters = 16;
 #endif
 
-template <int K, class S>
+// K rows; C is the number of columns where it is known at compile time, 0 otherwise.
+template <int K, int C = 0, class S>
 SL_INLINE void rows_tile(const S* M, int stride, const S* v, int columns, S* out) {
+  M = opaque(M);
   S acc[K];
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) acc[k] = out[k];
-#pragma GCC unroll 8
-  for (int j = 0; j < columns; ++j) {
+  auto column = [&](int j) {
     const S x = v[j];
 #pragma GCC unroll 8
     for (int k = 0; k < K; ++k) acc[k] += M[k * stride + j] * x;
+  };
+  if constexpr (C > 0) {
+#pragma GCC unroll 8
+    for (int j = 0; j < C; ++j) column(j);
+  } else {
+    for (int j = 0; j < columns; ++j) column(j);
   }
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) out[k] = acc[k];
 }
 
 // The same for V vectors at once, so that an entry of M is loaded once for V products.
-template <int K, int V, class S>
+template <int K, int V, bool kFresh, class S>
 SL_INLINE void rows_tile_many(const S* M, int stride, const S* v, int v_stride, int columns, S* out, int out_stride) {
+  M = opaque(M);
   S acc[V][K];
 #pragma GCC unroll 4
   for (int q = 0; q < V; ++q)
 #pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) acc[q][k] = out[q * out_stride + k];
+    for (int k = 0; k < K; ++k) acc[q][k] = kFresh ? S{} : out[q * out_stride + k];
   for (int j = 0; j < columns; ++j) {
     S x[V];
 #pragma GCC unroll 4
@@ -57,26 +65,33 @@ SL_INLINE void rows_tile_many(const S* M, int stride, const S* v, int v_stride, 
     for (int k = 0; k < K; ++k) out[q * out_stride + k] = acc[q][k];
 }
 
-template <int V, class S>
+template <int V, bool kFresh, class S>
 SL_INLINE void rows_times_many(const S* M, int stride, const S* v, int v_stride, int rows, int columns, S* out, int out_stride) {
   int i = 0;
   if constexpr (kRegisters >= 32)
-    for (; i + 8 <= rows; i += 8) rows_tile_many<8, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
-  for (; i + 4 <= rows; i += 4) rows_tile_many<4, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
-  for (; i + 2 <= rows; i += 2) rows_tile_many<2, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
-  for (; i < rows; ++i) rows_tile_many<1, V>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+    for (; i + 8 <= rows; i += 8) rows_tile_many<8, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+  for (; i + 4 <= rows; i += 4) rows_tile_many<4, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+  for (; i + 2 <= rows; i += 2) rows_tile_many<2, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
+  for (; i < rows; ++i) rows_tile_many<1, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
 }
 
-template <int K, class S>
+// K columns; R is the number of rows where it is known at compile time, 0 otherwise.
+template <int K, int R = 0, bool kFresh = false, class S>
 SL_INLINE void cols_tile(const S* M, int stride, const S* v, int rows, S* out) {
+  M = opaque(M);
   S acc[K];
 #pragma GCC unroll 8
-  for (int k = 0; k < K; ++k) acc[k] = out[k];
-#pragma GCC unroll 8
-  for (int i = 0; i < rows; ++i) {
+  for (int k = 0; k < K; ++k) acc[k] = kFresh ? S{} : out[k];
+  auto row = [&](int i) {
     const S x = v[i];
 #pragma GCC unroll 8
     for (int k = 0; k < K; ++k) acc[k] += M[i * stride + k] * x;
+  };
+  if constexpr (R > 0) {
+#pragma GCC unroll 8
+    for (int i = 0; i < R; ++i) row(i);
+  } else {
+    for (int i = 0; i < rows; ++i) row(i);
   }
 #pragma GCC unroll 8
   for (int k = 0; k < K; ++k) out[k] = acc[k];
@@ -91,13 +106,14 @@ SL_INLINE void rows_times(const S* M, int stride, const S* v, int rows, int colu
   for (; i < rows; ++i) rows_tile<1>(M + i * stride, stride, v, columns, out + i);
 }
 
-template <class S>
+// kFresh: out = M^T v instead of out += M^T v.
+template <bool kFresh = false, class S>
 SL_INLINE void cols_times(const S* M, int stride, const S* v, int rows, int columns, S* out) {
   int j = 0;
-  for (; j + 8 <= columns; j += 8) cols_tile<8>(M + j, stride, v, rows, out + j);
-  for (; j + 4 <= columns; j += 4) cols_tile<4>(M + j, stride, v, rows, out + j);
-  for (; j + 2 <= columns; j += 2) cols_tile<2>(M + j, stride, v, rows, out + j);
-  for (; j < columns; ++j) cols_tile<1>(M + j, stride, v, rows, out + j);
+  for (; j + 8 <= columns; j += 8) cols_tile<8, 0, kFresh>(M + j, stride, v, rows, out + j);
+  for (; j + 4 <= columns; j += 4) cols_tile<4, 0, kFresh>(M + j, stride, v, rows, out + j);
+  for (; j + 2 <= columns; j += 2) cols_tile<2, 0, kFresh>(M + j, stride, v, rows, out + j);
+  for (; j < columns; ++j) cols_tile<1, 0, kFresh>(M + j, stride, v, rows, out + j);
 }
 
 // A tile of K x C accumulators: K + C loads for K C products per time step.
@@ -125,14 +141,14 @@ SL_INLINE void outer_tile(const S* left, int left_stride, const S* right, int ri
 template <int K, class S>
 SL_INLINE void outer_rows(const S* left, int left_stride, const S* right, int right_stride, int columns, int times, S* out,
                           int out_stride) {
-  constexpr int C = kRegisters >= 32 ? 3 : K > 4 ? 1 : 3;  // K C + C + 1 registers
+  // K C accumulators, K + C + 1 registers in all, and at least eight independent chains where the sizes allow.
+  constexpr int C = K == 8 ? (kRegisters >= 32 ? 3 : 1) : K == 4 ? (kRegisters >= 32 ? 5 : 3) : K == 2 ? 4 : 8;
   int j = 0;
   for (; j + C <= columns; j += C) outer_tile<K, C>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
+  if constexpr (C > 4)
+    for (; j + 4 <= columns; j += 4) outer_tile<K, 4>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
   if constexpr (C > 2)
-    if (j + 2 <= columns) {
-      outer_tile<K, 2>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
-      j += 2;
-    }
+    for (; j + 2 <= columns; j += 2) outer_tile<K, 2>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
   for (; j < columns; ++j) outer_tile<K, 1>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
 }
 

@@ -5,6 +5,6 @@
 #include "ops/isa.h"
 
 namespace sl {
-// Runs `rounds` rounds of 16 independent multiply-add chains per thread and returns the operations done.
+// Runs `rounds` rounds of independent multiply-add chains per thread and returns the operations done.
 SL_PER_ISA(double fma_rounds32(int64_t rounds, int threads, Control&); double fma_rounds64(int64_t rounds, int threads, Control&);)
 }  // namespace sl
