@@ -257,3 +257,25 @@ def test_repr_and_gains_of_numpy_numbers():
     got = draw_trials(NETS[0], al.rows(NETS[0], 1, "W"), 3, shared=("B",), seed=5, task=6, first=7)
     assert repr(got) == "<Trials 7..9 of recurrent 2-4-2, T=6, linear, shared B, seed 5, task 6, float64>"
     assert check_gains(NETS[0], {"D": np.float32(0.5), "B": np.int64(3)}).tolist() == [3.0, 1.0, 0.5]
+
+
+def test_trials_are_bit_equal_on_every_instruction_set():
+    """Draws are compiled once and masks are integers; only y passes through the kernels, to rounding."""
+    from sublearn import _cpu
+
+    net = Recurrent(2, 8, 2, 6)
+    before = _cpu.isa()
+    drawn = {}
+    try:
+        for name in _cpu.isas():
+            _cpu.set_isa(name)
+            drawn[name] = draw_trials(net, al.scattered(net, 10, "W"), 1000, shared=("B", "D"), seed=11, task=2)
+    finally:
+        _cpu.set_isa(before)
+    base = drawn["base"]
+    one = draw_trials(net, al.scattered(net, 10, "W"), 1, shared=("B", "D"), seed=11, task=2, first=777, threads=1)
+    for trials in drawn.values():
+        for field in ("teacher", "student", "x", "mask"):
+            np.testing.assert_array_equal(getattr(trials, field), getattr(base, field))
+            np.testing.assert_array_equal(getattr(trials, field)[777], getattr(one, field)[0])
+        np.testing.assert_allclose(trials.y, base.y, rtol=1e-12, atol=1e-13)
