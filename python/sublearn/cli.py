@@ -27,8 +27,11 @@ class Refused(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(arguments[:1] if arguments[:1] == ["bench"] else arguments)
     try:
+        if options.verb is _bench:  # the benchmarks read their own arguments
+            return _bench(arguments[1:])
         return options.verb(options)
     except Refused as error:
         print(f"sublearn: {error}", file=sys.stderr)
@@ -55,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         sub.set_defaults(verb=run)
         return sub
+
+    verb("bench", _bench, "measure the kernels, with --peers against other libraries; see bench --help")
 
     def folder_options(sub: argparse.ArgumentParser, what: str) -> None:
         sub.add_argument(
@@ -430,6 +435,14 @@ def _strategy(net: Any, text: str, shared: tuple[str, ...]) -> Any:
 
 
 # This machine
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    try:
+        from .bench import main as bench
+    except ImportError as error:
+        raise Refused(f"bench: expected the benchmarks beside the package, got: {error}") from None
+    return bench(arguments)
 
 
 def _doctor(options: argparse.Namespace) -> int:

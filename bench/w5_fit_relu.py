@@ -1,0 +1,171 @@
+"""W5: masked gradient descent of shallow relu students on inputs shared by all of them.
+
+4096 students 5-8-2 with m = 16 or 64 samples; 16 of the 56 weights learn, another 16 for every student. Loss = sum over outputs and
+samples of (y - y*)^2, learning rate 0.01 / m. Ours is `sl.fit(..., optimizer="sgd")` with x without a batch axis. The peers compute the
+dense gradient and mask it, and may run fewer steps: rates are per student and step. Before the timing each peer's loss after
+CHECK_STEPS steps, computed from its weights in numpy, must be ours.
+
+FLOP of one student-step, dense: 2 m (2 i h + 3 h o): the first layer forward and its gradient, the second layer forward, its gradient and
+its adjoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+import sublearn as sl
+
+from . import machine
+from .harness import OURS, Candidate, Options, Peer, Skipped, Sweep, Table, goal_of, measure, sweep, thread_steps
+from .libraries import jax_cpu, torch_cpu
+from .w3_fit_recurrent import CHECK_STEPS, same_loss
+
+STUDENTS, BUDGET = 4096, 16
+FLOP_TEXT = "2 m (2 i h + 3 h o), the gradient dense"
+
+
+@dataclass(frozen=True)
+class Problem:
+    net: sl.Feedforward
+    theta: np.ndarray  # [batch, size] flat: W1 [h, i], then W2 [o, h]
+    x: np.ndarray  # [i, m], shared by all students
+    y: np.ndarray  # [batch, o, m]
+    mask: np.ndarray  # bool [batch, size]
+    widths: tuple[int, int, int]
+
+    @property
+    def lr(self) -> float:
+        return 0.01 / self.x.shape[1]
+
+
+def problem_of(dtype: type, samples: int = 16, students: int = STUDENTS, hidden: int = 8, budget: int = BUDGET, seed: int = 0) -> Problem:
+    widths = (5, hidden, 2)
+    net = sl.Feedforward(widths, samples, activation="relu")
+    trials = sl.draw_trials(net, sl.scattered(net, budget), students, seed=seed, dtype=dtype)
+    x = np.ascontiguousarray(trials.x[0])
+    return Problem(net, trials.student, x, sl.outputs(net, trials.teacher, x), trials.mask, widths)
+
+
+def loss(problem: Problem, theta: np.ndarray) -> np.ndarray:
+    """[batch], in float64: what every candidate must lower alike."""
+    i, h, o = problem.widths
+    theta, x = theta.astype(np.float64), problem.x.astype(np.float64)
+    z = np.maximum(theta[:, : h * i].reshape(-1, h, i) @ x, 0)
+    return ((theta[:, h * i :].reshape(-1, o, h) @ z - problem.y) ** 2).sum(axis=(1, 2))
+
+
+def fit(problem: Problem, steps: int, threads: int) -> sl.FitResult:
+    return sl.fit(problem.net, problem.theta, problem.x, problem.y, problem.mask, steps=steps, optimizer="sgd", lr=problem.lr, threads=threads)
+
+
+def _torch_bmm(problem: Problem, options: Options) -> Candidate:
+    torch = torch_cpu(options)
+    i, h, o = problem.widths
+    X, Y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    M = torch.from_numpy(problem.mask.astype(problem.theta.dtype))
+
+    def train(steps: int):
+        theta = torch.tensor(problem.theta, requires_grad=True)
+        sgd = torch.optim.SGD([theta], lr=problem.lr)
+        for _ in range(steps):
+            sgd.zero_grad(set_to_none=True)
+            z = torch.relu(torch.matmul(theta[:, : h * i].view(-1, h, i), X))
+            e = torch.bmm(theta[:, h * i :].view(-1, o, h), z) - Y
+            (e * e).sum().backward()
+            theta.grad.mul_(M)
+            sgd.step()
+        return theta.detach()
+
+    steps = 5 if options.quick else 20
+    return Candidate("torch bmm + mask", "torch", lambda: train(steps), len(Y) * steps, answer=lambda: train(CHECK_STEPS).numpy())
+
+
+def _torch_compile(problem: Problem, options: Options) -> Candidate:
+    if options.quick:
+        raise Skipped("left out with --quick (compiling takes a minute)")
+    torch = torch_cpu(options)
+    i, h, o = problem.widths
+    X, Y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    M = torch.from_numpy(problem.mask.astype(problem.theta.dtype))
+    lr = problem.lr
+
+    def loss(w, y):
+        e = w[h * i :].view(o, h) @ torch.relu(w[: h * i].view(h, i) @ X) - y
+        return (e * e).sum()
+
+    gradient = torch.func.vmap(torch.func.grad(loss))
+    step = torch.compile(lambda theta: theta - lr * (gradient(theta, Y) * M))
+
+    def train(steps: int):
+        theta = torch.tensor(problem.theta)
+        for _ in range(steps):
+            theta = step(theta)
+        return theta
+
+    return Candidate("torch.compile(vmap(grad))", "torch", lambda: train(20), len(Y) * 20, answer=lambda: train(CHECK_STEPS).numpy())
+
+
+def _jax(problem: Problem, options: Options) -> Candidate:
+    jax, jnp = jax_cpu()
+    i, h, o = problem.widths
+    dtype = problem.theta.dtype
+    X, Y, M, start = (jnp.asarray(a) for a in (problem.x, problem.y, problem.mask.astype(dtype), problem.theta))
+    lr = problem.lr
+
+    def loss(w, y):
+        e = w[h * i :].reshape(o, h) @ jax.nn.relu(w[: h * i].reshape(h, i) @ X) - y
+        return (e * e).sum()
+
+    gradient = jax.vmap(jax.grad(loss))
+
+    def body(theta, _):
+        return theta - lr * (gradient(theta, Y) * M), None
+
+    train = jax.jit(lambda theta, steps: jax.lax.scan(body, theta, None, length=steps)[0], static_argnums=1)
+    steps = 10 if options.quick else 50
+    return Candidate("jax vmap(grad) + scan", "jax", lambda: train(start, steps).block_until_ready(), len(Y) * steps,
+                     answer=lambda: np.asarray(train(start, CHECK_STEPS)))
+
+
+PEERS = (
+    Peer("torch bmm + mask", "torch", _torch_bmm),
+    Peer("torch.compile(vmap(grad))", "torch", _torch_compile),
+    Peer("jax vmap(grad) + scan", "jax", _jax),
+)
+
+
+def run(options: Options) -> Iterator[Table | Sweep]:
+    threads = options.threads
+    for samples in (16, 64):
+        for dtype in (np.float32, np.float64):
+            name = np.dtype(dtype).name
+            problem = problem_of(dtype, samples, 512 if options.quick else STUDENTS)
+            batch, steps = len(problem.theta), 50 if options.quick else 200
+            reached, first = fit(problem, CHECK_STEPS, threads).loss, loss(problem, problem.theta)
+            timings = measure(Candidate(OURS, OURS, lambda p=problem, s=steps: fit(p, s, threads), batch * steps), PEERS, problem, options,
+                              lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name))
+            i, h, o = problem.widths
+            case = f"m = {samples}"
+            yield Table("W5", case, name, "student-steps", f"gradient descent of {batch} relu students 5-8-2, 16 learnable weights each, "
+                        f"{steps} steps in one call, {threads} threads", timings, 2 * samples * (2 * i * h + 3 * h * o), FLOP_TEXT,
+                        machine.peak(np.dtype(dtype).itemsize * 8, threads), goal_of("W5", name, case))
+    yield from sweeps(options)
+
+
+def sweeps(options: Options) -> Iterator[Sweep]:
+    """How our cost grows, from one base case."""
+    what = "float32, h = 8, r = 16, m = 16, batch 4096, all threads, 50 steps"
+
+    def point(threads=options.threads, **sizes):
+        problem = problem_of(np.float32, **sizes)
+        return lambda: fit(problem, 50, threads), 50 * len(problem.theta)
+
+    unit = "student-step"
+    yield sweep("W5", "h", what, unit, (4, 8, 12, 16, 32), lambda h: point(hidden=h), options)
+    yield sweep("W5", "r", what, unit, (1, 4, 16, 32, 56), lambda r: point(budget=r), options)
+    yield sweep("W5", "m", what, unit, (4, 16, 64, 256), lambda m: point(samples=m, students=STUDENTS if m <= 64 else 1024), options)
+    yield sweep("W5", "batch", what, unit, (1, 16, 256, 4096, 16384), lambda batch: point(students=batch), options)
+    yield sweep("W5", "threads", what, unit, thread_steps(options), lambda threads: point(threads=threads), options)
