@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "ops/continuation.h"
 #include "ops/descend.h"
 #include "ops/jacobian.h"
 #include "ops/newton.h"
@@ -76,6 +77,7 @@ SL_DISPATCH(jacobian(const JacobianArgs<float>& a, Control& c), jacobian(a, c))
 SL_DISPATCH(jacobian(const JacobianArgs<double>& a, Control& c), jacobian(a, c))
 SL_DISPATCH(descend(const DescendArgs<float>& a, Control& c), descend(a, c))
 SL_DISPATCH(descend(const DescendArgs<double>& a, Control& c), descend(a, c))
+SL_DISPATCH(continuation(const ContinuationArgs& a, Control& c), continuation(a, c))
 SL_DISPATCH(newton(const NewtonArgs& a, Control& c), newton(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<float>& a, Control& c), rank_real(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<double>& a, Control& c), rank_real(a, c))

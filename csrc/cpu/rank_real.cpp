@@ -232,10 +232,53 @@ struct LaneQr {
 
 // ---- one matrix at a time, lanes along the row ------------------------------------------------------------------------------
 
+// Sum of the lanes, by halves.
 template <class S> SL_INLINE typename Traits<S>::Scalar total_of(S x) {
-  typename Traits<S>::Scalar r = 0;
-  for (int l = 0; l < Traits<S>::lanes; ++l) r += x[l];
-  return r;
+  using T = typename Traits<S>::Scalar;
+#if defined(__AVX512F__)
+  typedef T Half __attribute__((vector_size(32)));
+  typedef T Quarter __attribute__((vector_size(16)));
+  Half h[2];
+  __builtin_memcpy(h, &x, sizeof x);
+  const Half s = h[0] + h[1];
+  Quarter q[2];
+  __builtin_memcpy(q, &s, sizeof s);
+  const Quarter t = q[0] + q[1];
+  if constexpr (sizeof(T) == 8) return t[0] + t[1];
+  else return (t[0] + t[2]) + (t[1] + t[3]);
+#else
+  T part[Traits<S>::lanes];
+  __builtin_memcpy(part, &x, sizeof x);
+  for (int half = Traits<S>::lanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) part[l] += part[l + half];
+  return part[0];
+#endif
+}
+
+// The sums of four packs of doubles at once: pairs are added while they are brought together, a third of the shuffles.
+template <class S> SL_INLINE void totals_of(S a, S b, S c, S d, typename Traits<S>::Scalar* out) {
+#if defined(__AVX2__)
+  if constexpr (sizeof(typename Traits<S>::Scalar) == 8) {
+#if defined(__AVX512F__)
+    auto fold = [](S x) {
+      __m256d half[2];
+      __builtin_memcpy(half, &x, sizeof x);
+      return half[0] + half[1];
+    };
+    const __m256d w = fold(a), x = fold(b), y = fold(c), z = fold(d);
+#else
+    const __m256d w = __builtin_bit_cast(__m256d, a), x = __builtin_bit_cast(__m256d, b);
+    const __m256d y = __builtin_bit_cast(__m256d, c), z = __builtin_bit_cast(__m256d, d);
+#endif
+    const __m256d s = _mm256_hadd_pd(w, x), t = _mm256_hadd_pd(y, z);
+    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_permute2f128_pd(s, t, 0x21), _mm256_blend_pd(s, t, 0xC)));
+    return;
+  }
+#endif
+  out[0] = total_of<S>(a);
+  out[1] = total_of<S>(b);
+  out[2] = total_of<S>(c);
+  out[3] = total_of<S>(d);
 }
 
 template <class T>
@@ -245,13 +288,13 @@ class RowQr {
 
  public:
   static size_t scratch_bytes(int rows, int length) {
-    const size_t chunks = (length + L - 1) / L, row_chunks = (rows + L - 1) / L;
-    return sizeof(S) * (static_cast<size_t>(rows) * chunks + chunks + row_chunks + 2) + sizeof(S*) * rows + sizeof(T) * rows + 512;
+    const size_t chunks = (length + L - 1) / L;
+    return sizeof(S) * (static_cast<size_t>(rows) * chunks + chunks + rows) + sizeof(S*) * rows + sizeof(T) * rows + 512;
   }
   RowQr(int rows, int length, Scratch& scratch) : rows_(rows), length_(length), chunks_((length + L - 1) / L) {
     data_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(rows) * chunks_));
     w_ = static_cast<S*>(scratch.take(sizeof(S) * chunks_));
-    acc_ = static_cast<S*>(scratch.take(sizeof(S) * ((rows + L - 1) / L + 1)));
+    acc_ = static_cast<S*>(scratch.take(sizeof(S) * rows));
     row_ = static_cast<S**>(scratch.take(sizeof(S*) * rows));
     inverse_ = static_cast<T*>(scratch.take(sizeof(T) * rows));
   }
@@ -379,8 +422,10 @@ class RowQr {
         s2 += x * r2[c];
         s3 += x * r3[c];
       }
-      const S t0 = constant<S>(total_of<S>(s0) * tau), t1 = constant<S>(total_of<S>(s1) * tau);
-      const S t2 = constant<S>(total_of<S>(s2) * tau), t3 = constant<S>(total_of<S>(s3) * tau);
+      T dots[4];
+      totals_of<S>(s0, s1, s2, s3, dots);
+      const S t0 = constant<S>(dots[0] * tau), t1 = constant<S>(dots[1] * tau);
+      const S t2 = constant<S>(dots[2] * tau), t3 = constant<S>(dots[3] * tau);
       for (int c = c0; c < chunks_; ++c) {
         const S x = w_[c];
         r0[c] -= t0 * x;
@@ -398,22 +443,23 @@ class RowQr {
     }
   }
 
-  // Column c of R11^-1 by substitution, the remaining right-hand side kept as lanes along a row.
+  // ||R11^-1||_F^2: the columns of the inverse by substitution, one column per lane.
   T inverse_norm2(int rank) {
     for (int j = 0; j < rank; ++j) inverse_[j] = T(1) / entries(j)[j];
-    T* acc = reinterpret_cast<T*>(acc_);
-    T sum = 0;
-    for (int c = 0; c < rank; ++c) {
-      T y = inverse_[c];
-      sum += y * y;
-      for (int q = 0; q * L < c; ++q) acc_[q] = row_[c][q] * y;
-      for (int i = c - 1; i >= 0; --i) {
-        y = -acc[i] * inverse_[i];
+    S sum{};
+    for (int c = 0; c < rank; c += L) {
+      const int top = c + L < rank ? c + L : rank;
+      for (int q = 0; q < top; ++q) acc_[q] = S{};
+      for (int i = top - 1; i >= 0; --i) {
+        S right{};
+        if (i >= c) right[i - c] = T(1);
+        const S y = (right - acc_[i]) * inverse_[i];
         sum += y * y;
-        for (int q = 0; q * L < i; ++q) acc_[q] += row_[i][q] * y;
+        const T* row = entries(i);
+        for (int q = 0; q < i; ++q) acc_[q] += y * row[q];
       }
     }
-    return sum;
+    return total_of<S>(sum);
   }
 
   const int rows_, length_, chunks_;

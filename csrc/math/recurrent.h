@@ -209,10 +209,7 @@ class Recurrent {
       for (int t = t0; t < T_; ++t) {
         const S h = gather(z_ + (t + 1) * R_, slots.direct_right + k * L, same);
         for (int l = 0; l < L; ++l)
-          if (direct[l] >= 0) {
-            auto& target = lane(out + (t * o_ + direct[l]) * stride, l);
-            target = target + lane(const_cast<S*>(&h), l);
-          }
+          if (direct[l] >= 0) add_lane(out + (t * o_ + direct[l]) * stride, l, h);
       }
     }
   }

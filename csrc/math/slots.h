@@ -44,6 +44,9 @@ template <class S> SL_INLINE typename Traits<S>::Scalar& lane(S* base, int l) {
   return reinterpret_cast<typename Traits<S>::Scalar*>(base)[l];
 }
 
+// Adds lane l of value to lane l of *to.
+template <class S> SL_INLINE void add_lane(S* to, int l, S value) { lane(to, l) = lane(to, l) + lane(&value, l); }
+
 // One weight's table positions. Meaning is given by the network that fills it in; -1 in `direct` means none.
 struct SlotPlace {
   int left, right, direct, direct_right;

@@ -23,7 +23,9 @@ from .allocation import (
     scattered,
     split,
 )
+from .continuation import degree
 from .decide import Verdicts, decide
+from .design import Impossible, best_allocation, capacity, explain
 from .fit import FitResult, fit
 from .jacobian import jacobian, outputs
 from .match import MatchResult, match_probability
@@ -35,8 +37,9 @@ from .trial import Trials, draw_trials
 __version__ = _version("sublearn")
 
 __all__ = [
-    "Allocation", "Feedforward", "FitResult", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials", "Verdicts",
-    "backend_of", "block", "columns", "decide", "diagonal", "draw_trials", "even_rows", "everything", "fit", "jacobian",
+    "Allocation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials",
+    "Verdicts", "backend_of", "best_allocation", "block", "capacity", "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows",
+    "everything", "explain", "fit", "jacobian",
     "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "rank", "rank_mod", "rows",
     "scattered", "split",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _cpu, _dispatch
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from ._closed_forms import plain
 from ._errors import whole_number
 from ._structures import affine
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
@@ -22,7 +23,8 @@ from .network import Network
 from .trial import check_gains
 
 METHODS = ("newton", "descent")
-TOLERANCE = {"newton": 1e-20, "descent": 1e-6}  # of ||y - y*||^2 / ||y*||^2
+EXACT = "exact"  # no search of its own: complex solutions followed to the trial, see exact.py
+TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 / ||y*||^2
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
 _ROUNDING = 1e4  # a linear solve's residual above this many eps of the numbers it was made of is no rounding error
 _REFINEMENTS = 3
@@ -31,7 +33,8 @@ _REFINEMENTS = 3
 @dataclass(frozen=True)
 class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
-    reason str [batch]: "T1", "T2", "T11", "newton", "descent". theta [batch, size]: the solution, or the nearest point found.
+    reason str [batch]: "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8".
+    theta [batch, size]: the solution, or the nearest point found.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2. start int [batch]: the first start that matched, -1 if none did.
     """
 
@@ -46,7 +49,7 @@ class Verdicts:
 def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...] = (),
            method: str = "newton", *, screen: bool = True, starts: int = 30, tol: float | None = None, seed: int = 0,
            task: int = 0, first: int = 0, gains: dict | None = None, iterations: int = 200, steps: int = 10_000,
-           optimizer: str = "adam", lr: float = 1e-2, threads: int | None = None, backend: str = "auto") -> Verdicts:
+           optimizer: str = "adam", lr: float = 1e-2, teacher: np.ndarray | None = None, threads: int | None = None, backend: str = "auto") -> Verdicts:
     """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
 
     theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64);
@@ -58,13 +61,17 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     3. method "newton": Levenberg-Marquardt; start 0 is theta itself, the others N(0, (3 gain)^2 / fan_in), at most `iterations` each; or
        "descent": `optimizer` from theta, `steps` steps of rate `lr`. Yes when the relative loss ||f - y||^2 / ||y||^2 falls
        below tol (newton 1e-20, descent 1e-6); otherwise undecided.
+       method "exact" (linear networks; see exact.py): a few Newton starts (at most 4 of `starts`), then the complex solutions are followed
+       to this trial. A yes is certified where Krawczyk's test proves a solution; "T7" and "T8" are yes by theorem, with theta only the
+       nearest point found. A no found by paths rests on a complete set of complex solutions (estimated error 1e-6), and is not called
+       certified. teacher [batch, size]: needed where kappa is below the number of equations that depend on the weights; without it
+       such trials stay undecided where Newton finds nothing.
 
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
     Errors: TypeError and ValueError that name the argument.
     """
     _dispatch.choose(backend)
-    if method not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    check_method(net, method)
     shared = check_shared(net, shared)
     students, inputs, targets = (
         _as_double(name, value, shape) for name, value, shape in
@@ -83,7 +90,10 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     if screen and net.activation != "relu":
         _screen(problem, open_)
     _solve_affine(problem, open_)
-    if method == "newton":
+    if method == EXACT:
+        answers = None if teacher is None else np.broadcast_to(_as_double("teacher", teacher, (net.size,)).rows, (count, net.size))
+        _exact(problem, open_, screen, answers, min(starts, 4), seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
+    elif method == "newton":
         _newton(problem, open_, starts, seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
     else:
         if optimizer not in OPTIMIZERS:
@@ -94,6 +104,13 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     back = lambda array, shape=(): shape_back(array, batch, shape)  # noqa: E731
     return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.theta, (net.size,)),
                     back(problem.loss), back(problem.start))
+
+
+def check_method(net: Network, method: str) -> None:
+    if method not in (*METHODS, EXACT):
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r} (or {EXACT}, for linear networks)")
+    if method == EXACT and plain(net).activation != "linear":
+        raise ValueError(f"method: expected one of {', '.join(METHODS)} for {net.describe()}, got 'exact' (linear networks only)")
 
 
 def check_tolerance(tol: float | None, method: str) -> float:
@@ -206,6 +223,30 @@ def _newton(problem, open_, starts, seed, task, first, gains, iterations) -> Non
         finite = np.isfinite(out["loss"])
         problem.theta[rows[finite]], problem.loss[rows[finite]] = out["theta"][finite], out["loss"][finite]
         problem.settle(rows, np.where(found >= 0, 1, -1), "newton", start=found)
+
+
+def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, iterations) -> None:
+    from .exact import settle  # imports the tracker: only where it is asked for
+
+    if not screen and open_.any():  # paths are for full ranks; below them a search is all there is
+        masks, which = distinct_rows(problem.masks)
+        low = attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared)
+        _newton(problem, open_ & low[which], starts, seed, task, first, gains, iterations)
+        open_ = open_ & ~low[which]
+    rows = np.flatnonzero(open_)
+    if not len(rows):
+        return
+    students = problem.theta[rows].copy()
+    _newton(problem, open_, starts, seed, task, first, gains, iterations)
+    found, start = problem.match[rows] == 1, problem.start[rows].copy()
+    students[found] = problem.theta[rows[found]]
+    verdict = settle(problem.net, problem.shared, students, problem.x[rows], problem.y[rows], problem.masks[rows],
+                     None if teacher is None else teacher[rows], found, problem.threads)
+    better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
+    problem.theta[rows[better]] = verdict.theta[better]
+    problem.loss[rows] = problem.relative_loss(problem.theta, slice(None))[rows]
+    problem.match[rows], problem.certified[rows], problem.reason[rows], problem.start[rows] = (
+        verdict.match, verdict.certified, verdict.reason, np.where(found, start, -1))
 
 
 def start_scale(net: Network, gains: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from . import _dispatch
 from ._errors import whole_number
 from ._intervals import clopper_pearson
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
-from .decide import METHODS, check_tolerance, decide
+from .decide import EXACT, check_method, check_tolerance, decide
 from .network import Network
 from .trial import check_gains, draw_trials
 
@@ -25,7 +25,8 @@ class MatchResult:
 
     matched + unmatched + undecided = trials. matched: a solution was found (or solved for); unmatched: proven, or computed by a
     linear solve, to have none; undecided: searched without success.
-    probability = matched / trials. quantity says of what: "existence" when every verdict was decided by rank or linear solve, so that it
+    probability = matched / trials. quantity says of what: "existence" for method "exact" (undecided trials count as no matches in `interval`;
+    `existence_interval` leaves them open), and when every verdict was decided by rank or linear solve, so that it
     is a match probability (D5); "found" when a search had a part in it: then it is a found probability (D8) of this method,
     tolerance and number of starts, and existence is only bounded, by `existence_interval`.
     found_after int64 [starts]: trials matched within the first 1, 2, .. starts. verdicts int8 and masks bool [trials, size] where
@@ -62,7 +63,7 @@ class MatchResult:
 
     @property
     def quantity(self) -> str:
-        return "existence" if self.screened + self.solved_affine == self.trials else "found"
+        return "existence" if self.method == EXACT or self.screened + self.solved_affine == self.trials else "found"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -119,13 +120,12 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     screen (T1; left out with screen=False, for honest comparison with theory), linear solve where the outputs are affine (T2), else
     the method: "newton" (start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a relative
     loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
-    optimizer (descent), as in `decide`.
+    optimizer (descent), as in `decide`. method "exact" (linear networks): existence, by Newton, theorems and complex paths, see `decide`.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
     Errors: ValueError and TypeError that name the argument.
     """
     _dispatch.choose(backend)
-    if method not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    check_method(net, method)
     shared = check_shared(net, shared)
     strategy = as_strategy(check_allocation(net, allocation, shared))
     seed, task, first, trials = check_trial_range(seed, task, first, trials)
@@ -134,7 +134,8 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
     began = time.perf_counter()
     matched = unmatched = undecided = screened = solved = 0
-    found_after = np.zeros(starts if method == "newton" else 1, dtype=np.int64)
+    searched = {"newton": starts, EXACT: min(starts, 4)}.get(method, 1)
+    found_after = np.zeros(searched, dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
     chunk = max(1, min(_CHUNK_TRIALS, _CHUNK_BYTES // (8 * numbers)))
@@ -143,13 +144,14 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads)
         masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
         verdicts = decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol,
-                          seed=seed, task=task, first=begin, gains=gains, threads=threads, **options)
+                          seed=seed, task=task, first=begin, gains=gains, threads=threads,
+                          **({"teacher": drawn.teacher} if method == EXACT else {}), **options)
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
         undecided += int((verdicts.match == -1).sum())
         screened += int((verdicts.reason == "T1").sum())
         solved += int(((verdicts.reason == "T2") | (verdicts.reason == "T11")).sum())
-        begun = verdicts.start[verdicts.match == 1]
+        begun = verdicts.start[(verdicts.match == 1) & (verdicts.start >= 0)]  # paths and theorems have no start
         found_after += np.bincount(begun, minlength=len(found_after)).cumsum()
         if keep_trials:
             kept.append((verdicts.match, drawn.mask))

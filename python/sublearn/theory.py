@@ -13,7 +13,7 @@ any other verdict holds up to the error probability stated, after a second prime
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from ._closed_forms import (
 from ._errors import whole_number
 from ._structures import Family, affine, affine_families, output_split, solvable_structures
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
+from .continuation import degree as count_solutions
 from .generic import (
     Required,
     attained_ranks,
@@ -68,7 +69,7 @@ class Prediction:
 
     kind: "minimal" (the match probability MP is 0), "maximal" (MP = 1), "intermediate" (MP > 0, 1 not
     excluded) or "unknown" (no theorem). reason: label of the theorem. attained_rank, required_rank: rho and
-    kappa (relu: the largest found among sampled regions). degree: None, a prediction computes no degree (D7).
+    kappa (relu: the largest found among sampled regions). degree: delta (D7) where `predict` was asked for it.
     sure: "proven", "error below ..." (a probability over the random point mod p), or "sampled" (relu: shown
     by real trials in floating point); error: the same as a number, 0.0 if proven, None if sampled.
     witness: the part of the allocation that proves "maximal", None if it is the whole allocation or no part
@@ -129,7 +130,9 @@ class StrategyPrediction:
         )
 
 
-def predict(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Prediction:
+def predict(
+    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), degree: bool = False
+) -> Prediction:
     """What is provably true of the match probability (D5) of one allocation, by T1 to T7, T9, T11 and T12.
 
     `allocation`: an Allocation, or a strategy that always draws the same one. `shared`: groups copied from
@@ -140,6 +143,9 @@ def predict(net: Network, allocation: Allocation | Strategy, shared: tuple[str, 
     otherwise.
     relu: "intermediate" if a region with rho = kappa was found, "minimal" only if fewer weights may learn
     than any region requires, "maximal" only if every weight may learn, otherwise "unknown" (T11).
+    degree=True (linear; it takes time): where that leaves "intermediate", the generic degree delta (D7) is
+    counted by monodromy (D7, see continuation.py). Odd: "maximal" (T8), and so is an allocation with an odd
+    square part ("T9 via T8"). Even: still "intermediate", with E[real solutions] / delta <= MP <= E / 2.
     Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError
     for a random strategy (see `predict_strategy`), RuntimeError if a rank and a closed form contradict each
     other.
@@ -148,6 +154,8 @@ def predict(net: Network, allocation: Allocation | Strategy, shared: tuple[str, 
     mask = _one_mask(net, allocation, shared)
     prediction = _predictions(net, mask[None], shared)[0]
     _check_layer_counts(net, mask, prediction.attained_rank)
+    if degree and prediction.kind == "intermediate" and plain(net).activation == "linear":
+        return _with_degree(plain(net), net, mask, shared, prediction)
     return prediction
 
 
@@ -290,6 +298,39 @@ def _split_proof(rest: Network, mask: np.ndarray, shared: tuple[str, ...]) -> _P
     if attained_with_bounds(rest, mask[None], required.rank)[0][0] < required.rank:
         return None
     return _proof(rest, mask, shared, required, bool(affine(rest, mask[None])[0]))
+
+
+_DEGREE_ERROR = 1e-6  # of monodromy's stopping rule
+_PARTS = 8  # square parts whose degree is counted
+
+
+def _with_degree(
+    model: Network, net: Network, mask: np.ndarray, shared: tuple[str, ...], prediction: Prediction
+) -> Prediction:
+    """T8 for a prediction that is "intermediate": parity of the degree, or of that of some square parts."""
+    kappa, error = prediction.required_rank, max(prediction.error or 0.0, _DEGREE_ERROR)
+    odd = "the generic number of complex solutions, {}, is odd: one is real, so MP = 1"
+    if int(mask.sum()) == kappa:
+        delta = count_solutions(model, mask, shared, error=_DEGREE_ERROR)
+        if delta % 2:
+            text = odd.format(delta)
+            return replace(prediction, kind="maximal", degree=delta, reason="T8", sure=_sure(error), error=error, explanation=text)
+        text = f"{prediction.explanation}; delta = {delta} is even: E[real solutions] / {delta} <= MP <= E / 2"
+        return replace(prediction, degree=delta, explanation=text)
+    rng = np.random.default_rng([net.size, kappa])
+    places = np.flatnonzero(mask)
+    parts = np.zeros((16 * _PARTS, mask.size), dtype=bool)
+    for part in parts:
+        part[rng.choice(places, kappa, replace=False)] = True
+    for part in parts[attained_ranks(model, parts, shared) == kappa][:_PARTS]:
+        delta = count_solutions(model, part, shared, error=_DEGREE_ERROR)
+        if delta % 2:
+            text = f"{odd.format(delta)} (a part of {kappa} of the {len(places)} learnable weights)"
+            return replace(
+                prediction, kind="maximal", reason="T9 via T8", sure=_sure(error), error=error,
+                witness=Allocation.from_mask(net, part), explanation=text,
+            )  # fmt: skip
+    return prediction
 
 
 def _sure(error: float | None) -> str:

@@ -1,0 +1,295 @@
+"""Complex solutions of square linear-network systems, followed while the data move: monodromy and the generic degree (D7).
+
+A *system* is f(theta_A, frozen; x) = y of a linear network for kappa learnable weights (r = rho = kappa). Its data are the frozen
+weights, the inputs and the targets; in a saturated system (kappa below the number of equations that depend on the weights at all) a
+free y would leave the reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the
+equations are solved. Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
+
+How sure. Monodromy finds solutions, all of them true, so a degree is a lower bound. A random loop that moved every found solution to a
+found one is *quiet*; were one solution missing, a quiet loop would have a chance of about 1 / (found + 1). The loops stop when
+(found + 1)^-(quiet loops) is below the wanted error, under that (uniform) model; it is no proof. Half of the loops pass real data and
+conjugate there, which checks that the found set is closed under conjugation as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _cpu
+from ._arrays import index_rows, learnable, thread_count
+from ._errors import whole_number
+from ._structures import affine
+from .allocation import Allocation, check_allocation, check_shared
+from .generic import attained_ranks, free_weights, required_rank
+from .network import Network, Recurrent
+
+CONVERGED, INFINITE, FAILED, SKIPPED = range(4)
+SAME = 1e-6  # relative distance below which two solutions are one
+_JOBS = 2**17  # paths handed to the kernel at a time
+
+
+class Steps(NamedTuple):
+    """Step control of the tracker: wanted relative error of a prediction, least step, most steps."""
+
+    aim: float = 1e-4
+    least: float = 1e-10
+    most: int = 2000
+
+
+NORMAL, CAREFUL = Steps(), Steps(1e-6, 1e-13, 20_000)
+
+
+class Paths(NamedTuple):
+    """Ends of paths: end complex [jobs, k], status int8 [jobs], steps int32 [jobs], largest float64 [jobs] (|z| met on the way)."""
+
+    end: np.ndarray
+    status: np.ndarray
+    steps: np.ndarray
+    largest: np.ndarray
+
+
+class System:
+    """The square systems of one network and one tuple of shared groups, for any allocation with r = rho = kappa.
+
+    kappa; moving bool [equations]: the equations that depend on some free weight; saturated: kappa < moving.sum(); rows int32 [kappa]
+    or mix float64 [kappa, equations]: the equations solved. width: numbers in a point, theta | x | y, or theta | x | teacher.
+    """
+
+    def __init__(self, net: Network, shared: tuple[str, ...]):
+        if net.activation != "linear":
+            raise ValueError(f"net: expected a linear network, got {net.describe()}")
+        self.net, self.shared = net, shared
+        self.kappa = required_rank(net, shared)
+        rng = np.random.default_rng([net.size, net.equations, 7])
+        p = _cpu.PRIMES[0]
+        theta, x = (rng.integers(0, p, (1, count), dtype=np.int64) for count in (net.size, net.shape.inputs_size))
+        self.moving = _cpu.jacobian_mod(net.shape, theta, x, 0, p)[0][:, free_weights(net, shared)].any(axis=1)
+        self.saturated = self.kappa < int(self.moving.sum())
+        self.rows = self.mix = None
+        if self.saturated:
+            self.mix = np.ascontiguousarray(np.where(self.moving, rng.standard_normal((self.kappa, net.equations)), 0.0))
+        else:
+            self.rows = np.flatnonzero(self.moving).astype(np.int32)
+        self.scale = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5)
+                                     for name, where in net.slices.items()])
+        self.common = np.zeros(net.size, dtype=bool)
+        for name in shared:
+            self.common[net.slices[name]] = True
+
+    def degrees(self, masks: np.ndarray) -> np.ndarray:
+        """int32 [k, kappa]: upper bounds of the degrees of the equations in the learnable weights of masks bool [k, size]."""
+        net = self.net
+        groups = {name: part.reshape(len(masks), -1).any(axis=1).astype(np.int32) for name, part in net.unpack(masks).items()}
+        if isinstance(net, Recurrent):
+            ends = np.maximum(groups["B"], groups.get("b", 0)) + groups["D"]
+            of_step = ends[:, None] + groups["W"][:, None] * np.arange(net.steps, dtype=np.int32)
+            every = np.repeat(of_step, net.outputs, axis=1)
+        else:
+            layers = len(net.widths) - 1
+            total = sum(np.maximum(groups[f"W{k}"], groups.get(f"b{k}", 0)) for k in range(1, layers + 1))
+            every = np.repeat(total[:, None], net.equations, axis=1)
+        if self.saturated:
+            return np.ascontiguousarray(np.repeat(every.max(axis=1)[:, None], self.kappa, axis=1))
+        return np.ascontiguousarray(every[:, self.rows])
+
+    def outputs(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """f at complex theta [batch, size] and complex x [batch, inputs]: a linear network is affine in x."""
+        f = lambda at: _cpu.outputs_complex(self.net.shape, np.ascontiguousarray(theta, dtype=complex), np.ascontiguousarray(at))  # noqa: E731
+        if not np.iscomplexobj(x):
+            return f(x)
+        return f(x.real) + 1j * (f(x.imag) - f(np.zeros(x.shape)))
+
+    def draw(self, rng: np.random.Generator, real: bool = False) -> np.ndarray:
+        """A random point complex [width], or a real one; weights of the size of D3, targets of the size that outputs have.
+
+        Inputs too must be complex: between real ones a line of data passes places such as x_1 = 0, where solutions are at infinity.
+        """
+        def normals(count):
+            return rng.standard_normal(count) if real else (rng.standard_normal(count) + 1j * rng.standard_normal(count)) / np.sqrt(2)
+
+        theta, other = normals(self.net.size) * self.scale, normals(self.net.size) * self.scale
+        x = normals(self.net.shape.inputs_size)
+        if self.saturated:
+            return self.point(theta, x, np.where(self.common, theta, other))
+        y = self.outputs(other[None], x[None])[0] * (1 if real else np.exp(2j * np.pi * rng.random()))
+        return self.point(theta, x, y)
+
+    def point(self, theta: np.ndarray, x: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """complex [..., width]: theta | x | y, or theta | x | teacher where the system is saturated."""
+        return np.concatenate([theta, x, last], axis=-1).astype(np.complex128)
+
+    def track(self, points: np.ndarray, indices: np.ndarray, degrees: np.ndarray, allocation, origin, to, start: np.ndarray,
+              group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, threads: int = 0) -> Paths:
+        """Follows `start` complex [jobs, kappa] from points[origin] to points[to]; allocation, origin, to, group int [jobs] or one int.
+
+        points complex [points, width]; indices, degrees int32 [allocations, kappa]. Same-group jobs are skipped once one of them has
+        ended at a point that looks real, with stop_at_real.
+        """
+        jobs = len(start)
+        as_jobs = lambda a: np.ascontiguousarray(np.broadcast_to(np.asarray(a, dtype=np.int32), jobs))  # noqa: E731
+        out = _cpu.continuation(
+            self.net.shape, np.ascontiguousarray(points), self.saturated, indices, degrees, self.rows, self.mix, as_jobs(allocation),
+            as_jobs(origin), as_jobs(to), as_jobs(0 if group is None else group), np.ascontiguousarray(start), stop_at_real, steps.aim,
+            steps.least, steps.most, threads)
+        paths = Paths(out["end"], out["status"], out["steps"], out["largest"])
+        if self.saturated:  # a path that jumped may end on the mixed equations and off the others
+            good = np.flatnonzero(paths.status == CONVERGED)
+            target = points[as_jobs(to)[good]]
+            off = ~self.holds(target, indices[as_jobs(allocation)[good]], paths.end[good])
+            paths.status[good[off]] = FAILED
+        return paths
+
+    def holds(self, points: np.ndarray, indices: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """bool [batch]: do all equations hold at solutions z [batch, kappa] of the mixed ones? Saturated systems."""
+        size = self.net.size
+        theta, x, teacher = points[:, :size].copy(), points[:, size : -size], points[:, -size:]
+        np.put_along_axis(theta, indices.astype(np.int64), z, axis=1)
+        target = self.outputs(teacher, x)
+        miss = np.abs(self.outputs(theta, x) - target).max(axis=1)
+        return miss < 1e-7 * (np.abs(target).max(axis=1) + np.abs(z).max(axis=1))
+
+
+@lru_cache(maxsize=64)
+def system_of(net: Network, shared: tuple[str, ...]) -> System:
+    return System(net, shared)
+
+
+@dataclass
+class Base:
+    """All found solutions of several allocations at one random complex point: the start of every path to real data.
+
+    point complex [width]; indices, degrees int32 [allocations, kappa]; solutions: complex [found, kappa] per allocation. quiet int
+    [allocations]: loops in a row that found nothing new; complete bool: the stopping rule was met; error float: the chance of a
+    missing solution under the rule's model; paths: followed in all.
+    """
+
+    system: System
+    point: np.ndarray
+    indices: np.ndarray
+    degrees: np.ndarray
+    solutions: list[np.ndarray]
+    quiet: np.ndarray
+    complete: np.ndarray
+    paths: int
+
+    @property
+    def found(self) -> np.ndarray:
+        return np.array([len(s) for s in self.solutions], dtype=np.int64)
+
+    @property
+    def error(self) -> np.ndarray:
+        return (self.found + 1.0) ** -self.quiet
+
+
+def new_ones(candidates: np.ndarray, known: np.ndarray, tolerance: float = SAME) -> np.ndarray:
+    """The candidates [c, k] that are neither in known [d, k] nor equal to an earlier candidate, relative to their size."""
+    if not len(candidates):
+        return candidates
+    size = tolerance * (1 + np.abs(candidates).max(axis=1))
+    if len(known):
+        fresh = np.abs(candidates[:, None] - known[None]).max(axis=2).min(axis=1) > size
+        candidates, size = candidates[fresh], size[fresh]
+    kept: list[int] = []
+    for c in range(len(candidates)):
+        if all(np.abs(candidates[c] - candidates[q]).max() > size[c] for q in kept):
+            kept.append(c)
+    return candidates[kept]
+
+
+def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1e-6, most: int = 2000, loops: int = 400,
+              threads: int = 0) -> Base:
+    """All solutions (as far as the stopping rule goes) of allocations bool [m, size], each with r = rho = kappa, at one random point.
+
+    Allocations are worked on side by side. One with more than `most` solutions, or not quiet enough after `loops` loops, is incomplete.
+    """
+    rng = np.random.default_rng([seed, system.net.size, system.net.equations, 11])
+    size = system.net.size
+    indices, degrees = index_rows(masks), system.degrees(masks)
+    base = system.draw(rng)
+    theta, x = base[:size].copy(), base[size : size + system.net.shape.inputs_size]
+    starts = theta[indices]
+    paths = 0
+    if system.saturated:  # at teacher = student the student's own weights solve; go on to a generic teacher from there
+        first = system.point(theta, x, theta)
+        out = system.track(np.stack([first, base]), indices, degrees, np.arange(len(masks)), 0, 1, starts, steps=CAREFUL, threads=threads)
+        paths += len(masks)
+        solutions = [end[None] if status == CONVERGED else np.zeros((0, system.kappa), complex) for end, status in zip(out.end, out.status)]
+    else:
+        base = system.point(theta, x, system.outputs(theta[None], x[None])[0])
+        solutions = [z[None] for z in starts]
+    quiet = np.zeros(len(masks), dtype=np.int64)
+    found = np.array([len(s) for s in solutions])
+    open_ = found > 0
+    for loop in range(loops):
+        which = np.flatnonzero(open_)
+        if not len(which):
+            break
+        conjugate = bool(loop % 2)
+        if conjugate:
+            points = np.stack([base, system.draw(rng, real=True)])
+            legs = ((0, 1), (1, 0))
+        else:
+            points = np.stack([base, system.draw(rng), system.draw(rng)])
+            legs = ((0, 1), (1, 2), (2, 0))
+        owner = np.repeat(which, found[which])
+        z = np.concatenate([solutions[m] for m in which])
+        for origin, to in legs:
+            parts = [system.track(points, indices, degrees, owner[at : at + _JOBS], origin, to, z[at : at + _JOBS], threads=threads)
+                     for at in range(0, len(z), _JOBS)]
+            paths += len(z)
+            if not parts:
+                break
+            alive = np.concatenate([part.status for part in parts]) == CONVERGED
+            z, owner = np.concatenate([part.end for part in parts])[alive], owner[alive]
+            if conjugate and to == 1:
+                z = z.conj()
+        bounds = np.searchsorted(owner, np.concatenate([which, [len(masks)]]))
+        for m, begin, end in zip(which, bounds, bounds[1:]):
+            fresh = new_ones(z[begin:end], solutions[m])
+            # A loop in which most paths were lost has seen too little to be quiet.
+            quiet[m] = 0 if len(fresh) else quiet[m] + (end - begin > found[m] // 2)
+            if len(fresh):
+                solutions[m] = np.concatenate([solutions[m], fresh])
+                found[m] = len(solutions[m])
+            open_[m] = (found[m] + 1.0) ** -float(quiet[m]) > error and found[m] <= most
+    complete = (found > 0) & ((found + 1.0) ** -quiet.astype(float) <= error)
+    return Base(system, base, indices, degrees, solutions, quiet, complete, paths)
+
+
+def degree(net: Network, allocation: object, shared: tuple[str, ...] = (), *, error: float = 1e-6, seed: int = 0, most: int = 2000,
+           threads: int | None = None) -> int:
+    """delta (D7): the generic number of complex solutions theta_A of f(theta_A, frozen; x) = y, y reachable, for a linear network.
+
+    allocation: an Allocation or a mask bool [size] with exactly kappa learnable weights. 0 if the attained rank is below kappa (T1), 1
+    if the outputs are affine in the learnable weights (T2), otherwise counted by monodromy: all solutions counted are true ones, and
+    a missing one has a chance of about `error` (see the top of this file): the answer is a lower bound that is almost surely sharp.
+    Errors: ValueError for a network that is not linear, a budget other than kappa, a learnable weight in a shared group, more than
+    `most` solutions; RuntimeError if the loops do not settle.
+    """
+    shared = check_shared(net, shared)
+    mask = learnable(net, allocation).rows
+    if len(mask) != 1:
+        raise ValueError(f"allocation: expected one allocation, got a batch of {len(mask)}")
+    mask = mask[0]
+    check_allocation(net, Allocation.from_mask(net, mask), shared)
+    most, seed = whole_number("most", most, 1), whole_number("seed", seed, 0)
+    if not 0 < error < 1:
+        raise ValueError(f"error: expected a number between 0 and 1, got {error}")
+    system = system_of(net, shared)
+    if int(mask.sum()) != system.kappa:
+        raise ValueError(f"allocation: expected a square system, budget {system.kappa} = kappa, got budget {int(mask.sum())}")
+    if int(attained_ranks(net, mask[None], shared)[0]) < system.kappa:
+        return 0
+    if system.kappa == 0 or bool(affine(net, mask[None])[0]):
+        return 1
+    base = monodromy(system, mask[None], seed=seed, error=error, most=most, threads=thread_count(threads))
+    count = int(base.found[0])
+    if count > most:
+        raise ValueError(f"most: expected at most {most} solutions, found {count} so far")
+    if not base.complete[0]:
+        raise RuntimeError(f"monodromy did not settle: {count} solutions, {int(base.quiet[0])} quiet loops")
+    return count

@@ -1,0 +1,244 @@
+"""Exact existence verdicts (D4) of linear networks: what is left after the rank screen and the affine solve of decide.py.
+
+The ladder, for every trial (section 3 of the theory):
+1. A few starts of Newton's method find most solutions, and cost least.
+2. An allocation with a structure of T7 matches in every trial; so does one with everything free that is not shared.
+3. r = kappa: the found solutions of the complex system at a random point (monodromy, once for every allocation) are followed to the
+   trial's data, until one real end point is certified. None real: all paths again with small steps, then from a second random point.
+   An odd degree settles the trial even if no path did (T8).
+4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
+A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
+degree, so it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by default), and is not called certified.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .certify import certify
+from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
+from ._arrays import index_rows
+from ._structures import solvable_structures
+from .generic import attained_ranks, free_weights
+from .network import Network
+
+_NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
+_SUBS = 6  # square sub-allocations tried where r > kappa
+_MOST = 600  # solutions of one allocation that are followed
+
+
+class Cache:
+    """Base solutions of allocations of one System, by mask; two random points each."""
+
+    def __init__(self, system: System, most: int, threads: int):
+        self.system, self.most, self.threads = system, most, threads
+        self.bases: tuple[dict[bytes, tuple], ...] = ({}, {})
+
+    def of(self, masks: np.ndarray, which: int) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+        """(point, solutions, complete) for masks bool [m, size] with r = rho = kappa, from random point number `which`."""
+        known = self.bases[which]
+        keys = [np.packbits(mask).tobytes() for mask in masks]
+        new = {key: k for k, key in enumerate(keys) if key not in known}
+        if new:
+            base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, threads=self.threads)
+            for key, z, complete in zip(new, base.solutions, base.complete):
+                known[key] = (base.point, z, bool(complete))
+            if len(known) > 4096:  # keep the newest
+                for key in list(known)[: len(known) - 4096]:
+                    del known[key]
+        return [known[key] if key in known else self.of(mask[None], which)[0] for key, mask in zip(keys, masks)]
+
+
+class Verdict:
+    """match int8 [n] (1, 0, -1), certified bool [n], reason str [n], theta [n, size]."""
+
+    def __init__(self, theta: np.ndarray):
+        count = len(theta)
+        self.match = np.full(count, -1, dtype=np.int8)
+        self.certified = np.zeros(count, dtype=bool)
+        self.reason = np.full(count, "paths", dtype="<U8")
+        self.theta = theta.copy()
+
+
+def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
+           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST) -> Verdict:
+    """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
+
+    found bool [n]: theta is already a solution, by Newton's method. teacher is needed in saturated systems only; without it they stay
+    undecided where Newton found nothing.
+    """
+    system = system_of(net, shared)
+    verdict = Verdict(theta)
+    if not len(theta):
+        return verdict
+    verdict.match[found] = 1
+    verdict.reason[found] = "newton"
+    _certify_found(system, verdict, x, y, masks, found, threads)
+    whole = free_weights(net, shared)
+    unique, which = np.unique(masks, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    proven = np.array([bool(solvable_structures(net, mask, shared)) or bool(mask[whole].all()) for mask in unique])
+    rows = proven[which] & (verdict.match == -1)
+    verdict.match[rows], verdict.reason[rows] = 1, "T7"
+    left = np.flatnonzero(verdict.match == -1)
+    if not len(left) or (system.saturated and teacher is None):
+        verdict.reason[left] = "newton"
+        return verdict
+    cache = _cache(system, most, threads)
+    square = masks[left].sum(axis=1) == system.kappa
+    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, final=True)
+    rng = np.random.default_rng([net.size, 13])
+    surplus = left[~square]
+    for _ in range(_SUBS):
+        if not len(surplus):
+            break
+        subs = masks.copy()
+        subs[surplus] = _square_parts(system, masks[surplus], rng)
+        fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
+        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, final=False)
+        surplus = surplus[verdict.match[surplus] != 1]
+    return verdict
+
+
+_CACHES: dict[int, Cache] = {}
+
+
+def _cache(system: System, most: int, threads: int) -> Cache:
+    cache = _CACHES.get(id(system))
+    if cache is None or cache.system is not system or cache.most != most:
+        if len(_CACHES) > 16:
+            _CACHES.clear()
+        cache = _CACHES[id(system)] = Cache(system, most, threads)
+    return cache
+
+
+def _certify_found(system, verdict, x, y, masks, chosen, threads) -> None:
+    """Krawczyk's test for trials with a numerical solution: r = kappa, or all but kappa well-placed weights held."""
+    if system.saturated:
+        return
+    rows = np.flatnonzero(chosen)
+    if not len(rows):
+        return
+    parts = masks[rows].copy()
+    over = np.flatnonzero(parts.sum(axis=1) > system.kappa)
+    if len(over):
+        parts[over] = _square_parts(system, parts[over], np.random.default_rng(17))
+    good = parts.sum(axis=1) == system.kappa
+    rows, parts = rows[good], parts[good]
+    if not len(rows):
+        return
+    polished, radius = certify(system.net, verdict.theta[rows], x[rows], y[rows], index_rows(parts), system.rows, threads)
+    sure = radius >= 0
+    verdict.theta[rows[sure]], verdict.certified[rows[sure]] = polished[sure], True
+
+
+def _square_parts(system: System, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random part with r = rho = kappa of every mask bool [m, size] of full rank (the mask itself where none was found)."""
+    parts = masks.copy()
+    open_ = np.arange(len(masks))
+    for _ in range(40):
+        if not len(open_):
+            break
+        order = np.argsort(np.where(masks[open_], rng.random(masks[open_].shape), 2.0), axis=1)[:, : system.kappa]
+        trial = np.zeros((len(open_), masks.shape[1]), dtype=bool)
+        np.put_along_axis(trial, order, True, axis=1)
+        good = attained_ranks(system.net, trial, system.shared) == system.kappa
+        parts[open_[good]] = trial[good]
+        open_ = open_[~good]
+    return parts
+
+
+def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final) -> None:
+    """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
+    if not len(rows):
+        return
+    data = system.point(theta, x, teacher if system.saturated else y)
+    for attempt, (which, steps) in enumerate(((0, NORMAL), (0, CAREFUL), (1, CAREFUL))):
+        rows = rows[verdict.match[rows] == -1]
+        if not len(rows):
+            return
+        unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
+        of = of.reshape(-1)
+        bases = cache.of(unique, which)
+        usable = np.array([complete or 0 < len(z) for _, z, complete in bases])
+        _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt)
+        if not final:
+            return
+
+
+def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt) -> None:
+    indices, degrees = index_rows(unique), system.degrees(unique)
+    base_points = np.stack([point for point, _, _ in bases])
+    points = np.concatenate([base_points, data[rows]])
+    counts = np.array([len(z) if ok else 0 for (_, z, _), ok in zip(bases, usable)])[of]
+    trial = np.repeat(np.arange(len(rows)), counts)
+    if not len(trial):
+        return
+    number = np.arange(len(trial)) - np.repeat(np.cumsum(counts) - counts, counts)
+    order = np.lexsort((trial, number))  # start 0 of all trials, then start 1 of the unfinished ones
+    trial, number = trial[order], number[order]
+    start = np.empty((len(trial), system.kappa), dtype=np.complex128)
+    by_mask = of[trial]
+    for m in range(len(unique)):
+        mine = by_mask == m
+        start[mine] = bases[m][1][number[mine]]
+    out = system.track(points, indices, degrees, by_mask, by_mask, len(bases) + trial, start, trial, stop_at_real=attempt == 0,
+                       steps=steps, threads=threads)
+    size = 1 + np.abs(out.end).max(axis=1)
+    near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
+    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, threads)
+    again = np.flatnonzero(verdict.match[rows] == -1)
+    by_trial = np.argsort(trial, kind="stable")
+    begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
+    for t in again:
+        _, solutions, complete = bases[of[t]]
+        jobs = by_trial[begin[t] : begin[t + 1]]
+        if not complete:
+            continue
+        ends = out.end[jobs]
+        odd = len(solutions) % 2 == 1
+        if not final:
+            if odd:  # T9: a part of the allocation matches in every trial
+                verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
+            continue
+        done = (out.status[jobs] == CONVERGED).all() and len(jobs) == len(solutions) and not near[jobs].any()
+        if odd:
+            if attempt == 2:
+                verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
+        elif done and _all_different(ends) and _closed(ends):
+            verdict.match[rows[t]] = 0
+
+
+def _all_different(ends: np.ndarray) -> bool:
+    apart = np.abs(ends[:, None] - ends[None]).max(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return bool((apart.min(axis=1) > SAME * (1 + np.abs(ends).max(axis=1))).all())
+
+
+def _closed(ends: np.ndarray) -> bool:
+    """Is the conjugate of every end point an end point?"""
+    apart = np.abs(ends[:, None] - ends.conj()[None]).max(axis=2).min(axis=1)
+    return bool((apart < 1e-5 * (1 + np.abs(ends).max(axis=1))).all())
+
+
+def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, threads) -> None:
+    """Settles the trials with a real end point: certified, or (saturated systems) met to 1e-10 without a proof."""
+    jobs = np.flatnonzero(near)
+    if not len(jobs):
+        return
+    at = rows[trial[jobs]]
+    places = indices[trial[jobs]]
+    points = verdict.theta[at].copy()
+    np.put_along_axis(points, places.astype(np.int64), ends[jobs].real, axis=1)
+    if system.saturated:
+        from . import _cpu
+
+        miss = ((_cpu.outputs(system.net.shape, points, np.ascontiguousarray(x[at]), threads) - y[at]) ** 2).sum(axis=1)
+        good = miss < 1e-20 * (y[at] ** 2).sum(axis=1)
+        proof = np.zeros(len(jobs), dtype=bool)
+    else:
+        points, radius = certify(system.net, points, x[at], y[at], places, system.rows, threads)
+        good = proof = radius >= 0
+    for k in np.flatnonzero(good)[::-1]:  # the first in number is written last
+        verdict.match[at[k]], verdict.certified[at[k]] = 1, proof[k]
+        verdict.theta[at[k]] = points[k]
