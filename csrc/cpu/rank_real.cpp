@@ -7,8 +7,8 @@
 //   ||R22||_F + eps ||A||_F <= rtol low   and   1 / ||R11^-1||_F > 2 rtol ||A||_F + eps ||A||_F,
 // eps ||A||_F standing for the rounding of the QR itself. Anything nearer to the tolerance is left to an SVD.
 //
-// Because the proof holds for any order, rows are only exchanged when they must be: where row k has lost all but a thousandth of
-// the matrix norm, the remaining rows are measured; a matrix with nothing left is finished, otherwise the largest row comes
+// Because the proof holds for any order, rows are only exchanged when they must be: where row k has kept less than a tenth of what
+// a random matrix would have left there, the remaining rows are measured; a matrix with nothing left is finished, otherwise the largest row comes
 // first. Ordinary full-rank matrices never get there, which saves the norms (a third of the work) and the exchanges. A badly
 // conditioned R11 can blur ||R22||: what is not proven so is done once more with the largest row first in every step.
 //
@@ -29,7 +29,7 @@ namespace SL_ISA {
 namespace {
 
 constexpr int kLaneLength = 16;       // longest row of the lane-per-matrix layout
-constexpr double kHealthy = 1e-2;     // (row left)^2 / ||A||_F^2 below which rows are measured and exchanged
+constexpr double kHealthy = 1e-2;     // (row left)^2 over its expected value, below which rows are measured and exchanged
 
 template <class T> constexpr T eps_of() { return sizeof(T) == 8 ? T(DBL_EPSILON) : T(FLT_EPSILON); }
 template <class T> constexpr T max_of() { return sizeof(T) == 8 ? T(DBL_MAX) : T(FLT_MAX); }
@@ -61,31 +61,38 @@ SL_INLINE T balancing(T most) {
 
 // ---- one matrix per lane --------------------------------------------------------------------------------------------------
 
+// One stage of a transposition in registers: exchange blocks of h numbers between rows h apart, then blocks of 2h, ..
+template <class T, int h>
+SL_INLINE void exchange_blocks(Pack<T>* row) {
+  constexpr int L = kLanes<T>;
+  if constexpr (h < L) {
+    PackMask<T> low{}, high{};
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l) {
+      low[l] = (l & h) ? l - h + L : l;
+      high[l] = (l & h) ? l + L : l + h;
+    }
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l)
+      if (!(l & h)) {
+        const Pack<T> a = row[l], b = row[l + h];
+        row[l] = __builtin_shuffle(a, b, low);
+        row[l + h] = __builtin_shuffle(a, b, high);
+      }
+    exchange_blocks<T, 2 * h>(row);
+  }
+}
+
 // Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
 template <class T, int kMost>
 SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
   constexpr int L = kLanes<T>;
   using S = Pack<T>;
-  using M = PackMask<T>;
   int c = 0;
   if constexpr (kMost >= L) for (; c + L <= count; c += L) {
     S row[L];
     for (int l = 0; l < L; ++l) __builtin_memcpy(&row[l], from[l] + c, sizeof(S));
-#pragma GCC unroll 8
-    for (int h = 1; h < L; h *= 2) {  // butterfly: exchange blocks of h between rows h apart
-      M low, high;
-      for (int l = 0; l < L; ++l) {
-        low[l] = (l & h) ? l - h + L : l;
-        high[l] = (l & h) ? l + L : l + h;
-      }
-#pragma GCC unroll 16
-      for (int l = 0; l < L; ++l)
-        if (!(l & h)) {
-          const S a = row[l], b = row[l + h];
-          row[l] = __builtin_shuffle(a, b, low);
-          row[l + h] = __builtin_shuffle(a, b, high);
-        }
-    }
+    exchange_blocks<T, 1>(row);
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) out[c + l] = row[l];
   }
@@ -101,7 +108,7 @@ struct LaneQr {
   S* R;       // [rows][N]
   int rows, full;
   S total, inverse[N];
-  S floor2, healthy2, tail2;
+  S floor2, tail2;
   M live, rank;
 
   // Rows k.. measured: finishes the lanes with nothing left, and brings the largest row to place k in the others.
@@ -135,7 +142,7 @@ struct LaneQr {
 
   template <int k>
   SL_INLINE bool step() {
-    if (k >= full) return false;
+    if (k >= full || !any<M>(live)) return false;
     const S zero{}, one = constant<S>(T(1));
     S* p = R + k * N;
     auto left = [&] {
@@ -148,7 +155,8 @@ struct LaneQr {
       return a + b;
     };
     S n2 = left();
-    if (any<M>(live & ~(n2 > healthy2))) {
+    // A random matrix has total (N - k) / (rows N) left of row k.
+    if (any<M>(live & ~(n2 * static_cast<T>(rows) > total * T(kHealthy * (N - k) / N)))) {
       exchange(k);
       if (!any<M>(live)) return false;
       n2 = left();
@@ -196,16 +204,17 @@ struct LaneQr {
     return true;
   }
 
+  // Two packs at a time: the square roots and divisions of one hide behind the products of the other.
   template <int... k>
-  SL_INLINE void all_steps(std::integer_sequence<int, k...>) {
-    (void)(step<k>() && ...);
+  static SL_INLINE void all_steps(LaneQr& a, LaneQr& b, std::integer_sequence<int, k...>) {
+    (void)((a.template step<k>() | b.template step<k>()) && ...);
   }
 
   // ||R11^-1||_F^2 lane by lane; row j of R holds column j of the triangular factor in its first j + 1 entries.
+  // Places at and after the rank have inverse 0, so their columns and rows contribute nothing.
   SL_INLINE S inverse_norm2() {
     const S zero{}, one = constant<S>(T(1));
-    int most = 0;
-    for (int l = 0; l < L; ++l) most = rank[l] > most ? static_cast<int>(rank[l]) : most;
+    const int most = full;
     for (int j = 0; j < most; ++j) {
       M here{};
       here += static_cast<typename std::remove_reference<decltype(here[0])>::type>(j);
@@ -214,19 +223,43 @@ struct LaneQr {
       inverse[j] = in ? one / (in ? d : one) : zero;
     }
     S sum = zero;
-    for (int c = 0; c < most; ++c) {
+    auto column = [&](int c) {
       S acc[N];
       S y = inverse[c];
       sum += y * y;
 #pragma GCC unroll 16
       for (int i = 0; i < N; ++i) acc[i] = R[c * N + i] * y;  // entries i < c are used
+#pragma GCC unroll 8
       for (int i = c - 1; i >= 0; --i) {
         y = -acc[i] * inverse[i];
         sum += y * y;
+#pragma GCC unroll 8
         for (int q = 0; q < i; ++q) acc[q] += R[i * N + q] * y;
       }
+    };
+    if constexpr (N <= 8) {
+      for (int j = most; j < N; ++j) inverse[j] = zero;
+#pragma GCC unroll 8
+      for (int c = 0; c < N; ++c) column(c);
+    } else {
+      for (int c = 0; c < most; ++c) column(c);
     }
     return sum;
+  }
+
+  // Lanes for which the bounds at the top prove the rank.
+  SL_INLINE M proven_lanes(S inverse2, T rtol) const {
+    const S zero{}, norm = square_root(total), error = norm * eps_of<T>();
+    S r;
+    for (int l = 0; l < L; ++l) r[l] = static_cast<T>(rank[l]);
+    const M some = r > zero, whole = r >= constant<S>(static_cast<T>(full)), good = inverse2 > zero;
+    const S carried = total > tail2 ? total - tail2 : zero;
+    const S low = square_root(carried / (some ? r : constant<S>(T(1)))) * rtol;
+    const M tail_small = whole | (square_root(tail2) + error <= low);
+    // 1 / ||R11^-1|| > bound, without the division
+    const S bound = norm * (T(2) * rtol) + error;
+    const M head_large = square_root(good ? inverse2 : zero) * bound < constant<S>(T(1));
+    return (some & good & tail_small & head_large) | (total == zero);
   }
 };
 
@@ -318,7 +351,7 @@ class RowQr {
     int rank = rows_;
     for (int k = 0; k < rows_; ++k) {
       T n2 = left(k, k);
-      if (eager || !(n2 > T(kHealthy) * norm2)) {
+      if (eager || !(n2 * rows_ > T(kHealthy) * norm2 * (length_ - k) / length_)) {
         T sum = n2, best = n2;
         int at = k;
         for (int j = k + 1; j < rows_; ++j) {
@@ -469,6 +502,81 @@ class RowQr {
 
 // ---- drivers ----------------------------------------------------------------------------------------------------------------
 
+// Loads pack number q into the rows of qr, scaled where squares could overflow or underflow. finite: one flag per lane.
+template <class T, int N>
+SL_INLINE void load_pack(const RankRealArgs<T>& a, int64_t q, LaneQr<T, N>& qr, const T** from, bool* finite) {
+  using S = Pack<T>;
+  using M = PackMask<T>;
+  constexpr int L = kLanes<T>;
+  const bool flip = a.m > a.n;
+  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
+  const int64_t entries = static_cast<int64_t>(a.m) * a.n;
+  const S zero{};
+  S* R = qr.R;
+  for (int l = 0; l < L; ++l) {
+    const int64_t b = q * L + l;
+    from[l] = a.a + (b < a.batch ? b : a.batch - 1) * entries;
+    finite[l] = true;
+  }
+  const T* row[L];
+  if (!flip) {
+    for (int j = 0; j < rows; ++j) {
+      for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(j) * length;
+      transpose_row<T, N>(row, length, R + j * N);
+      for (int i = length; i < N; ++i) R[j * N + i] = zero;
+    }
+  } else {
+    alignas(64) S column[N];
+    for (int i = 0; i < length; ++i) {
+      for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(i) * rows;
+      transpose_row<T, N>(row, rows, column);
+      for (int j = 0; j < rows; ++j) R[j * N + i] = column[j];
+    }
+    for (int j = 0; j < rows; ++j)
+      for (int i = length; i < N; ++i) R[j * N + i] = zero;
+  }
+  qr.rows = rows;
+  qr.full = rows < length ? rows : length;
+  auto norm = [&] {
+    S t0 = zero, t1 = zero;
+    for (int j = 0; j < rows; ++j)
+#pragma GCC unroll 16
+      for (int i = 0; i < N; i += 2) {
+        t0 += R[j * N + i] * R[j * N + i];
+        t1 += R[j * N + i + 1] * R[j * N + i + 1];
+      }
+    return t0 + t1;
+  };
+  qr.total = norm();
+  // Squares far from the ends of the exponent range (or a zero matrix) need no scaling; nan and inf are caught here too.
+  const T safe = sizeof(T) == 8 ? T(1e-200) : T(1e-20f), large = sizeof(T) == 8 ? T(1e200) : T(1e20f);
+  const M fine = (qr.total > constant<S>(safe)) & (qr.total < constant<S>(large));
+  if (any<M>(~fine)) {
+    S most = zero;
+    M bad{};
+    for (int j = 0; j < rows; ++j)
+      for (int i = 0; i < N; ++i) {
+        const S x = R[j * N + i], y = x < zero ? -x : x;
+        bad = bad | ~(y <= constant<S>(max_of<T>()));
+        most = y > most ? y : most;
+      }
+    S scale;
+    for (int l = 0; l < L; ++l) {
+      finite[l] = !bad[l];
+      scale[l] = finite[l] ? balancing<T>(most[l]) : T(0);
+    }
+    for (int j = 0; j < rows; ++j)
+      for (int i = 0; i < N; ++i) R[j * N + i] = bad ? zero : R[j * N + i] * scale;
+    qr.total = norm();
+  }
+  const T rtol = static_cast<T>(a.rtol);
+  qr.floor2 = qr.total * (rtol * rtol);
+  qr.tail2 = zero;
+  qr.live = qr.total == qr.total;
+  qr.rank = M{};
+  qr.rank += static_cast<typename std::remove_reference<decltype(qr.rank[0])>::type>(qr.full);
+}
+
 template <class T, int N>
 void rank_lanes(void* context, int, int64_t item, Control&) {
   using S = Pack<T>;
@@ -477,88 +585,30 @@ void rank_lanes(void* context, int, int64_t item, Control&) {
   const RankRealArgs<T>& a = *static_cast<const RankRealArgs<T>*>(context);
   const bool flip = a.m > a.n;
   const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
-  const int64_t entries = static_cast<int64_t>(a.m) * a.n;
-  alignas(64) S R[N * N];
+  const T rtol = static_cast<T>(a.rtol);
+  alignas(64) S storage[2][N * N];
   Scratch scratch(RowQr<T>::scratch_bytes(rows, length));
   RowQr<T> second(rows, length, scratch);
   const int64_t packs = (a.batch + L - 1) / L, per_item = 64;
-  for (int64_t q = item * per_item; q < (item + 1) * per_item && q < packs; ++q) {
-    const int count = a.batch - q * L < L ? static_cast<int>(a.batch - q * L) : L;
-    const T* from[L];
-    for (int l = 0; l < L; ++l) from[l] = a.a + (q * L + (l < count ? l : 0)) * entries;
-    if (!flip) {
-      for (int j = 0; j < rows; ++j) {
-        const T* row[L];
-        for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(j) * length;
-        transpose_row<T, N>(row, length, R + j * N);
-        for (int i = length; i < N; ++i) R[j * N + i] = S{};
-      }
-    } else {
-      alignas(64) S column[N];
-      for (int i = 0; i < length; ++i) {
-        const T* row[L];
-        for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(i) * rows;
-        transpose_row<T, N>(row, rows, column);
-        for (int j = 0; j < rows; ++j) R[j * N + i] = column[j];
-      }
-      for (int j = 0; j < rows; ++j)
-        for (int i = length; i < N; ++i) R[j * N + i] = S{};
+  for (int64_t q = item * per_item; q < (item + 1) * per_item && q < packs; q += 2) {
+    LaneQr<T, N> qr[2];
+    const T* from[2][L];
+    bool finite[2][L];
+    for (int h = 0; h < 2; ++h) {
+      qr[h].R = storage[h];
+      load_pack<T, N>(a, q + h < packs ? q + h : q, qr[h], from[h], finite[h]);
     }
-    LaneQr<T, N> qr;
-    qr.R = R;
-    qr.rows = rows;
-    qr.full = rows < length ? rows : length;
-    const S zero{};
-    auto norm = [&] {
-      S t0 = zero, t1 = zero;
-      for (int j = 0; j < rows; ++j)
-        for (int i = 0; i < N; i += 2) {
-          t0 += R[j * N + i] * R[j * N + i];
-          if (i + 1 < N) t1 += R[j * N + i + 1] * R[j * N + i + 1];
-        }
-      return t0 + t1;
-    };
-    qr.total = norm();
-    // Squares far from the ends of the exponent range (or a zero matrix) need no scaling; nan and inf are caught here too.
-    const T safe = sizeof(T) == 8 ? T(1e-200) : T(1e-20f), large = sizeof(T) == 8 ? T(1e200) : T(1e20f);
-    const M fine = (qr.total > constant<S>(safe)) & (qr.total < constant<S>(large));
-    bool finite[L];
-    for (int l = 0; l < L; ++l) finite[l] = true;
-    if (any<M>(~fine)) {
-      S most = zero;
-      M bad{};
-      for (int j = 0; j < rows; ++j)
-        for (int i = 0; i < N; ++i) {
-          const S x = R[j * N + i], y = x < zero ? -x : x;
-          bad = bad | ~(y <= constant<S>(max_of<T>()));
-          most = y > most ? y : most;
-        }
-      S scale;
-      for (int l = 0; l < L; ++l) {
-        finite[l] = !bad[l];
-        scale[l] = finite[l] ? balancing<T>(most[l]) : T(0);
+    LaneQr<T, N>::all_steps(qr[0], qr[1], std::make_integer_sequence<int, N>{});
+    for (int h = 0; h < 2 && q + h < packs; ++h) {
+      const M sure = qr[h].proven_lanes(qr[h].inverse_norm2(), rtol);
+      for (int l = 0; l < L && (q + h) * L + l < a.batch; ++l) {
+        const int64_t b = (q + h) * L + l;
+        a.rank_out[b] = static_cast<int64_t>(qr[h].rank[l]);
+        a.finite_out[b] = finite[h][l];
+        a.certified_out[b] = sure[l] != 0;
+        if (!sure[l] && finite[h][l])
+          second.run(from[h][l], flip, rtol, true, a.rank_out + b, a.certified_out + b, a.finite_out + b);
       }
-      for (int j = 0; j < rows; ++j)
-        for (int i = 0; i < N; ++i) R[j * N + i] = bad ? zero : R[j * N + i] * scale;
-      qr.total = norm();
-    }
-    const T rtol = static_cast<T>(a.rtol);
-    qr.floor2 = qr.total * (rtol * rtol);
-    qr.healthy2 = qr.total * T(kHealthy);
-    qr.tail2 = zero;
-    qr.live = qr.total == qr.total;
-    qr.rank = M{};
-    qr.rank += static_cast<typename std::remove_reference<decltype(qr.rank[0])>::type>(qr.full);
-    qr.all_steps(std::make_integer_sequence<int, N>{});
-    const S inverse2 = qr.inverse_norm2();
-    for (int l = 0; l < count; ++l) {
-      const int64_t b = q * L + l;
-      const int r = static_cast<int>(qr.rank[l]);
-      a.rank_out[b] = r;
-      a.finite_out[b] = finite[l];
-      a.certified_out[b] = proven<T>(r, qr.full, qr.total[l], qr.tail2[l], inverse2[l], rtol);
-      if (!a.certified_out[b] && finite[l])
-        second.run(from[l], flip, rtol, true, a.rank_out + b, a.certified_out + b, a.finite_out + b);
     }
   }
 }
