@@ -187,3 +187,95 @@ def test_rank_mod_depends_on_p_and_rejects_bad_moduli():
         sl.rank_mod(a.astype(float))
     with pytest.raises(ValueError, match="a: expected at least one matrix"):
         sl.rank_mod(np.zeros((0, 2, 2), int))
+
+
+def plant_mod(rng, m, n, r, p):
+    """[[U, U B], [A U, A U B]] mod p, U r x r upper triangular with a non-zero diagonal: rank r exactly. Rows and columns shuffled."""
+    if r == 0:
+        return np.zeros((m, n), dtype=np.int64)
+    u = np.triu(rng.integers(0, p, (r, r)))
+    np.fill_diagonal(u, rng.integers(1, p, r))
+
+    def times(a, b):
+        out = np.zeros((len(a), b.shape[1]), dtype=np.int64)
+        for k in range(a.shape[1]):
+            out = (out + a[:, k, None] * b[None, k] % p) % p
+        return out
+
+    tall = np.concatenate([u, times(rng.integers(0, p, (m - r, r)), u)])
+    whole = np.concatenate([tall, times(tall, rng.integers(0, p, (r, n - r)))], axis=1)
+    return np.ascontiguousarray(whole[rng.permutation(m)][:, rng.permutation(n)])
+
+
+# Around the lanes (4, 8, 16), three pivots at a time, blocks of 48 columns, tiles of 3 and 4 rows, the padded row length (32, 64), and
+# the largest matrix that still goes into lanes.
+MOD_SIZES = [(1, 1), (1, 40), (40, 1), (2, 3), (3, 3), (4, 4), (5, 4), (15, 17), (16, 16), (31, 33), (32, 32), (33, 32), (48, 49), (64, 64), (12, 100),
+             (100, 12), (49, 97), (100, 101), (145, 144), (7, 400), (400, 7)]
+
+
+@pytest.mark.parametrize("p", [2, 3, 65537, 2147483647])
+@pytest.mark.parametrize("m,n", MOD_SIZES)
+def test_rank_mod_planted_in_every_layout(m, n, p, isa):
+    rng = np.random.default_rng([m, n, p])
+    full = min(m, n)
+    batch = 19 if full > 64 else 37  # more than a pack and less than two, or a little over a pack: lanes and blocks in one call
+    ranks = rng.integers(0, full + 1, batch)
+    ranks[:4] = full, 0, full, full - 1
+    a = np.stack([plant_mod(rng, m, n, r, p) for r in ranks])
+    np.testing.assert_array_equal(sl.rank_mod(a, p), ranks)
+    np.testing.assert_array_equal(sl.rank_mod(a, p, threads=1), ranks)
+    assert sl.rank_mod(a[5], p) == ranks[5]  # a matrix alone takes another path than a pack
+    np.testing.assert_array_equal(sl.rank_mod(a[:16], p), ranks[:16])
+
+
+@pytest.mark.parametrize("size", [(129, 129), (200, 310), (310, 200), (384, 385)])
+@pytest.mark.parametrize("p", [2, 3, 65537, 2147483647])
+def test_rank_mod_blocks_on_several_threads(size, p, isa):
+    rng = np.random.default_rng([*size, p])
+    for r in (0, 1, 47, 48, 49, 97, min(size)):
+        a = plant_mod(rng, *size, r, p)
+        assert [int(sl.rank_mod(a, p, threads=t)) for t in (1, 2, 5)] == [r] * 3
+
+
+@pytest.mark.parametrize("p", [2, 3, 2147483647])
+@pytest.mark.parametrize("n", [3, 8, 17, 40, 70, 150])
+def test_rank_mod_where_pivots_differ_by_matrix(n, p, isa):
+    """Neighbours in a pack whose pivots lie in different places, and matrices whose leading minors all vanish."""
+    rng = np.random.default_rng([n, p])
+    eye, cases = np.eye(n, dtype=np.int64), []
+    cases.append((eye, n))
+    cases.append((eye[::-1], n))                                          # zero on the diagonal everywhere
+    cases.append((np.roll(eye, 1, axis=1), n))
+    cases.append((np.full((n, n), p - 1), 1))                             # largest entries
+    cases.append((np.tril(np.full((n, n), p - 1)), n))
+    cases.append((np.triu(np.full((n, n), p - 1), 1), n - 1))             # nilpotent: first column zero
+    cases.append((np.tril(np.full((n, n), 1), -1)[::-1], n - 1))
+    cases.append((np.zeros((n, n), dtype=np.int64), 0))
+    last = np.zeros((n, n), dtype=np.int64)
+    last[-1, -1] = 1
+    cases.append((last, 1))                                               # the only pivot is the last entry
+    halves = np.zeros((n, n), dtype=np.int64)
+    halves[:, n // 2:] = plant_mod(rng, n, n - n // 2, (n - n // 2) // 2, p)
+    cases.append((halves, (n - n // 2) // 2))                             # the first columns have no pivot
+    twice = plant_mod(rng, n, n, n // 2, p)
+    twice[1::2] = twice[::2][: n // 2]
+    cases.append((twice, slow_rank_mod(twice.tolist(), p)))
+    for keep in (1, n // 3, n - 1):
+        some = eye[rng.permutation(n)].copy()
+        some[rng.permutation(n)[: n - keep]] = 0
+        cases.append((some, keep))
+    order = rng.permutation(3 * len(cases)) % len(cases)
+    a = np.stack([cases[k][0] for k in order])
+    expected = [cases[k][1] for k in order]
+    np.testing.assert_array_equal(sl.rank_mod(a, p), expected)
+    np.testing.assert_array_equal([sl.rank_mod(one, p) for one in a], expected)
+
+
+def test_rank_mod_does_not_depend_on_neighbours_or_order(isa):
+    rng = np.random.default_rng(4)
+    a = np.stack([plant_mod(rng, 20, 24, r, 65537) for r in rng.integers(0, 21, 50)])
+    ranks = sl.rank_mod(a, 65537)
+    order = rng.permutation(50)
+    np.testing.assert_array_equal(sl.rank_mod(a[order], 65537), ranks[order])
+    np.testing.assert_array_equal([sl.rank_mod(one, 65537) for one in a], ranks)
+    np.testing.assert_array_equal(sl.rank_mod(a.transpose(0, 2, 1), 65537), ranks)

@@ -89,7 +89,10 @@ Indices indices_of(const sl::Shape& s, const Array<int>& a, int64_t batch, bool 
   check(a.ndim() == 2 && (a.shape(0) == batch || a.shape(0) == 1), "indices: wrong shape");
   const int* p = a.data();
   const int most = padding ? s.size : s.size - 1;
-  for (py::ssize_t k = 0; k < a.size(); ++k) check(p[k] >= 0 && p[k] <= most, "indices: outside the network");
+  bool inside = true;
+  const py::ssize_t entries = a.size();
+  for (py::ssize_t k = 0; k < entries; ++k) inside &= p[k] >= 0 && p[k] <= most;
+  check(inside, "indices: outside the network");
   return {p, a.shape(0) == 1 ? 0 : static_cast<int64_t>(a.shape(1)), static_cast<int>(a.shape(1))};
 }
 template <class T> int64_t target_stride(const sl::Shape& s, const Array<T>& y, int64_t batch) {
@@ -258,9 +261,13 @@ Array<int64_t> rank_mod(const Array<int64_t>& a, uint64_t p, int threads) {
   check(a.ndim() == 3, "a: expected [batch, m, n]");
   check(p < (uint64_t{1} << 31) && sl::is_prime(p), "p: expected a prime below 2**31, got " + std::to_string(p));
   const int64_t* data = a.data();
-  bool reduced = true;
-  for (py::ssize_t k = 0; k < a.size(); ++k) reduced &= data[k] >= 0 && data[k] < static_cast<int64_t>(p);
-  check(reduced, "a: entries must lie in [0, p)");
+  const py::ssize_t entries = a.size();  // not in the loop condition: size() multiplies the shape every time
+  uint64_t outside = 0;  // top bit: some entry is negative or above p - 1
+  for (py::ssize_t k = 0; k < entries; ++k) {
+    const uint64_t x = static_cast<uint64_t>(data[k]);
+    outside |= x | (p - 1 - x);
+  }
+  check(outside >> 63 == 0, "a: entries must lie in [0, p)");
   Array<int64_t> rank(a.shape(0));
   sl::RankModpArgs args{data, a.shape(0), static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)), static_cast<uint32_t>(p),
                         rank.mutable_data(), threads};

@@ -1,5 +1,6 @@
 // rank_modp: exact rank over GF(p) of a batch of integer matrices. a [batch][m][n] row-major, entries in [0, p), p prime < 2^31.
-// Division-free elimination (row_i <- pivot row_i - factor row_pivot), one Montgomery reduction per entry. Cost m n min(m, n) / 2 .. 1.
+// Elimination, about m n r - (m + n) r^2 / 2 + r^3 / 3 multiplications at rank r. Small matrices lie side by side in SIMD lanes
+// (cpu/rank_modp.cpp), large ones are eliminated in blocks of columns, by several threads (cpu/rank_modp_large.cpp).
 #pragma once
 #include "core/parallel.h"
 #include "ops/isa.h"

@@ -75,7 +75,12 @@ def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, b
     stack = array if array.ndim == 3 else array[None]
     if len(stack) == 0:
         raise ValueError(f"a: expected at least one matrix, got {list(array.shape)}")
-    reduced = (stack % stack.dtype.type(p) if np.iinfo(stack.dtype).max >= p else stack.astype(np.int64) % p).astype(np.int64)
+    if stack.size and stack.min() >= 0 and stack.max() < p:
+        reduced = stack.astype(np.int64, copy=False)
+    elif np.iinfo(stack.dtype).max >= p:
+        reduced = (stack % stack.dtype.type(p)).astype(np.int64, copy=False)
+    else:
+        reduced = stack.astype(np.int64, copy=False) % p
     if 0 in stack.shape:
         ranks = np.zeros(len(stack), dtype=np.int64)
     else:
