@@ -77,6 +77,24 @@ def test_jacobian_mod_equals_integers():
             np.testing.assert_array_equal(found, np.rint(exact).astype(np.int64) % p)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 4, 5, 15, 16, 17, 33])
+def test_jacobian_mod_in_lanes_equals_one_student_at_a_time(batch, isa):
+    """Up to three students are worked on one by one, more side by side: the same bits, at entries that leave no room in 31 bits too."""
+    rng = np.random.default_rng(batch)
+    for net in [*NETWORKS, sl.Recurrent(2, 5, 3, 4, bias=True), sl.Feedforward((3, 4, 2, 2), 3, bias=True)]:
+        if net.activation == "relu":
+            continue
+        for p in _cpu.PRIMES:
+            theta, x = (rng.integers(0, p, (batch, n)) for n in (net.size, int(np.prod(net.x_shape))))
+            theta[0], x[-1] = p - 1, p - 1
+            together = _cpu.jacobian_mod(net.shape, theta, x, 5, p)
+            assert together.min() >= 0 and together.max() < p
+            # tanh draws the activities of student b from stream b, so that only the first one can be worked on alone
+            for b in range(batch if net.activation == "linear" else 1):
+                np.testing.assert_array_equal(together[b : b + 1], _cpu.jacobian_mod(net.shape, theta[b : b + 1], x[b : b + 1], 5, p))
+            np.testing.assert_array_equal(together[:3], _cpu.jacobian_mod(net.shape, theta[:3], x[:3], 5, p))
+
+
 def test_tanh_of_the_kernels():
     """A 1-1-1 net is tanh itself: a few units in the last place, over the whole range, in both precisions."""
     net = sl.Feedforward((1, 1, 1), 1, activation="tanh")

@@ -17,7 +17,7 @@
 #include "ops/rank_modp.h"
 
 #include "core/scratch.h"
-#include "cpu/modp_pack.h"
+#include "math/modp_pack.h"
 
 namespace sl {
 namespace SL_ISA {

@@ -15,21 +15,21 @@ template <uint32_t P>
 struct ModP {
   uint32_t v = 0;  // in [0, P)
   ModP() = default;
-  SL_HD explicit ModP(uint32_t reduced) : v(reduced) {}
-  static SL_HD uint32_t fold(uint64_t x) {
+  SL_HD SL_INLINE explicit ModP(uint32_t reduced) : v(reduced) {}
+  static SL_HD SL_INLINE uint32_t fold(uint64_t x) {
     constexpr uint64_t C = (uint64_t{1} << 31) - P, low = (uint64_t{1} << 31) - 1;
     x = (x & low) + C * (x >> 31);
     x = (x & low) + C * (x >> 31);
     if (C > 1) x = (x & low) + C * (x >> 31);
     return static_cast<uint32_t>(x >= P ? x - P : x);
   }
-  friend SL_HD ModP operator+(ModP a, ModP b) {
+  friend SL_HD SL_INLINE ModP operator+(ModP a, ModP b) {
     const uint32_t s = a.v + b.v;
     return ModP(s >= P ? s - P : s);
   }
-  friend SL_HD ModP operator-(ModP a, ModP b) { return ModP(a.v >= b.v ? a.v - b.v : a.v + P - b.v); }
-  friend SL_HD ModP operator*(ModP a, ModP b) { return ModP(fold(uint64_t{a.v} * b.v)); }
-  SL_HD ModP& operator+=(ModP b) { return *this = *this + b; }
+  friend SL_HD SL_INLINE ModP operator-(ModP a, ModP b) { return ModP(a.v >= b.v ? a.v - b.v : a.v + P - b.v); }
+  friend SL_HD SL_INLINE ModP operator*(ModP a, ModP b) { return ModP(fold(uint64_t{a.v} * b.v)); }
+  SL_HD SL_INLINE ModP& operator+=(ModP b) { return *this = *this + b; }
 };
 
 }  // namespace sl

@@ -1,7 +1,8 @@
 // jacobian: out[b][e][k] = d y_e / d theta[index[b][k]]   (D6), equations in C order of y.
 //   indices [batch or 1][budget]: ascending flat positions; index_stride 0 where all students share them.
 // Cost per student: one forward pass, the adjoint chains, budget columns (see math/recurrent.h, math/feedforward.h).
-// jacobian_mod: the same for all weights over GF(p), exactly; entries in [0, p). hidden_seed draws the activities of tanh.
+// jacobian_mod: the same for all weights over GF(p), exactly, relu excepted; entries in [0, p). Linear networks read no hidden_seed; for tanh
+//   it draws the activities of student b from stream b (see docs/theory.md, exact ranks).
 #pragma once
 #include "core/parallel.h"
 #include "ops/isa.h"
@@ -28,16 +29,5 @@ struct JacobianModArgs {
   int64_t* out;          // [batch][equations][size]
   int threads;
 };
-void jacobian_mod(const JacobianModArgs&, Control&);
-
-// The same code over complex numbers, for complex-step derivatives: outputs at theta + i direction, all weights.
-struct OutputsComplexArgs {
-  const Shape* shape;
-  int64_t batch;
-  const double* theta;  // [batch][size][2]: real and imaginary parts
-  const double* x;      // [batch][inputs_size]
-  double* out;          // [batch][equations][2]
-  int threads;
-};
-void outputs_complex(const OutputsComplexArgs&, Control&);
+SL_PER_ISA(void jacobian_mod(const JacobianModArgs&, Control&);)
 }  // namespace sl

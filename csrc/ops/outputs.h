@@ -7,4 +7,15 @@
 namespace sl {
 template <class T> struct OutputsArgs { Students<T> students; T* out; int threads; };
 SL_PER_ISA(void outputs(const OutputsArgs<float>&, Control&); void outputs(const OutputsArgs<double>&, Control&);)
+
+// The same over complex numbers, for complex-step derivatives: outputs at theta + i direction, x real.
+struct OutputsComplexArgs {
+  const Shape* shape;
+  int64_t batch;
+  const double* theta;  // [batch][size][2]: real and imaginary parts
+  const double* x;      // [batch][inputs_size]
+  double* out;          // [batch][equations][2]
+  int threads;
+};
+void outputs_complex(const OutputsComplexArgs&, Control&);
 }  // namespace sl
