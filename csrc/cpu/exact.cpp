@@ -1,7 +1,7 @@
 // The network mathematics over GF(p) and over the complex numbers, one student at a time. Compiled once: integer arithmetic
 // gains nothing from being compiled per instruction set here. See ops/jacobian.h.
 #include "core/error.h"
-#include "core/random.h"
+#include "core/draws.h"
 #include "cpu/models.h"
 #include "ops/jacobian.h"
 
@@ -27,7 +27,7 @@ void jacobian_mod_one(void* context, int, int64_t b, Control&) {
   for (int k = 0; k < s.size; ++k) theta[k] = S(static_cast<uint32_t>(a.theta[b * s.size + k]));
   for (int k = 0; k < s.inputs_size; ++k) *model.input(k) = S(static_cast<uint32_t>(a.x[b * s.inputs_size + k]));
   if (given) {
-    Words words(Philox(a.hidden_seed, kInputs, static_cast<uint32_t>(b), 0));
+    draws::Words words(Philox(a.hidden_seed, kInputs, static_cast<uint32_t>(b), 0));
     for (int k = 0; k < hidden; ++k) activities[k] = S(words.below(P));
     model.hidden = activities;
   }
