@@ -23,9 +23,11 @@ from .allocation import (
     scattered,
     split,
 )
+from .best import Impossible, best_allocation
+from .capacity import Capacity, capacity
 from .continuation import degree
 from .decide import Verdicts, decide
-from .design import Impossible, best_allocation, capacity, explain
+from .explain import Explanation, explain
 from .fit import FitResult, fit
 from .jacobian import jacobian, outputs
 from .match import MatchResult, match_probability
@@ -37,7 +39,7 @@ from .trial import Trials, draw_trials
 __version__ = _version("sublearn")
 
 __all__ = [
-    "Allocation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials",
+    "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials",
     "Verdicts", "backend_of", "best_allocation", "block", "capacity", "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows",
     "everything", "explain", "fit", "jacobian",
     "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "rank", "rank_mod", "rows",

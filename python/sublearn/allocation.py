@@ -498,6 +498,21 @@ def check_allocation(
     return allocation
 
 
+def fixed_allocation(
+    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), name: str = "allocation", hint: str = ""
+) -> Allocation:
+    """The one allocation that `allocation` of `net` always is: itself, or what a fixed strategy draws. TypeError for a random one."""
+    check_allocation(net, allocation, shared)
+    if isinstance(allocation, Allocation):
+        return allocation
+    fixed = allocation.allocation
+    if fixed is None:
+        raise TypeError(
+            f"{name}: expected an Allocation or a strategy that always draws the same one, got the random strategy {allocation.name}{hint}"
+        )
+    return fixed
+
+
 def check_trial_range(seed: object, task: object, first: object, count: object) -> tuple[int, int, int, int]:
     """(seed, task, first, count) as ints that the counters of the draws can hold (D3); count >= 1."""
     seed = whole_number("seed", seed, 0, LARGEST_SEED)

@@ -124,7 +124,7 @@ def miss(net: Network, rank: int, draws: int) -> float:
 
 
 @lru_cache(maxsize=16)
-def _point(net: Network, draw: int) -> tuple[np.ndarray, int]:
+def point(net: Network, draw: int) -> tuple[np.ndarray, int]:
     """J [equations, size + 1] at random point number `draw`, and its prime.
 
     The last column is zero, for masks of unequal budgets.
@@ -141,7 +141,7 @@ def _point(net: Network, draw: int) -> tuple[np.ndarray, int]:
 
 def ranks_at(net: Network, masks: np.ndarray, draw: int) -> np.ndarray:
     """Ranks mod p int64 [k] of the columns chosen by masks bool [k, size]: gathered, then eliminated."""
-    J, p = _point(net, draw)
+    J, p = point(net, draw)
     budgets = masks.sum(axis=1)
     ranks = np.zeros(len(masks), dtype=np.int64)
     order = np.argsort(budgets, kind="stable")

@@ -28,7 +28,7 @@ from ._closed_forms import (
 )
 from ._errors import whole_number
 from ._structures import Family, affine, affine_families, output_split, solvable_structures
-from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
+from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
 from .continuation import degree as count_solutions
 from .generic import (
     Required,
@@ -205,15 +205,7 @@ def is_affine(net: Network, allocation: Allocation | Strategy) -> bool:
 
 
 def _one_mask(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...]) -> np.ndarray:
-    check_allocation(net, allocation, shared)
-    if isinstance(allocation, Strategy):
-        if allocation.allocation is None:
-            raise TypeError(
-                "allocation: expected an Allocation or a strategy that always draws the same one, "
-                f"got the random strategy {allocation.name}; see predict_strategy"
-            )
-        allocation = allocation.allocation
-    return allocation.mask
+    return fixed_allocation(net, allocation, shared, hint="; see predict_strategy").mask
 
 
 def _predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[Prediction]:
