@@ -33,15 +33,15 @@ from .jacobian import jacobian, outputs
 from .match import MatchResult, match_probability
 from .network import Feedforward, Recurrent
 from .rank import rank, rank_mod
-from .theory import Prediction, predict, predict_strategy
+from .theory import Prediction, Predictions, predict, predict_strategy, predictions
 from .trial import Trials, draw_trials
 
 __version__ = _version("sublearn")
 
 __all__ = [
-    "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials",
+    "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Predictions", "Recurrent", "Strategy", "Trials",
     "Verdicts", "backend_of", "best_allocation", "block", "capacity", "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows",
     "everything", "explain", "fit", "jacobian",
-    "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "rank", "rank_mod", "rows",
+    "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "predictions", "rank", "rank_mod", "rows",
     "scattered", "split",
 ]
