@@ -353,21 +353,50 @@ def test_t12_only_rows_matter():
 
 def test_t12_chance_of_full_rank_is_counted():
     small, large = Recurrent(2, 4, 2, 3), Recurrent(2, 8, 2, 6)
-    chance = scattered_full_rank_chance(small, 4)
+    given = "W", ("B", "D")
+    chance = scattered_full_rank_chance(small, 4, *given)
     assert round(float(chance), 3) == 0.892
-    assert round(float(scattered_full_rank_chance(large, 10)), 5) == 0.99945
+    assert round(float(scattered_full_rank_chance(large, 10, *given)), 5) == 0.99945
     masks = np.zeros((1820, small.size), dtype=bool)
     for mask, places in zip(masks, itertools.combinations(range(16), 4)):
         mask[small.slices["W"].start + np.array(places)] = True
     full = int((attained_ranks(small, masks, ("B", "D")) == 4).sum())
     assert Fraction(full, 1820) == chance
-    assert scattered_full_rank_chance(small, 3) == 0 and scattered_full_rank_chance(small, 16) == 1
-    with pytest.raises(ValueError, match="o <= n and o"):
-        scattered_full_rank_chance(Recurrent(2, 4, 2, 6), 10)
+    assert scattered_full_rank_chance(small, 3, *given) == 0 and scattered_full_rank_chance(small, 16, *given) == 1
+    assert scattered_full_rank_chance(small, 16, "W") == 0  # y_1 needs B or b
+    assert scattered_full_rank_chance(Recurrent(2, 4, 2, 6), 10, *given) is None  # o (T - 2) > n: T12 is a bound
     with pytest.raises(ValueError, match="budget: expected a whole number from 0 to 16"):
-        scattered_full_rank_chance(small, 17)
-    with pytest.raises(ValueError, match="expected a linear recurrent network"):
-        scattered_full_rank_chance(Feedforward((2, 2), 1), 1)
+        scattered_full_rank_chance(small, 17, *given)
+
+
+@pytest.mark.parametrize(
+    "net, within, shared",
+    [
+        (Recurrent(2, 3, 1, 4), "W", ("B", "D")),
+        (Recurrent(2, 4, 2, 2, bias=("b",)), ("B", "b"), ("W", "D")),
+        (Recurrent(1, 3, 2, 4), "D", ("B", "W")),
+        (Recurrent(1, 3, 2, 4, bias=("c",)), ("D", "c"), ("B", "W")),
+        (Feedforward((3, 4, 2), 3), "W2", ()),
+        (Feedforward((3, 4, 2), 3), "W1", ()),
+        (Feedforward((2, 2, 3, 2), 3), "W2", ("W1",)),
+        (Feedforward((4, 3, 4), 2), "W1", ()),
+        (Feedforward((2, 3, 2), 4, "tanh", bias=("b2",)), ("W2", "b2"), ("W1",)),
+    ],
+    ids=lambda value: getattr(value, "describe", lambda: None)(),
+)
+def test_chances_of_full_rank_are_those_of_all_masks(net, within, shared):
+    counted = 0
+    for budget in range(2, min(10, int(only(net, *[within] if isinstance(within, str) else within).budget))):
+        strategy = scattered(net, budget, within)
+        chance = scattered_full_rank_chance(net, budget, within, shared)
+        if chance is None:
+            continue
+        masks, chances = strategy.law()
+        assert chances.sum() == pytest.approx(1) and len(np.unique(masks, axis=0)) == len(masks)
+        full = (attained_ranks(net, masks, shared) == required_rank(net, shared)).sum()
+        assert Fraction(int(full), len(masks)) == chance
+        counted += 0 < chance < 1
+    assert counted or required_rank_formula(net, shared) is None or chance in (0, 1)
 
 
 def test_f6_match_probabilities_counted_inside_one_layer():
@@ -884,7 +913,7 @@ def test_t11_ranks_are_the_largest_found():
 def test_predict_strategy_counts_the_bounds():
     net, shared = Recurrent(2, 4, 2, 3), ("B", "D")
     said = predict_strategy(net, scattered(net, 4, within="W"), shared, draws=2000, seed=1)
-    chance = float(scattered_full_rank_chance(net, 4))
+    chance = float(scattered_full_rank_chance(net, 4, "W", shared))
     assert abs(said.full_rank - chance) < 4 * np.sqrt(chance * (1 - chance) / 2000)
     assert (
         said.upper == pytest.approx(said.full_rank)

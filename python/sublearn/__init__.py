@@ -24,6 +24,7 @@ from .allocation import (
     split,
 )
 from .best import Impossible, best_allocation
+from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
 from .capacity import Capacity, capacity
 from .continuation import degree
 from .decide import Verdicts, decide
@@ -39,9 +40,9 @@ from .trial import Trials, draw_trials
 __version__ = _version("sublearn")
 
 __all__ = [
-    "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Predictions", "Recurrent", "Strategy", "Trials",
-    "Verdicts", "backend_of", "best_allocation", "block", "capacity", "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows",
-    "everything", "explain", "fit", "jacobian",
-    "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "predictions", "rank", "rank_mod", "rows",
-    "scattered", "split",
+    "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchBounds", "MatchResult", "ParityBounds",
+    "Prediction", "Predictions", "Recurrent", "Strategy", "Trials", "Verdicts", "backend_of", "best_allocation", "block", "capacity",
+    "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows", "everything", "explain", "fit", "jacobian", "match_bounds",
+    "match_probability", "only", "outputs", "parity_bounds", "per_column", "per_row", "predict", "predict_strategy", "predictions",
+    "rank", "rank_mod", "rows", "scattered", "split",
 ]

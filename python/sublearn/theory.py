@@ -185,7 +185,7 @@ def predict(
     relu: "intermediate" if a region with rho = kappa was found, "minimal" only if fewer weights may learn than any region requires,
     "maximal" only if every weight may learn, otherwise "unknown" (T11).
     degree=True (linear; it takes time): where that leaves "intermediate", the generic degree delta (D7) is counted by monodromy (see
-    continuation.py). Odd: "maximal" (T8), and so is an allocation with an odd square part ("T9 via T8", 8 random parts are tried). Even:
+    continuation.py). Odd: "maximal" (T8), and so is an allocation with an odd square part ("T9 via T8", up to 16 parts are tried). Even:
     still "intermediate", with E[real solutions] / delta <= MP <= E / 2, which `parity_bounds` measures.
     Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError for a random strategy (see
     `predict_strategy`), RuntimeError if a rank and a closed form contradict each other.
