@@ -8,7 +8,8 @@ The ladder, for every trial (section 3 of the theory):
    An odd degree settles the trial even if no path did (T8).
 4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
 A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
-degree, so it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by default), and is not called certified.
+degree, which must be the same from two random points: it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by
+default, for each), and is not called certified.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .network import Network
 _NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
 _SUBS = 6  # square sub-allocations tried where r > kappa
 _MOST = 600  # solutions of one allocation that are followed
+_KEPT = 4096  # allocations whose solutions are remembered between calls
 
 
 class Cache:
@@ -43,10 +45,10 @@ class Cache:
             base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, threads=self.threads)
             for key, z, complete in zip(new, base.solutions, base.complete):
                 known[key] = (base.point, z, bool(complete))
-            if len(known) > 4096:  # keep the newest
-                for key in list(known)[: len(known) - 4096]:
-                    del known[key]
-        return [known[key] if key in known else self.of(mask[None], which)[0] for key, mask in zip(keys, masks)]
+        answer = [known[key] for key in keys]
+        for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
+            del known[key]
+        return answer
 
 
 class Verdict:
@@ -87,13 +89,12 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
     cache = _cache(system, most, threads)
     square = masks[left].sum(axis=1) == system.kappa
     _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, final=True)
-    rng = np.random.default_rng([net.size, 13])
     surplus = left[~square]
-    for _ in range(_SUBS):
+    for number in range(_SUBS):
         if not len(surplus):
             break
         subs = masks.copy()
-        subs[surplus] = _square_parts(system, masks[surplus], rng)
+        subs[surplus] = _square_parts(system, masks[surplus], number)
         fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
         _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, final=False)
         surplus = surplus[verdict.match[surplus] != 1]
@@ -122,7 +123,7 @@ def _certify_found(system, verdict, x, y, masks, chosen, threads) -> None:
     parts = masks[rows].copy()
     over = np.flatnonzero(parts.sum(axis=1) > system.kappa)
     if len(over):
-        parts[over] = _square_parts(system, parts[over], np.random.default_rng(17))
+        parts[over] = _square_parts(system, parts[over], _SUBS)
     good = parts.sum(axis=1) == system.kappa
     rows, parts = rows[good], parts[good]
     if not len(rows):
@@ -132,44 +133,52 @@ def _certify_found(system, verdict, x, y, masks, chosen, threads) -> None:
     verdict.theta[rows[sure]], verdict.certified[rows[sure]] = polished[sure], True
 
 
-def _square_parts(system: System, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random part with r = rho = kappa of every mask bool [m, size] of full rank (the mask itself where none was found)."""
-    parts = masks.copy()
-    open_ = np.arange(len(masks))
+def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
+    """The random part number `number` with r = rho = kappa of every mask bool [m, size] of full rank (the mask where none was found).
+
+    The draws are keyed by the mask itself, so a trial has the same parts in every batch.
+    """
+    unique, which = np.unique(masks, axis=0, return_inverse=True)
+    parts = unique.copy()
+    draws = [np.random.default_rng([number, *np.packbits(mask).tolist()]) for mask in unique]
+    open_ = np.arange(len(unique))
     for _ in range(40):
         if not len(open_):
             break
-        order = np.argsort(np.where(masks[open_], rng.random(masks[open_].shape), 2.0), axis=1)[:, : system.kappa]
-        trial = np.zeros((len(open_), masks.shape[1]), dtype=bool)
+        order = np.argsort(np.where(unique[open_], [draws[k].random(unique.shape[1]) for k in open_], 2.0), axis=1)[:, : system.kappa]
+        trial = np.zeros((len(open_), unique.shape[1]), dtype=bool)
         np.put_along_axis(trial, order, True, axis=1)
         good = attained_ranks(system.net, trial, system.shared) == system.kappa
         parts[open_[good]] = trial[good]
         open_ = open_[~good]
-    return parts
+    return parts[which.reshape(-1)]
 
 
 def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final) -> None:
     """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
     if not len(rows):
         return
-    data = system.point(theta, x, teacher if system.saturated else y)
+    data = system.data(theta[rows], x[rows], y[rows], None if teacher is None else teacher[rows])
+    finite = np.isfinite(data).all(axis=1)
+    rows, data = rows[finite], data[finite]
     for attempt, (which, steps) in enumerate(((0, NORMAL), (0, CAREFUL), (1, CAREFUL))):
-        rows = rows[verdict.match[rows] == -1]
+        left = verdict.match[rows] == -1
+        rows, data = rows[left], data[left]
         if not len(rows):
             return
         unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
         of = of.reshape(-1)
         bases = cache.of(unique, which)
         usable = np.array([complete or 0 < len(z) for _, z, complete in bases])
-        _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt)
+        _attempt(system, cache, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt, which)
         if not final:
             return
 
 
-def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt) -> None:
+def _attempt(system, cache, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt, which) -> None:
     indices, degrees = index_rows(unique), system.degrees(unique)
     base_points = np.stack([point for point, _, _ in bases])
-    points = np.concatenate([base_points, data[rows]])
+    points = np.concatenate([base_points, data])
     counts = np.array([len(z) if ok else 0 for (_, z, _), ok in zip(bases, usable)])[of]
     trial = np.repeat(np.arange(len(rows)), counts)
     if not len(trial):
@@ -190,6 +199,7 @@ def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps
     again = np.flatnonzero(verdict.match[rows] == -1)
     by_trial = np.argsort(trial, kind="stable")
     begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
+    none = []  # trials whose complex solutions all ended, none of them real
     for t in again:
         _, solutions, complete = bases[of[t]]
         jobs = by_trial[begin[t] : begin[t + 1]]
@@ -206,7 +216,13 @@ def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps
             if attempt == 2:
                 verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
         elif done and _all_different(ends) and _closed(ends):
-            verdict.match[rows[t]] = 0
+            none.append(t)
+    if none:  # a no rests on the number of solutions: the same from another random point?
+        counted = np.unique(of[none])
+        second = {m: len(z) for m, (_, z, complete) in zip(counted, cache.of(unique[counted], 1 - which)) if complete}
+        for t in none:
+            if second.get(of[t]) == len(bases[of[t]][1]):
+                verdict.match[rows[t]] = 0
 
 
 def _all_different(ends: np.ndarray) -> bool:
