@@ -164,12 +164,12 @@ def test_degrees_do_not_depend_on_the_random_point(isa):
 
 
 def test_saturated_systems_move_the_teacher():
-    """kappa below the number of equations: everything of a thin network but the redundant weights."""
-    net = sl.Recurrent(1, 2, 1, 6)  # W alone moves 5 equations, of rank 3
+    """kappa below the number of equations, and no kappa equations known that force the others: two inputs."""
+    net = sl.Recurrent(2, 3, 1, 10)  # W alone moves 9 equations, of rank 7
     system = system_of(net, SHARED)
-    assert system.saturated and system.kappa == 3
+    assert system.saturated and system.kappa == 7
     mask = np.zeros(net.size, bool)
-    mask[net.slices["W"]] = [True, True, False, True]
+    mask[net.slices["W"]] = [True, True, False, True, True, True, False, True, True]
     base = monodromy(system, mask[None])
     assert base.complete[0] and base.found[0] >= 1
     assert sl.degree(net, mask, SHARED, seed=3) == base.found[0]

@@ -1,9 +1,9 @@
 """Complex solutions of square linear-network systems, followed while the data move: monodromy and the generic degree (D7).
 
 A *system* is f(theta_A, frozen; x) = y of a linear network for kappa learnable weights (r = rho = kappa). Its data are the frozen
-weights, the inputs and the targets; in a saturated system (kappa below the number of equations that depend on the weights at all) a
-free y would leave the reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the
-equations are solved. Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
+weights, the inputs and the targets. Where kappa is below the number of equations that depend on the weights at all, kappa of them that
+force the others are solved, if such are known (closing.py). Else the system is called *saturated* here: a free y would leave the
+reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the equations are solved. Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
 
 How sure. Monodromy finds solutions, all of them true, so a degree is a lower bound. A random loop that moved every found solution to a
 found one is *quiet*; were one solution missing, a quiet loop would have a chance of about 1 / (found + 1). The loops stop when
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _cpu
+from . import _cpu, closing
 from ._arrays import index_rows, learnable, thread_count
 from ._errors import whole_number
 from ._structures import affine
@@ -55,9 +55,9 @@ class Paths(NamedTuple):
 class System:
     """The square systems of one network and one tuple of shared groups, for any allocation with r = rho = kappa.
 
-    impulse: the input is taken to be 1, 0, 0, .. (see `data`).
-    kappa; moving bool [equations]: the equations that depend on some free weight; saturated: kappa < moving.sum(); rows int32 [kappa]
-    or mix float64 [kappa, equations]: the equations solved. width: numbers in a point, theta | x | y, or theta | x | teacher.
+    kappa; moving bool [equations]: the equations that depend on some free weight. rows int32 [kappa] or mix float64 [kappa, equations]:
+    the equations solved. surplus: kappa < moving.sum(); then these rows force the others, or, where no such rows are known, `saturated`.
+    impulse: the input is taken to be 1, 0, 0, .. (see `data`). A point of data is theta | x | y, or theta | x | teacher.
     """
 
     def __init__(self, net: Network, shared: tuple[str, ...]):
@@ -69,13 +69,22 @@ class System:
         rng = np.random.default_rng([net.size, net.equations, 7])
         p = _cpu.PRIMES[0]
         theta, x = (rng.integers(0, p, (1, count), dtype=np.int64) for count in (net.size, net.shape.inputs_size))
-        self.moving = _cpu.jacobian_mod(net.shape, theta, x, 0, p)[0][:, free_weights(net, shared)].any(axis=1)
-        self.saturated = self.kappa < int(self.moving.sum())
+        jacobian = _cpu.jacobian_mod(net.shape, theta, x, 0, p)[0][:, free_weights(net, shared)]
+        self.moving = jacobian.any(axis=1)
+        self.surplus = self.kappa < int(self.moving.sum())
         self.rows = self.mix = None
+        solved = self.moving
+        if self.surplus:
+            forcing = closing.rows(net, shared)
+            solved = None if forcing is None else forcing & self.moving
+            # a part of the equations has full rank: as many as kappa, independent
+            if solved is not None and (solved.sum() != self.kappa or _cpu.rank_mod(jacobian[solved][None].copy(), p)[0] < self.kappa):
+                solved = None
+        self.saturated = solved is None
         if self.saturated:
             self.mix = np.ascontiguousarray(np.where(self.moving, rng.standard_normal((self.kappa, net.equations)), 0.0))
         else:
-            self.rows = np.flatnonzero(self.moving).astype(np.int32)
+            self.rows = np.flatnonzero(solved).astype(np.int32)
         self.scale = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5)
                                      for name, where in net.slices.items()])
         self.common = np.zeros(net.size, dtype=bool)

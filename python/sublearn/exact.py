@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .certify import certify
+from . import _cpu, closing
+from .certify import certify, certify_response
 from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
 from ._arrays import index_rows
 from ._structures import solvable_structures
@@ -66,8 +67,8 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
            teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
-    found bool [n]: theta is already a solution, by Newton's method. teacher is needed in saturated systems only; without it they stay
-    undecided where Newton found nothing.
+    found bool [n]: theta is already a solution, by Newton's method. teacher: where more equations than kappa depend on the weights, a yes
+    is certified only with it, and systems that are called saturated (continuation.py) stay undecided where Newton found nothing.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
@@ -75,7 +76,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         return verdict
     verdict.match[found] = 1
     verdict.reason[found] = "newton"
-    _certify_found(system, verdict, x, y, masks, found, threads)
+    _certify_found(system, verdict, x, y, masks, teacher, found, threads)
     whole = free_weights(net, shared)
     unique, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.reshape(-1)
@@ -113,12 +114,10 @@ def _cache(system: System, most: int, threads: int) -> Cache:
     return cache
 
 
-def _certify_found(system, verdict, x, y, masks, chosen, threads) -> None:
+def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads) -> None:
     """Krawczyk's test for trials with a numerical solution: r = kappa, or all but kappa well-placed weights held."""
-    if system.saturated:
-        return
     rows = np.flatnonzero(chosen)
-    if not len(rows):
+    if system.saturated or not len(rows):
         return
     parts = masks[rows].copy()
     over = np.flatnonzero(parts.sum(axis=1) > system.kappa)
@@ -128,9 +127,44 @@ def _certify_found(system, verdict, x, y, masks, chosen, threads) -> None:
     rows, parts = rows[good], parts[good]
     if not len(rows):
         return
-    polished, radius = certify(system.net, verdict.theta[rows], x[rows], y[rows], index_rows(parts), system.rows, threads)
-    sure = radius >= 0
-    verdict.theta[rows[sure]], verdict.certified[rows[sure]] = polished[sure], True
+    points, _, proof = _prove(system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows],
+                              threads)
+    verdict.theta[rows[proof]], verdict.certified[rows[proof]] = points[proof], True
+
+
+def _prove(system, theta, x, y, places, teacher, threads) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(theta polished, is a match, is a proven match) for theta [m, size] near solutions; teacher [m, size] or None.
+
+    Square systems: Krawczyk's test at y; where it fails and there is one input, at the exact impulse response, which is better
+    conditioned. Equations that force the others (closing.py): the test at the teacher's own outputs, as far as it is proven that they
+    are forced; otherwise, or without a teacher, all equations must hold to 1e-10, and this is no proof. Saturated systems: only that.
+    """
+    net = system.net
+    if system.saturated:
+        proven = np.zeros(len(theta), dtype=bool)
+        return theta, _near(net, theta, x, y, threads), proven
+    exact = teacher if system.surplus else None
+    points, radius = certify(net, theta, x, y, places, system.rows, threads, teacher=exact)
+    if system.impulse:
+        again = np.flatnonzero((radius < 0) & (x[:, 0] != 0))
+        if len(again):
+            points[again], radius[again] = certify_response(net, theta[again], x[again], y[again], places[again], system.rows, threads,
+                                                            teacher=None if exact is None else exact[again])
+    proven = radius >= 0
+    if not system.surplus:
+        return points, proven, proven
+    met = proven & _near(net, points, x, y, threads)
+    if teacher is None:
+        return points, met, np.zeros(len(theta), dtype=bool)
+    theirs = _cpu.outputs(net.shape, np.ascontiguousarray(teacher), np.ascontiguousarray(x), threads)
+    sure = proven & closing.forced(net, system.shared, teacher, x) & (teacher[:, system.common] == theta[:, system.common]).all(axis=1)
+    sure &= np.abs(theirs - y).max(axis=1) <= 1e-9 * np.abs(y).max(axis=1)  # these targets are the teacher's
+    return points, met | sure, sure
+
+
+def _near(net, theta, x, y, threads) -> np.ndarray:
+    miss = ((_cpu.outputs(net.shape, np.ascontiguousarray(theta), np.ascontiguousarray(x), threads) - y) ** 2).sum(axis=1)
+    return miss < 1e-20 * (y**2).sum(axis=1)
 
 
 def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
@@ -170,12 +204,12 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
         of = of.reshape(-1)
         bases = cache.of(unique, which)
         usable = np.array([complete or 0 < len(z) for _, z, complete in bases])
-        _attempt(system, cache, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt, which)
+        _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, rows, usable, steps, threads, final, attempt, which)
         if not final:
             return
 
 
-def _attempt(system, cache, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt, which) -> None:
+def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, rows, usable, steps, threads, final, attempt, which) -> None:
     indices, degrees = index_rows(unique), system.degrees(unique)
     base_points = np.stack([point for point, _, _ in bases])
     points = np.concatenate([base_points, data])
@@ -195,7 +229,7 @@ def _attempt(system, cache, verdict, data, x, y, unique, of, bases, rows, usable
                        steps=steps, threads=threads)
     size = 1 + np.abs(out.end).max(axis=1)
     near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
-    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, threads)
+    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads)
     again = np.flatnonzero(verdict.match[rows] == -1)
     by_trial = np.argsort(trial, kind="stable")
     begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
@@ -237,8 +271,8 @@ def _closed(ends: np.ndarray) -> bool:
     return bool((apart < 1e-5 * (1 + np.abs(ends).max(axis=1))).all())
 
 
-def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, threads) -> None:
-    """Settles the trials with a real end point: certified, or (saturated systems) met to 1e-10 without a proof."""
+def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, teacher, threads) -> None:
+    """Settles the trials with a real end point."""
     jobs = np.flatnonzero(near)
     if not len(jobs):
         return
@@ -246,15 +280,7 @@ def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, threa
     places = indices[trial[jobs]]
     points = verdict.theta[at].copy()
     np.put_along_axis(points, places.astype(np.int64), ends[jobs].real, axis=1)
-    if system.saturated:
-        from . import _cpu
-
-        miss = ((_cpu.outputs(system.net.shape, points, np.ascontiguousarray(x[at]), threads) - y[at]) ** 2).sum(axis=1)
-        good = miss < 1e-20 * (y[at] ** 2).sum(axis=1)
-        proof = np.zeros(len(jobs), dtype=bool)
-    else:
-        points, radius = certify(system.net, points, x[at], y[at], places, system.rows, threads)
-        good = proof = radius >= 0
+    points, good, proof = _prove(system, points, x[at], y[at], places, None if teacher is None else teacher[at], threads)
     for k in np.flatnonzero(good)[::-1]:  # the first in number is written last
         verdict.match[at[k]], verdict.certified[at[k]] = 1, proof[k]
         verdict.theta[at[k]] = points[k]
