@@ -98,7 +98,7 @@ def real_solutions(net: Network, mask: np.ndarray, shared: tuple[str, ...], tria
     where some path was lost, two ends are equal, or the conjugate of an end is no end. RuntimeError if the degree cannot be counted.
     """
     system = system_of(net, shared)
-    data = system.point(trials.student, _rows(trials.x), trials.teacher if system.saturated else _rows(trials.y))
+    data = system.data(trials.student, _rows(trials.x), _rows(trials.y), trials.teacher)
     count = np.full(len(trials), -1, dtype=np.int64)
     bases: dict[int, Base] = {}
     for which, steps in ((0, NORMAL), (0, CAREFUL), (1, CAREFUL)):
