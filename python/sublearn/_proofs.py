@@ -56,7 +56,7 @@ def proofs_of(net: Network, masks: np.ndarray, shared: tuple[str, ...], required
             text = f"the equations can be solved block by block ({name})"
             proofs.settle(open_[take], f"T7 {name}", witness[take], 0.0, text)
     open_ = proofs.open
-    found, parts = _affine_parts(net, masks[open_], required.rank)
+    found, parts = affine_parts(net, masks[open_], required.rank)
     text = "the outputs are affine in enough of the learnable weights"
     proofs.settle(open_[found], "T2", parts[found], required.error, text)
     open_ = proofs.open
@@ -85,7 +85,7 @@ def _solve_split(proofs: Proofs, masks: np.ndarray, open_: np.ndarray, split, sh
 # Affine parts (T9 via T2)
 
 
-def _affine_parts(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
+def affine_parts(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
     """bool [k], and bool [k, size]: an affine part (T2) of rank kappa, where one was found. The masks themselves are not affine.
 
     All sets of hidden units are tried where at most 12 units have a choice, so no means none exists; of more units a local search tries

@@ -2,7 +2,7 @@
 
 The ladder, for every trial (section 3 of the theory):
 1. A few starts of Newton's method find most solutions, and cost least.
-2. An allocation with a structure of T7 matches in every trial; so does one with everything free that is not shared.
+2. An allocation with everything free that is not shared matches in every trial (D4). Structures of T7 were solved before (triangular.py).
 3. r = kappa: the found solutions of the complex system at a random point (monodromy, once for every allocation) are followed to the
    trial's data, until one real end point is certified. None real: all paths again with small steps, then from a second random point.
    An odd degree settles the trial even if no path did (T8).
@@ -20,7 +20,6 @@ from . import _cpu, closing
 from .certify import certify, certify_response
 from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
 from ._arrays import index_rows
-from ._structures import solvable_structures
 from .generic import attained_ranks, free_weights
 from .network import Network
 
@@ -80,9 +79,8 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
     whole = free_weights(net, shared)
     unique, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.reshape(-1)
-    proven = np.array([bool(solvable_structures(net, mask, shared)) or bool(mask[whole].all()) for mask in unique])
-    rows = proven[which] & (verdict.match == -1)
-    verdict.match[rows], verdict.reason[rows] = 1, "T7"
+    rows = unique[:, whole].all(axis=1)[which] & (verdict.match == -1)
+    verdict.match[rows], verdict.reason[rows] = 1, "D4"
     left = np.flatnonzero(verdict.match == -1)
     if not len(left) or (system.saturated and teacher is None):
         verdict.reason[left] = "newton"
