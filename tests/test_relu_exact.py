@@ -59,15 +59,15 @@ def least_miss(net, theta, x, y, mask, bound=300.0):
 
 
 @pytest.mark.parametrize("net,strategy,count", [
-    (F((3, 4, 2), 3, "relu"), lambda n: sl.split(n, {"W1": 7}), 25),
-    (F((2, 3, 1), 3, "relu"), lambda n: sl.split(n, {"W1": 3}), 60),
-    (F((2, 3, 2), 2, "relu", True), lambda n: sl.split(n, {"W1": 2, "b1": 3}), 40),
-    (F((2, 2, 3), 2, "relu"), lambda n: sl.only(n, "W1"), 40),
+    (F((3, 4, 2), 3, "relu"), lambda n: sl.split(n, {"W1": 7}), 15),
+    (F((2, 3, 1), 3, "relu"), lambda n: sl.split(n, {"W1": 3}), 30),
+    (F((2, 3, 2), 2, "relu", True), lambda n: sl.split(n, {"W1": 2, "b1": 3}), 25),
+    (F((2, 2, 3), 2, "relu"), lambda n: sl.only(n, "W1"), 30),
 ], ids=lambda v: str(v) if isinstance(v, F) else "")
 def test_verdicts_equal_those_of_integer_programmes(net, strategy, count):
     pytest.importorskip("scipy")
     drawn, rows = trials(net, strategy(net), count, seed=3)
-    match, theta = settle(net, *rows)
+    match, theta, _ = settle(net, *rows)
     both = 0
     for k in range(count):
         miss = least_miss(net, drawn.student[k], drawn.x[k], drawn.y[k], drawn.mask[k])
@@ -96,13 +96,14 @@ def test_the_closed_case():
 def test_solutions_are_true_and_a_long_search_contradicts_nothing():
     net = F((3, 4, 2), 3, "relu")
     for budget, floor in ((6, 0.09), (9, 0.40)):
-        drawn = sl.draw_trials(net, sl.split(net, {"W1": budget}), 250, seed=1)
+        drawn = sl.draw_trials(net, sl.split(net, {"W1": budget}), 150, seed=1)
         v = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact")
-        search = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="newton", starts=20)
+        search = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="newton", starts=15)
         assert not ((v.match == 0) & (search.match == 1)).any()
         assert (v.match == 1).sum() > (search.match == 1).sum() and (v.match == 1).mean() > floor
         assert (v.match == -1).mean() < 0.005 and (v.reason[v.match >= 0] == "T11").all()
         assert v.loss[v.match == 1].max() < 1e-16
+        assert v.certified[v.match == 1].mean() > 0.97 and not v.certified[v.match != 1].any()
         np.testing.assert_array_equal(v.theta[~drawn.mask], drawn.student[~drawn.mask])
 
 
@@ -114,7 +115,7 @@ def test_planted_teachers_are_always_a_yes(net):
     drawn = sl.draw_trials(net, sl.split(net, {name: 3 for name in names}), 40, seed=2)
     teacher = np.where(drawn.mask, drawn.teacher, drawn.student)
     y = sl.outputs(net, teacher, drawn.x).reshape(40, -1)
-    match, theta = settle(net, drawn.student, drawn.x.reshape(40, -1), y, drawn.mask)
+    match, theta, _ = settle(net, drawn.student, drawn.x.reshape(40, -1), y, drawn.mask)
     assert not (match == 0).any()
     # Planted solutions lie in a system with more equations than unknowns: feasible, yet with little or no margin.
     assert (match == 1).mean() > 0.2
@@ -146,12 +147,12 @@ def test_programmes_with_planted_answers():
 def test_too_many_patterns_are_undecided(monkeypatch):
     net = F((3, 4, 2), 3, "relu")
     _, rows = trials(net, sl.split(net, {"W1": 9}), 30)
-    full, _ = settle(net, *rows)
+    full, *_ = settle(net, *rows)
     monkeypatch.setattr(relu_exact, "_BYTES", 2**14)  # cut into many pieces: the same answers
-    pieces, _ = settle(net, *rows)
+    pieces, *_ = settle(net, *rows)
     np.testing.assert_array_equal(full, pieces)
     monkeypatch.setattr(relu_exact, "MOST", 20)
-    few, _ = settle(net, *rows)
+    few, *_ = settle(net, *rows)
     assert (few == -1).any() and ((few == full) | (few == -1)).all()
 
 
@@ -174,3 +175,37 @@ def test_a_silent_teacher_is_no_reason_to_be_undecided():
     some = sl.split(net, {"W2": 1}).draw(0)
     assert (sl.decide(net, drawn.student, drawn.x, zero, some).match[alive] == 0).mean() > 0.9
     assert (sl.decide(net, drawn.student, drawn.x, zero, sl.only(net, "W2")).match == 1).all()
+
+
+def test_a_proof_needs_the_signs_and_the_rank():
+    net = F((2, 3, 1), 2, "relu")
+    drawn, rows = trials(net, sl.only(net, "W1"), 60, seed=5)
+    theta, x, y, masks = rows
+    match, found, proven = settle(*(net, *rows))
+    alive = (y != 0).all(axis=1)
+    assert (proven == (match == 1))[alive].mean() > 0.95
+    patterns = np.einsum("bjk,bkm->bjm", net.unpack(found)["W1"], drawn.x) > 0
+    k = np.flatnonzero(proven & alive)
+    again, sure = relu_exact.prove(net, found[k], x[k], y[k], masks[k], patterns[k])
+    assert sure.all()
+    np.testing.assert_allclose(again, found[k], rtol=1e-9, atol=1e-12)
+    wrong = patterns[k].copy()
+    wrong[:, 0, 0] ^= True  # another region: mostly its solution does not have these signs; where it does, it is a match as well
+    other, sure = relu_exact.prove(net, found[k], x[k], y[k], masks[k], wrong)
+    assert sure.mean() < 0.3
+    np.testing.assert_allclose(sl.outputs(net, other, drawn.x[k])[sure], drawn.y[k][sure], rtol=1e-9)
+    few = masks[k].copy()
+    few[:, 1:] = False  # one weight, two equations
+    assert not relu_exact.prove(net, found[k], x[k], y[k], few, patterns[k])[1].any()
+
+
+def test_last_layers_are_proven_where_features_have_full_rank():
+    net = F((3, 4, 2), 3, "relu", True)
+    drawn = sl.draw_trials(net, sl.only(net, "W2", "b2"), 200, seed=1)
+    v = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact")
+    features = np.maximum(net.unpack(drawn.student)["W1"] @ drawn.x + net.unpack(drawn.student)["b1"][:, :, None], 0)
+    features = np.concatenate([features, np.ones((200, 1, 3))], axis=1)
+    full = np.linalg.matrix_rank(features) == 3
+    assert v.certified[full].all() and 20 < full.sum() and not v.certified[v.match == 0].any()
+    loss = ((sl.outputs(net, v.theta, drawn.x) - drawn.y) ** 2).sum((1, 2))
+    assert loss[v.certified].max() < 1e-20

@@ -164,6 +164,7 @@ class Inverse:
     def __init__(self, M):
         self.M = as_ball(M)
         self.R = Ball(_float_inverse(self.M.hi))
+        self.wide = np.zeros(0, dtype=np.int64)
         self._check()
         again = np.flatnonzero(~(self.norm < 0.25))
         if len(again):
@@ -173,6 +174,7 @@ class Inverse:
             use = better.norm < np.where(self.norm[again] >= 0, self.norm[again], np.inf)
             for mine, new in ((self.R.hi, better.R.hi), (self.R.lo, better.R.lo), (self.rest, better.rest), (self.norm, better.norm)):
                 mine[again[use]] = new[use]
+            self.wide = again[use]
         self.proven = self.norm < 1
 
     def _check(self) -> None:
@@ -188,30 +190,31 @@ class Inverse:
         Refined with residuals in double-double. |w* - w| <= |R r| + |I - R M| |w* - w|.
         """
         b = as_ball(b)
+        k = b.shape[-1]
         with np.errstate(invalid="ignore", over="ignore"):
-            w = matvec(self.R, b)
+            w = Ball(self._apply(b.hi, b.lo))
             open_ = self.proven
             for _ in range(_REFINEMENTS):  # a system that has settled is left alone: results do not depend on the others
-                step = matvec(self.R, Ball(*self._residual(b, w)))
-                more = w + step
-                w = Ball(np.where(open_[:, None], more.hi, w.hi), np.where(open_[:, None], more.lo, w.lo))
-                open_ = open_ & (np.abs(step.hi) > 2.0**-90 * np.abs(w.hi).max(axis=-1, keepdims=True)).any(axis=-1)
+                r = Ball(b.hi, b.lo) - matvec(Ball(self.M.hi, self.M.lo), w)
+                step = np.where(open_[:, None], self._apply(r.hi, r.lo), 0.0)
+                w = w + step
+                w.rad = np.zeros_like(w.hi)
+                open_ = open_ & (np.abs(step) > 2.0**-90 * np.abs(w.hi).max(axis=-1, keepdims=True)).any(axis=-1)
                 if not open_.any():
                     break
-            w.rad = np.zeros_like(w.hi)
             r = b - matvec(self.M, w)
-            shift = ((np.abs(self.R.hi) * (1 + 2.0**-50)) * r.rad[..., None, :]).sum(axis=-1) + _size(matvec(self.R, Ball(r.hi, r.lo)))
-            shift = shift * _UP
+            # |R r| from its value in float64, whose error is below (k + 2) u |R| |r|
+            slack = r.rad + (k + 2) * 2.0**-53 * np.abs(r.hi)
+            shift = (np.abs(self._apply(r.hi, r.lo)) + (np.abs(self.R.hi) * slack[..., None, :]).sum(axis=-1)) * _UP
             most = shift.max(axis=-1, keepdims=True) / np.where(self.proven, 1 - self.norm * _UP, np.nan)[:, None]
             return Ball(w.hi, w.lo, (shift + self.rest * most) * _UP + _TINY)
 
-    def _residual(self, b: Ball, w: Ball):
-        r = Ball(b.hi, b.lo) - matvec(Ball(self.M.hi, self.M.lo), w)
-        return r.hi, r.lo
-
-
-def _size(ball: Ball) -> np.ndarray:
-    return np.abs(ball.hi) * (1 + 2.0**-50) + ball.rad
+    def _apply(self, hi: np.ndarray, lo: np.ndarray) -> np.ndarray:
+        """R (hi + lo), rounded: in float64 where R is, in double-double where R is that."""
+        out = (self.R.hi * hi[..., None, :]).sum(axis=-1)
+        if len(self.wide):
+            out[self.wide] = matvec(self.R[self.wide], Ball(hi[self.wide], lo[self.wide])).hi
+        return out
 
 
 def _float_inverse(M: np.ndarray) -> np.ndarray:

@@ -278,18 +278,22 @@ def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, it
 
 def _certify_affine(problem: _Problem) -> None:
     """The solutions of affine systems, proven: the square part with the best pivots is solved again, next to the one found."""
-    if problem.net.activation == "relu":
+    rows = np.flatnonzero((problem.match == 1) & np.isin(problem.reason, ("T2", "T11")))
+    if not len(rows):
         return
-    from .triangular import Plan, solve
+    trials = problem.net, problem.theta[rows], problem.x[rows], problem.y[rows]
+    if problem.net.activation == "relu":
+        from .relu_exact import prove_last
 
-    rows = np.flatnonzero((problem.match == 1) & (problem.reason == "T2"))
-    if len(rows):
-        found = solve(problem.net, problem.shared, problem.theta[rows], problem.x[rows], problem.y[rows],
-                      [Plan("affine", mask) for mask in problem.masks[rows]])
-        problem.certified[rows] = found.proven
-        loss = problem.relative_loss(found.theta, rows)
-        better = found.proven & (loss <= problem.loss[rows])
-        problem.theta[rows[better]], problem.loss[rows[better]] = found.theta[better], loss[better]
+        theta, proven = prove_last(*trials, problem.masks[rows])
+    else:
+        from .triangular import Plan, solve
+
+        theta, _, proven, *_ = solve(problem.net, problem.shared, *trials[1:], [Plan("affine", mask) for mask in problem.masks[rows]])
+    problem.certified[rows] = proven
+    loss = problem.relative_loss(theta, rows)
+    better = proven & (loss <= problem.loss[rows])
+    problem.theta[rows[better]], problem.loss[rows[better]] = theta[better], loss[better]
 
 
 def _substitute(problem: _Problem, open_: np.ndarray, search, students: np.ndarray | None = None) -> None:
@@ -326,11 +330,11 @@ def _enumerate(problem: _Problem, open_: np.ndarray) -> None:
     rows = np.flatnonzero(open_ & applies(problem.net, masks)[which])
     if not len(rows):
         return
-    match, theta = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
+    match, theta, proven = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
     yes, told = match == 1, match >= 0
     problem.theta[rows[yes]] = theta[yes]
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
-    problem.settle(rows[told], match[told], "T11")
+    problem.settle(rows[told], match[told], "T11", certified=proven[told])
     open_[rows[told]] = False
 
 

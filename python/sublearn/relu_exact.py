@@ -17,18 +17,23 @@ orthogonal to range(X_j^T). All patterns are searched, with two exact rules that
 The programmes left are solved side by side by the simplex method (phase one, Bland's rule), batched over trials.
 
 Answers: yes (a basic solution whose positive entries are all above the tolerance; the weights are returned), no (every pattern is
-infeasible by more than the tolerance), undecided (neither, or too many patterns). Up to rounding: nothing here is called certified.
+infeasible by more than the tolerance), undecided (neither, or too many patterns). All up to rounding, but a yes is proven afterwards where
+the weights can be moved inside their pattern (`prove`): a square part of the active equations is solved with error bounds
+(_doubledouble.py), and all signs hold by more than the bounds.
 Cost: about 1 ms per trial at 3-4-2, m = 3; grows as the number of cells, at most sum_k C(m, k) (k <= d_j) per unit, to the power n.
 """
 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
 from ._closed_forms import last_layer
+from ._doubledouble import Ball, join, matmul
 from .network import Feedforward, Network
+from .triangular import relu, solve_picked
 
 TOLERANCE = 1e-9  # relative to the sizes in a programme: smaller margins are undecided
 MOST = 200_000  # patterns of one trial that are looked at
@@ -51,12 +56,21 @@ def _layer_names(net: Feedforward) -> list[str]:
     return [name for name in (f"W{k}", f"b{k}") if name in net.groups]
 
 
-def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(match int8 [n], theta [n, size]) of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]."""
+class Answer(NamedTuple):
+    """match int8 [n]: 1, 0, -1; theta [n, size]; proven bool [n]: a true solution lies next to theta."""
+
+    match: np.ndarray
+    theta: np.ndarray
+    proven: np.ndarray
+
+
+def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> Answer:
+    """Verdicts of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]."""
     n = len(theta)
     match, out = np.full(n, -1, dtype=np.int8), theta.copy()
     layers = [_Layer(net, theta[k], x[k].reshape(net.x_shape), y[k].reshape(net.y_shape), masks[k]) for k in range(n)]
     found = [layer.patterns() for layer in layers]
+    taken = np.zeros((n, net.widths[-2], net.samples), dtype=bool)
     by_size: dict[int, list[int]] = {}
     for k in range(n):
         if found[k] is not None:
@@ -72,16 +86,137 @@ def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, ma
             systems = [layers[k].programmes(found[k][where]) for k, where in pieces]
             status, v = feasible(*(np.concatenate(part) for part in zip(*systems)))
             at = 0
-            for k, where in pieces:
+            for (k, where), (C, _) in zip(pieces, systems):
                 mine = slice(at, at + where.stop - where.start)
                 at = mine.stop
                 yes = np.flatnonzero(status[mine] == 1)
                 if len(yes):
                     best = yes[v[mine][yes].max(axis=1).argmin()]
-                    match[k], out[k] = 1, layers[k].weights(found[k][where][best], v[mine][best])
+                    match[k], taken[k] = 1, found[k][where][best]
+                    out[k] = layers[k].weights(taken[k], _inside(C[best], v[mine][best]))
                 elif (status[mine] == -1).any():
                     match[k] = -1
-    return match, out
+    yes = np.flatnonzero(match == 1)
+    proven = np.zeros(n, dtype=bool)
+    if len(yes):
+        out[yes], proven[yes] = prove(net, out[yes], x[yes], y[yes], masks[yes], taken[yes])
+    return Answer(match, out, proven)
+
+
+def _inside(C: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A solution of C v = e with all entries above 0, from a basic one: others rise together until a basic one has lost half."""
+    others = v == 0
+    if others.all():  # every unit off: how far does not matter
+        return np.where(np.abs(C.sum(axis=1)).max(initial=0.0) == 0, 1.0, v)
+    if not others.any():
+        return v
+    fall = np.linalg.lstsq(C[:, ~others], C[:, others].sum(axis=1), rcond=None)[0]
+    if np.abs(C[:, ~others] @ fall - C[:, others].sum(axis=1)).max() > 1e-9:
+        return v  # the others are not free to move
+    rise = min(np.median(v[~others]), 0.5 * (v[~others] / np.maximum(fall, 1e-300)).min())
+    out = np.empty_like(v)
+    out[~others], out[others] = v[~others] - rise * fall, rise
+    return out
+
+
+def prove(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
+          patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(theta polished, proven bool [b]) for theta [b, size] near solutions with the units on as in patterns bool [b, n, m].
+
+    Samples with every unit off need a target of exactly zero; the others give o equations each, of which there must be no more than
+    learnable weights.
+    """
+    layers = len(net.widths) - 1
+    b, n, m = patterns.shape
+    weights, S, target, V = _exactly(net, theta, x, y, layers - 1)
+    groups, on = net.unpack(theta), net.unpack(masks)
+    names = _layer_names(net)
+    allowed = np.concatenate([on[name].reshape(b, n, -1) for name in names], axis=2)
+    k, o = weights.shape[2], V.shape[1]
+    alive = patterns.any(axis=1)
+    proven = (_zero(target) | alive[:, None]).all(axis=(1, 2)) & (allowed.sum(axis=(1, 2)) >= o * alive.sum(axis=1))
+    out = theta.copy()
+    for count in np.unique(alive[proven].sum(axis=1)):
+        rows = np.flatnonzero(proven & (alive.sum(axis=1) == count))
+        values = weights[rows].reshape(len(rows), n * k)
+        if count:
+            index = np.nonzero(alive[rows])[1].reshape(len(rows), 1, count)
+            some = S[rows].take(index, axis=2)
+            used = np.take_along_axis(patterns[rows], index, axis=2)
+            # A[(i, q), (j, l)] = V_qj S_li where unit j is on at sample i
+            A = Ball(V[rows][:, None, :, :, None]) * some.swap()[:, :, None, None, :]
+            keep = np.swapaxes(used, 1, 2)[:, :, None, :, None].astype(float)
+            A = Ball(A.hi * keep, A.lo * keep, A.rad * keep).reshape(len(rows), count * o, n * k)
+            right = target[rows].take(index, axis=2).swap().reshape(len(rows), count * o)
+            values, sure = solve_picked(A, right, values, allowed[rows].reshape(len(rows), -1))
+            proven[rows] &= sure
+        found = values.reshape(len(rows), n, k)
+        u = matmul(found, S[rows])
+        slack = np.abs(u.lo) + u.rad
+        proven[rows] &= np.where(patterns[rows], u.hi > slack, u.hi < -slack).all(axis=(1, 2))
+        sure = proven[rows]
+        width = net.groups[names[0]][1]
+        groups = net.unpack(out)
+        groups[names[0]][rows[sure]] = found.hi[sure][:, :, :width]
+        if len(names) > 1:
+            groups[names[1]][rows[sure]] = found.hi[sure][:, :, -1]
+    return out, proven
+
+
+def prove_last(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(theta, proven bool [b]) for feedforward networks that learn in the last layer only, theta [b, size] near solutions.
+
+    Samples with every feature exactly zero need a target of exactly zero; the others are solved, if each row can learn as many weights.
+    """
+    b = len(theta)
+    out, proven = theta.copy(), np.zeros(b, dtype=bool)
+    if not isinstance(net, Feedforward):
+        return out, proven
+    weights, S, target, _ = _exactly(net, theta, x, y, len(net.widths) - 1)
+    matrix, bias = last_layer(net)
+    on = net.unpack(masks)
+    allowed = np.concatenate([on[name].reshape(b, net.widths[-1], -1) for name in (matrix, bias) if name is not None], axis=2)
+    alive = ~_zero(S).all(axis=1)
+    proven = (_zero(target) | alive[:, None]).all(axis=(1, 2)) & (allowed.sum(axis=2) >= alive.sum(axis=1, keepdims=True)).all(axis=1)
+    for count in np.unique(alive[proven].sum(axis=1)):
+        rows = np.flatnonzero(proven & (alive.sum(axis=1) == count))
+        if not count:
+            continue
+        index = np.nonzero(alive[rows])[1].reshape(len(rows), 1, count)
+        A, right = S[rows].take(index, axis=2).swap(), target[rows].take(index, axis=2)
+        found = [solve_picked(A, right[:, q], weights[rows][:, q], allowed[rows, q]) for q in range(net.widths[-1])]
+        proven[rows] &= np.all([sure for _, sure in found], axis=0)
+        sure = proven[rows]
+        groups, width = net.unpack(out), net.groups[matrix][1]
+        for q, (row, _) in enumerate(found):
+            groups[matrix][rows[sure], q] = row.hi[sure][:, :width]
+            if bias is not None:
+                groups[bias][rows[sure], q] = row.hi[sure][:, -1]
+    return out, proven
+
+
+def _zero(ball: Ball) -> np.ndarray:
+    return (ball.hi == 0) & (ball.lo == 0) & (ball.rad == 0)
+
+
+def _exactly(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, layer: int) -> tuple[Ball, Ball, Ball, np.ndarray]:
+    """Of layer number `layer`, with error bounds: its weights [W b] [b, n, k], what it reads [b, k, m] (a row of ones with b), and for the
+    layer before the last one the target less c [b, o, m] and V [b, o, n]; for the last layer the target y."""
+    groups = net.unpack(theta)
+    b = len(theta)
+    signal = Ball(x.reshape(b, *net.x_shape))
+    for number in range(1, layer + 1):
+        W = groups[f"W{number}"]
+        if f"b{number}" in groups:
+            W = np.concatenate([W, groups[f"b{number}"][:, :, None]], axis=2)
+            signal = join([signal, np.ones((b, 1, net.samples))], axis=1)
+        if number < layer:
+            signal = relu(matmul(W, signal))
+    target = Ball(y.reshape(b, *net.y_shape))
+    matrix, bias = last_layer(net)
+    if layer < len(net.widths) - 1 and bias is not None:
+        target = target - groups[bias][:, :, None]
+    return Ball(W), signal, target, groups[matrix]
 
 
 def _pieces(counts: list[tuple[int, int]], block: int) -> list[list[tuple[int, slice]]]:

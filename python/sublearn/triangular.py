@@ -14,7 +14,7 @@ true real solution lies within `radius` of the weights returned. As for every ce
 exact, and equations that are the teacher's anyway (y_1 with B, D shared) or follow from the others (saturated systems) are no part
 of the proof. Learnable weights a structure does not need keep the student's values, and of several choices the best pivots are taken.
 
-Cost: about 60 us per trial on one core at n = 8, o = 2, T = 6 (row form; numpy, in batches).
+Cost: about 70 us per trial on one core at n = 8, o = 2, T = 6 (row form; numpy, in batches).
 """
 
 from __future__ import annotations
@@ -230,12 +230,21 @@ def _without(A: Ball, index: np.ndarray) -> Ball:
     return Ball(A.hi * keep, A.lo * keep, A.rad * keep)
 
 
-def _square(trial: _Trials, A: Ball, right: Ball, values: Ball, allowed: np.ndarray) -> Ball:
-    """Solves A [n, m, k] w = right [n, m] for m picked entries of w out of allowed; the others keep `values` [n, k]."""
+def solve_picked(A: Ball, right: Ball, values: Ball, allowed: np.ndarray) -> tuple[Ball, np.ndarray]:
+    """Solves A [n, m, k] w = right [n, m] for m picked entries of w out of allowed [n, k]; the others keep `values` [n, k].
+
+    (w, proven bool [n]: the picked columns are invertible, so w is enclosed).
+    """
     index = pick(A.hi, allowed, A.shape[1])
     right = right - matvec(_without(A, index), values)
-    found = trial.solve(A.take(index[:, None, :]), right)
-    return values.put(index, found)
+    inverse = Inverse(A.take(index[:, None, :]))
+    return values.put(index, inverse.solve(right)), inverse.proven
+
+
+def _square(trial: _Trials, A: Ball, right: Ball, values: Ball, allowed: np.ndarray) -> Ball:
+    found, proven = solve_picked(A, right, values, allowed)
+    trial.proven &= proven
+    return found
 
 
 # Activities
@@ -253,7 +262,7 @@ def _atanh(h: Ball) -> Ball:
     return Ball(z, None, (np.abs(h.lo) + h.rad) / ((1 - far) * (1 + far)) * (1 + 2.0**-40) + 2.0**-50 * (1 + np.abs(z)))
 
 
-def _relu(z: Ball) -> Ball:
+def relu(z: Ball) -> Ball:
     on = z.hi > 0
     return Ball(np.where(on, z.hi, 0.0), np.where(on, z.lo, 0.0), z.rad)
 
@@ -277,7 +286,7 @@ def _outside_none(s: Ball, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (none := np.zeros(len(s.hi), dtype=bool)), none
 
 
-_PHI = {"linear": (_same, _same, _outside_none), "tanh": (_tanh, _atanh, _outside_tanh), "relu": (_relu, _same, _outside_relu)}
+_PHI = {"linear": (_same, _same, _outside_none), "tanh": (_tanh, _atanh, _outside_tanh), "relu": (relu, _same, _outside_relu)}
 
 
 def _drive(trial: _Trials) -> Ball:
