@@ -5,7 +5,8 @@ p ~ Beta(a, b). Of n trials left after start 0 (the student's own weights, anoth
 
     P(first found at start k) = pi B(a + 1, b + k - 1) / B(a, b),     P(not found by start K) = 1 - pi + pi B(a, b + K) / B(a, b).
 
-pi, a and b are fitted by maximum likelihood over a grid; the interval is that of pi's profile likelihood (95 %). Missed: pi n minus those found.
+pi, a and b are fitted by maximum likelihood over a grid; the interval is that of pi's profile likelihood (95 %). Missed: pi n less those
+found.
 
 What it is not: existence. The curve knows matches through their chance of being found, and solutions with huge weights have hardly any:
 such matches are not estimated, and so the estimate is usually too low. Short curves that still rise say little, and the interval

@@ -27,10 +27,10 @@ class MatchResult:
 
     matched + unmatched + undecided = trials. matched: a solution was found (or solved for); unmatched: proven, or computed by a
     linear solve, to have none; undecided: searched without success.
-    probability = matched / trials. quantity says of what: "existence" for method "exact" (undecided trials count as no matches in `interval`;
-    `existence_interval` leaves them open; tanh and relu: if at most 1 % of trials are undecided), and when every verdict was decided by rank or linear solve, so that it
-    is a match probability (D5); "found" when a search had a part in it: then it is a found probability (D8) of this method,
-    tolerance and number of starts, and existence is only bounded, by `existence_interval`.
+    probability = matched / trials. quantity says of what: "existence" for method "exact" (undecided trials count as no match in `interval`;
+    `existence_interval` leaves them open; tanh and relu: if at most 1 % of trials are undecided), and when every verdict was decided by
+    rank or linear solve, so that it is a match probability (D5); "found" when a search had a part in it: then it is a found probability
+    (D8) of this method, tolerance and number of starts, and existence is only bounded, by `existence_interval`.
     found_after int64 [starts]: trials matched within the first 1, 2, .. starts. verdicts int8 and masks bool [trials, size] where
     keep_trials was asked for, else None.
     """

@@ -146,7 +146,8 @@ def solve(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarra
     """Solves n trials, each by its own plan: theta [n, size], x [n, inputs], y [n, equations] float64; made: n plans, equal keys or not."""
     net = plain(net)
     n = len(theta)
-    out = Solution(theta.copy(), np.zeros_like(theta), np.zeros(n, dtype=bool), np.full(n, np.nan), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool))
+    none = np.zeros(n, dtype=bool)
+    out = Solution(theta.copy(), np.zeros_like(theta), none.copy(), np.full(n, np.nan), none.copy(), none.copy())
     groups: dict[tuple, list[int]] = {}
     for k, plan in enumerate(made):
         groups.setdefault(plan.key, []).append(k)
@@ -418,7 +419,8 @@ def _affine(trial: _Trials, use: np.ndarray) -> None:
     for width in np.unique(real.sum(axis=1)):
         mine = real.sum(axis=1) == width
         flat = np.ascontiguousarray(trial.x[mine].reshape(int(mine.sum()), -1))
-        J[mine, :, :width] = _cpu.jacobian(net.shape, np.ascontiguousarray(theta.hi[mine]), flat, np.ascontiguousarray(indices[mine, :width]), 1)
+        at = np.ascontiguousarray(indices[mine, :width])
+        J[mine, :, :width] = _cpu.jacobian(net.shape, np.ascontiguousarray(theta.hi[mine]), flat, at, 1)
     columns = pick(J, real, kappa)
     place = np.take_along_axis(indices, columns, axis=1).astype(np.int64)
     moving = (J != 0).any(axis=2)
