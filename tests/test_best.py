@@ -1,5 +1,4 @@
-"""Best allocations against every allocation of small networks;
-explanations by adding the weights; capacities by hand."""
+"""Best allocations and proofs of impossibility against every allocation of small networks."""
 
 import itertools
 import math
@@ -118,96 +117,6 @@ def test_preferences_keep_the_cost_and_improve():
     limits = [({"W1": np.ones((3, 2), bool)}, 3), ({"W2": np.ones((2, 3), bool)}, 2)]
     a = sl.best_allocation(one, limits=limits, prefer="probability", trials=40, tries=5)
     assert a.by_group["W2"].sum() <= 2 and sl.predict(one, a).attained_rank == 4
-
-
-@pytest.mark.parametrize(("net", "shared"), SMALL, ids=IDS)
-def test_explanations_hold_when_the_weights_are_added(net, shared):
-    rng = np.random.default_rng(3)
-    free, kappa = free_weights(net, shared), required_rank(net, shared)
-    deficient = 0
-    for _ in range(25):
-        mask = free & (rng.random(net.size) < rng.uniform(0, 0.6))
-        a = sl.Allocation.from_mask(net, mask)
-        cost = random_cost(rng, net, shared)
-        told = sl.explain(net, a, shared, cost)
-        rho = attained_ranks(net, mask[None], shared)[0]
-        assert (told.attained_rank, told.required_rank, told.missing) == (rho, kappa, kappa - rho)
-        assert len(told.unmet) == told.missing == told.completion.budget and str(told)
-        unlocking = sl.Allocation.from_edges(net, [u.edge for u in told.unlocks]).mask
-        for e in np.flatnonzero(free & ~mask):
-            more = mask | (np.arange(net.size) == e)
-            gain = attained_ranks(net, more[None], shared)[0] - rho
-            assert gain == unlocking[e] == (not told.useless.mask[e])
-        assert attained_ranks(net, told.completed.mask[None], shared)[0] == kappa
-        assert attained_ranks(net, (mask & ~told.surplus.mask)[None], shared)[0] == rho
-        assert told.surplus.budget == mask.sum() - rho
-        for line in told.lines:
-            assert attained_ranks(net, (mask | line.weights.mask)[None], shared)[0] - rho == line.ranks
-        if not told.missing:
-            continue
-        deficient += 1
-        price, others = prices(net, cost), np.flatnonzero(unlocking)
-        sets = np.zeros((math.comb(len(others), told.missing), net.size), dtype=bool)
-        for row, chosen in zip(sets, itertools.combinations(others, told.missing)):
-            row[list(chosen)] = True
-        sets = sets[attained_ranks(net, sets | mask, shared) == kappa]
-        assert told.completion_cost <= (sets @ price).min() + 1e-9 * np.abs(price).max()
-        _unmet_combinations_hold_in_real_numbers(net, shared, told, mask, free)
-    assert deficient > 5
-
-
-def _unmet_combinations_hold_in_real_numbers(net, shared, told, mask, free):
-    whole = sl.Allocation.from_mask(net, np.ones(net.size, dtype=bool))
-    trial = sl.draw_trials(net, sl.everything(net), 1, seed=5)
-    J = sl.jacobian(net, trial.student, trial.x, whole)[0] * free
-    row = lambda e: (
-        e[1] * net.y_shape[1] + e[0] if isinstance(net, sl.Recurrent) else e[0] * net.y_shape[1] + e[1]
-    )  # noqa: E731
-    for unmet in told.unmet:
-        here, tied = J[row(unmet.equation)], J[[row(e) for e in unmet.tied_to]]
-        factors = np.linalg.lstsq(tied[:, mask].T, here[mask], rcond=None)[0] if len(tied) else np.zeros(0)
-        left = here - factors @ tied
-        assert np.abs(left[mask]).max(initial=0) < 1e-8 < 1e-6 < np.abs(left).max()
-
-
-def test_explanation_names_the_rule_and_the_row():
-    net = sl.Recurrent(2, 8, 2, 6)
-    told = sl.explain(net, sl.rows(net, 10, "W"), ("B", "D"))
-    assert (told.attained_rank, told.missing, told.surplus.budget) == (7, 3, 3)
-    assert any("T12" in rule and "row 0 has 8" in rule for rule in told.rules)
-    assert "cheapest completion: 3 weights" in str(told)
-    assert told.unmet[0].text.endswith("5 others are met, output 0 at step 1 to output 0 at step 3")
-    layer = sl.Feedforward((3, 4, 2), 3)
-    told = sl.explain(layer, sl.rows(layer, 5, "W2"))
-    assert all(unmet.text.endswith((" is met", " are met")) for unmet in told.unmet)
-    assert told.attained_rank == 4 and any("row 1 has 1 (T4)" in rule for rule in told.rules)
-    silent = sl.explain(layer, sl.rows(layer, 3, "W2"))
-    assert all("no learnable weight acts on it" in unmet.text for unmet in silent.unmet)
-
-
-def test_capacities_that_are_known():
-    tanh = sl.Feedforward((3, 4, 1), 9, activation="tanh")
-    found = sl.capacity(tanh, sl.only(tanh, "W2"), trials=50)
-    assert (found.m, found.at_least, found.at_most, found.quantity) == (
-        4,
-        4,
-        4,
-        "existence",
-    )  # T4: f = min(4, m)
-    net = sl.Recurrent(2, 8, 2, 3)
-    found = sl.capacity(net, sl.per_row(net, 2, 5, "W").draw(0), shared=("B", "D"), trials=50)
-    assert (found.m, found.at_least, found.at_most, found.axis) == (6, 6, 6, "steps")  # T7: T - 1 = 5
-    linear = sl.Feedforward((3, 4, 2), 1)
-    found = sl.capacity(linear, sl.only(linear, "W2"), trials=50)
-    assert math.isinf(found.m) and found.saturated_at == 3 and "unlimited" in str(found)
-    whole = sl.Feedforward((3, 4, 2), 1, activation="relu")
-    assert math.isinf(sl.capacity(whole, sl.everything(whole)).m)
-    assert sl.capacity(linear, sl.scattered(linear, 0)).m == 0
-    relu = sl.capacity(whole, sl.only(whole, "W2"), trials=40, most=3, starts=2)
-    assert relu.m <= 3 and relu.saturated_at is None and relu.at_most <= 3 or relu.at_most == math.inf
-    measured = sl.capacity(net, sl.scattered(net, 14, "W"), shared=("B", "D"), trials=100)
-    assert measured.quantity == "found" and 6 <= measured.m <= measured.at_most == 8
-    assert measured.evidence[measured.m].probability >= 0.95
 
 
 def test_errors_are_named(monkeypatch):
