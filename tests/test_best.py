@@ -1,5 +1,6 @@
 """Best allocations and proofs of impossibility against every allocation of small networks."""
 
+import functools
 import itertools
 import math
 import sys
@@ -11,6 +12,7 @@ import sublearn as sl
 from sublearn._column_matroid import prices
 from sublearn.generic import attained_ranks, free_weights, required_rank
 from tests.test_matroid import laminar_family, obeys, random_caps, subsets
+from tests.twins import ranks as twin
 
 SMALL = [
     (sl.Feedforward((2, 3, 2), 2), ()),
@@ -18,6 +20,8 @@ SMALL = [
     (sl.Recurrent(1, 2, 1, 4, bias=("b",)), ()),
     (sl.Feedforward((2, 2, 2), 3, activation="tanh", bias=("b2",)), ()),
     (sl.Recurrent(2, 2, 1, 4), ("W",)),
+    (sl.Feedforward((2, 2, 2), 2, bias=True), ("b1",)),
+    (sl.Recurrent(1, 2, 1, 3, bias=True), ("D", "c")),
 ]
 IDS = [net.describe().replace(" ", "_") for net, _ in SMALL]
 
@@ -73,6 +77,114 @@ def test_best_of_all_allocations_or_proven_impossible(net, shared, kind):
             continue
         assert any((best.mask == m).all() for m in good)
         assert flat[best.mask].sum() <= (good @ flat).min() + 1e-6 * np.abs(flat).max()
+
+
+# Impossibility, verified without enumeration: ranks of explicit real Jacobians, and arithmetic with the caps that the proof names.
+
+LARGER = [
+    (sl.Feedforward((3, 4, 3), 4, bias=True), ()),
+    (sl.Feedforward((4, 3, 3, 2), 3, bias=("b2",)), ("W1",)),
+    (sl.Feedforward((3, 4, 2), 3), ()),
+    (sl.Recurrent(2, 5, 2, 4), ("B", "D")),
+    (sl.Recurrent(1, 4, 2, 5, bias=True), ("D",)),
+]
+
+
+def lines_of(net, shared, rng, overlap):
+    """Caps on rows (or columns) of groups and on whole groups; with overlap on rows, columns and what enters and leaves a unit."""
+    found = []
+    for name, place in net.unpack(np.arange(net.size)).items():
+        if name in shared:
+            continue
+        grid = place.reshape(place.shape[0], -1)
+        lines = [*grid, *grid.T] if overlap else list(grid if rng.random() < 0.5 else grid.T)
+        most = int(rng.integers(0, 3))
+        found += [(line, int(rng.integers(most, most + 2))) for line in lines if rng.random() < 0.9]
+        found.append((grid.reshape(-1), int(rng.integers(1, grid.size + 1))))
+    caps = []
+    for members, most in found:
+        mask = np.zeros(net.size, dtype=bool)
+        mask[members] = True
+        caps.append((mask, most))
+    return caps
+
+
+@functools.cache
+def real_points(net):
+    rng = np.random.default_rng(8)
+    points = [twin.jacobian(net, rng.standard_normal(net.size) / 2, rng.standard_normal(net.x_shape)) for _ in range(2)]
+    return np.stack(points).astype(float)
+
+
+def real_rank(net, masks):
+    return twin.real_ranks(real_points(net), masks)
+
+
+def largest_within(members, caps):
+    """Size of the largest part of a set that obeys laminar caps: from the smallest on each drops what is too much in it."""
+    left = members.copy()
+    for mask, most in sorted(caps, key=lambda cap: cap[0].sum()):
+        inside = np.flatnonzero(left & mask)
+        left[inside[most:]] = False
+    return int(left.sum())
+
+
+def test_impossibility_is_proven_by_rank_and_arithmetic():
+    rng = np.random.default_rng(11)
+    proofs = 0
+    for net, shared in LARGER:
+        free, kappa = free_weights(net, shared), required_rank(net, shared)
+        assert real_rank(net, free[None])[0] == kappa
+        for number in range(120):
+            limits = lines_of(net, shared, rng, overlap=False)
+            try:
+                best = sl.best_allocation(net, None, limits, shared)
+                assert all((best.mask & mask).sum() <= most for mask, most in limits) and real_rank(net, best.mask[None])[0] == kappa
+            except sl.Impossible as proof:
+                proofs += 1
+                inside = int(real_rank(net, proof.tight.mask[None])[0])
+                outside = largest_within(free & ~proof.tight.mask, [limits[k] for k in proof.limits])
+                assert inside + outside == proof.reachable < kappa == proof.required_rank
+                if number % 8:
+                    continue  # and nothing within the limits has a larger rank, seen by growing one
+                grown = np.zeros(net.size, dtype=bool)
+                for weight in rng.permutation(np.flatnonzero(free)):
+                    grown[weight] = True
+                    if any((grown & mask).sum() > most for mask, most in limits) or real_rank(net, grown[None])[0] < grown.sum():
+                        grown[weight] = False
+                assert grown.sum() <= proof.reachable
+    assert proofs >= 200, proofs
+
+
+def test_impossibility_by_integer_programme_is_proven_by_its_constraints():
+    """Overlapping limits: the ranks named are true, and they and the limits named leave no choice, says an integer programme of their own."""
+    scipy = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(12)
+    proofs = overlapping = 0
+    for net, shared in LARGER[:1] + LARGER[3:]:
+        free, kappa = free_weights(net, shared), required_rank(net, shared)
+        for _ in range(14):
+            limits = lines_of(net, shared, rng, overlap=True)
+            cost = {g: rng.integers(1, 9, s) for g, s in net.groups.items() if g not in shared}
+            try:
+                best = sl.best_allocation(net, cost, limits, shared)
+                assert all((best.mask & mask).sum() <= most for mask, most in limits) and real_rank(net, best.mask[None])[0] == kappa
+            except sl.Impossible as proof:
+                proofs += 1
+                overlapping += proof.reachable is None
+                parts = [(part.mask, bound) for part, bound in proof.ranks]
+                if parts:
+                    assert (real_rank(net, np.stack([mask for mask, _ in parts])) == [bound for _, bound in parts]).all()
+                rows = [(free, None), *(limits[k] for k in proof.limits), *parts]
+                matrix = np.array([mask for mask, _ in rows], dtype=float)
+                upper = np.array([np.inf] + [most for _, most in rows[1:]])
+                lower = np.array([kappa] + [-np.inf] * (len(rows) - 1))
+                out = scipy.milp(
+                    np.zeros(net.size), integrality=np.ones(net.size), bounds=scipy.Bounds(0, free.astype(float)),
+                    constraints=scipy.LinearConstraint(matrix, lower, upper),
+                )  # fmt: skip
+                assert out.status == 2
+    assert proofs >= 12 and overlapping >= 6, (proofs, overlapping)
 
 
 def test_limits_in_every_form_and_a_planted_impossibility():
