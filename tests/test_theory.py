@@ -22,8 +22,9 @@ from sublearn._closed_forms import (
     scattered_full_rank_chance,
 )
 from sublearn._structures import affine, output_splits, solvable_structures
-from sublearn.allocation import Allocation, everything, only, scattered, split
+from sublearn.allocation import Allocation
 from sublearn.network import Feedforward, Recurrent
+from sublearn.strategies import everything, only, scattered, split
 from sublearn.theory import (
     attained_rank,
     attained_ranks,
