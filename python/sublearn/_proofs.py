@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._closed_forms import attained_rank_formula
-from ._structures import Family, affine, affine_families, output_splits, structures_in
+from ._structures import Family, affine, affine_families, change_of_basis, output_splits, structures_in
 from .generic import Required, attained_with_bounds, free_weights, ranks_at, required_with_error
 from .network import Network
 
@@ -66,6 +66,10 @@ def proofs_of(net: Network, masks: np.ndarray, shared: tuple[str, ...], required
     every = open_[masks[open_][:, free_weights(net, shared)].all(axis=1)]
     text = "every weight that is not shared may learn: the teacher's own weights are a match"
     proofs.settle(every, "D4", masks[every], 0.0, text)
+    open_ = proofs.open
+    has, witness = change_of_basis(net, masks[open_], shared)
+    text = "a change of basis of the hidden units takes the teacher to the frozen weights"
+    proofs.settle(open_[has], "T7 change of basis", witness[has], 0.0, text)
     return proofs
 
 
