@@ -30,7 +30,8 @@ def certify(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, indic
                                     np.ascontiguousarray(indices), rows, y_radius, theirs, threads)
     out = theta.copy()
     proven = radius >= 0
-    np.put_along_axis(out, indices.astype(np.int64), np.where(proven[:, None], polished, np.take_along_axis(theta, indices.astype(np.int64), 1)), axis=1)
+    places = indices.astype(np.int64)
+    np.put_along_axis(out, places, np.where(proven[:, None], polished, np.take_along_axis(theta, places, 1)), axis=1)
     return out, radius
 
 
