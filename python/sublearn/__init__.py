@@ -12,7 +12,7 @@ from .allocation import Allocation, Strategy
 from .best import Impossible, best_allocation
 from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
 from .capacity import Capacity, capacity
-from .continuation import degree
+from .degree import degree
 from .decide import Verdicts, decide
 from .explain import Explanation, explain
 from .fit import FitResult, fit

@@ -8,8 +8,8 @@ The ladder, for every trial (section 3 of the theory):
    An odd degree settles the trial even if no path did (T8).
 4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
 A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
-degree, which must be the same from two random points: it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by
-default, for each), and is not called certified.
+degree, which must be the same from two random points and pass the trace test (trace.py) where targets are free. That is numerics, not
+a proof, and is not called certified.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 from . import _cpu, closing
 from .certify import certify, certify_response
 from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
+from .degree import TRACE_MOST
+from .trace import trace_test
 from ._arrays import index_rows
 from .generic import attained_ranks, free_weights
 from .network import Network
@@ -35,6 +37,7 @@ class Cache:
     def __init__(self, system: System, most: int, threads: int):
         self.system, self.most, self.threads = system, most, threads
         self.bases: tuple[dict[bytes, tuple], ...] = ({}, {})
+        self.complete: dict[tuple[bytes, int], bool] = {}
 
     def of(self, masks: np.ndarray, which: int) -> list[tuple[np.ndarray, np.ndarray, bool]]:
         """(point, solutions, complete) for masks bool [m, size] with r = rho = kappa, from random point number `which`."""
@@ -49,6 +52,22 @@ class Cache:
         for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
             del known[key]
         return answer
+
+
+    def confirmed(self, mask: np.ndarray, which: int) -> bool:
+        """Are the solutions of one mask from random point `which` all there are, as far as can be told? The count from the other
+        random point is the same, and the trace test (where targets are free, up to 200 solutions) finds none missing."""
+        key = (np.packbits(mask).tobytes(), which)
+        if key not in self.complete:
+            (point, z, complete), (_, other, too) = self.of(mask[None], which)[0], self.of(mask[None], 1 - which)[0]
+            sure = complete and too and len(z) == len(other)
+            if sure and not self.system.saturated and len(z) <= TRACE_MOST:
+                trace = trace_test(self.system, point, index_rows(mask[None]), self.system.degrees(mask[None]), z, threads=self.threads)
+                sure = trace.verdict != 0
+            if len(self.complete) > 4 * _KEPT:
+                self.complete.clear()
+            self.complete[key] = sure
+        return self.complete[key]
 
 
 class Verdict:
@@ -249,12 +268,11 @@ def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, row
                 verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
         elif done and _all_different(ends) and _closed(ends):
             none.append(t)
-    if none:  # a no rests on the number of solutions: the same from another random point?
-        counted = np.unique(of[none])
-        second = {m: len(z) for m, (_, z, complete) in zip(counted, cache.of(unique[counted], 1 - which)) if complete}
-        for t in none:
-            if second.get(of[t]) == len(bases[of[t]][1]):
-                verdict.match[rows[t]] = 0
+    if none:
+        cache.of(unique[np.unique(of[none])], 1 - which)  # side by side
+    for t in none:
+        if cache.confirmed(unique[of[t]], which):
+            verdict.match[rows[t]] = 0
 
 
 def _all_different(ends: np.ndarray) -> bool:
