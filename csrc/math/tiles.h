@@ -116,6 +116,35 @@ SL_INLINE void cols_times(const S* M, int stride, const S* v, int rows, int colu
   for (; j < columns; ++j) cols_tile<1, 0, kFresh>(M + j, stride, v, rows, out + j);
 }
 
+// One step of a recurrence, acc += M v and acc += M^T v for an N x N matrix, everything but M in registers. The next step waits for
+// this one, so where there are registers the sums are split in two: chains of N / 2 multiply-adds, at N = 8 shorter than the time to load M.
+template <int N, class S>
+SL_INLINE void rows_step(const S* M, const S (&v)[N], S (&acc)[N]) {
+  constexpr bool kSplit = kRegisters >= 32 && N >= 4;
+  M = opaque(M);
+  S odd[N] = {};
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j)
+#pragma GCC unroll 8
+    for (int k = 0; k < N; ++k) (kSplit && (j & 1) ? odd : acc)[k] += M[k * N + j] * v[j];
+  if constexpr (kSplit)
+#pragma GCC unroll 8
+    for (int k = 0; k < N; ++k) acc[k] += odd[k];
+}
+template <int N, class S>
+SL_INLINE void cols_step(const S* M, const S (&v)[N], S (&acc)[N]) {
+  constexpr bool kSplit = kRegisters >= 32 && N >= 4;
+  M = opaque(M);
+  S odd[N] = {};
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i)
+#pragma GCC unroll 8
+    for (int k = 0; k < N; ++k) (kSplit && (i & 1) ? odd : acc)[k] += M[i * N + k] * v[i];
+  if constexpr (kSplit)
+#pragma GCC unroll 8
+    for (int k = 0; k < N; ++k) acc[k] += odd[k];
+}
+
 // A tile of K x C accumulators: K + C loads for K C products per time step.
 template <int K, int C, class S>
 SL_INLINE void outer_tile(const S* left, int left_stride, const S* right, int right_stride, int times, S* out, int out_stride) {
