@@ -54,6 +54,7 @@ class MatchResult:
     options: dict = field(default_factory=dict)
     verdicts: np.ndarray | None = field(default=None, repr=False)
     masks: np.ndarray | None = field(default=None, repr=False)
+    certified: int = 0  # matched trials whose solution is proven (method "exact")
 
     @property
     def trials(self) -> int:
@@ -114,7 +115,8 @@ class MatchResult:
         both = self.verdicts is not None and other.verdicts is not None
         return replace(
             self, matched=self.matched + other.matched, unmatched=self.unmatched + other.unmatched,
-            undecided=self.undecided + other.undecided, found_after=self.found_after + other.found_after,
+            undecided=self.undecided + other.undecided, certified=self.certified + other.certified,
+            found_after=self.found_after + other.found_after,
             screened=self.screened + other.screened, solved_affine=self.solved_affine + other.solved_affine,
             ranges=tuple(joined), seconds=self.seconds + other.seconds,
             verdicts=np.concatenate([r.verdicts for r in in_order]) if both else None,
@@ -129,6 +131,8 @@ class MatchResult:
             starts = f", {len(self.found_after)} starts" if self.method == "newton" else ""
             what = f"found probability ({self.method}{starts}, relative loss < {self.tol:g})"
         text = f"{what} {self.probability:.4f} [{low:.4f}, {high:.4f}], {self.matched} of {self.trials} trials"
+        if self.method == EXACT:
+            text += f" ({self.certified} certified, {self.undecided} undecided)"
         if self.undecided and self.missed is not None:
             least, most = self.missed_interval
             text += f"; the starts missed about {self.missed:.0f} [{least:.0f}, {most:.0f}] matches more (an estimate, usually too low)"
@@ -158,7 +162,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     tol = check_tolerance(tol, method)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
     began = time.perf_counter()
-    matched = unmatched = undecided = screened = solved = 0
+    matched = unmatched = undecided = screened = solved = certified = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
@@ -173,6 +177,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
         undecided += int((verdicts.match == -1).sum())
+        certified += int((verdicts.certified & (verdicts.match == 1)).sum())
         screened += int((verdicts.reason == "T1").sum())
         solved += int(((verdicts.reason == "T2") | (verdicts.reason == "T11")).sum())
         begun = verdicts.start[(verdicts.match == 1) & (verdicts.start >= 0)]  # paths and theorems have no start
@@ -181,7 +186,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
             kept.append((verdicts.match, drawn.mask))
     return MatchResult(
         net=net, allocation=strategy, shared=shared, method=method, tol=tol, seed=seed, task=task, matched=matched,
-        unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
+        unmatched=unmatched, undecided=undecided, certified=certified, found_after=found_after, screened=screened, solved_affine=solved,
         ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
         options={"starts": starts, "gains": gains, **options},
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
