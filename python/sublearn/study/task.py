@@ -15,13 +15,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-<<<<<<< HEAD
-from ..allocation import Allocation, Strategy, as_strategy, check_allocation
-=======
-from ..allocation import Allocation, Strategy, as_strategy, check_allocation, strategy_from_spec
 from .._closed_forms import plain
+from ..allocation import Allocation, Strategy, as_strategy, check_allocation
 from ..decide import EXACT, TOLERANCE
->>>>>>> 05bcf34 (Method exact in studies: match probability beside found probability for the same trials, figures, report, example)
 from ..network import Network, network_from_spec
 from ..strategies import strategy_from_spec
 from .spec import NetworkSpec, Reference, Spec, SpecError, StrategySpec
