@@ -48,6 +48,8 @@ class MatchResult:
     found_after: np.ndarray
     screened: int  # trials whose "no" came from the rank screen (T1)
     solved_affine: int  # trials decided by a linear solve (T2, T11)
+    certified: int  # matched trials whose solution is proven
+    by_theorem: int  # matched trials without a solution in hand: T7 and T8 say that there is one
     ranges: tuple[tuple[int, int], ...]  # the trials counted, as (first, end)
     seconds: float = 0.0
     screen: bool = True
@@ -115,9 +117,10 @@ class MatchResult:
         both = self.verdicts is not None and other.verdicts is not None
         return replace(
             self, matched=self.matched + other.matched, unmatched=self.unmatched + other.unmatched,
-            undecided=self.undecided + other.undecided, certified=self.certified + other.certified,
+            undecided=self.undecided + other.undecided,
             found_after=self.found_after + other.found_after,
             screened=self.screened + other.screened, solved_affine=self.solved_affine + other.solved_affine,
+            certified=self.certified + other.certified, by_theorem=self.by_theorem + other.by_theorem,
             ranges=tuple(joined), seconds=self.seconds + other.seconds,
             verdicts=np.concatenate([r.verdicts for r in in_order]) if both else None,
             masks=np.concatenate([r.masks for r in in_order]) if both else None,
@@ -162,7 +165,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     tol = check_tolerance(tol, method)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
     began = time.perf_counter()
-    matched = unmatched = undecided = screened = solved = certified = 0
+    matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
@@ -177,16 +180,19 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
         undecided += int((verdicts.match == -1).sum())
-        certified += int((verdicts.certified & (verdicts.match == 1)).sum())
         screened += int((verdicts.reason == "T1").sum())
         solved += int(((verdicts.reason == "T2") | (verdicts.reason == "T11")).sum())
-        begun = verdicts.start[(verdicts.match == 1) & (verdicts.start >= 0)]  # paths and theorems have no start
+        yes = verdicts.match == 1
+        certified += int((yes & verdicts.certified).sum())
+        by_theorem += int((yes & ~verdicts.certified & np.isin(verdicts.reason, ("T7", "T8"))).sum())
+        begun = verdicts.start[yes & (verdicts.start >= 0)]  # paths and theorems have no start
         found_after += np.bincount(begun, minlength=len(found_after)).cumsum()
         if keep_trials:
             kept.append((verdicts.match, drawn.mask))
     return MatchResult(
         net=net, allocation=strategy, shared=shared, method=method, tol=tol, seed=seed, task=task, matched=matched,
-        unmatched=unmatched, undecided=undecided, certified=certified, found_after=found_after, screened=screened, solved_affine=solved,
+        unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
+        certified=certified, by_theorem=by_theorem,
         ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
         options={"starts": starts, "gains": gains, **options},
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
