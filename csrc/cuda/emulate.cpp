@@ -1,0 +1,251 @@
+// The fibers of the emulator. See emulate.h.
+#include "cuda/emulate.h"
+
+#include <sys/mman.h>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace sl {
+namespace emulate {
+namespace {
+
+// ---- switching stacks -------------------------------------------------------------------------------------------------------
+
+#if defined(__x86_64__)
+struct Stack { void* at = nullptr; };
+// Saves what a called function must keep, exchanges the stack pointers, restores. A few ns; swapcontext makes two system calls.
+asm(R"(
+.text
+.p2align 4
+.hidden sl_emulate_switch
+.globl sl_emulate_switch
+.type sl_emulate_switch, @function
+sl_emulate_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size sl_emulate_switch, .-sl_emulate_switch
+)");
+extern "C" void sl_emulate_switch(void** from, void* to);
+void change(Stack& from, Stack& to) { sl_emulate_switch(&from.at, to.at); }
+void prepare(Stack& stack, char* memory, size_t bytes, void (*entry)()) {
+  void** top = reinterpret_cast<void**>(memory + bytes - 64);  // 16-byte aligned; `entry` must see rsp = 8 mod 16
+  *--top = nullptr;
+  *--top = reinterpret_cast<void*>(entry);
+  for (int k = 0; k < 6; ++k) *--top = nullptr;
+  stack.at = top;
+}
+#else
+struct Stack { ucontext_t context; };
+void change(Stack& from, Stack& to) { swapcontext(&from.context, &to.context); }
+void prepare(Stack& stack, char* memory, size_t bytes, void (*entry)()) {
+  getcontext(&stack.context);
+  stack.context.uc_stack.ss_sp = memory;
+  stack.context.uc_stack.ss_size = bytes;
+  stack.context.uc_link = nullptr;
+  makecontext(&stack.context, entry, 0);
+}
+#endif
+
+constexpr size_t kStackBytes = size_t{1} << 20;  // touched as needed
+constexpr int kMostThreads = 1024;
+constexpr uint64_t kGuard = 0x5a17c0de5a17c0deull;
+
+// ---- a block ------------------------------------------------------------------------------------------------------------------
+
+struct WarpBarrier {
+  unsigned mask, arrived;
+  uint64_t passed;
+  uint64_t shown[2][32];
+};
+struct Warp {
+  std::vector<std::unique_ptr<WarpBarrier>> barriers;  // one per mask in use
+  WarpBarrier& of(unsigned mask) {
+    for (auto& b : barriers)
+      if (b->mask == mask) return *b;
+    barriers.emplace_back(new WarpBarrier{mask, 0, 0, {}});
+    return *barriers.back();
+  }
+};
+struct Fiber {
+  Thread thread;
+  Stack stack;
+  bool done = false;
+  const uint64_t* waits_on = nullptr;  // runs again when this changes
+  uint64_t value = 0;
+};
+struct Block {
+  std::vector<Fiber> fibers;
+  std::vector<Warp> warps;
+  Stack scheduler;
+  Fiber* current = nullptr;
+  char* stacks = nullptr;
+  std::vector<uint64_t> shared;
+  int alive = 0, arrived = 0, votes = 0, last_votes = 0, last_alive = 0;
+  uint64_t passed = 0;
+  std::string failure;
+  void (*body)(void*) = nullptr;
+  void* context = nullptr;
+
+  ~Block() {
+    if (stacks) munmap(stacks, kStackBytes * kMostThreads);
+  }
+};
+thread_local Block* block = nullptr;
+
+void pause() { change(block->current->stack, block->scheduler); }
+void wait(const uint64_t& counter, uint64_t value) {
+  Fiber& f = *block->current;
+  f.waits_on = &counter;
+  f.value = value;
+  pause();
+  f.waits_on = nullptr;
+}
+[[noreturn]] void fail(const char* why) {
+  if (block->failure.empty()) block->failure = why;
+  for (;;) pause();
+}
+void pass_block_barrier() {
+  block->last_votes = block->votes;
+  block->last_alive = block->alive;
+  block->arrived = block->votes = 0;
+  ++block->passed;
+}
+void entry() {
+  block->body(block->context);
+  Fiber& f = *block->current;
+  f.done = true;
+  if (--block->alive > 0 && block->arrived == block->alive) pass_block_barrier();
+  for (;;) pause();
+}
+
+std::string place(const Fiber& f) {
+  return "thread " + std::to_string(f.thread.index.x) + "," + std::to_string(f.thread.index.y) + " of block " + std::to_string(f.thread.block.x);
+}
+
+void run_block(Block& b) {
+  for (int left = b.alive; left > 0;) {
+    bool moved = false;
+    for (size_t first = 0; first < b.fibers.size(); first += 32) {
+      const size_t last = first + 32 < b.fibers.size() ? first + 32 : b.fibers.size();
+      for (bool again = true; again;) {  // a warp as far as it gets
+        again = false;
+        for (size_t k = first; k < last; ++k) {
+          Fiber& f = b.fibers[k];
+          if (f.done || (f.waits_on && *f.waits_on == f.value)) continue;
+          b.current = &f;
+          change(b.scheduler, f.stack);
+          if (!b.failure.empty()) throw Error("emulated kernel: " + b.failure + ", " + place(f));
+          if (f.done) --left;
+          again = moved = true;
+        }
+      }
+    }
+    if (!moved && left > 0)
+      for (const Fiber& f : b.fibers)
+        if (!f.done) throw Error("emulated kernel: a barrier that not all threads reach, " + place(f));
+  }
+}
+
+}  // namespace
+
+const Thread& self() { return block->current->thread; }
+void* shared_memory() { return block->shared.data(); }
+unsigned lane() { return static_cast<unsigned>(block->current - block->fibers.data()) % 32; }
+
+int block_vote(bool flag, int* alive) {
+  Block& b = *block;
+  b.votes += flag;
+  const uint64_t before = b.passed;
+  if (++b.arrived == b.alive) pass_block_barrier();
+  else wait(b.passed, before);
+  if (alive) *alive = b.last_alive;
+  return b.last_votes;
+}
+
+const uint64_t* exchange(unsigned mask, uint64_t mine) {
+  Block& b = *block;
+  const size_t number = static_cast<size_t>(b.current - b.fibers.data()), warp = number / 32, lanes = b.fibers.size() - warp * 32;
+  if (lanes < 32) mask &= (1u << lanes) - 1;  // the last warp may be short
+  const unsigned l = number % 32;
+  if (!(mask >> l & 1)) fail("a lane outside its own mask");
+  WarpBarrier& w = b.warps[warp].of(mask);
+  const uint64_t before = w.passed;
+  uint64_t* shown = w.shown[before % 2];
+  shown[l] = mine;
+  w.arrived |= 1u << l;
+  if (w.arrived == mask) {
+    w.arrived = 0;
+    ++w.passed;
+  } else {
+    wait(w.passed, before);
+  }
+  return shown;
+}
+
+void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void* context) {
+  const size_t count = size_t{threads.x} * threads.y * threads.z;
+  require(count >= 1 && count <= kMostThreads, "emulated kernel: a block has 1 to 1024 threads");
+  require(shared_bytes <= 227 * 1024, "emulated kernel: more than 227 KB of shared memory");
+  static thread_local Block local;
+  Block& b = local;
+  if (!b.stacks) {
+    void* memory = mmap(nullptr, kStackBytes * kMostThreads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    b.stacks = static_cast<char*>(memory);
+  }
+  block = &b;
+  b.body = body;
+  b.context = context;
+  const size_t words = (shared_bytes + 7) / 8;
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x; ++x) {
+        b.fibers.assign(count, Fiber{});
+        b.warps.clear();
+        b.warps.resize((count + 31) / 32);
+        b.shared.assign(words + 8, ~uint64_t{0});
+        for (size_t k = words; k < words + 8; ++k) b.shared[k] = kGuard;
+        b.alive = static_cast<int>(count);
+        b.arrived = b.votes = 0;
+        b.failure.clear();
+        for (size_t k = 0; k < count; ++k) {
+          Fiber& f = b.fibers[k];
+          const unsigned i = static_cast<unsigned>(k);
+          f.thread = {{i % threads.x, i / threads.x % threads.y, i / (threads.x * threads.y)}, {x, y, z}, threads, grid};
+          prepare(f.stack, b.stacks + k * kStackBytes, kStackBytes, entry);
+        }
+        run_block(b);
+        for (size_t k = words; k < words + 8; ++k) require(b.shared[k] == kGuard, "emulated kernel: a write past the end of shared memory");
+      }
+}
+
+}  // namespace emulate
+}  // namespace sl
+
+// Fresh memory is all ones: NaN as a number, -1 as an integer.
+cudaError_t cudaMalloc(void** out, size_t bytes) {
+  *out = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+  if (!*out) return cudaErrorMemoryAllocation;
+  std::memset(*out, 0xff, bytes);
+  return cudaSuccess;
+}

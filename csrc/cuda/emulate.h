@@ -1,0 +1,204 @@
+// emulate.h: enough of CUDA for g++ to run the kernels of this folder on the CPU (-DSL_EMULATE), so that machines without a GPU
+// test the very source that a GPU runs. No timing means anything here.
+//
+// Blocks run one after the other. A thread of a block is a fiber (emulate.cpp) that runs until it must wait for others: at
+// __syncthreads, __syncwarp, shuffles and votes. So the emulator finds wrong indices, wrong masks of shuffles (a lane outside its mask, lanes
+// that wait for each other with different masks) and missing writes (fresh memory is filled with NaN), writes past dynamic shared memory,
+// and barriers that some threads never reach; it does not find races between barriers: compute-sanitizer does.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(n) __attribute__((aligned(n)))
+#define __shared__ static thread_local
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(16) double2 { double x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) longlong2 { long long x, y; };
+
+namespace sl {
+namespace emulate {
+struct Thread {
+  uint3 index;
+  uint3 block;
+  dim3 threads, blocks;
+};
+const Thread& self();
+void run(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* context);
+void* shared_memory();
+// Waits for the threads of the block that are still running; the number of them with `flag`.
+int block_vote(bool flag, int* alive);
+// Waits for the lanes of `mask`; mine: 8 bytes shown to the others. Returns the 32 shown, valid until the next exchange under the same mask.
+const uint64_t* exchange(unsigned mask, uint64_t mine);
+unsigned lane();
+}  // namespace emulate
+}  // namespace sl
+
+#define threadIdx (::sl::emulate::self().index)
+#define blockIdx (::sl::emulate::self().block)
+#define blockDim (::sl::emulate::self().threads)
+#define gridDim (::sl::emulate::self().blocks)
+#define warpSize 32
+
+inline void __syncthreads() { sl::emulate::block_vote(false, nullptr); }
+inline int __syncthreads_count(int flag) { return sl::emulate::block_vote(flag != 0, nullptr); }
+inline int __syncthreads_or(int flag) { return sl::emulate::block_vote(flag != 0, nullptr) != 0; }
+inline int __syncthreads_and(int flag) {
+  int alive = 0;
+  const int yes = sl::emulate::block_vote(flag != 0, &alive);
+  return yes == alive;
+}
+inline void __syncwarp(unsigned mask = 0xffffffffu) { sl::emulate::exchange(mask, 0); }
+inline void __threadfence() {}
+inline void __threadfence_block() {}
+
+namespace sl {
+namespace emulate {
+template <class T> T shuffle(unsigned mask, T mine, unsigned from) {
+  static_assert(sizeof(T) <= 8, "shuffles move at most 8 bytes");
+  uint64_t bits = 0;
+  std::memcpy(&bits, &mine, sizeof mine);
+  const uint64_t got = exchange(mask, bits)[from];
+  T out;
+  std::memcpy(&out, &got, sizeof out);
+  return out;
+}
+inline unsigned ballot(unsigned mask, bool flag) {
+  const uint64_t* all = exchange(mask, flag);
+  unsigned bits = 0;
+  for (unsigned l = 0; l < 32; ++l)
+    if ((mask >> l & 1) && all[l]) bits |= 1u << l;
+  return bits;
+}
+}  // namespace emulate
+}  // namespace sl
+
+template <class T> T __shfl_sync(unsigned mask, T v, int from, int width = 32) {
+  const unsigned l = sl::emulate::lane(), w = static_cast<unsigned>(width);
+  return sl::emulate::shuffle(mask, v, (l & ~(w - 1)) | (static_cast<unsigned>(from) & (w - 1)));
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32) {
+  const unsigned l = sl::emulate::lane(), to = l ^ static_cast<unsigned>(bits), w = static_cast<unsigned>(width);
+  return sl::emulate::shuffle(mask, v, (to & ~(w - 1)) > (l & ~(w - 1)) ? l : to);
+}
+template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32) {
+  const unsigned l = sl::emulate::lane(), w = static_cast<unsigned>(width);
+  return sl::emulate::shuffle(mask, v, (l & (w - 1)) + by < w ? l + by : l);
+}
+template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32) {
+  const unsigned l = sl::emulate::lane(), w = static_cast<unsigned>(width);
+  return sl::emulate::shuffle(mask, v, (l & (w - 1)) >= by ? l - by : l);
+}
+inline unsigned __ballot_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0); }
+inline int __any_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0) != 0; }
+inline int __all_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0) == mask; }
+template <class T> T __reduce_of(unsigned mask, T v, T (*join)(T, T)) {
+  const uint64_t* all = sl::emulate::exchange(mask, static_cast<uint64_t>(static_cast<uint32_t>(v)));
+  T out = v;
+  for (unsigned l = 0; l < 32; ++l)
+    if (mask >> l & 1) out = join(out, static_cast<T>(static_cast<uint32_t>(all[l])));
+  return out;
+}
+inline unsigned __reduce_max_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a > b ? a : b; }); }
+inline unsigned __reduce_min_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a < b ? a : b; }); }
+inline unsigned __reduce_or_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a | b; }); }
+
+// Blocks of one launch never run at the same time, and fibers only change at barriers.
+template <class T, class U> T atomicAdd(T* at, U v) { const T old = *at; *at = static_cast<T>(old + static_cast<T>(v)); return old; }
+template <class T, class U> T atomicMax(T* at, U v) { const T old = *at; if (static_cast<T>(v) > old) *at = static_cast<T>(v); return old; }
+template <class T, class U> T atomicMin(T* at, U v) { const T old = *at; if (static_cast<T>(v) < old) *at = static_cast<T>(v); return old; }
+template <class T, class U> T atomicOr(T* at, U v) { const T old = *at; *at = static_cast<T>(old | static_cast<T>(v)); return old; }
+template <class T, class U> T atomicAnd(T* at, U v) { const T old = *at; *at = static_cast<T>(old & static_cast<T>(v)); return old; }
+template <class T, class U> T atomicExch(T* at, U v) { const T old = *at; *at = static_cast<T>(v); return old; }
+template <class T, class U, class V> T atomicCAS(T* at, U was, V v) { const T old = *at; if (old == static_cast<T>(was)) *at = static_cast<T>(v); return old; }
+
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __ffsll(long long x) { return __builtin_ffsll(x); }
+inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned>(x)) : 32; }
+inline int __clzll(long long x) { return x ? __builtin_clzll(static_cast<unsigned long long>(x)) : 64; }
+template <class T> T __ldg(const T* p) { return *p; }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
+inline long long __double_as_longlong(double x) { long long r; std::memcpy(&r, &x, sizeof r); return r; }
+inline double __longlong_as_double(long long x) { double r; std::memcpy(&r, &x, sizeof r); return r; }
+inline int __float_as_int(float x) { int r; std::memcpy(&r, &x, sizeof r); return r; }
+inline unsigned __float_as_uint(float x) { unsigned r; std::memcpy(&r, &x, sizeof r); return r; }
+inline float __int_as_float(int x) { float r; std::memcpy(&r, &x, sizeof r); return r; }
+inline float __uint_as_float(unsigned x) { float r; std::memcpy(&r, &x, sizeof r); return r; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dsub_rn(double a, double b) { return a - b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __ddiv_rn(double a, double b) { return a / b; }
+inline double __dsqrt_rn(double a) { return std::sqrt(a); }
+inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
+inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+#define SL_EMULATE_MIN_MAX(T)                           \
+  inline T min(T a, T b) { return b < a ? b : a; }      \
+  inline T max(T a, T b) { return a < b ? b : a; }
+SL_EMULATE_MIN_MAX(int)
+SL_EMULATE_MIN_MAX(unsigned)
+SL_EMULATE_MIN_MAX(long)
+SL_EMULATE_MIN_MAX(unsigned long)
+SL_EMULATE_MIN_MAX(long long)
+SL_EMULATE_MIN_MAX(unsigned long long)
+SL_EMULATE_MIN_MAX(float)
+SL_EMULATE_MIN_MAX(double)
+#undef SL_EMULATE_MIN_MAX
+
+// The runtime: one device, all memory on the host.
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorInvalidDevice = 101 };
+enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+using cudaStream_t = struct CUstream_st*;
+struct cudaPointerAttributes { cudaMemoryType type; int device; };
+struct cudaDeviceProp { char name[64]; int major, minor, multiProcessorCount; size_t sharedMemPerBlockOptin; };
+
+cudaError_t cudaMalloc(void** out, size_t bytes);
+inline cudaError_t cudaFree(void* p) { std::free(p); return cudaSuccess; }
+inline cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { return cudaMalloc(out, bytes); }
+inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) { std::memcpy(to, from, bytes); return cudaSuccess; }
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) { std::memset(to, value, bytes); return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error"; }
+inline const char* cudaGetErrorName(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaErrorInvalidDevice"; }
+inline cudaError_t cudaGetDevice(int* d) { *d = 0; return cudaSuccess; }
+inline cudaError_t cudaSetDevice(int d) { return d == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+inline cudaError_t cudaGetDeviceCount(int* n) { *n = 1; return cudaSuccess; }
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
+  *p = {"emulated on the CPU", 0, 0, 2, 227 * 1024};
+  return cudaSetDevice(d);
+}
+inline cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr a, int d) {
+  *out = a == cudaDevAttrMultiProcessorCount ? 2 : 227 * 1024;
+  return cudaSetDevice(d);
+}
+inline cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) { *free_bytes = *total = size_t{1} << 30; return cudaSuccess; }
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void*) { *a = {cudaMemoryTypeDevice, 0}; return cudaSuccess; }

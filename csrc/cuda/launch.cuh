@@ -1,0 +1,52 @@
+// launch.cuh: the one way kernels are started, on a GPU or in the emulator (emulate.h).
+//   launch(kernel, grid, block, shared_bytes, stream, arguments...)
+//   SL_SHARED(float, name);   in a kernel: `name` points to its dynamic shared memory (16-byte aligned)
+#pragma once
+#include "cuda/check.cuh"
+#include "ops/stream.h"
+
+#if defined(SL_EMULATE)
+#define SL_SHARED(type, name) type* const name = static_cast<type*>(::sl::emulate::shared_memory())
+#else
+#define SL_SHARED(type, name)                                        \
+  extern __shared__ __align__(16) unsigned char sl_shared_bytes_[];  \
+  type* const name = reinterpret_cast<type*>(sl_shared_bytes_)
+#endif
+
+namespace sl {
+namespace cuda {
+
+constexpr size_t kSharedByDefault = 48 * 1024;  // more must be asked for
+constexpr unsigned kWarp = 32, kWholeWarp = 0xffffffffu;
+
+template <class... P, class... A>
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream& stream, A&&... arguments) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+#if defined(SL_EMULATE)
+  (void)stream;
+  auto body = [&] { kernel(static_cast<P>(arguments)...); };
+  emulate::run(grid, block, shared_bytes, [](void* f) { (*static_cast<decltype(body)*>(f))(); }, &body);
+#else
+  if (shared_bytes > kSharedByDefault)
+    SL_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle)>>>(static_cast<P>(arguments)...);
+  check(cudaGetLastError(), "kernel launch");
+#endif
+}
+
+// Blocks of `threads` that fit on the whole device at once (for grids that loop over the work).
+template <class Kernel>
+unsigned resident_blocks(Kernel* kernel, int threads, size_t shared_bytes, const Stream& stream) {
+  int per = 1;
+#if !defined(SL_EMULATE)
+  if (shared_bytes > kSharedByDefault)
+    SL_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  SL_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per, kernel, threads, shared_bytes));
+#else
+  (void)kernel, (void)threads, (void)shared_bytes;
+#endif
+  return static_cast<unsigned>((per < 1 ? 1 : per) * multiprocessors(stream.device));
+}
+
+}  // namespace cuda
+}  // namespace sl

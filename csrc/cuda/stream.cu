@@ -1,0 +1,102 @@
+// Streams, device memory and questions about devices. See ops/stream.h.
+#include "ops/stream.h"
+
+#include "cuda/check.cuh"
+
+namespace sl {
+namespace cuda {
+
+static cudaStream_t native(void* handle) { return static_cast<cudaStream_t>(handle); }
+
+Stream::Stream(void* handle_, int device_) : handle(handle_), device(device_), previous_(device_) {
+  SL_CUDA(cudaGetDevice(&previous_));
+  if (previous_ != device) SL_CUDA(cudaSetDevice(device));
+}
+Stream::~Stream() {
+  for (void* memory : taken_) cudaFreeAsync(memory, native(handle));
+  if (previous_ != device) cudaSetDevice(previous_);
+}
+void* Stream::scratch(size_t bytes) {
+  void* memory = nullptr;
+  taken_.reserve(taken_.size() + 1);
+  SL_CUDA(cudaMallocAsync(&memory, bytes ? bytes : 1, native(handle)));
+  taken_.push_back(memory);
+  return memory;
+}
+// From pageable memory the runtime copies the source before it returns.
+void Stream::upload(void* to, const void* from, size_t bytes) {
+  if (bytes) SL_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, native(handle)));
+}
+void Stream::download(void* to, const void* from, size_t bytes) {
+  if (bytes) SL_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, native(handle)));
+  wait();
+}
+void Stream::clear(void* to, size_t bytes) {
+  if (bytes) SL_CUDA(cudaMemsetAsync(to, 0, bytes, native(handle)));
+}
+void Stream::wait() { SL_CUDA(cudaStreamSynchronize(native(handle))); }
+
+namespace {
+struct On {  // makes a device current for a scope
+  int before = 0;
+  explicit On(int device) {
+    SL_CUDA(cudaGetDevice(&before));
+    SL_CUDA(cudaSetDevice(device));
+  }
+  ~On() { cudaSetDevice(before); }
+};
+}  // namespace
+
+void* allocate(size_t bytes, int device) {
+  const On on(device);
+  void* memory = nullptr;
+  SL_CUDA(cudaMalloc(&memory, bytes ? bytes : 1));
+  return memory;
+}
+void release(void* memory, int device) noexcept {
+  int before = 0;
+  if (!memory || cudaGetDevice(&before) != cudaSuccess) return;
+  cudaSetDevice(device);
+  cudaFree(memory);
+  cudaSetDevice(before);
+}
+
+int device_count() noexcept {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+std::string why_no_device() {
+  int count = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  if (code == cudaSuccess) return count ? "" : "no NVIDIA GPU found";
+  cudaGetLastError();
+  return cudaGetErrorString(code);
+}
+Device device_info(int device) {
+  cudaDeviceProp p;
+  SL_CUDA(cudaGetDeviceProperties(&p, device));
+  const On on(device);
+  Device d{p.name, p.major, p.minor, p.multiProcessorCount, 0, 0};
+  SL_CUDA(cudaMemGetInfo(&d.free_bytes, &d.total_bytes));
+  return d;
+}
+int multiprocessors(int device) {
+  int count = 0;
+  SL_CUDA(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+int device_of(const void* memory) {
+  cudaPointerAttributes a;
+  if (cudaPointerGetAttributes(&a, memory) != cudaSuccess) {
+    cudaGetLastError();
+    return -1;
+  }
+  return a.type == cudaMemoryTypeDevice || a.type == cudaMemoryTypeManaged ? a.device : -1;
+}
+
+}  // namespace cuda
+}  // namespace sl

@@ -1,0 +1,30 @@
+// cuda.h (ops): the contracts of this folder on a device. Same Args, same meaning, same verdicts as on the CPU.
+//
+// What there is one of per student or per matrix (theta, x, y, indices, trials, a, all results) lives on the device.
+// What there is one of per call (*shape, group_learns, start_scale, shared, gains, the recipe) lives on the host; the operation copies
+// it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
+#pragma once
+#include "ops/descend.h"
+#include "ops/jacobian.h"
+#include "ops/newton.h"
+#include "ops/outputs.h"
+#include "ops/rank_modp.h"
+#include "ops/rank_real.h"
+#include "ops/stream.h"
+#include "ops/trial.h"
+
+namespace sl {
+namespace cuda {
+void draw_trials(const TrialArgs&, Stream&);
+void outputs(const OutputsArgs<float>&, Stream&);
+void outputs(const OutputsArgs<double>&, Stream&);
+void jacobian(const JacobianArgs<float>&, Stream&);
+void jacobian(const JacobianArgs<double>&, Stream&);
+void descend(const DescendArgs<float>&, Stream&);
+void descend(const DescendArgs<double>&, Stream&);
+void newton(const NewtonArgs&, Stream&);  // iterations_out: one number on the device
+void rank_real(const RankRealArgs<float>&, Stream&);
+void rank_real(const RankRealArgs<double>&, Stream&);
+void rank_modp(const RankModpArgs&, Stream&);
+}  // namespace cuda
+}  // namespace sl
