@@ -164,15 +164,31 @@ def test_degrees_do_not_depend_on_the_random_point(isa):
 
 
 def test_saturated_systems_move_the_teacher():
-    """kappa below the number of equations: everything of a thin network but the redundant weights."""
-    net = sl.Recurrent(1, 2, 1, 6)  # W alone moves 5 equations, of rank 3
+    """kappa below the number of equations, and no kappa equations known that force the others: two inputs."""
+    net = sl.Recurrent(2, 3, 1, 10)  # W alone moves 9 equations, of rank 7
     system = system_of(net, SHARED)
-    assert system.saturated and system.kappa == 3
+    assert system.saturated and system.kappa == 7
     mask = np.zeros(net.size, bool)
-    mask[net.slices["W"]] = [True, True, False, True]
+    mask[net.slices["W"]] = [True, True, False, True, True, True, False, True, True]
     base = monodromy(system, mask[None])
     assert base.complete[0] and base.found[0] >= 1
     assert sl.degree(net, mask, SHARED, seed=3) == base.found[0]
+
+
+def test_the_impulse_form_has_the_same_solutions():
+    """One input: outputs to x are those to an impulse, convolved with x."""
+    net = sl.Recurrent(1, 4, 2, 4)
+    system = system_of(net, SHARED)
+    assert system.impulse and not system_of(sl.Recurrent(2, 4, 2, 4), SHARED).impulse
+    rng = np.random.default_rng(1)
+    theta, x = rng.standard_normal((5, net.size)), rng.standard_normal((5, 4))
+    x[4, 0] = 0
+    y = _cpu.outputs(net.shape, theta, x)
+    points = system.data(theta, x, y, None)
+    response = _cpu.outputs(net.shape, theta, np.tile([1.0, 0, 0, 0], (5, 1)))
+    np.testing.assert_allclose(points[:4, -8:].real, response[:4], rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(points[:, net.size : net.size + 4], np.tile([1, 0, 0, 0], (5, 1)))
+    assert np.isnan(points[4]).any()
 
 
 def test_bad_arguments_are_named():

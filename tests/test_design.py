@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import design
+from sublearn._column_matroid import prices
 from sublearn.generic import attained_ranks, free_weights, required_rank
 from tests.test_matroid import laminar_family, obeys, random_caps, subsets
 
@@ -48,7 +48,7 @@ def test_best_of_all_allocations_or_proven_impossible(net, shared, kind):
     rng = np.random.default_rng(net.size)
     for _ in range({"free": 20, "laminar": 60, "overlapping": 30}[kind]):
         cost = random_cost(rng, net, shared)
-        flat = design._costs(net, cost)
+        flat = prices(net, cost)
         make = {"free": lambda *_: [], "laminar": laminar_family, "overlapping": random_caps}[kind]
         caps = make(rng, net.size)
         good = masks[full & obeys(masks, caps)]
@@ -105,7 +105,7 @@ def test_preferences_keep_the_cost_and_improve():
     cost = {"W": np.arange(16).reshape(4, 4) % 2}
     plain = sl.best_allocation(small, cost, shared=shared)
     good = sl.best_allocation(small, cost, shared=shared, prefer="conditioning", tries=60, seed=1)
-    price = design._costs(small, cost)
+    price = prices(small, cost)
     assert price[plain.mask].sum() == price[good.mask].sum() and good.budget == plain.budget
     assert sl.predict(small, good, shared).attained_rank == 4
     trials = sl.draw_trials(small, good, 48, shared=shared, seed=1)
@@ -146,7 +146,7 @@ def test_explanations_hold_when_the_weights_are_added(net, shared):
         if not told.missing:
             continue
         deficient += 1
-        price, others = design._costs(net, cost), np.flatnonzero(unlocking)
+        price, others = prices(net, cost), np.flatnonzero(unlocking)
         sets = np.zeros((math.comb(len(others), told.missing), net.size), dtype=bool)
         for row, chosen in zip(sets, itertools.combinations(others, told.missing)):
             row[list(chosen)] = True

@@ -116,6 +116,22 @@ def test_verdicts_do_not_depend_on_threads():
     np.testing.assert_array_equal(one.match, two.match)
 
 
+@pytest.mark.parametrize("net,budget", [(sl.Recurrent(1, 4, 1, 5), 4), (sl.Recurrent(1, 4, 1, 5), 6), (sl.Recurrent(2, 5, 2, 3), 5)],
+                         ids=["square", "surplus", "two inputs"])
+def test_a_verdict_does_not_depend_on_the_batch(net, budget):
+    """Bit by bit: the parts tried, the random points and the first real end point are those of the trial alone."""
+    drawn = sl.draw_trials(net, sl.scattered(net, budget, "W"), 60, shared=SHARED, seed=3)
+    data = drawn.student, drawn.x, drawn.y, drawn.mask
+    whole = sl.decide(net, *data, SHARED, "exact", starts=1)
+    assert (whole.reason == "paths").any()
+    for rows in (slice(7, 8), slice(11, 30), slice(59, 60)):
+        part = sl.decide(net, *(a[rows] for a in data), SHARED, "exact", starts=1, first=rows.start, threads=1)
+        np.testing.assert_array_equal(part.match, whole.match[rows])
+        np.testing.assert_array_equal(part.reason, whole.reason[rows])
+        np.testing.assert_array_equal(part.certified, whole.certified[rows])
+        np.testing.assert_array_equal(part.theta, whole.theta[rows])
+
+
 def test_linear_networks_only():
     net = sl.Feedforward((3, 4, 2), 3, activation="tanh")
     with pytest.raises(ValueError, match="linear networks only"):

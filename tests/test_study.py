@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sublearn import study
 from sublearn._intervals import clopper_pearson
-from sublearn.study import plot, report, store, task
+from sublearn.study import plot, references, store, task
 from sublearn.study import spec as specs
 
 running = sys.modules["sublearn.study.run"]  # the name study.run is the function
@@ -833,7 +833,7 @@ def test_a_sum_with_a_searched_row_is_found():
 def test_reference_lines_by_hand(finished):
     spec, folder = finished
     found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
-    lines = {line.reference.value: line for line in report.references(found)}
+    lines = {line.reference.value: line for line in references.references(found)}
     line, summary = (
         lines[0.999],
         next(s for s in found if s.cell.arguments == "7" and s.cell.strategy_label == "scattered"),
@@ -851,7 +851,7 @@ def test_exact_references_have_no_error_of_their_own():
     cell = task.cells_of(parse(SMALL.replace("value = 0.999, trials = 1000", "value = 0.5")))[1]
     summary = store.Summary(cell)
     summary.add(row(count=100, matched=30, unmatched=0, undecided=70, found_after=[10, 20, 30]))
-    (line,) = report.references([summary])
+    (line,) = references.references([summary])
     assert line.deviation == pytest.approx(-0.2 / 0.05) and line.below
 
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sublearn import _cpu, generic, theory
+from sublearn import _cpu, generic
 from sublearn._closed_forms import (
     attained_rank_formula,
     feature_rank,
@@ -21,7 +21,7 @@ from sublearn._closed_forms import (
     required_rank_formula,
     scattered_full_rank_chance,
 )
-from sublearn._structures import affine, output_split, solvable_structures
+from sublearn._structures import affine, output_splits, solvable_structures
 from sublearn.allocation import Allocation, everything, only, scattered, split
 from sublearn.network import Feedforward, Recurrent
 from sublearn.theory import (
@@ -30,6 +30,7 @@ from sublearn.theory import (
     is_affine,
     predict,
     predict_strategy,
+    predictions,
     required_rank,
 )
 from tests.twins import ranks as twin
@@ -184,14 +185,6 @@ def test_an_unlucky_prime_is_caught_and_repeated(monkeypatch):
     )
     with pytest.raises(RuntimeError, match="attained rank mod p .* contradicts the closed form .* 2"):
         attained_ranks(net, masks, shared)
-    monkeypatch.undo()
-    inner = Feedforward((3, 3, 3, 2), 3)
-    generic.required_with_error.cache_clear()
-    monkeypatch.setattr(theory, "layer_spans", lambda net, layer, mask: False)
-    with pytest.raises(
-        RuntimeError, match="counts of T6 say that W2 cannot reach rank 6, the rank mod p is 6"
-    ):
-        predict(inner, only(inner, "W2"))
 
 
 def test_sure_says_what_is_proven():
@@ -360,21 +353,50 @@ def test_t12_only_rows_matter():
 
 def test_t12_chance_of_full_rank_is_counted():
     small, large = Recurrent(2, 4, 2, 3), Recurrent(2, 8, 2, 6)
-    chance = scattered_full_rank_chance(small, 4)
+    given = "W", ("B", "D")
+    chance = scattered_full_rank_chance(small, 4, *given)
     assert round(float(chance), 3) == 0.892
-    assert round(float(scattered_full_rank_chance(large, 10)), 5) == 0.99945
+    assert round(float(scattered_full_rank_chance(large, 10, *given)), 5) == 0.99945
     masks = np.zeros((1820, small.size), dtype=bool)
     for mask, places in zip(masks, itertools.combinations(range(16), 4)):
         mask[small.slices["W"].start + np.array(places)] = True
     full = int((attained_ranks(small, masks, ("B", "D")) == 4).sum())
     assert Fraction(full, 1820) == chance
-    assert scattered_full_rank_chance(small, 3) == 0 and scattered_full_rank_chance(small, 16) == 1
-    with pytest.raises(ValueError, match="o <= n and o"):
-        scattered_full_rank_chance(Recurrent(2, 4, 2, 6), 10)
+    assert scattered_full_rank_chance(small, 3, *given) == 0 and scattered_full_rank_chance(small, 16, *given) == 1
+    assert scattered_full_rank_chance(small, 16, "W") == 0  # y_1 needs B or b
+    assert scattered_full_rank_chance(Recurrent(2, 4, 2, 6), 10, *given) is None  # o (T - 2) > n: T12 is a bound
     with pytest.raises(ValueError, match="budget: expected a whole number from 0 to 16"):
-        scattered_full_rank_chance(small, 17)
-    with pytest.raises(ValueError, match="expected a linear recurrent network"):
-        scattered_full_rank_chance(Feedforward((2, 2), 1), 1)
+        scattered_full_rank_chance(small, 17, *given)
+
+
+@pytest.mark.parametrize(
+    "net, within, shared",
+    [
+        (Recurrent(2, 3, 1, 4), "W", ("B", "D")),
+        (Recurrent(2, 4, 2, 2, bias=("b",)), ("B", "b"), ("W", "D")),
+        (Recurrent(1, 3, 2, 4), "D", ("B", "W")),
+        (Recurrent(1, 3, 2, 4, bias=("c",)), ("D", "c"), ("B", "W")),
+        (Feedforward((3, 4, 2), 3), "W2", ()),
+        (Feedforward((3, 4, 2), 3), "W1", ()),
+        (Feedforward((2, 2, 3, 2), 3), "W2", ("W1",)),
+        (Feedforward((4, 3, 4), 2), "W1", ()),
+        (Feedforward((2, 3, 2), 4, "tanh", bias=("b2",)), ("W2", "b2"), ("W1",)),
+    ],
+    ids=lambda value: getattr(value, "describe", lambda: None)(),
+)
+def test_chances_of_full_rank_are_those_of_all_masks(net, within, shared):
+    counted = 0
+    for budget in range(2, min(10, int(only(net, *[within] if isinstance(within, str) else within).budget))):
+        strategy = scattered(net, budget, within)
+        chance = scattered_full_rank_chance(net, budget, within, shared)
+        if chance is None:
+            continue
+        masks, chances = strategy.law()
+        assert chances.sum() == pytest.approx(1) and len(np.unique(masks, axis=0)) == len(masks)
+        full = (attained_ranks(net, masks, shared) == required_rank(net, shared)).sum()
+        assert Fraction(int(full), len(masks)) == chance
+        counted += 0 < chance < 1
+    assert counted or required_rank_formula(net, shared) is None or chance in (0, 1)
 
 
 def test_f6_match_probabilities_counted_inside_one_layer():
@@ -501,13 +523,13 @@ def test_t7_output_split():
         assert predict(net, Allocation(net, masks | fewer)).kind == "minimal"
     # A narrow layer before: the target of the solved row need not lie in the features' span.
     narrow = Feedforward((3, 2, 2), 3)
-    assert feature_rank(narrow) == 2 and output_split(narrow, np.ones(narrow.size, dtype=bool), ()) is None
+    assert feature_rank(narrow) == 2 and not output_splits(narrow, np.ones((1, narrow.size), dtype=bool), ())
     # ... unless that layer is shared: then teacher and student read the same two features.
     deep = Feedforward((3, 2, 4, 2), 3)
     mask = Allocation(
         deep, {"W2": grid(deep, "W2", rows=[0]), "W3": grid(deep, "W3", rows=[1], columns=[0, 1])}
     )
-    assert output_split(deep, mask.mask, ()) is None
+    assert not output_splits(deep, mask.mask[None], ())
     assert predict(deep, mask, ("W1",)).reason == "T7 output split"
 
 
@@ -662,17 +684,17 @@ def solve_column(trial, mask, with_D):
 
 
 def solve_split(trial, mask, shared):
-    split = output_split(trial.net, mask, shared)
+    (split,) = output_splits(trial.net, mask[None], shared)
     matrix, bias = (
         ("D", "c")
         if isinstance(trial.net, Recurrent)
         else (f"W{len(trial.net.widths) - 1}", f"b{len(trial.net.widths) - 1}")
     )
     learns = trial.net.unpack(mask)
-    held = trial.net.unpack(split.held)[matrix].any(axis=1)
+    held = trial.net.unpack(split.held[0])[matrix].any(axis=1)
     rest = trial.rest(split, ~held)
-    said = predict(split.rest, Allocation.from_mask(split.rest, split.mask), shared)
-    solve(rest, said, split.mask, shared)
+    said = predict(split.rest, Allocation.from_mask(split.rest, split.masks[0]), shared)
+    solve(rest, said, split.masks[0], shared)
     trial.student[split.place] = rest.student
     g = trial.groups
     h = twin.activities(trial.net, trial.student, trial.x, trial.p)
@@ -891,7 +913,7 @@ def test_t11_ranks_are_the_largest_found():
 def test_predict_strategy_counts_the_bounds():
     net, shared = Recurrent(2, 4, 2, 3), ("B", "D")
     said = predict_strategy(net, scattered(net, 4, within="W"), shared, draws=2000, seed=1)
-    chance = float(scattered_full_rank_chance(net, 4))
+    chance = float(scattered_full_rank_chance(net, 4, "W", shared))
     assert abs(said.full_rank - chance) < 4 * np.sqrt(chance * (1 - chance) / 2000)
     assert (
         said.upper == pytest.approx(said.full_rank)
@@ -943,3 +965,38 @@ def test_errors_name_what_came():
         predict_strategy(net, scattered(net, 3), draws=0)
     with pytest.raises(TypeError, match="allocation: expected an Allocation or a Strategy"):
         predict(net, np.ones(net.size, dtype=bool))
+
+
+# Many masks at once
+
+
+@pytest.mark.parametrize(
+    "net, shared",
+    [
+        (Recurrent(2, 4, 2, 3, bias=("c",)), ()),
+        (Recurrent(1, 4, 1, 4), ("B", "D")),
+        (Feedforward((3, 4, 3), 3), ()),
+        (Feedforward((2, 3, 2), 4, "relu", True), ()),
+        (Feedforward((3, 4, 2), 3, "tanh"), ()),
+    ],
+    ids=lambda value: getattr(value, "describe", lambda: None)(),
+)
+def test_predictions_of_a_batch_are_those_of_each(net, shared):
+    rng = np.random.default_rng(6)
+    masks = np.stack([random_mask(net, [g for g in net.groups if g not in shared], rng, rng.random() ** 0.5) for _ in range(150)])
+    masks = masks[rng.integers(0, 150, 300)]  # with repeats
+    found = predictions(net, masks, shared)
+    assert len(found) == 300 and len(set(found.kind)) > 1 and repr(found).startswith("<Predictions for 300")
+    for k in range(0, 300, 3):
+        said = predict(net, Allocation.from_mask(net, masks[k]), shared)
+        assert found[k] == said
+        assert (found.kind[k], found.reason[k], found.attained_rank[k], found.required_rank) == (
+            said.kind, said.reason, said.attained_rank, said.required_rank,
+        )  # fmt: skip
+        assert found.witness[k].any() == (said.witness is not None)
+    assert found[-1] == found[299] and [said.kind for said in found][:5] == found.kind[:5].tolist() and len(found[2:5]) == 3
+    with pytest.raises(TypeError, match="masks: expected a bool array"):
+        predictions(net, masks.astype(int), shared)
+    with pytest.raises(ValueError, match=rf"masks: expected shape \[k, {net.size}\]"):
+        predictions(net, masks[0], shared)
+    assert len(predictions(net, masks[:0], shared)) == 0

@@ -22,7 +22,7 @@ from sublearn._closed_forms import (
 from sublearn._structures import affine, affine_families
 from sublearn.allocation import Allocation
 from sublearn.network import Feedforward, Recurrent
-from sublearn.theory import _predictions, attained_ranks, predict, required_rank
+from sublearn.theory import attained_ranks, predict, predictions, required_rank
 from tests.twins import ranks as twin
 
 
@@ -106,9 +106,9 @@ def test_every_allocation_against_real_ranks(net, shared):
     assert (attained_ranks(net, masks, shared) == ranks).all()
     bound, exact = attained_rank_formula(net, masks)
     assert (ranks <= bound).all() and (ranks[exact] == bound[exact]).all()
-    predictions = _predictions(net, masks, shared)
+    found = predictions(net, masks, shared)
     straight = affine(net, masks)
-    for mask, rank, is_straight, said in zip(masks, ranks, straight, predictions):
+    for mask, rank, is_straight, said in zip(masks, ranks, straight, found):
         assert (said.attained_rank, said.required_rank) == (rank, kappa)
         assert (said.kind == "minimal") == (rank < kappa)  # T1
         if rank == kappa and is_straight:
@@ -119,13 +119,13 @@ def test_every_allocation_against_real_ranks(net, shared):
             assert not (said.witness.mask & ~mask).any()
     # T9: more learnable weights never make a proven match probability of one unproven.
     if len(masks) == 2 ** int(full.sum()):
-        proven = np.array([said.kind == "maximal" for said in predictions])
+        proven = found.kind == "maximal"
         for bit in range(int(full.sum())):
             more = np.arange(len(masks)) | (1 << bit)
             assert (proven[more] | ~proven).all()
     # The public function says the same, one allocation at a time.
     for k in rng.integers(0, len(masks), 20):
-        assert predict(net, Allocation.from_mask(net, masks[k]), shared) == predictions[k]
+        assert predict(net, Allocation.from_mask(net, masks[k]), shared) == found[k]
 
 
 def test_every_allocation_covers_at_least_three_networks_with_4096_masks():

@@ -193,7 +193,7 @@ py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<doub
 }
 
 py::tuple certify(const sl::Shape& s, const Array<double>& theta, const Array<double>& x, const Array<double>& y, const Array<int>& indices,
-                  const Array<int>& rows, int threads) {
+                  const Array<int>& rows, const std::optional<Array<double>>& y_radius, const std::optional<Array<double>>& teacher, int threads) {
   check(s.activation == sl::Activation::linear, "certify: linear networks only");
   const int64_t batch = theta.shape(0);
   const Indices in = indices_of(s, indices, batch, false);
@@ -201,7 +201,9 @@ py::tuple certify(const sl::Shape& s, const Array<double>& theta, const Array<do
   check(rows.ndim() == 1 && rows.shape(0) == in.budget, "rows: wrong shape");
   for (py::ssize_t e = 0; e < rows.size(); ++e) check(rows.data()[e] >= 0 && rows.data()[e] < s.equations, "rows: outside the equations");
   Array<double> polished({batch, static_cast<int64_t>(in.budget)}), radius(batch);
-  sl::CertifyArgs a{students(s, theta, x, batch), y.data(), in.data, in.stride, rows.data(), in.budget, polished.mutable_data(),
+  check(!y_radius || (y_radius->ndim() == 2 && y_radius->shape(0) == batch && y_radius->shape(1) == s.equations), "y_radius: wrong shape");
+  check(!teacher || (teacher->ndim() == 2 && teacher->shape(0) == batch && teacher->shape(1) == s.size), "teacher: wrong shape");
+  sl::CertifyArgs a{students(s, theta, x, batch), y.data(), y_radius ? y_radius->data() : nullptr, teacher ? teacher->data() : nullptr, in.data, in.stride, rows.data(), in.budget, polished.mutable_data(),
                     radius.mutable_data(), threads};
   run([&](sl::Control& c) { sl::certify(a, c); });
   return py::make_tuple(polished, radius);
@@ -366,7 +368,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("newton", &newton, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "start_scale"_a,
         "starts"_a, "max_iterations"_a, "tol"_a, "seed"_a, "task"_a, "trials"_a, "threads"_a = 0);
   m.def("certify", &certify, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "rows"_a,
-        "threads"_a = 0);
+        "y_radius"_a = py::none(), "teacher"_a = py::none(), "threads"_a = 0);
   m.def("continuation", &continuation, "shape"_a, py::arg("points").noconvert(), "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a,
         "allocation"_a, "from_"_a, "to"_a, "group"_a, py::arg("start").noconvert(), "stop_at_real"_a = false, "aim"_a = 1e-4,
         "least_step"_a = 1e-10, "max_steps"_a = 2000, "threads"_a = 0);

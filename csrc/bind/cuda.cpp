@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "math/modp.h"
 #include "ops/cuda.h"
 
 namespace py = pybind11;
@@ -103,7 +104,6 @@ void rank_mod(const Array& a, uint64_t p, const Array& rank, uintptr_t stream) {
   run(a, stream, [&](sl::cuda::Stream& s) { sl::cuda::rank_modp(args, s); });
 }
 
-#if defined(SL_CUDA_NETWORKS)
 template <class T> void outputs_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& out, uintptr_t stream) {
   const int64_t batch = out.rows();
   sl::OutputsArgs<T> a{students<T>(s, theta, x, batch), numbers<T>(out, {batch, s.equations}, "out"), 0};
@@ -163,6 +163,7 @@ void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y,
   else fit_of<double>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, stream);
 }
 
+#if defined(SL_HAS_NEWTON)
 void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
             const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task, const Array& trials,
             const Array& theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream) {
@@ -183,6 +184,8 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
     sl::cuda::newton(a, on);
   });
 }
+
+#endif
 
 void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared, const std::vector<double>& gains,
           const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x, const Array& mask, uintptr_t stream) {
@@ -214,7 +217,15 @@ void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, cons
                   numbers<bool>(mask, {count, s.size}, "mask"), 0};
   run(teacher, stream, [&](sl::cuda::Stream& on) { sl::cuda::draw_trials(a, on); });
 }
-#endif
+
+void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64_t hidden_seed, uint32_t p, const Array& out, uintptr_t stream) {
+  const int64_t batch = out.rows();
+  check(p == sl::kPrimes[0] || p == sl::kPrimes[1], "p: expected one of PRIMES");
+  check(s.activation != sl::Activation::relu, "jacobian_mod: relu has no Jacobian over GF(p)");
+  sl::JacobianModArgs a{&s, batch, numbers<int64_t>(theta, {batch, s.size}, "theta"), numbers<int64_t>(x, {batch, s.inputs_size}, "x"), hidden_seed, p,
+                        numbers<int64_t>(out, {batch, s.equations, s.size}, "out"), 0};
+  run(out, stream, [&](sl::cuda::Stream& on) { sl::cuda::jacobian_mod(a, on); });
+}
 
 py::dict interface(const Ref& a) {
   py::list shape;
@@ -285,14 +296,15 @@ PYBIND11_MODULE(SL_MODULE, m) {
 
   m.def("rank_real", &rank_real, "a"_a, "rtol"_a, "rank"_a, "certified"_a, "finite"_a, "stream"_a = 0);
   m.def("rank_mod", &rank_mod, "a"_a, "p"_a, "rank"_a, "stream"_a = 0);
-#if defined(SL_CUDA_NETWORKS)
   m.def("outputs", &outputs, "shape"_a, "theta"_a, "x"_a, "out"_a, "stream"_a = 0);
   m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);
   m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
         "steps_out"_a, "status"_a, "stream"_a = 0);
+#if defined(SL_HAS_NEWTON)
   m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,
         "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0);
+#endif
+  m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
   m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,
         "stream"_a = 0);
-#endif
 }

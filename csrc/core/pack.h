@@ -4,17 +4,10 @@
 // mixes lanes, so a student's result cannot depend on its neighbours. Packs are GCC/Clang vector types: + - * / and
 // comparisons work lane by lane. The instruction set is fixed per compilation (SL_ISA, csrc/cpu/isa.cmake).
 #pragma once
-#include <cmath>
-#include <cstdint>
-
-#include "core/hostdev.h"
+#include "core/lanes.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
-#endif
-
-#ifndef SL_ISA
-#define SL_ISA base
 #endif
 
 namespace sl {
@@ -41,38 +34,12 @@ template <class T> using Pack = typename PackOf<T>::type;
 template <class T> using PackMask = typename PackOf<T>::mask;
 template <class T> constexpr int kLanes = kPackBytes / static_cast<int>(sizeof(T));
 
-// The scalar type of one lane, the number of lanes and the mask type, for packs and for plain scalars alike.
-template <class S> struct Traits { using Scalar = S; using Mask = bool; static constexpr int lanes = 1; };
 template <> struct Traits<Pack<float>> { using Scalar = float; using Mask = PackMask<float>; static constexpr int lanes = kLanes<float>; };
 template <> struct Traits<Pack<double>> { using Scalar = double; using Mask = PackMask<double>; static constexpr int lanes = kLanes<double>; };
-
-template <class S> SL_INLINE S constant(typename Traits<S>::Scalar x) {
-  S r{};
-  return r + x;
-}
-template <> SL_INLINE float constant<float>(float x) { return x; }
-template <> SL_INLINE double constant<double>(double x) { return x; }
-
-template <class S> SL_INLINE S square_root(S x) {
-  if constexpr (Traits<S>::lanes == 1) {
-    return std::sqrt(x);
-  } else {
-    S r;
-    for (int l = 0; l < Traits<S>::lanes; ++l) r[l] = std::sqrt(x[l]);
-    return r;
-  }
-}
 
 // mask ? a : b for a mask that is kept in memory (all bits of a lane 0 or 1). Bitwise: GCC 12 cannot compile the ternary form for SSE2.
 template <class S, class M> SL_INLINE S select(M mask, S a, S b) {
   return __builtin_bit_cast(S, (mask & __builtin_bit_cast(M, a)) | (~mask & __builtin_bit_cast(M, b)));
-}
-
-// Hides where a pointer comes from, so that the compiler addresses a whole tile from this one register. Without it GCC 12 keeps one
-// hoisted pointer per entry of a small matrix, runs out of registers, and spends more time on addresses than on products.
-template <class T> SL_INLINE const T* opaque(const T* p) {
-  asm("" : "+r"(p));
-  return p;
 }
 
 template <class M> SL_INLINE bool any(M m) {

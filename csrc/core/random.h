@@ -6,6 +6,7 @@
 //
 // Normals by Box-Muller with our own log, sine and cosine: those of the C library differ between machines in the last bit.
 // Only +, -, *, /, sqrt are used, all correctly rounded by IEEE 754; random.cpp is compiled without fused multiply-add.
+// The bodies, and the words of a stream as integers, are in draws.h, which CUDA kernels include too.
 #pragma once
 #include <cstdint>
 
@@ -18,7 +19,7 @@ enum Stream : uint32_t { kTeacher = 0, kStudent = 1, kInputs = 2, kMask = 3, kSt
 struct Philox {
   uint32_t key[2];
   uint32_t stream, trial, task;
-  Philox(uint64_t seed, uint32_t stream_, uint32_t trial_, uint32_t task_)
+  SL_HD Philox(uint64_t seed, uint32_t stream_, uint32_t trial_, uint32_t task_)
       : key{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}, stream(stream_), trial(trial_), task(task_) {}
 };
 
@@ -28,18 +29,5 @@ void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 // out[k - first] = normal number k of the stream, k = first .. first + count - 1.
 void normals(const Philox& source, uint64_t first, uint64_t count, double* out);
 double normal(const Philox& source, uint64_t k);
-
-// The words of a stream in order, and unbiased integers made of them.
-class Words {
- public:
-  explicit Words(const Philox& source) : source_(source) {}
-  uint32_t next();
-  uint32_t below(uint32_t n);  // uniform in 0 .. n-1 (Lemire's multiply and reject); n = 1 consumes no word
-
- private:
-  Philox source_;
-  uint32_t block_[4];
-  uint64_t used_ = 0;
-};
 
 }  // namespace sl

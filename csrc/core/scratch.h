@@ -18,4 +18,9 @@ class Scratch {
   char* data_;
   size_t size_, used_ = 0;
 };
+
+// `count` entries of type C from any kind of working memory (another overload: cuda/strip.cuh).
+template <class C> inline __attribute__((always_inline)) C* take_array(Scratch& scratch, size_t count) {
+  return static_cast<C*>(scratch.take(count * sizeof(C)));
+}
 }  // namespace sl

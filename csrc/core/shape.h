@@ -8,6 +8,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/hostdev.h"
+
 namespace sl {
 
 enum class Kind : int { recurrent, feedforward };
@@ -44,6 +46,19 @@ struct Place {
   bool is_bias;
   int row, col;
 };
-Place place_of(const Shape&, int flat);
+SL_INLINE Place place_of(const Shape& s, int flat) {  // flat in 0 .. size - 1
+  if (s.kind == Kind::recurrent) {
+    if (s.c >= 0 && flat >= s.c) return {'c', true, flat - s.c, 0};
+    if (s.b >= 0 && flat >= s.b) return {'b', true, flat - s.b, 0};
+    if (flat >= s.D) return {'D', false, (flat - s.D) / s.hidden, (flat - s.D) % s.hidden};
+    if (flat >= s.W) return {'W', false, (flat - s.W) / s.hidden, (flat - s.W) % s.hidden};
+    return {'B', false, flat / s.inputs, flat % s.inputs};
+  }
+  for (int k = s.layers - 1; k >= 0; --k)
+    if (s.bias[k] >= 0 && flat >= s.bias[k]) return {k, true, flat - s.bias[k], 0};
+  int k = s.layers - 1;
+  while (flat < s.weight[k]) --k;
+  return {k, false, (flat - s.weight[k]) / s.widths[k], (flat - s.weight[k]) % s.widths[k]};
+}
 
 }  // namespace sl

@@ -13,21 +13,28 @@ namespace {
 constexpr int kPolish = 3;
 constexpr double kInflate[] = {2.0, 16.0, 256.0, 1e4};
 
+inline void widen(double*, double) {}  // a middle is enough for polishing
+inline void widen(Ball* target, double radius) { target->rad += radius; }
+
 // Residual at `rows` and, with J, the Jacobian [k][k] at theta, in the scalar S.
 template <class Model, class S>
 struct System {
   const CertifyArgs& a;
   const Shape& s;
   Model model;
-  S *theta, *y, *column;
+  S *theta, *y, *column, *target;
   Slots<1> slots;
-  const double* target;
 
-  System(const CertifyArgs& args, int64_t b, Scratch& scratch) : a(args), s(*args.students.shape), model(s, scratch), target(args.y + b * s.equations) {
+  System(const CertifyArgs& args, int64_t b, Scratch& scratch) : a(args), s(*args.students.shape), model(s, scratch) {
     theta = static_cast<S*>(scratch.take(sizeof(S) * s.size));
     y = static_cast<S*>(scratch.take(sizeof(S) * s.equations));
     column = static_cast<S*>(scratch.take(sizeof(S) * s.equations));
+    target = static_cast<S*>(scratch.take(sizeof(S) * s.equations));
     slots.allocate(a.budget, [&](size_t n) { return static_cast<int*>(scratch.take(n * sizeof(int))); });
+    for (int e = 0; e < s.equations; ++e) {
+      target[e] = S(a.y[b * s.equations + e]);
+      if (a.y_radius) widen(target + e, a.y_radius[b * s.equations + e]);
+    }
     const double *from = a.students.theta + b * a.students.theta_stride, *x = a.students.x + b * a.students.x_stride;
     for (int k = 0; k < s.size; ++k) theta[k] = S(from[k]);
     for (int k = 0; k < s.inputs_size; ++k) *model.input(k) = S(x[k]);
@@ -36,16 +43,25 @@ struct System {
     for (bool& g : all) g = true;
     model.learn(all);
     model.inputs_ready(S(1.0));
+    if (!a.teacher) return;
+    S* student = static_cast<S*>(scratch.take(sizeof(S) * s.size));
+    for (int k = 0; k < s.size; ++k) {
+      student[k] = theta[k];
+      theta[k] = S(a.teacher[b * s.size + k]);
+    }
+    model.prepare(theta);
+    model.forward(theta, target);
+    for (int k = 0; k < s.size; ++k) theta[k] = student[k];
   }
   static size_t bytes(const CertifyArgs& a) {
     const Shape& s = *a.students.shape;
-    return Model::scratch_bytes(s) + sizeof(S) * (s.size + 2 * static_cast<size_t>(s.equations)) + 5 * (sizeof(int) * a.budget + 64) + 1024;
+    return Model::scratch_bytes(s) + sizeof(S) * (2 * static_cast<size_t>(s.size) + 3 * static_cast<size_t>(s.equations)) + 5 * (sizeof(int) * a.budget + 64) + 1024;
   }
   void evaluate(const S* z, S* F, S* J) {
     for (int k = 0; k < a.budget; ++k) theta[slots.flat[k]] = z[k];
     model.prepare(theta);
     model.forward(theta, y);
-    for (int e = 0; e < a.budget; ++e) F[e] = y[a.rows[e]] - S(target[a.rows[e]]);
+    for (int e = 0; e < a.budget; ++e) F[e] = y[a.rows[e]] - target[a.rows[e]];
     if (!J) return;
     model.sensitivities(theta);
     for (int k = 0; k < a.budget; ++k) {

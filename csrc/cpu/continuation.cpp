@@ -50,7 +50,7 @@ inline Number lane_of(const C& a, int l) { return {a.re[l], a.im[l]}; }
 struct Queue {
   const ContinuationArgs* args;
   int64_t next = 0;
-  char* done;  // [jobs] groups that have a real end point
+  int64_t* done;  // [jobs] of every group the first job that has a real end point, `jobs` where there is none
 };
 
 enum class Phase : int { first, moving, settling };
@@ -134,7 +134,7 @@ class Tracker {
         job_[l] = -1;
         return false;
       }
-      if (a_.stop_at_real && __atomic_load_n(&queue_.done[a_.group[job]], __ATOMIC_RELAXED)) {
+      if (a_.stop_at_real && settled_before(job)) {
         skip(job);
         continue;
       }
@@ -142,6 +142,9 @@ class Tracker {
       return true;
     }
   }
+  // Jobs before the first real end point are followed to their ends all the same: which one is reported as the first then depends
+  // neither on threads nor on neighbours.
+  bool settled_before(int64_t job) const { return __atomic_load_n(&queue_.done[a_.group[job]], __ATOMIC_RELAXED) < job; }
   void skip(int64_t job) {
     a_.status[job] = static_cast<int8_t>(PathStatus::skipped);
     a_.steps[job] = 0;
@@ -431,7 +434,7 @@ class Tracker {
         }
         if (end < 0 && steps_[l] >= a_.max_steps) end = static_cast<int>(PathStatus::failed);
       }
-      if (end < 0 && a_.stop_at_real && __atomic_load_n(&queue_.done[a_.group[job_[l]]], __ATOMIC_RELAXED))
+      if (end < 0 && a_.stop_at_real && settled_before(job_[l]))
         end = static_cast<int>(PathStatus::skipped);
       if (end >= 0) {
         report(l, end);
@@ -521,8 +524,12 @@ class Tracker {
     a_.steps[job] = steps_[l];
     a_.largest[job] = std::fmax(most_[l], size);
     a_.correction[job] = phase_[l] == Phase::settling ? correction_[l] : 0.0;
-    if (a_.stop_at_real && status == static_cast<int>(PathStatus::converged) && imaginary < kRealPart * (1 + size))
-      __atomic_store_n(&queue_.done[a_.group[job]], char{1}, __ATOMIC_RELAXED);
+    if (a_.stop_at_real && status == static_cast<int>(PathStatus::converged) && imaginary < kRealPart * (1 + size)) {
+      int64_t* first = queue_.done + a_.group[job];
+      int64_t seen = __atomic_load_n(first, __ATOMIC_RELAXED);
+      while (job < seen && !__atomic_compare_exchange_n(first, &seen, job, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+      }
+    }
   }
 
   Queue& queue_;
@@ -561,10 +568,11 @@ template <> struct JetsOf<Feedforward<C>> { using type = Feedforward<J2>; };
 
 void continuation(const ContinuationArgs& a, Control& control) {
   if (a.jobs == 0) return;
-  Scratch scratch(static_cast<size_t>(a.jobs) + 64);
+  Scratch scratch(sizeof(int64_t) * static_cast<size_t>(a.jobs) + 64);
   Queue queue;
   queue.args = &a;
-  queue.done = static_cast<char*>(scratch.take(static_cast<size_t>(a.jobs)));
+  queue.done = static_cast<int64_t*>(scratch.take(sizeof(int64_t) * static_cast<size_t>(a.jobs)));
+  for (int64_t j = 0; j < a.jobs; ++j) queue.done[j] = a.jobs;
   const int workers = worker_count((a.jobs + L - 1) / L, a.threads);
   with_model<C>(*a.shape, [&](auto type) {
     using Model = typename decltype(type)::type;

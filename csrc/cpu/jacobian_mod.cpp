@@ -1,6 +1,6 @@
 // Exact Jacobians over GF(p): students side by side in lanes, or one at a time where they would leave most of a pack empty. The same
 // template does both, and every student gets the same bits either way. See ops/jacobian.h.
-#include "core/random.h"
+#include "core/draws.h"
 #include "cpu/models.h"
 #include "math/modp_lanes.h"
 #include "ops/jacobian.h"
@@ -39,7 +39,7 @@ void jacobian_mod_item(void* context, int, int64_t item, Control&) {
     for (int k = 0; k < s.inputs_size; ++k) lane(model.input(k), l) = Field(static_cast<uint32_t>(a.x[b * s.inputs_size + k]));
     lane(one, l) = Field(1);
     if (given) {
-      Words words(Philox(a.hidden_seed, kInputs, static_cast<uint32_t>(b), 0));
+      draws::Words words(Philox(a.hidden_seed, kInputs, static_cast<uint32_t>(b), 0));
       for (int k = 0; k < hidden; ++k) lane(activities + k, l) = Field(words.below(a.p));
     }
   }

@@ -6,13 +6,13 @@
 #include <utility>
 #include <vector>
 
-#include "core/random.h"
+#include "core/draws.h"
 
 namespace sl {
 
 void draw_mask(int size, uint64_t seed, uint32_t task, uint32_t trial, const Recipe& recipe, bool* mask) {
   std::memcpy(mask, recipe.fixed, static_cast<size_t>(size));
-  Words words(Philox(seed, kMask, trial, task));
+  draws::Words words(Philox(seed, kMask, trial, task));
   std::vector<int64_t> lists, members;
   for (int64_t q = 0; q < recipe.count; ++q) {
     const RecipePiece& piece = recipe.pieces[q];

@@ -54,6 +54,11 @@ if(SUBLEARN_CUDA_MODULE)
     target_compile_definitions(sublearn_cuda PUBLIC SL_EMULATE)
     target_compile_options(sublearn_cuda PRIVATE -O1 ${SUBLEARN_WARNINGS})  # -O3 takes four times as long to compile
   endif()
+  # The mathematics is compiled into a namespace of its own, as for the instruction sets of the CPU: no copy can replace another.
+  target_compile_definitions(sublearn_cuda PRIVATE SL_ISA=device)
+  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/newton.cu)
+    target_compile_definitions(sublearn_cuda PUBLIC SL_HAS_NEWTON)
+  endif()
   target_include_directories(sublearn_cuda PUBLIC csrc)
   target_link_libraries(sublearn_cuda PUBLIC sublearn_core)
   message(STATUS "SUBLEARN_CUDA=${SUBLEARN_CUDA}: building ${SUBLEARN_CUDA_MODULE}")

@@ -4,7 +4,7 @@
 #pragma once
 #include <cmath>
 
-#include "core/pack.h"
+#include "core/lanes.h"
 #include "core/shape.h"
 #include "math/complex.h"
 #include "math/modp.h"
@@ -73,13 +73,15 @@ template <class R> SL_INLINE Complex<R> gate_by(Complex<R> h, Complex<R> g) { re
 template <uint32_t P> SL_INLINE ModP<P> gate_by(ModP<P>, ModP<P> g) { return g; }
 
 // z <- phi(z) and g <- phi'(z) g given h = phi(z), over a range, with the choice of phi outside the loop.
-template <class S> SL_INLINE void activate_all(Activation a, S* z, int count) {
-  if (a == Activation::relu) for (int k = 0; k < count; ++k) z[k] = relu_of(z[k]);
-  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) z[k] = tanh_of(z[k]);
+template <class C> SL_INLINE void activate_all(Activation a, C* z, int count) {
+  using S = Value<C>;
+  if (a == Activation::relu) for (int k = 0; k < count; ++k) z[k] = relu_of(S(z[k]));
+  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) z[k] = tanh_of(S(z[k]));
 }
-template <class S> SL_INLINE void times_slope_all(Activation a, const S* h, S* g, int count) {
-  if (a == Activation::relu) for (int k = 0; k < count; ++k) g[k] = gate_by(h[k], g[k]);
-  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) g[k] = g[k] - h[k] * h[k] * g[k];
+template <class C> SL_INLINE void times_slope_all(Activation a, const C* h, C* g, int count) {
+  using S = Value<C>;
+  if (a == Activation::relu) for (int k = 0; k < count; ++k) g[k] = gate_by(S(h[k]), S(g[k]));
+  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) g[k] = S(g[k]) - S(h[k]) * S(h[k]) * S(g[k]);
 }
 
 }  // namespace SL_ISA

@@ -6,7 +6,7 @@
 #pragma once
 #include <cmath>
 
-#include "core/pack.h"
+#include "core/lanes.h"
 
 namespace sl {
 struct Ball {

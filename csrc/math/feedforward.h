@@ -19,23 +19,25 @@
 namespace sl {
 namespace SL_ISA {
 
-template <class S>
+template <class S, class C = S>
 class Feedforward {
  public:
   static constexpr int L = Traits<S>::lanes;
-  const S* hidden = nullptr;  // given activities [m * (n_1 + .. + n_{L-1})] for tanh over GF(p); null otherwise
+  const C* hidden = nullptr;  // given activities [m * (n_1 + .. + n_{L-1})] for tanh over GF(p); null otherwise
 
-  static size_t scratch_bytes(const Shape& s) {
+  // jacobian: with the tables of sensitivities() and column().
+  SL_HD static size_t scratch_bytes(const Shape& s, bool jacobian = true) {
     size_t R = 1, U = 0;
     for (int k = 0; k < s.layers; ++k) {
       R += s.widths[k];
       U += s.widths[k + 1];
     }
     const size_t m = s.samples, blocks = s.activation == Activation::linear ? 1 : m;
-    return sizeof(S) * (m * R + m * U + blocks * s.widths[s.layers] * (U + 1)) + 64 * 4;
+    return sizeof(C) * (m * R + m * U + (jacobian ? blocks * s.widths[s.layers] * (U + 1) : 0)) + 64 * 4;
   }
 
-  Feedforward(const Shape& s, Scratch& scratch)
+  template <class Memory>
+  SL_HD Feedforward(const Shape& s, Memory& scratch, bool jacobian = true)
       : shape_(s), m_(s.samples), layers_(s.layers), o_(s.widths[s.layers]), linear_(s.activation == Activation::linear) {
     R_ = 1;
     U_ = 0;
@@ -45,17 +47,23 @@ class Feedforward {
       unit_[k] = U_;
       U_ += s.widths[k + 1];
     }
-    z_ = take(scratch, static_cast<size_t>(m_) * R_);
-    delta_ = take(scratch, static_cast<size_t>(m_) * U_);
-    A_ = take(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
+    z_ = take_array<C>(scratch, static_cast<size_t>(m_) * R_);
+    delta_ = take_array<C>(scratch, static_cast<size_t>(m_) * U_);
+    if (jacobian) A_ = take_array<C>(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
   }
 
-  S* input(int flat) { return z_ + (flat % m_) * R_ + flat / m_; }  // x is n_0 x m
-  void inputs_ready(S one) {
+  SL_HD C* input(int flat) { return z_ + (flat % m_) * R_ + flat / m_; }  // x is n_0 x m
+  SL_HD void inputs_ready(S one) {
     for (int s = 0; s < m_; ++s) z_[s * R_ + R_ - 1] = one;
   }
 
-  void learn(const bool* group_learns) {
+  // For memory that does not come zeroed: the entries that are read and never computed (the row of unused slots).
+  SL_HD void blank() {
+    const int rows = !A_ ? 0 : (linear_ ? 1 : m_) * o_;
+    for (int q = 0; q < rows; ++q) A_[q * (U_ + 1) + U_] = S{};
+  }
+
+  SL_HD void learn(const bool* group_learns) {
     int g = layers_;
     first_layer_ = layers_;
     for (int k = 0; k < layers_; ++k) {
@@ -64,23 +72,29 @@ class Feedforward {
       if ((learns_weight_[k] || learns_bias_[k]) && first_layer_ == layers_) first_layer_ = k;
     }
   }
-  int first_equation() const { return 0; }
+  SL_HD int first_equation() const { return 0; }
 
-  void prepare(const S* theta) { run(theta, 0, first_layer_ < layers_ ? first_layer_ : layers_ - 1, nullptr); }
-  void forward(const S* theta, S* y) { run(theta, first_layer_ < layers_ ? first_layer_ : layers_ - 1, layers_, y); }
+  SL_HD void prepare(const C* theta) { run(theta, 0, first_layer_ < layers_ ? first_layer_ : layers_ - 1, nullptr); }
+  SL_HD void forward(const C* theta, C* y) { run(theta, first_layer_ < layers_ ? first_layer_ : layers_ - 1, layers_, y); }
 
-  void gradient(const S* theta, const S* e, S* g) {
+  // delta of every unit from the first layer that learns on, in every sample.
+  SL_HD void adjoints(const C* theta, const C* e) {
     if (first_layer_ >= layers_) return;
     for (int s = 0; s < m_; ++s) {
-      S* d = delta_ + s * U_;
+      C* d = delta_ + s * U_;
       for (int k = 0; k < o_; ++k) d[unit_[layers_ - 1] + k] = e[k * m_ + s];
       for (int k = layers_ - 2; k >= first_layer_; --k) {
         const int width = shape_.widths[k + 1];
-        S* to = d + unit_[k];
+        C* to = d + unit_[k];
         cols_times<true>(theta + shape_.weight[k + 1], width, d + unit_[k + 1], shape_.widths[k + 2], width, to);
         times_slope_all(shape_.activation, z_ + s * R_ + source_[k + 1], to, width);
       }
     }
+  }
+
+  SL_HD void gradient(const C* theta, const C* e, C* g) {
+    if (first_layer_ >= layers_) return;
+    adjoints(theta, e);
     for (int k = first_layer_; k < layers_; ++k) {
       const int rows = shape_.widths[k + 1], columns = shape_.widths[k];
       if (learns_weight_[k]) outer_sums(delta_ + unit_[k], U_, rows, z_ + source_[k], R_, columns, m_, g + shape_.weight[k], columns);
@@ -93,16 +107,23 @@ class Feedforward {
     }
   }
 
+  // The gradient of one weight after `adjoints`: m products, where gradient() takes m n_l n_{l-1} for all weights of a layer.
+  SL_HD S gradient_at(const C* /*e*/, SlotPlace p) const {
+    S sum{};
+    for (int s = 0; s < m_; ++s) sum += S(delta_[s * U_ + p.left]) * S(z_[s * R_ + p.right]);
+    return sum;
+  }
+
   // Fills A for the state of forward(theta). `one` is the scalar 1, taken from the table.
-  void sensitivities(const S* theta) {
+  SL_HD void sensitivities(const C* theta) {
     const S one = z_[R_ - 1];
     for (int s = 0; s < (linear_ ? 1 : m_); ++s)
       for (int e = 0; e < o_; ++e) {
-        S* row = A_ + (static_cast<size_t>(s) * o_ + e) * (U_ + 1);
+        C* row = A_ + (static_cast<size_t>(s) * o_ + e) * (U_ + 1);
         for (int k = 0; k < o_; ++k) row[unit_[layers_ - 1] + k] = k == e ? one : S{};
         for (int k = layers_ - 2; k >= first_layer_ && k >= 0; --k) {
           const int width = shape_.widths[k + 1];
-          S* to = row + unit_[k];
+          C* to = row + unit_[k];
           if (k == layers_ - 2) {
             for (int a = 0; a < width; ++a) to[a] = theta[shape_.weight[k + 1] + e * width + a];
           } else {
@@ -113,15 +134,16 @@ class Feedforward {
       }
   }
 
-  SlotPlace place(int flat) const {
+  SL_HD SlotPlace place(int flat) const {
     if (flat >= shape_.size) return {U_, 0, -1, 0};
     const Place p = place_of(shape_, flat);
     return {unit_[p.group] + p.row, p.is_bias ? R_ - 1 : source_[p.group] + p.col, -1, 0};
   }
 
   // out[(e m + s) * stride] = J[e, s] of slot k.
-  void column(const Slots<L>& slots, int k, int /*first*/, S* out, int stride) {
-    const int *left = slots.left + k * L, *right = slots.right + k * L;
+  template <class I>
+  SL_HD void column(const Slots<L, I>& slots, int k, int /*first*/, C* out, int stride) {
+    const I *left = slots.left + k * L, *right = slots.right + k * L;
     for (int e = 0; e < o_; ++e) {
       S a = gather(A_ + e * (U_ + 1), left, slots.same);
       for (int s = 0; s < m_; ++s) {
@@ -132,11 +154,10 @@ class Feedforward {
   }
 
  private:
-  static S* take(Scratch& scratch, size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); }
 
   // out[s] = W in[s] (kFresh) or out[s] += W in[s], several samples at a time, so that a weight is loaded once for all of them.
   template <bool kFresh>
-  void all_samples(const S* W, const S* in, int rows, int columns, S* out, int step) {
+  SL_HD void all_samples(const C* W, const C* in, int rows, int columns, C* out, int step) {
     constexpr int V = kRegisters >= 32 ? 3 : 2;
     int s = 0;
     for (; s + V <= m_; s += V) rows_times_many<V, kFresh>(W, columns, in + s * R_, R_, rows, columns, out + s * step, step);
@@ -144,16 +165,16 @@ class Feedforward {
   }
 
   // Layers from `begin` up to `end`: activities of hidden layers into z, the last layer into y.
-  void run(const S* theta, int begin, int end, S* y) {
+  SL_HD void run(const C* theta, int begin, int end, C* y) {
     int before = 0;  // hidden units of earlier layers, for given activities
     for (int k = 0; k < begin; ++k) before += shape_.widths[k + 1];
     for (int k = begin; k < end; ++k) {
       const int rows = shape_.widths[k + 1], columns = shape_.widths[k];
       const bool last = k == layers_ - 1;
-      S* const into = last ? delta_ + unit_[k] : z_ + source_[k + 1];
+      C* const into = last ? delta_ + unit_[k] : z_ + source_[k + 1];
       const int step = last ? U_ : R_;
-      const S* W = theta + shape_.weight[k];
-      const S* in = z_ + source_[k];
+      const C* W = theta + shape_.weight[k];
+      const C* in = z_ + source_[k];
       if (shape_.bias[k] >= 0) {
         for (int s = 0; s < m_; ++s)
           for (int a = 0; a < rows; ++a) into[s * step + a] = theta[shape_.bias[k] + a];
@@ -180,7 +201,7 @@ class Feedforward {
   int R_, U_, first_layer_ = 0;
   int source_[kMaxLayers], unit_[kMaxLayers];
   bool learns_weight_[kMaxLayers] = {}, learns_bias_[kMaxLayers] = {};
-  S *z_, *delta_, *A_;
+  C *z_, *delta_, *A_ = nullptr;
 };
 
 }  // namespace SL_ISA

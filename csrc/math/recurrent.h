@@ -10,6 +10,7 @@
 //   For linear phi, A depends on t - s only (T o chains' entries instead of T^2 o / 2).
 //
 // S is the scalar: float, double, a pack of them, Complex, ModP. N is the hidden size, or 0 for "at run time".
+// C is the entry type of the tables (S, or see core/lanes.h).
 // All tables live in scratch memory given by the caller (a pack of 8 doubles at n = 8, T = 6: 7 KB of tables and weights).
 // Cost of a forward pass T n (n + i + o) multiply-adds, of a gradient the same twice, of a Jacobian T o n^2 + r T^2 o / 2.
 #pragma once
@@ -22,38 +23,48 @@
 namespace sl {
 namespace SL_ISA {
 
-template <class S, int N = 0>
+template <class S, int N = 0, class C = S>
 class Recurrent {
  public:
   static constexpr int L = Traits<S>::lanes;
-  const S* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
+  const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
 
-  static size_t scratch_bytes(const Shape& s) {
+  // jacobian: with the tables of sensitivities() and column().
+  SL_HD static size_t scratch_bytes(const Shape& s, bool jacobian = true) {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
-    return sizeof(S) * ((T + 1) * R + 2 * T * n + chains * (n + 1) + T * (o + 1) + o * T) + 64 * 8;
+    return sizeof(C) * ((T + 1) * R + 2 * T * n + (jacobian ? chains * (n + 1) + T * (o + 1) + o * T : 0)) + 64 * 8;
   }
 
-  Recurrent(const Shape& s, Scratch& scratch)
+  template <class Memory>
+  SL_HD Recurrent(const Shape& s, Memory& scratch, bool jacobian = true)
       : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), R_(s.inputs + s.hidden + 1),
         linear_(s.activation == Activation::linear) {
     const size_t T = T_, n = n_, o = o_;
     const size_t chains = linear_ ? T * o : T * o * T;
-    z_ = take(scratch, (T + 1) * R_);
-    drive_ = take(scratch, T * n);
-    delta_ = take(scratch, T * n);
-    A_ = take(scratch, chains * (n + 1));
-    right_ = take(scratch, T);
-    left_ = take(scratch, T * o);
+    z_ = take_array<C>(scratch, (T + 1) * R_);
+    drive_ = take_array<C>(scratch, T * n);
+    delta_ = take_array<C>(scratch, T * n);
+    if (!jacobian) return;
+    A_ = take_array<C>(scratch, chains * (n + 1));
+    right_ = take_array<C>(scratch, T);
+    left_ = take_array<C>(scratch, T * o);
   }
 
-  S* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
-  void inputs_ready(S one) {
+  SL_HD C* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
+  SL_HD void inputs_ready(S one) {
     for (int t = 0; t <= T_; ++t) z_[t * R_ + i_ + n_] = one;
   }
 
+  // For memory that does not come zeroed: the entries that are read and never computed (h_0, the row of unused slots).
+  SL_HD void blank() {
+    for (int a = 0; a < n_; ++a) z_[i_ + a] = S{};
+    const int chains = !A_ ? 0 : linear_ ? T_ * o_ : T_ * o_ * T_;
+    for (int q = 0; q < chains; ++q) A_[q * (n_ + 1) + n_] = S{};
+  }
+
   // Tells which groups may change between calls: the drive B x_t + b is computed once where it is fixed.
-  void learn(const bool* group_learns) {
+  SL_HD void learn(const bool* group_learns) {
     learns_B_ = group_learns[0];
     learns_W_ = group_learns[1];
     learns_D_ = group_learns[2];
@@ -63,30 +74,30 @@ class Recurrent {
     drive_fixed_ = !learns_B_ && !learns_b_;
   }
   // Equations before this one cannot depend on a learnable weight (y_1 does not see W).
-  int first_equation() const { return learns_B_ || learns_b_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
+  SL_HD int first_equation() const { return learns_B_ || learns_b_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
 
-  void prepare(const S* theta) {
+  SL_HD void prepare(const C* theta) {
     const int n = N ? N : n_;
     for (int t = 0; t < T_; ++t) {
-      S* u = drive_ + t * n;
-      for (int a = 0; a < n; ++a) u[a] = shape_.b >= 0 ? theta[shape_.b + a] : S{};
+      C* u = drive_ + t * n;
+      for (int a = 0; a < n; ++a) u[a] = shape_.b >= 0 ? S(theta[shape_.b + a]) : S{};
       rows_times(theta + shape_.B, i_, z_ + t * R_, n, i_, u);
     }
   }
 
-  void forward(const S* theta, S* y) {
+  SL_HD void forward(const C* theta, C* y) {
     const int n = N ? N : n_;
     if (!drive_fixed_) prepare(theta);
-    const S *W = theta + shape_.W, *D = theta + shape_.D;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
     for (int t = 0; t < T_; ++t) {
-      S* h = z_ + (t + 1) * R_ + i_;
-      const S* u = drive_ + t * n;
+      C* h = z_ + (t + 1) * R_ + i_;
+      const C* u = drive_ + t * n;
       if constexpr (N > 0 && N <= 8) {
         S acc[N];
-#pragma GCC unroll 8
+        SL_UNROLL(8)
         for (int a = 0; a < N; ++a) acc[a] = u[a];
         if (t > 0) rows_tile<N, N>(W, N, z_ + t * R_ + i_, N, acc);
-#pragma GCC unroll 8
+        SL_UNROLL(8)
         for (int a = 0; a < N; ++a) h[a] = acc[a];
       } else {
         for (int a = 0; a < n; ++a) h[a] = u[a];
@@ -94,7 +105,7 @@ class Recurrent {
       }
       if (hidden) for (int a = 0; a < n; ++a) h[a] = hidden[t * n + a];
       else if (!linear_) activate_all(shape_.activation, h, n);
-      for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? theta[shape_.c + e] : S{};
+      for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
       if constexpr (N > 0 && N <= 8) {
         int e = 0;
         for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, h, N, y + t * o_ + e);
@@ -105,10 +116,32 @@ class Recurrent {
     }
   }
 
-  // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
-  void gradient(const S* theta, const S* e, S* g) {
+  // delta_t for every step that a learnable weight acts in.
+  SL_HD void adjoints(const C* theta, const C* e) {
+    if (!(learns_B_ || learns_W_ || learns_b_)) return;
     const int n = N ? N : n_;
-    const S *W = theta + shape_.W, *D = theta + shape_.D;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    for (int t = T_ - 1; t >= 0; --t) {
+      C* d = delta_ + t * n;
+      if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
+      const C* h = z_ + (t + 1) * R_ + i_;
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N] = {};
+        cols_tile<N>(D, N, e + t * o_, o_, acc);
+        if (t + 1 < T_) cols_tile<N, N>(W, N, delta_ + (t + 1) * N, N, acc);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] = acc[a];
+      } else {
+        cols_times<true>(D, n, e + t * o_, o_, n, d);
+        if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
+      }
+      times_slope_all(shape_.activation, h, d, n);
+    }
+  }
+
+  // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
+  SL_HD void gradient(const C* theta, const C* e, C* g) {
+    const int n = N ? N : n_;
     if (learns_D_) outer_sums(e, o_, o_, z_ + R_ + i_, R_, n, T_, g + shape_.D, n);
     if (learns_c_)
       for (int k = 0; k < o_; ++k) {
@@ -117,22 +150,7 @@ class Recurrent {
         g[shape_.c + k] = sum;
       }
     if (!(learns_B_ || learns_W_ || learns_b_)) return;
-    for (int t = T_ - 1; t >= 0; --t) {
-      S* d = delta_ + t * n;
-      if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
-      const S* h = z_ + (t + 1) * R_ + i_;
-      if constexpr (N > 0 && N <= 8) {
-        S acc[N] = {};
-        cols_tile<N>(D, N, e + t * o_, o_, acc);
-        if (t + 1 < T_) cols_tile<N, N>(W, N, delta_ + (t + 1) * N, N, acc);
-#pragma GCC unroll 8
-        for (int a = 0; a < N; ++a) d[a] = acc[a];
-      } else {
-        cols_times<true>(D, n, e + t * o_, o_, n, d);
-        if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
-      }
-      times_slope_all(shape_.activation, h, d, n);
-    }
+    adjoints(theta, e);
     if (learns_W_ && T_ > 1) outer_sums(delta_ + n, n, n, z_ + R_ + i_, R_, n, T_ - 1, g + shape_.W, n);
     if (learns_W_ && T_ == 1)
       for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
@@ -145,10 +163,20 @@ class Recurrent {
       }
   }
 
+  // The gradient of one weight after `adjoints`: T products, where gradient() takes n^2 T for all weights of W.
+  SL_HD S gradient_at(const C* e, SlotPlace p) const {
+    S sum{};
+    if (p.direct >= 0)
+      for (int t = 0; t < T_; ++t) sum += S(e[t * o_ + p.direct]) * S(z_[(t + 1) * R_ + p.direct_right]);
+    else
+      for (int t = drive_fixed_ ? 1 : 0; t < T_; ++t) sum += S(delta_[t * n_ + p.left]) * S(z_[t * R_ + p.right]);
+    return sum;
+  }
+
   // Fills the chains A for the state of forward(theta).
-  void sensitivities(const S* theta) {
+  SL_HD void sensitivities(const C* theta) {
     const int n = N ? N : n_, stride = n + 1;
-    const S *W = theta + shape_.W, *D = theta + shape_.D;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
     if (linear_) {
       for (int e = 0; e < o_; ++e)
         for (int a = 0; a < n; ++a) A_[e * stride + a] = D[e * n + a];
@@ -157,11 +185,11 @@ class Recurrent {
     } else {
       for (int t = 0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
-          S* top = chain(t, e, t);
+          C* top = chain(t, e, t);
           for (int a = 0; a < n; ++a) top[a] = D[e * n + a];
           times_slope_all(shape_.activation, z_ + (t + 1) * R_ + i_, top, n);
           for (int s = t - 1; s >= 0; --s) {
-            S* to = chain(t, e, s);
+            C* to = chain(t, e, s);
             chain_step(W, chain(t, e, s + 1), to);
             times_slope_all(shape_.activation, z_ + (s + 1) * R_ + i_, to, n);
           }
@@ -169,7 +197,7 @@ class Recurrent {
     }
   }
 
-  SlotPlace place(int flat) const {
+  SL_HD SlotPlace place(int flat) const {
     if (flat >= shape_.size) return {n_, 0, -1, 0};  // an unused slot: left position n holds zeros
     const Place p = place_of(shape_, flat);
     switch (p.group) {
@@ -182,8 +210,9 @@ class Recurrent {
   }
 
   // out[(t o + e) * stride] = J[t, e] of slot k, for equations from `first` on.
-  void column(const Slots<L>& slots, int k, int first, S* out, int stride) {
-    const int *left = slots.left + k * L, *right = slots.right + k * L;
+  template <class I>
+  SL_HD void column(const Slots<L, I>& slots, int k, int first, C* out, int stride) {
+    const I *left = slots.left + k * L, *right = slots.right + k * L;
     const bool same = slots.same;
     const int t0 = first / o_;
     for (int s = 0; s < T_; ++s) right_[s] = gather(z_ + s * R_, right, same);
@@ -192,20 +221,20 @@ class Recurrent {
       for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * rows, left, same);
       for (int t = t0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
-          S sum = left_[t * o_ + e] * right_[0];
-          for (int s = 1; s <= t; ++s) sum += left_[(t - s) * o_ + e] * right_[s];
+          S sum = S(left_[t * o_ + e]) * S(right_[0]);
+          for (int s = 1; s <= t; ++s) sum += S(left_[(t - s) * o_ + e]) * S(right_[s]);
           out[(t * o_ + e) * stride] = sum;
         }
     } else {
       for (int t = t0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
           S sum{};
-          for (int s = 0; s <= t; ++s) sum += gather(chain(t, e, s), left, same) * right_[s];
+          for (int s = 0; s <= t; ++s) sum += gather(chain(t, e, s), left, same) * S(right_[s]);
           out[(t * o_ + e) * stride] = sum;
         }
     }
     if (slots.any_direct(k)) {
-      const int* direct = slots.direct + k * L;
+      const I* direct = slots.direct + k * L;
       for (int t = t0; t < T_; ++t) {
         const S h = gather(z_ + (t + 1) * R_, slots.direct_right + k * L, same);
         for (int l = 0; l < L; ++l)
@@ -214,15 +243,14 @@ class Recurrent {
     }
   }
 
- private:
-  static S* take(Scratch& scratch, size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); }
-  S* chain(int t, int e, int s) { return A_ + ((static_cast<size_t>(t) * o_ + e) * T_ + s) * (n_ + 1); }
-  void chain_step(const S* W, const S* from, S* to) {
+ protected:
+  SL_HD C* chain(int t, int e, int s) { return A_ + ((static_cast<size_t>(t) * o_ + e) * T_ + s) * (n_ + 1); }
+  SL_HD void chain_step(const C* W, const C* from, C* to) {
     const int n = N ? N : n_;
     if constexpr (N > 0 && N <= 8) {
       S acc[N] = {};
       cols_tile<N, N>(W, N, from, N, acc);
-#pragma GCC unroll 8
+      SL_UNROLL(8)
       for (int a = 0; a < N; ++a) to[a] = acc[a];
     } else {
       cols_times<true>(W, n, from, n, n, to);
@@ -233,7 +261,7 @@ class Recurrent {
   const int i_, n_, o_, T_, R_;
   const bool linear_;
   bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, drive_fixed_ = false;
-  S *z_, *drive_, *delta_, *A_, *right_, *left_;
+  C *z_, *drive_, *delta_, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
 };
 
 }  // namespace SL_ISA

@@ -5,13 +5,14 @@
 // learn different weights: positions are kept per lane, and a read gathers lane by lane. Where all lanes learn the same weights
 // (`same`), a read is one vector load.
 #pragma once
-#include "core/pack.h"
+#include "core/lanes.h"
 
 namespace sl {
 namespace SL_ISA {
 
 // base[index[l]] lane by lane; index holds one entry per lane.
-template <class S> SL_INLINE S gather(const S* base, const int* index, bool same) {
+template <class C, class I> SL_INLINE Value<C> gather(const C* base, const I* index, bool same) {
+  using S = Value<C>;
   constexpr int L = Traits<S>::lanes;
   if constexpr (L == 1) {
     return base[index[0]];
@@ -25,7 +26,8 @@ template <class S> SL_INLINE S gather(const S* base, const int* index, bool same
   }
 }
 
-template <class S> SL_INLINE void scatter(S* base, const int* index, S value, bool same) {
+template <class C, class I> SL_INLINE void scatter(C* base, const I* index, Value<C> value, bool same) {
+  using S = Value<C>;
   constexpr int L = Traits<S>::lanes;
   if constexpr (L == 1) {
     base[index[0]] = value;
@@ -40,37 +42,37 @@ template <class S> SL_INLINE void scatter(S* base, const int* index, S value, bo
   }
 }
 
-template <class S> SL_INLINE typename Traits<S>::Scalar& lane(S* base, int l) {
-  return reinterpret_cast<typename Traits<S>::Scalar*>(base)[l];
+template <class C> SL_INLINE typename Traits<Value<C>>::Scalar& lane(C* base, int l) {
+  return reinterpret_cast<typename Traits<Value<C>>::Scalar*>(base)[l];
 }
 
 // Adds lane l of value to lane l of *to.
-template <class S> SL_INLINE void add_lane(S* to, int l, S value) { lane(to, l) = lane(to, l) + lane(&value, l); }
+template <class C> SL_INLINE void add_lane(C* to, int l, Value<C> value) { lane(to, l) = lane(to, l) + lane(&value, l); }
 
 // One weight's table positions. Meaning is given by the network that fills it in; -1 in `direct` means none.
 struct SlotPlace {
   int left, right, direct, direct_right;
 };
 
-// Positions of `count` slots in L lanes: entry [k * L + l].
-template <int L> struct Slots {
+// Positions of `count` slots in L lanes: entry [k * L + l]. I: int, or the entry type of a table of them.
+template <int L, class I = int> struct Slots {
   int count = 0;
   bool same = false;  // all lanes hold the same positions
-  int* flat = nullptr;          // flat index of the weight; `size` for an unused slot
-  int* left = nullptr;
-  int* right = nullptr;
-  int* direct = nullptr;
-  int* direct_right = nullptr;
-  static size_t ints(int count) { return static_cast<size_t>(count) * L; }
-  template <class Take> void allocate(int n, Take take) {
+  I* flat = nullptr;          // flat index of the weight; `size` for an unused slot
+  I* left = nullptr;
+  I* right = nullptr;
+  I* direct = nullptr;
+  I* direct_right = nullptr;
+  SL_HD static size_t ints(int count) { return static_cast<size_t>(count) * L; }
+  template <class Take> SL_HD void allocate(int n, Take take) {
     count = n;
     flat = take(ints(n)); left = take(ints(n)); right = take(ints(n)); direct = take(ints(n)); direct_right = take(ints(n));
   }
-  void set(int k, int l, int flat_index, SlotPlace p) {
+  SL_HD void set(int k, int l, int flat_index, SlotPlace p) {
     const int at = k * L + l;
     flat[at] = flat_index; left[at] = p.left; right[at] = p.right; direct[at] = p.direct; direct_right[at] = p.direct_right;
   }
-  bool any_direct(int k) const {
+  SL_HD bool any_direct(int k) const {
     for (int l = 0; l < L; ++l)
       if (direct[k * L + l] >= 0) return true;
     return false;

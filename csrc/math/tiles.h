@@ -5,68 +5,71 @@
 //   outer_sums:  out[i][j] = sum_t left[t][i] right[t][j]
 // M is row-major with the given stride between rows. Eight rows (or columns) are worked on at a time, so that a value of v is
 // loaded once for eight products and eight independent chains hide the latency of the multiply-add; then four, two, one.
+// A, B and O are the entry types of the operands' tables; Value<A> is the scalar.
 #pragma once
-#include "core/pack.h"
+#include "core/lanes.h"
 
 namespace sl {
 namespace SL_ISA {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__CUDACC__)
 constexpr int kRegisters = 32;
 #else
 constexpr int kRegisters = 16;
 #endif
 
 // K rows; C is the number of columns where it is known at compile time, 0 otherwise.
-template <int K, int C = 0, class S>
-SL_INLINE void rows_tile(const S* M, int stride, const S* v, int columns, S* out) {
+template <int K, int C = 0, class A, class B, class O>
+SL_INLINE void rows_tile(const A* M, int stride, const B* v, int columns, O* out) {
+  using S = Value<A>;
   M = opaque(M);
   S acc[K];
-#pragma GCC unroll 8
+  SL_UNROLL(8)
   for (int k = 0; k < K; ++k) acc[k] = out[k];
   auto column = [&](int j) {
     const S x = v[j];
-#pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) acc[k] += M[k * stride + j] * x;
+    SL_UNROLL(8)
+    for (int k = 0; k < K; ++k) acc[k] += S(M[k * stride + j]) * x;
   };
   if constexpr (C > 0) {
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int j = 0; j < C; ++j) column(j);
   } else {
     for (int j = 0; j < columns; ++j) column(j);
   }
-#pragma GCC unroll 8
+  SL_UNROLL(8)
   for (int k = 0; k < K; ++k) out[k] = acc[k];
 }
 
 // The same for V vectors at once, so that an entry of M is loaded once for V products.
-template <int K, int V, bool kFresh, class S>
-SL_INLINE void rows_tile_many(const S* M, int stride, const S* v, int v_stride, int columns, S* out, int out_stride) {
+template <int K, int V, bool kFresh, class A, class B, class O>
+SL_INLINE void rows_tile_many(const A* M, int stride, const B* v, int v_stride, int columns, O* out, int out_stride) {
+  using S = Value<A>;
   M = opaque(M);
   S acc[V][K];
-#pragma GCC unroll 4
+  SL_UNROLL(4)
   for (int q = 0; q < V; ++q)
-#pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) acc[q][k] = kFresh ? S{} : out[q * out_stride + k];
+    SL_UNROLL(8)
+    for (int k = 0; k < K; ++k) acc[q][k] = kFresh ? S{} : S(out[q * out_stride + k]);
   for (int j = 0; j < columns; ++j) {
     S x[V];
-#pragma GCC unroll 4
+    SL_UNROLL(4)
     for (int q = 0; q < V; ++q) x[q] = v[q * v_stride + j];
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int k = 0; k < K; ++k) {
       const S m = M[k * stride + j];
-#pragma GCC unroll 4
+      SL_UNROLL(4)
       for (int q = 0; q < V; ++q) acc[q][k] += m * x[q];
     }
   }
-#pragma GCC unroll 4
+  SL_UNROLL(4)
   for (int q = 0; q < V; ++q)
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int k = 0; k < K; ++k) out[q * out_stride + k] = acc[q][k];
 }
 
-template <int V, bool kFresh, class S>
-SL_INLINE void rows_times_many(const S* M, int stride, const S* v, int v_stride, int rows, int columns, S* out, int out_stride) {
+template <int V, bool kFresh, class A, class B, class O>
+SL_INLINE void rows_times_many(const A* M, int stride, const B* v, int v_stride, int rows, int columns, O* out, int out_stride) {
   int i = 0;
   if constexpr (kRegisters >= 32)
     for (; i + 8 <= rows; i += 8) rows_tile_many<8, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
@@ -76,29 +79,30 @@ SL_INLINE void rows_times_many(const S* M, int stride, const S* v, int v_stride,
 }
 
 // K columns; R is the number of rows where it is known at compile time, 0 otherwise.
-template <int K, int R = 0, bool kFresh = false, class S>
-SL_INLINE void cols_tile(const S* M, int stride, const S* v, int rows, S* out) {
+template <int K, int R = 0, bool kFresh = false, class A, class B, class O>
+SL_INLINE void cols_tile(const A* M, int stride, const B* v, int rows, O* out) {
+  using S = Value<A>;
   M = opaque(M);
   S acc[K];
-#pragma GCC unroll 8
-  for (int k = 0; k < K; ++k) acc[k] = kFresh ? S{} : out[k];
+  SL_UNROLL(8)
+  for (int k = 0; k < K; ++k) acc[k] = kFresh ? S{} : S(out[k]);
   auto row = [&](int i) {
     const S x = v[i];
-#pragma GCC unroll 8
-    for (int k = 0; k < K; ++k) acc[k] += M[i * stride + k] * x;
+    SL_UNROLL(8)
+    for (int k = 0; k < K; ++k) acc[k] += S(M[i * stride + k]) * x;
   };
   if constexpr (R > 0) {
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int i = 0; i < R; ++i) row(i);
   } else {
     for (int i = 0; i < rows; ++i) row(i);
   }
-#pragma GCC unroll 8
+  SL_UNROLL(8)
   for (int k = 0; k < K; ++k) out[k] = acc[k];
 }
 
-template <class S>
-SL_INLINE void rows_times(const S* M, int stride, const S* v, int rows, int columns, S* out) {
+template <class A, class B, class O>
+SL_INLINE void rows_times(const A* M, int stride, const B* v, int rows, int columns, O* out) {
   int i = 0;
   for (; i + 8 <= rows; i += 8) rows_tile<8>(M + i * stride, stride, v, columns, out + i);
   for (; i + 4 <= rows; i += 4) rows_tile<4>(M + i * stride, stride, v, columns, out + i);
@@ -107,8 +111,8 @@ SL_INLINE void rows_times(const S* M, int stride, const S* v, int rows, int colu
 }
 
 // kFresh: out = M^T v instead of out += M^T v.
-template <bool kFresh = false, class S>
-SL_INLINE void cols_times(const S* M, int stride, const S* v, int rows, int columns, S* out) {
+template <bool kFresh = false, class A, class B, class O>
+SL_INLINE void cols_times(const A* M, int stride, const B* v, int rows, int columns, O* out) {
   int j = 0;
   for (; j + 8 <= columns; j += 8) cols_tile<8, 0, kFresh>(M + j, stride, v, rows, out + j);
   for (; j + 4 <= columns; j += 4) cols_tile<4, 0, kFresh>(M + j, stride, v, rows, out + j);
@@ -117,29 +121,31 @@ SL_INLINE void cols_times(const S* M, int stride, const S* v, int rows, int colu
 }
 
 // A tile of K x C accumulators: K + C loads for K C products per time step.
-template <int K, int C, class S>
-SL_INLINE void outer_tile(const S* left, int left_stride, const S* right, int right_stride, int times, S* out, int out_stride) {
+template <int K, int C, class A, class B, class O>
+SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int right_stride, int times, O* out, int out_stride) {
+  using S = Value<A>;
   S acc[K][C] = {};
   for (int t = 0; t < times; ++t) {
-    const S *l = left + t * left_stride, *r = right + t * right_stride;
+    const A* l = left + t * left_stride;
+    const B* r = right + t * right_stride;
     S x[C];
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int c = 0; c < C; ++c) x[c] = r[c];
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int k = 0; k < K; ++k) {
       const S y = l[k];
-#pragma GCC unroll 8
+      SL_UNROLL(8)
       for (int c = 0; c < C; ++c) acc[k][c] += y * x[c];
     }
   }
-#pragma GCC unroll 8
+  SL_UNROLL(8)
   for (int k = 0; k < K; ++k)
-#pragma GCC unroll 8
+    SL_UNROLL(8)
     for (int c = 0; c < C; ++c) out[k * out_stride + c] = acc[k][c];
 }
 
-template <int K, class S>
-SL_INLINE void outer_rows(const S* left, int left_stride, const S* right, int right_stride, int columns, int times, S* out,
+template <int K, class A, class B, class O>
+SL_INLINE void outer_rows(const A* left, int left_stride, const B* right, int right_stride, int columns, int times, O* out,
                           int out_stride) {
   // K C accumulators, K + C + 1 registers in all, and at least eight independent chains where the sizes allow.
   constexpr int C = K == 8 ? (kRegisters >= 32 ? 3 : 1) : K == 4 ? (kRegisters >= 32 ? 5 : 3) : K == 2 ? 4 : 8;
@@ -152,9 +158,9 @@ SL_INLINE void outer_rows(const S* left, int left_stride, const S* right, int ri
   for (; j < columns; ++j) outer_tile<K, 1>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
 }
 
-template <class S>
-SL_INLINE void outer_sums(const S* left, int left_stride, int rows, const S* right, int right_stride, int columns, int times,
-                          S* out, int out_stride) {
+template <class A, class B, class O>
+SL_INLINE void outer_sums(const A* left, int left_stride, int rows, const B* right, int right_stride, int columns, int times,
+                          O* out, int out_stride) {
   int i = 0;
   if constexpr (kRegisters >= 32)
     for (; i + 8 <= rows; i += 8) outer_rows<8>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);

@@ -8,7 +8,7 @@
 //   indices [allocations][k] learnable places, ascending; degrees [allocations][k]: degree of every equation of F in z (an upper
 //   bound does; it only decides how the system is scaled near infinity). rows [k], or mix [k][equations].
 //   Job j: allocation[j], from[j], to[j] (point numbers), start [jobs][k][2] a solution at q_from; group[j] (0 .. jobs - 1).
-//   With stop_at_real, the jobs of a group are skipped once one of them has ended at a point that looks real.
+//   With stop_at_real, the jobs of a group are skipped once an earlier one of them has ended at a point that looks real.
 // Out: end [jobs][k][2], status, steps, largest = the largest |z|_inf / 1 met on the way, correction = relative size of the last Newton
 //   correction at the end. converged: a solution at q_to up to that correction. infinite: the path leaves every bounded set.
 //   failed: the step fell below the least allowed, or the number of steps exceeded max_steps, or the end did not settle.

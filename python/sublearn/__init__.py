@@ -23,23 +23,26 @@ from .allocation import (
     scattered,
     split,
 )
+from .best import Impossible, best_allocation
+from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
+from .capacity import Capacity, capacity
 from .continuation import degree
 from .decide import Verdicts, decide
-from .design import Impossible, best_allocation, capacity, explain
+from .explain import Explanation, explain
 from .fit import FitResult, fit
 from .jacobian import jacobian, outputs
 from .match import MatchResult, match_probability
 from .network import Feedforward, Recurrent
 from .rank import rank, rank_mod
-from .theory import Prediction, predict, predict_strategy
+from .theory import Prediction, Predictions, predict, predict_strategy, predictions
 from .trial import Trials, draw_trials
 
 __version__ = _version("sublearn")
 
 __all__ = [
-    "Allocation", "Feedforward", "FitResult", "Impossible", "MatchResult", "Prediction", "Recurrent", "Strategy", "Trials",
-    "Verdicts", "backend_of", "best_allocation", "block", "capacity", "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows",
-    "everything", "explain", "fit", "jacobian",
-    "match_probability", "only", "outputs", "per_column", "per_row", "predict", "predict_strategy", "rank", "rank_mod", "rows",
-    "scattered", "split",
+    "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchBounds", "MatchResult", "ParityBounds",
+    "Prediction", "Predictions", "Recurrent", "Strategy", "Trials", "Verdicts", "backend_of", "best_allocation", "block", "capacity",
+    "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows", "everything", "explain", "fit", "jacobian", "match_bounds",
+    "match_probability", "only", "outputs", "parity_bounds", "per_column", "per_row", "predict", "predict_strategy", "predictions",
+    "rank", "rank_mod", "rows", "scattered", "split",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _devices
 from ._errors import whole_number
-from .allocation import Allocation, Strategy
+from .allocation import Allocation, Strategy, fixed_allocation
 from .network import Network
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -81,15 +81,9 @@ def common_batch(**arguments: Batched) -> int | None:
 
 def learnable(net: Network, allocation: object, name: str = "allocation") -> Batched:
     """bool rows [batch or 1, size] of an Allocation, a fixed Strategy, or a bool array [size] or [batch, size]."""
-    if isinstance(allocation, Strategy):
-        if allocation.allocation is None:
-            raise TypeError(f"{name}: expected an allocation or a mask; {allocation.name} draws a new one each time: "
-                            "use its .draw(rng) or .masks(...)")
-        allocation = allocation.allocation
-    if isinstance(allocation, Allocation):
-        if allocation.net != net:
-            raise ValueError(f"{name}: expected an allocation of {net.describe()}, got one of {allocation.net.describe()}")
-        return Batched(allocation.mask[None], None)
+    if isinstance(allocation, (Allocation, Strategy)):
+        hint = ", which draws a new one each time: use its .draw(rng) or .masks(...)"
+        return Batched(fixed_allocation(net, allocation, name=name, hint=hint).mask[None], None)
     array = np.asarray(_devices.to_numpy(name, allocation))
     if array.dtype != bool:
         raise TypeError(f"{name}: expected an Allocation or a bool array [size] or [batch, size], got {array.dtype} "

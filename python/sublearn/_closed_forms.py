@@ -13,6 +13,7 @@ from math import comb
 
 import numpy as np
 
+from ._errors import list_of_names, whole_number
 from .network import Feedforward, Network, Recurrent
 
 LARGEST_SIDE = 12  # layer_spans goes through the 2^side sets of units on the smaller side of a layer
@@ -284,29 +285,57 @@ def layer_spans(net: Feedforward, layer: int, mask: np.ndarray) -> bool | None:
 # Counting
 
 
-def scattered_full_rank_chance(net: Recurrent, budget: int) -> Fraction:
-    """P(rho = kappa) of `budget` weights scattered in W, everything else shared, counted (T12). Linear.
+def scattered_full_rank_chance(
+    net: Network, budget: int, within: str | tuple[str, ...] = "W", shared: tuple[str, ...] = ()
+) -> Fraction | None:
+    """P(rho = kappa) of `budget` weights scattered in the groups `within`, counted; None where no count is known.
 
-    Errors: ValueError outside o <= n and o (T - 2) <= n, where T12 is a bound, and for a budget beyond W.
+    Counted: W (T12), B and b (T5), the last layer (T4), one inner layer whose map after is injective or whose signal before has full row
+    rank (T6), each where it is exact. There rho = sum over lines (rows, or columns) of min(learnable in the line, most).
+    Errors: ValueError for an unknown group and a budget beyond the groups.
     """
-    if not isinstance(net, Recurrent) or net.activation != "linear":
-        raise ValueError(
-            f"net: expected a linear recurrent network, got {getattr(net, 'describe', lambda: net)()}"
-        )
-    n, o, T = net.hidden, net.outputs, net.steps
-    if o > n or o * (T - 2) > n:
-        raise ValueError(f"net: expected o <= n and o (T - 2) <= n (T12), got {net.describe()}")
-    if not 0 <= budget <= n * n:
-        raise ValueError(
-            f"budget: expected a whole number from 0 to {n * n} (the weights of W), got {budget}"
-        )
-    kappa = required_rank_formula(net, tuple(name for name in net.groups if name != "W"))
-    ways = {(0, 0): 1}  # (weights placed, rank reached, at most kappa) after some rows -> number of ways
-    for _ in range(n):
+    net = plain(net)
+    names = list_of_names("within", (within,) if isinstance(within, str) else within, tuple(net.groups))
+    sizes = [net.slices[name].stop - net.slices[name].start for name in names]
+    budget = whole_number("budget", budget, 0, sum(sizes), f"the weights of {', '.join(names)}")
+    kappa = required_rank_formula(net, shared)
+    rule = None if kappa is None else _line_rule(net, frozenset(names))
+    if rule is None or set(names) & set(shared):
+        return None
+    lines, length, most, whole = rule
+    if kappa > whole:
+        return Fraction(0)
+    ways = {(0, 0): 1}  # (weights placed, rank reached, at most kappa) after some lines -> number of ways
+    for _ in range(lines):
         after: dict[tuple[int, int], int] = {}
         for (placed, rank), count in ways.items():
-            for here in range(min(n, budget - placed) + 1):
-                key = placed + here, min(kappa, rank + min(here, T - 1))
-                after[key] = after.get(key, 0) + count * comb(n, here)
+            for here in range(min(length, budget - placed) + 1):
+                key = placed + here, min(kappa, rank + min(here, most))
+                after[key] = after.get(key, 0) + count * comb(length, here)
         ways = after
-    return Fraction(ways.get((budget, kappa), 0), comb(n * n, budget))
+    return Fraction(ways.get((budget, kappa), 0), comb(lines * length, budget))
+
+
+def _line_rule(net: Network, names: frozenset[str]) -> tuple[int, int, int, int] | None:
+    """(lines, their length, most that counts in a line, rank of all) if rho of every allocation inside these groups is such a sum."""
+    matrix, bias = last_layer(net)
+    if names == {matrix, bias} - {None}:
+        outputs, inputs = net.groups[matrix]
+        return outputs, inputs + (bias is not None), feature_rank(net), outputs * feature_rank(net)
+    if net.activation != "linear":
+        return None
+    if isinstance(net, Recurrent):
+        n, o, T = net.hidden, net.outputs, net.steps
+        if names == {"W"} and T > 1 and o <= n and o * (T - 2) <= n:
+            return n, n, T - 1, o * (T - 1)
+        if names == {"B", *(["b"] if "b" in net.bias else [])} and o <= n and o * (T - 1) <= n:
+            return n, net.inputs + ("b" in net.bias), T, o * T
+        return None
+    for k in range(1, len(net.widths) - 1):
+        rows, columns = net.groups[f"W{k}"]
+        after, before = min(net.widths[k:]), signals(net)[k - 1][0]
+        if names == {f"W{k}"} and after == rows:
+            return rows, columns, before, rows * before
+        if names == {f"W{k}"} and before == columns:
+            return columns, rows, after, columns * after
+    return None

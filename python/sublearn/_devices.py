@@ -319,6 +319,10 @@ class CudaPlace:
         call = lambda i, o: self._module.jacobian(shape, i["theta"], i["x"], i["indices"], o["out"], self._stream)  # noqa: E731
         return self._run("jacobian", batch, inputs, {"out": ((shape.equations, indices.shape[1]), theta.dtype)}, call)["out"]
 
+    def jacobian_mod(self, shape, theta, x, hidden_seed, p, threads=0):
+        call = lambda i, o: self._module.jacobian_mod(shape, i["theta"], i["x"], hidden_seed, p, o["out"], self._stream)  # noqa: E731
+        return self._run("jacobian_mod", len_of(theta), {"theta": theta, "x": x}, {"out": ((shape.equations, shape.size), np.int64)}, call)["out"]
+
     def fit(self, shape, theta, x, y, indices, steps, optimizer, lr, tol, threads=0):
         batch = max(map(len_of, (theta, x, y, indices)))
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}

@@ -1,17 +1,11 @@
-"""Matroids for choosing weights: columns of a matrix mod p, laminar limits, and the cheapest set that obeys
-both.
+"""Matroids for choosing weights: columns of a matrix mod p, laminar limits, and the cheapest set that obeys both.
 
-Pure combinatorics: elements are the columns 0 .. n - 1 of a matrix, sets are bool [n]. No networks and no
-random
-numbers here; which matrix and which limits a network has is said in design.py.
+Pure combinatorics: elements are the columns 0 .. n - 1 of a matrix, sets are bool [n]. No networks and no random numbers here; which
+matrix and which limits a network has is said in _column_matroid.py and _cheapest.py.
 
-A `Tableau` keeps the matrix reduced with respect to an independent set I: column e of I is a unit vector, so
-the
-nonzero entries of any other column name the members of I it depends on (its fundamental circuit), and the
-rows that
-no member holds say whether it can join. One pivot costs rows x n multiplications in int64: residues are
-below 2^31,
-products below 2^62.
+A `Tableau` keeps the matrix reduced with respect to an independent set I: column e of I is a unit vector, so the nonzero entries of any
+other column name the members of I it depends on (its fundamental circuit), and the rows that no member holds say whether it can join. One
+pivot costs rows x n multiplications in int64: residues are below 2^31, products below 2^62.
 
     cheapest_basis      no limits: greedy, exact for every order of costs
     cheapest_common     limits from one laminar family: weighted matroid intersection by shortest augmenting
@@ -57,9 +51,8 @@ class Cap(NamedTuple):
 class Infeasible(Exception):
     """No independent set of the wanted size obeys the caps.
 
-    ranks: list of (closed set bool [n], its rank); caps: positions in the list of caps. Those rank
-    constraints and
-    caps alone exclude it. reachable: the largest size that is possible, None if it was not computed.
+    ranks: list of (closed set bool [n], its rank); caps: positions in the list of caps. Those rank constraints and caps alone exclude it.
+    reachable: the largest size that is possible, None if it was not computed.
     """
 
     def __init__(self, ranks: list[tuple[np.ndarray, int]], caps: list[int], reachable: int | None) -> None:
@@ -73,8 +66,8 @@ class Infeasible(Exception):
 class Tableau:
     """A matrix [rows, n] mod p, row-reduced so that the columns of an independent set are unit vectors.
 
-    table int64 [rows, n]; held int64 [rows]: the member whose 1 stands in this row, -1 for none;
-    row_of int64 [n]: the row of a member, -1 for an element that is none. p: a prime below 2^31.
+    table int64 [rows, n]; held int64 [rows]: the member whose 1 stands in this row, -1 for none; row_of int64 [n]: the row of a member,
+    -1 for an element that is none. p: a prime below 2^31.
     """
 
     def __init__(self, columns: np.ndarray, p: int) -> None:
@@ -96,6 +89,12 @@ class Tableau:
         other.p, other.table = self.p, self.table.copy()
         other.held, other.row_of = self.held.copy(), self.row_of.copy()
         return other
+
+    def restart(self, elements: Sequence[int] = ()) -> None:
+        """Forget the members, then add these elements in turn; those that depend on earlier ones stay out."""
+        self.held[:], self.row_of[:] = -1, -1
+        for element in elements:
+            self.add(int(element))
 
     def addable(self) -> np.ndarray:
         """bool [n]: elements that are independent of the members."""
@@ -138,9 +137,8 @@ class Tableau:
         self.add(element)
 
     def circuit(self, element: int) -> np.ndarray:
-        """Members int64 [k] that the element depends on, ascending: with it they are a circuit. ValueError
-        if it
-        depends on none, or is itself a member."""
+        """Members int64 [k] that the element depends on, ascending: with it they are a circuit. ValueError if it depends on none, or is
+        itself a member."""
         column = self.table[:, element] != 0
         if self.row_of[element] >= 0 or column[self.held < 0].any():
             raise ValueError(f"element: expected one that depends on the members, got {element}")
@@ -172,7 +170,7 @@ def closure(tableau: Tableau, members: np.ndarray) -> np.ndarray:
 def _grown(tableau: Tableau, order: Sequence[int], most: int | None = None) -> Tableau:
     """A copy whose members are the first independent ones in this order."""
     grown = tableau.copy()
-    grown.held[:], grown.row_of[:] = -1, -1
+    grown.restart()
     most = len(grown.held) if most is None else most
     count = 0
     open_ = np.asarray(order, dtype=np.int64)
@@ -188,8 +186,7 @@ def _grown(tableau: Tableau, order: Sequence[int], most: int | None = None) -> T
 
 
 def cheapest_basis(tableau: Tableau, cost: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """bool [n]: a basis of the allowed elements of least total cost; ties go to the lower position.
-    Greedy."""
+    """bool [n]: a basis of the allowed elements of least total cost; ties go to the lower position. Greedy."""
     order = np.argsort(cost, kind="stable")
     if allowed is not None:
         order = order[allowed[order]]
@@ -253,9 +250,8 @@ class Laminar:
 def whole_costs(cost: np.ndarray, size: int) -> np.ndarray:
     """Costs as whole multiples int64 of a power of two, for exact sums along paths through `size` elements.
 
-    Whole numbers below 2^39 stay exact for sizes up to 1000; other costs are rounded by at most 2^-39 of the
-    largest
-    (2^-45 for sizes up to 100).
+    Whole numbers below 2^39 stay exact for sizes up to 1000; other costs are rounded by at most 2^-39 of the largest (2^-45 for sizes up
+    to 100).
     """
     largest = float(np.abs(cost).max(initial=0.0))
     if largest == 0.0:
@@ -268,18 +264,15 @@ def whole_costs(cost: np.ndarray, size: int) -> np.ndarray:
 def cheapest_common(
     tableau: Tableau, laminar: Laminar, cost: np.ndarray, size: int, allowed: np.ndarray | None = None
 ) -> np.ndarray:
-    """bool [n]: cheapest set of `size` elements, independent and within the caps; `Infeasible` with a set if
-    none.
+    """bool [n]: cheapest set of `size` elements, independent and within the caps; `Infeasible` with a set if none.
 
-    After k rounds the set is the cheapest of size k; costs are rounded as `whole_costs` says. If the rounds
-    stop
-    at k < size, S of the certificate has rank(S) + laminar rank(all others) = k. Cost: size x (a few) x size
-    x n.
+    After k rounds the set is the cheapest of size k; costs are rounded as `whole_costs` says. If the rounds stop at k < size, S of the
+    certificate has rank(S) + laminar rank(all others) = k. Cost: size x (a few) x size x n.
     """
     n = tableau.table.shape[1]
     allowed = np.ones(n, dtype=bool) if allowed is None else allowed
     work = tableau.copy()
-    work.held[:], work.row_of[:] = -1, -1
+    work.restart()
     step = 2 * (2 * size + 4)  # so that fewer arcs decide between equal costs
     length = whole_costs(cost, size) * step
     for count in range(size):
@@ -315,8 +308,7 @@ def _shortest_path(
 ) -> list[int] | None:
     """Positions e0, y1, e1, .., from a source to a sink, least total of add[e] - drop[y], then fewest arcs.
 
-    enters[y, e]: arc y -> e; leaves[y, e]: arc e -> y. Bellman-Ford, both sides at once; no cycle is
-    negative.
+    enters[y, e]: arc y -> e; leaves[y, e]: arc e -> y. Bellman-Ford, both sides at once; no cycle is negative.
     """
     to_e = np.where(source, add + 1, _FAR)
     to_y = np.full(len(drop), _FAR)
@@ -369,11 +361,9 @@ def cheapest_capped(
 ) -> np.ndarray:
     """bool [n]: cheapest independent set of `size` elements within the caps; `Infeasible` if there is none.
 
-    min cost x, sum x = size, x in {0, 1}, x(cap) <= most, and x(F) <= rank(F) for closed sets F, added where
-    the
-    current x violates one: first in the linear relaxation, then in whole numbers until x is independent.
-    HiGHS
-    decides; its optimum is right to about 1e-6 of the largest cost, and exact for whole costs below 10^5.
+    min cost x, sum x = size, x in {0, 1}, x(cap) <= most, and x(F) <= rank(F) for closed sets F, added where the current x violates one:
+    first in the linear relaxation, then in whole numbers until x is independent. HiGHS decides; its optimum is right to about 1e-6 of the
+    largest cost, and exact for whole costs below 10^5.
     Errors: ModuleNotFoundError that names the extra if scipy is missing; RuntimeError if HiGHS gives up.
     """
     program = _Program(tableau, caps, cost, size, allowed)
@@ -439,9 +429,8 @@ class _Program:
     def add_violated(self, x: np.ndarray) -> bool:
         """Rank constraints that x violates, into the programme; False if none was found.
 
-        A basis is grown along falling x; closures of its first k members are the closed sets looked at. A
-        whole x
-        with a dependent support violates one of them: its own closure.
+        A basis is grown along falling x; closures of its first k members are the closed sets looked at. A whole x with a dependent
+        support violates one of them: its own closure.
         """
         found = False
         for attempt in range(_ORDERS):
@@ -486,8 +475,7 @@ class _Program:
         return True
 
     def certificate(self) -> Infeasible:
-        """The constraints that still exclude every x when none of them can be left out (each tried for a
-        second)."""
+        """The constraints that still exclude every x when none of them can be left out (each tried for a second)."""
         whole = self.solve(whole=False, rows=range(len(self.rows))) is not None
         keep = list(range(len(self.rows)))
         for k in reversed(range(len(self.rows))):

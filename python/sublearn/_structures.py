@@ -148,103 +148,112 @@ class Structure(NamedTuple):
 
 
 def solvable_structures(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> list[Structure]:
-    """The row and column structures of T7 inside a mask bool [size] of a linear recurrent network.
+    """The structures of T7 inside one mask bool [size]; see `structures_in`."""
+    return [Structure(name, witness[0]) for name, has, witness in structures_in(net, mask[None], shared) if has[0]]
+
+
+def structures_in(
+    net: Network, masks: np.ndarray, shared: tuple[str, ...]
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The row and column structures of T7 inside masks bool [k, size] of a linear recurrent network: (name, has, witness) for each kind.
 
     row                     o rows of W with >= T - 1 learnable weights each, y_1 being right
     column                  one column of W with >= o (T - 1) learnable weights, y_1 being right
     row, nothing shared     o rows of [W B b] with >= T learnable weights each, at least one of them in B or b
     column, nothing shared  a whole column of D, and >= o (T - 1) learnable weights in the same column of W
 
-    y_1 is right when B, b, D and c are shared, or when all of c may learn (then c is solved first, as a block
-    of its own). The conditions o <= n, T - 1 <= n and o (T - 1) <= n hold where so many weights exist.
+    has: bool [k]; witness: bool [k, size], the weights used, meaningful where `has`. y_1 is right when B, b, D and c are shared, or when
+    all of c may learn (then c is solved first, as a block of its own). The conditions o <= n, T - 1 <= n and o (T - 1) <= n hold where so
+    many weights exist.
     """
-    if not isinstance(net, Recurrent) or net.activation != "linear" or net.steps == 1:
+    if not isinstance(net, Recurrent) or net.activation != "linear" or net.steps == 1 or not len(masks):
         return []
     n, o, T = net.hidden, net.outputs, net.steps
-    groups = net.unpack(mask)
-    W = groups["W"]
-    w = W.sum(axis=1)
-    e = groups["B"].sum(axis=1) + groups.get("b", 0)
+    groups = net.unpack(masks)
+    W, D = groups["W"], groups["D"]
+    w, down = W.sum(axis=2), W.sum(axis=1)
+    e = groups["B"].sum(axis=2) + groups.get("b", 0)
     found = []
-    c_first = {"c": np.ones(o, dtype=bool)} if "c" in groups and groups["c"].all() else {}
-    down = W.sum(axis=0)
-    if first_output_right(net, shared) or c_first:
-        rows = _fullest(w, w >= T - 1, o)
-        if rows is not None:
-            found.append(_structure(net, "row", {"W": W & rows[:, None]} | c_first))
-        if down.max() >= o * (T - 1):
-            found.append(_structure(net, "column", {"W": W & (np.arange(n) == down.argmax())} | c_first))
-    rows = _fullest(w + e, e + np.minimum(w, T - 1) >= T, o)  # W alone brings T - 1: one in B or b at least
-    if rows is not None:
-        parts = {
-            name: groups[name] & (rows[:, None] if name != "b" else rows)
-            for name in ("W", "B", "b")
-            if name in groups
-        }
-        found.append(_structure(net, "row, nothing shared", parts))
-    whole = groups["D"].all(axis=0) & (down >= o * (T - 1))
-    if whole.any():
-        only = np.arange(n) == whole.argmax()
-        found.append(_structure(net, "column, nothing shared", {"W": W & only, "D": groups["D"] & only}))
+    first_right = np.full(len(masks), first_output_right(net, shared))
+    c_first = groups["c"].all(axis=1) if "c" in groups else np.zeros(len(masks), dtype=bool)
+    solved_c = {"c": c_first[:, None] & groups["c"]} if "c" in groups else {}
+    if (first_right | c_first).any():
+        has, rows = _fullest(w, w >= T - 1, o)
+        found.append(("row", has & (first_right | c_first), _witness(net, {"W": W & rows[:, :, None]} | solved_c)))
+        longest = np.arange(n) == down.argmax(axis=1)[:, None]
+        has = (down.max(axis=1) >= o * (T - 1)) & (first_right | c_first)
+        found.append(("column", has, _witness(net, {"W": W & longest[:, None]} | solved_c)))
+    has, rows = _fullest(w + e, e + np.minimum(w, T - 1) >= T, o)  # W alone brings T - 1: one in B or b at least
+    parts = {name: groups[name] & (rows[:, :, None] if name != "b" else rows) for name in ("W", "B", "b") if name in groups}
+    found.append(("row, nothing shared", has, _witness(net, parts)))
+    whole = D.all(axis=1) & (down >= o * (T - 1))
+    only = (np.arange(n) == whole.argmax(axis=1)[:, None])[:, None]
+    found.append(("column, nothing shared", whole.any(axis=1), _witness(net, {"W": W & only, "D": D & only})))
     return found
 
 
-def _fullest(count: np.ndarray, good: np.ndarray, o: int) -> np.ndarray | None:
-    """bool [n]: the o good rows with the most learnable weights, None if there are fewer."""
-    if good.sum() < o:
-        return None
-    chosen = np.zeros(len(count), dtype=bool)
-    chosen[np.argsort(np.where(good, -count, 1), kind="stable")[:o]] = True
-    return chosen
+def _fullest(count: np.ndarray, good: np.ndarray, o: int) -> tuple[np.ndarray, np.ndarray]:
+    """bool [k]: are there o good rows; bool [k, n]: those with the most learnable weights. count, good: [k, n]."""
+    chosen = np.zeros(count.shape, dtype=bool)
+    order = np.argsort(np.where(good, -count, 1), axis=1, kind="stable")[:, :o]
+    np.put_along_axis(chosen, order, True, axis=1)
+    return good.sum(axis=1) >= o, chosen
 
 
-def _structure(net: Network, name: str, parts: dict[str, np.ndarray]) -> Structure:
-    witness = np.zeros(net.size, dtype=bool)
+def _witness(net: Network, parts: dict[str, np.ndarray]) -> np.ndarray:
+    """bool [k, size] of parts [k, *shape] by group."""
+    witness = np.zeros((len(next(iter(parts.values()))), net.size), dtype=bool)
     for group, part in parts.items():
-        witness[net.slices[group]] = part.reshape(-1)
-    return Structure(name, witness)
+        witness[:, net.slices[group]] = part.reshape(len(part), -1)
+    return witness
 
 
 class Split(NamedTuple):
-    """Output split (T7): the output rows that the last layer solves by itself, and what is left.
+    """Output split (T7) of some masks: the output rows that the last layer solves by itself, the same for all, and what is left.
 
-    held: bool [size], learnable last-layer weights of the solved rows. rest: the network with the other
-    outputs only. mask: bool [rest.size], the learnable weights left to it. place: int64 [rest.size], where
-    each weight of `rest` sits in the whole network.
+    which: int64 [m], the masks. held: bool [m, size], learnable last-layer weights of the solved rows. rest: the network with the other
+    outputs only. masks: bool [m, rest.size], the learnable weights left to it. place: int64 [rest.size], where each weight of `rest` sits
+    in the whole network.
     """
 
+    which: np.ndarray
     held: np.ndarray
     rest: Network
-    mask: np.ndarray
+    masks: np.ndarray
     place: np.ndarray
 
 
-def output_split(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> Split | None:
-    """The output rows whose learnable last-layer weights reach every target, against the others (T7). Linear.
+def output_splits(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[Split]:
+    """Masks bool [k, size] by the output rows whose learnable last-layer weights reach every target, against the others (T7). Linear.
 
-    A row is solved by itself when its learnable weights read features of full rank f and every target lies in
-    their span, whatever the inner weights are. None if no row is, or all are (then T2 decides).
+    A row is solved by itself when its learnable weights read features of full rank f and every target lies in their span, whatever the
+    inner weights are. Masks where no row is, or all are (then T2 decides), are in no split.
     """
     net = plain(net)
     if net.activation != "linear" or feature_rank(net) < target_rank(net, shared):
-        return None
+        return []
     matrix, bias = last_layer(net)
-    groups = net.unpack(mask)
-    count = groups[matrix].sum(axis=1) + (groups[bias] if bias else 0)
+    groups = net.unpack(masks)
+    count = groups[matrix].sum(axis=2) + (groups[bias] if bias else 0)
     solved = count >= target_rank(net, shared)
-    if solved.all() or not solved.any():
-        return None
-    outputs = int((~solved).sum())
-    if isinstance(net, Recurrent):
-        rest: Network = replace(net, outputs=outputs)
-    else:
-        rest = replace(net, widths=(*net.widths[:-1], outputs))
-    held = np.zeros(net.size, dtype=bool)
-    places = []
-    for name, place in net.unpack(np.arange(net.size)).items():
-        if name in (matrix, bias):
-            held[place[solved].reshape(-1)] = True
-            place = place[~solved]
-        places.append(place.reshape(-1))
-    place = np.concatenate(places)
-    return Split(held & mask, rest, mask[place], place)
+    places = net.unpack(np.arange(net.size))
+    found = []
+    for rows in np.unique(solved, axis=0):
+        if rows.all() or not rows.any():
+            continue
+        which = np.flatnonzero((solved == rows).all(axis=1))
+        outputs = int((~rows).sum())
+        if isinstance(net, Recurrent):
+            rest: Network = replace(net, outputs=outputs)
+        else:
+            rest = replace(net, widths=(*net.widths[:-1], outputs))
+        held = np.zeros(net.size, dtype=bool)
+        kept = []
+        for name, place in places.items():
+            if name in (matrix, bias):
+                held[place[rows].reshape(-1)] = True
+                place = place[~rows]
+            kept.append(place.reshape(-1))
+        place = np.concatenate(kept)
+        found.append(Split(which, held & masks[which], rest, masks[which][:, place], place))
+    return found

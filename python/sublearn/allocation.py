@@ -13,6 +13,8 @@ what leaves one hidden unit. A bias is a matrix with one column.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, product
+from math import comb, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -265,6 +267,31 @@ class Strategy:
             out[row] = _cpu.draw_mask(size, seed, task, first + row, recipe)
         return out
 
+    def law(self, most: int = 10_000) -> tuple[np.ndarray, np.ndarray] | None:
+        """All masks bool [k, size] that can be drawn and their probabilities float64 [k]; None if there are more than `most`."""
+        count = 1
+        for piece in self._pieces:
+            lengths = np.sort(np.diff(piece.offsets))
+            count *= comb(len(lengths), piece.pick) * comb(int(lengths[0]), piece.each) ** piece.pick  # at least so many
+            if count > most:
+                return None
+        masks, chances = self._fixed[None], np.ones(1)
+        for piece in self._pieces:
+            lists = [piece.members[a:b] for a, b in zip(piece.offsets, piece.offsets[1:])]
+            chosen, chance = [], []
+            for picked in combinations(lists, piece.pick):
+                for parts in product(*(combinations(line, piece.each) for line in picked)):
+                    chosen.append(np.concatenate(parts))
+                    if len(chosen) * len(masks) > most:
+                        return None
+                ways = comb(len(lists), piece.pick) * prod(comb(len(line), piece.each) for line in picked)
+                chance += [1 / ways] * (len(chosen) - len(chance))
+            some = np.zeros((len(chosen), self._net.size), dtype=bool)
+            np.put_along_axis(some, np.array(chosen), True, axis=1)
+            masks = (masks[:, None] | some).reshape(-1, self._net.size)
+            chances = np.multiply.outer(chances, chance).reshape(-1)
+        return masks, chances
+
     def spec(self) -> dict[str, Any]:
         """Plain dict for TOML or JSON, such as {"kind": "scattered", "budget": 10, "within": "W"}."""
         return {key: _plain_copy(value) for key, value in self._spec.items()}
@@ -496,6 +523,21 @@ def check_allocation(
             f"got weights that can learn in {', '.join(clash)}"
         )
     return allocation
+
+
+def fixed_allocation(
+    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), name: str = "allocation", hint: str = ""
+) -> Allocation:
+    """The one allocation that `allocation` of `net` always is: itself, or what a fixed strategy draws. TypeError for a random one."""
+    check_allocation(net, allocation, shared)
+    if isinstance(allocation, Allocation):
+        return allocation
+    fixed = allocation.allocation
+    if fixed is None:
+        raise TypeError(
+            f"{name}: expected an Allocation or a strategy that always draws the same one, got the random strategy {allocation.name}{hint}"
+        )
+    return fixed
 
 
 def check_trial_range(seed: object, task: object, first: object, count: object) -> tuple[int, int, int, int]:

@@ -10,6 +10,9 @@ read:
   not find one. It is counted against the accuracy all the same.
 
 *Intermediate* and *unknown* predictions say nothing about a single trial: they are counted, with no accuracy.
+
+Against exact verdicts (`compare_with_exact`, linear networks) a maximal prediction can be refuted too: by a trial whose complex solutions
+are all known and none of them real.
 """
 
 from __future__ import annotations
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
     from .allocation import Allocation, Strategy
     from .network import Network
 
-__all__ = ["KINDS", "Comparison", "compare_with_theory", "kinds_of_masks", "tally"]
+__all__ = ["KINDS", "Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
+           "kinds_of_masks", "tally", "NO_NEAR_MISS"]  # fmt: skip
 
 KINDS = ("minimal", "maximal", "intermediate", "unknown")
+NO_NEAR_MISS = 1e-26  # relative loss: of 400 000 starts with kappa - 1 weights six came below 1e-20, none below 1e-24
 _NOT_JUDGED = -1
 _DISTINCT_MASKS = 4096
 
@@ -193,3 +198,79 @@ def compare_with_theory(
         net, allocation, trials, shared=shared, screen=False, keep_trials=True, **options
     )
     return tally(kinds_of_masks(net, result.masks, shared, most), result.verdicts)
+
+
+@dataclass(frozen=True)
+class ExactComparison:
+    """One allocation: its predicted kind beside exact verdicts of `trials` trials (see `compare_with_exact`).
+
+    matched + refuted + undecided = trials. by_theorem: matched trials without a solution of their own in hand ("T7", "T8"; they test
+    nothing). found, found_first: trials in which a search that is told nothing of ranks comes to a relative loss below NO_NEAR_MISS,
+    within all its starts and with the first.
+    """
+
+    kind: str
+    reason: str
+    budget: int
+    attained_rank: int
+    required_rank: int
+    trials: int
+    matched: int
+    refuted: int
+    undecided: int
+    certified: int
+    by_theorem: int
+    found: int
+    found_first: int
+
+    @property
+    def contradictions(self) -> int:
+        """Trials that contradict the kind: minimal and matched or found, maximal and refuted."""
+        if self.kind == "minimal":
+            return max(self.matched, self.found)
+        return self.refuted if self.kind == "maximal" else 0
+
+    @property
+    def right(self) -> int:
+        """Decided trials that come out as the rank says: a match if and only if rho = kappa (the rule of T1 alone)."""
+        return self.matched if self.attained_rank == self.required_rank else self.refuted
+
+
+def compare_with_exact(
+    net: Network,
+    allocation: Allocation | Strategy,
+    trials: int = 200,
+    shared: tuple[str, ...] = (),
+    *,
+    degree: bool = False,
+    starts: int = 16,
+    seed: int = 0,
+    task: int = 0,
+    threads: int | None = None,
+) -> ExactComparison:
+    """What theory predicts of one allocation of a linear network, and how `trials` trials (D3) of it are decided exactly (D5).
+
+    degree: count degrees where the prediction is intermediate (T8, see `predict`). Beside the verdicts stands a search by Newton's method
+    with `starts` starts and no rank screen: with it a minimal prediction can fail. Errors: as for `predict` and `decide`.
+    """
+    from .allocation import as_strategy
+    from .decide import EXACT, decide
+    from .theory import predict
+    from .trial import draw_trials
+
+    strategy = as_strategy(allocation)
+    prediction = predict(net, strategy, shared, degree=degree)
+    drawn = draw_trials(net, strategy, trials, shared=shared, seed=seed, task=task, threads=threads)
+    problem = (net, drawn.student, drawn.x, drawn.y, drawn.mask[0], shared)
+    draws = {"seed": seed, "task": task, "threads": threads}
+    verdicts = decide(*problem, EXACT, teacher=drawn.teacher, **draws)
+    search = decide(*problem, "newton", screen=False, starts=starts, tol=NO_NEAR_MISS, **draws)
+    found = search.match == 1
+    matched = verdicts.match == 1
+    return ExactComparison(
+        kind=prediction.kind, reason=prediction.reason, budget=strategy.budget, attained_rank=prediction.attained_rank,
+        required_rank=prediction.required_rank, trials=trials, matched=int(matched.sum()), refuted=int((verdicts.match == 0).sum()),
+        undecided=int((verdicts.match == -1).sum()), certified=int((matched & verdicts.certified).sum()),
+        by_theorem=int((matched & ~verdicts.certified & np.isin(verdicts.reason, ("T7", "T8"))).sum()),
+        found=int(found.sum()), found_first=int((found & (search.start == 0)).sum()),
+    )  # fmt: skip

@@ -1,9 +1,9 @@
 """Complex solutions of square linear-network systems, followed while the data move: monodromy and the generic degree (D7).
 
 A *system* is f(theta_A, frozen; x) = y of a linear network for kappa learnable weights (r = rho = kappa). Its data are the frozen
-weights, the inputs and the targets; in a saturated system (kappa below the number of equations that depend on the weights at all) a
-free y would leave the reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the
-equations are solved. Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
+weights, the inputs and the targets. Where kappa is below the number of equations that depend on the weights at all, kappa of them that
+force the others are solved, if such are known (closing.py). Else the system is called *saturated* here: a free y would leave the
+reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the equations are solved. Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
 
 How sure. Monodromy finds solutions, all of them true, so a degree is a lower bound. A random loop that moved every found solution to a
 found one is *quiet*; were one solution missing, a quiet loop would have a chance of about 1 / (found + 1). The loops stop when
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _cpu
+from . import _cpu, closing
 from ._arrays import index_rows, learnable, thread_count
 from ._errors import whole_number
 from ._structures import affine
@@ -55,8 +55,9 @@ class Paths(NamedTuple):
 class System:
     """The square systems of one network and one tuple of shared groups, for any allocation with r = rho = kappa.
 
-    kappa; moving bool [equations]: the equations that depend on some free weight; saturated: kappa < moving.sum(); rows int32 [kappa]
-    or mix float64 [kappa, equations]: the equations solved. width: numbers in a point, theta | x | y, or theta | x | teacher.
+    kappa; moving bool [equations]: the equations that depend on some free weight. rows int32 [kappa] or mix float64 [kappa, equations]:
+    the equations solved. surplus: kappa < moving.sum(); then these rows force the others, or, where no such rows are known, `saturated`.
+    impulse: the input is taken to be 1, 0, 0, .. (see `data`). A point of data is theta | x | y, or theta | x | teacher.
     """
 
     def __init__(self, net: Network, shared: tuple[str, ...]):
@@ -64,16 +65,26 @@ class System:
             raise ValueError(f"net: expected a linear network, got {net.describe()}")
         self.net, self.shared = net, shared
         self.kappa = required_rank(net, shared)
+        self.impulse = isinstance(net, Recurrent) and net.inputs == 1 and "b" not in net.groups
         rng = np.random.default_rng([net.size, net.equations, 7])
         p = _cpu.PRIMES[0]
         theta, x = (rng.integers(0, p, (1, count), dtype=np.int64) for count in (net.size, net.shape.inputs_size))
-        self.moving = _cpu.jacobian_mod(net.shape, theta, x, 0, p)[0][:, free_weights(net, shared)].any(axis=1)
-        self.saturated = self.kappa < int(self.moving.sum())
+        jacobian = _cpu.jacobian_mod(net.shape, theta, x, 0, p)[0][:, free_weights(net, shared)]
+        self.moving = jacobian.any(axis=1)
+        self.surplus = self.kappa < int(self.moving.sum())
         self.rows = self.mix = None
+        solved = self.moving
+        if self.surplus:
+            forcing = closing.rows(net, shared)
+            solved = None if forcing is None else forcing & self.moving
+            # a part of the equations has full rank: as many as kappa, independent
+            if solved is not None and (solved.sum() != self.kappa or _cpu.rank_mod(jacobian[solved][None].copy(), p)[0] < self.kappa):
+                solved = None
+        self.saturated = solved is None
         if self.saturated:
             self.mix = np.ascontiguousarray(np.where(self.moving, rng.standard_normal((self.kappa, net.equations)), 0.0))
         else:
-            self.rows = np.flatnonzero(self.moving).astype(np.int32)
+            self.rows = np.flatnonzero(solved).astype(np.int32)
         self.scale = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5)
                                      for name, where in net.slices.items()])
         self.common = np.zeros(net.size, dtype=bool)
@@ -112,7 +123,7 @@ class System:
             return rng.standard_normal(count) if real else (rng.standard_normal(count) + 1j * rng.standard_normal(count)) / np.sqrt(2)
 
         theta, other = normals(self.net.size) * self.scale, normals(self.net.size) * self.scale
-        x = normals(self.net.shape.inputs_size)
+        x = self._unit(1)[0] if self.impulse else normals(self.net.shape.inputs_size)
         if self.saturated:
             return self.point(theta, x, np.where(self.common, theta, other))
         y = self.outputs(other[None], x[None])[0] * (1 if real else np.exp(2j * np.pi * rng.random()))
@@ -122,12 +133,36 @@ class System:
         """complex [..., width]: theta | x | y, or theta | x | teacher where the system is saturated."""
         return np.concatenate([theta, x, last], axis=-1).astype(np.complex128)
 
+    def data(self, theta: np.ndarray, x: np.ndarray, y: np.ndarray, teacher: np.ndarray | None) -> np.ndarray:
+        """Points complex [batch, width] of real trials: theta, teacher [batch, size], x [batch, inputs], y [batch, equations].
+
+        One input and no biases: the outputs are those to an impulse, convolved with x. So y is deconvolved once (a triangular Toeplitz
+        system) and the paths move between impulse responses: the same solutions, on data that are fewer and better conditioned (1-4-1,
+        T = 5: a third of the steps' refusals and of the lost paths). Where x_1 = 0 there is no such response: the point is NaN.
+        """
+        if not self.impulse:
+            return self.point(theta, x, teacher if self.saturated else y)
+        unit = self._unit(len(theta))
+        if self.saturated:
+            return self.point(theta, unit, np.where(x[:, :1] == 0, np.nan, teacher))
+        steps = x.shape[1]
+        response = y.reshape(len(y), steps, -1).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            for t in range(steps):
+                for s in range(t):
+                    response[:, t] -= response[:, s] * x[:, t - s, None]
+                response[:, t] /= x[:, :1]
+        return self.point(theta, unit, np.where(np.isfinite(response), response, np.nan).reshape(len(y), -1))
+
+    def _unit(self, count: int) -> np.ndarray:
+        return np.tile(np.eye(1, self.net.shape.inputs_size), (count, 1))
+
     def track(self, points: np.ndarray, indices: np.ndarray, degrees: np.ndarray, allocation, origin, to, start: np.ndarray,
               group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, threads: int = 0) -> Paths:
         """Follows `start` complex [jobs, kappa] from points[origin] to points[to]; allocation, origin, to, group int [jobs] or one int.
 
-        points complex [points, width]; indices, degrees int32 [allocations, kappa]. Same-group jobs are skipped once one of them has
-        ended at a point that looks real, with stop_at_real.
+        points complex [points, width]; indices, degrees int32 [allocations, kappa]. With stop_at_real, jobs of a group are skipped
+        once an earlier one has ended at a point that looks real.
         """
         jobs = len(start)
         as_jobs = lambda a: np.ascontiguousarray(np.broadcast_to(np.asarray(a, dtype=np.int32), jobs))  # noqa: E731

@@ -8,14 +8,16 @@ The ladder, for every trial (section 3 of the theory):
    An odd degree settles the trial even if no path did (T8).
 4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
 A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
-degree, so it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by default), and is not called certified.
+degree, which must be the same from two random points: it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by
+default, for each), and is not called certified.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .certify import certify
+from . import _cpu, closing
+from .certify import certify, certify_response
 from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
 from ._arrays import index_rows
 from ._structures import solvable_structures
@@ -25,6 +27,7 @@ from .network import Network
 _NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
 _SUBS = 6  # square sub-allocations tried where r > kappa
 _MOST = 600  # solutions of one allocation that are followed
+_KEPT = 4096  # allocations whose solutions are remembered between calls
 
 
 class Cache:
@@ -43,10 +46,10 @@ class Cache:
             base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, threads=self.threads)
             for key, z, complete in zip(new, base.solutions, base.complete):
                 known[key] = (base.point, z, bool(complete))
-            if len(known) > 4096:  # keep the newest
-                for key in list(known)[: len(known) - 4096]:
-                    del known[key]
-        return [known[key] if key in known else self.of(mask[None], which)[0] for key, mask in zip(keys, masks)]
+        answer = [known[key] for key in keys]
+        for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
+            del known[key]
+        return answer
 
 
 class Verdict:
@@ -64,8 +67,8 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
            teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
-    found bool [n]: theta is already a solution, by Newton's method. teacher is needed in saturated systems only; without it they stay
-    undecided where Newton found nothing.
+    found bool [n]: theta is already a solution, by Newton's method. teacher: where more equations than kappa depend on the weights, a yes
+    is certified only with it, and systems that are called saturated (continuation.py) stay undecided where Newton found nothing.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
@@ -73,7 +76,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         return verdict
     verdict.match[found] = 1
     verdict.reason[found] = "newton"
-    _certify_found(system, verdict, x, y, masks, found, threads)
+    _certify_found(system, verdict, x, y, masks, teacher, found, threads)
     whole = free_weights(net, shared)
     unique, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.reshape(-1)
@@ -87,13 +90,12 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
     cache = _cache(system, most, threads)
     square = masks[left].sum(axis=1) == system.kappa
     _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, final=True)
-    rng = np.random.default_rng([net.size, 13])
     surplus = left[~square]
-    for _ in range(_SUBS):
+    for number in range(_SUBS):
         if not len(surplus):
             break
         subs = masks.copy()
-        subs[surplus] = _square_parts(system, masks[surplus], rng)
+        subs[surplus] = _square_parts(system, masks[surplus], number)
         fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
         _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, final=False)
         surplus = surplus[verdict.match[surplus] != 1]
@@ -112,64 +114,105 @@ def _cache(system: System, most: int, threads: int) -> Cache:
     return cache
 
 
-def _certify_found(system, verdict, x, y, masks, chosen, threads) -> None:
+def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads) -> None:
     """Krawczyk's test for trials with a numerical solution: r = kappa, or all but kappa well-placed weights held."""
-    if system.saturated:
-        return
     rows = np.flatnonzero(chosen)
-    if not len(rows):
+    if system.saturated or not len(rows):
         return
     parts = masks[rows].copy()
     over = np.flatnonzero(parts.sum(axis=1) > system.kappa)
     if len(over):
-        parts[over] = _square_parts(system, parts[over], np.random.default_rng(17))
+        parts[over] = _square_parts(system, parts[over], _SUBS)
     good = parts.sum(axis=1) == system.kappa
     rows, parts = rows[good], parts[good]
     if not len(rows):
         return
-    polished, radius = certify(system.net, verdict.theta[rows], x[rows], y[rows], index_rows(parts), system.rows, threads)
-    sure = radius >= 0
-    verdict.theta[rows[sure]], verdict.certified[rows[sure]] = polished[sure], True
+    points, _, proof = _prove(system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows],
+                              threads)
+    verdict.theta[rows[proof]], verdict.certified[rows[proof]] = points[proof], True
 
 
-def _square_parts(system: System, masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random part with r = rho = kappa of every mask bool [m, size] of full rank (the mask itself where none was found)."""
-    parts = masks.copy()
-    open_ = np.arange(len(masks))
+def _prove(system, theta, x, y, places, teacher, threads) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(theta polished, is a match, is a proven match) for theta [m, size] near solutions; teacher [m, size] or None.
+
+    Square systems: Krawczyk's test at y; where it fails and there is one input, at the exact impulse response, which is better
+    conditioned. Equations that force the others (closing.py): the test at the teacher's own outputs, as far as it is proven that they
+    are forced; otherwise, or without a teacher, all equations must hold to 1e-10, and this is no proof. Saturated systems: only that.
+    """
+    net = system.net
+    if system.saturated:
+        proven = np.zeros(len(theta), dtype=bool)
+        return theta, _near(net, theta, x, y, threads), proven
+    exact = teacher if system.surplus else None
+    points, radius = certify(net, theta, x, y, places, system.rows, threads, teacher=exact)
+    if system.impulse:
+        again = np.flatnonzero((radius < 0) & (x[:, 0] != 0))
+        if len(again):
+            points[again], radius[again] = certify_response(net, theta[again], x[again], y[again], places[again], system.rows, threads,
+                                                            teacher=None if exact is None else exact[again])
+    proven = radius >= 0
+    if not system.surplus:
+        return points, proven, proven
+    met = proven & _near(net, points, x, y, threads)
+    if teacher is None:
+        return points, met, np.zeros(len(theta), dtype=bool)
+    theirs = _cpu.outputs(net.shape, np.ascontiguousarray(teacher), np.ascontiguousarray(x), threads)
+    sure = proven & closing.forced(net, system.shared, teacher, x) & (teacher[:, system.common] == theta[:, system.common]).all(axis=1)
+    sure &= np.abs(theirs - y).max(axis=1) <= 1e-9 * np.abs(y).max(axis=1)  # these targets are the teacher's
+    return points, met | sure, sure
+
+
+def _near(net, theta, x, y, threads) -> np.ndarray:
+    miss = ((_cpu.outputs(net.shape, np.ascontiguousarray(theta), np.ascontiguousarray(x), threads) - y) ** 2).sum(axis=1)
+    return miss < 1e-20 * (y**2).sum(axis=1)
+
+
+def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
+    """The random part number `number` with r = rho = kappa of every mask bool [m, size] of full rank (the mask where none was found).
+
+    The draws are keyed by the mask itself, so a trial has the same parts in every batch.
+    """
+    unique, which = np.unique(masks, axis=0, return_inverse=True)
+    parts = unique.copy()
+    draws = [np.random.default_rng([number, *np.packbits(mask).tolist()]) for mask in unique]
+    open_ = np.arange(len(unique))
     for _ in range(40):
         if not len(open_):
             break
-        order = np.argsort(np.where(masks[open_], rng.random(masks[open_].shape), 2.0), axis=1)[:, : system.kappa]
-        trial = np.zeros((len(open_), masks.shape[1]), dtype=bool)
+        order = np.argsort(np.where(unique[open_], [draws[k].random(unique.shape[1]) for k in open_], 2.0), axis=1)[:, : system.kappa]
+        trial = np.zeros((len(open_), unique.shape[1]), dtype=bool)
         np.put_along_axis(trial, order, True, axis=1)
         good = attained_ranks(system.net, trial, system.shared) == system.kappa
         parts[open_[good]] = trial[good]
         open_ = open_[~good]
-    return parts
+    return parts[which.reshape(-1)]
 
 
 def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final) -> None:
     """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
     if not len(rows):
         return
-    data = system.point(theta, x, teacher if system.saturated else y)
+    data = system.data(theta[rows], x[rows], y[rows], None if teacher is None else teacher[rows])
+    finite = np.isfinite(data).all(axis=1)
+    rows, data = rows[finite], data[finite]
     for attempt, (which, steps) in enumerate(((0, NORMAL), (0, CAREFUL), (1, CAREFUL))):
-        rows = rows[verdict.match[rows] == -1]
+        left = verdict.match[rows] == -1
+        rows, data = rows[left], data[left]
         if not len(rows):
             return
         unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
         of = of.reshape(-1)
         bases = cache.of(unique, which)
         usable = np.array([complete or 0 < len(z) for _, z, complete in bases])
-        _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt)
+        _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, rows, usable, steps, threads, final, attempt, which)
         if not final:
             return
 
 
-def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps, threads, final, attempt) -> None:
+def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, rows, usable, steps, threads, final, attempt, which) -> None:
     indices, degrees = index_rows(unique), system.degrees(unique)
     base_points = np.stack([point for point, _, _ in bases])
-    points = np.concatenate([base_points, data[rows]])
+    points = np.concatenate([base_points, data])
     counts = np.array([len(z) if ok else 0 for (_, z, _), ok in zip(bases, usable)])[of]
     trial = np.repeat(np.arange(len(rows)), counts)
     if not len(trial):
@@ -186,10 +229,11 @@ def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps
                        steps=steps, threads=threads)
     size = 1 + np.abs(out.end).max(axis=1)
     near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
-    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, threads)
+    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads)
     again = np.flatnonzero(verdict.match[rows] == -1)
     by_trial = np.argsort(trial, kind="stable")
     begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
+    none = []  # trials whose complex solutions all ended, none of them real
     for t in again:
         _, solutions, complete = bases[of[t]]
         jobs = by_trial[begin[t] : begin[t + 1]]
@@ -206,7 +250,13 @@ def _attempt(system, verdict, data, x, y, unique, of, bases, rows, usable, steps
             if attempt == 2:
                 verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
         elif done and _all_different(ends) and _closed(ends):
-            verdict.match[rows[t]] = 0
+            none.append(t)
+    if none:  # a no rests on the number of solutions: the same from another random point?
+        counted = np.unique(of[none])
+        second = {m: len(z) for m, (_, z, complete) in zip(counted, cache.of(unique[counted], 1 - which)) if complete}
+        for t in none:
+            if second.get(of[t]) == len(bases[of[t]][1]):
+                verdict.match[rows[t]] = 0
 
 
 def _all_different(ends: np.ndarray) -> bool:
@@ -221,8 +271,8 @@ def _closed(ends: np.ndarray) -> bool:
     return bool((apart < 1e-5 * (1 + np.abs(ends).max(axis=1))).all())
 
 
-def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, threads) -> None:
-    """Settles the trials with a real end point: certified, or (saturated systems) met to 1e-10 without a proof."""
+def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, teacher, threads) -> None:
+    """Settles the trials with a real end point."""
     jobs = np.flatnonzero(near)
     if not len(jobs):
         return
@@ -230,15 +280,7 @@ def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, threa
     places = indices[trial[jobs]]
     points = verdict.theta[at].copy()
     np.put_along_axis(points, places.astype(np.int64), ends[jobs].real, axis=1)
-    if system.saturated:
-        from . import _cpu
-
-        miss = ((_cpu.outputs(system.net.shape, points, np.ascontiguousarray(x[at]), threads) - y[at]) ** 2).sum(axis=1)
-        good = miss < 1e-20 * (y[at] ** 2).sum(axis=1)
-        proof = np.zeros(len(jobs), dtype=bool)
-    else:
-        points, radius = certify(system.net, points, x[at], y[at], places, system.rows, threads)
-        good = proof = radius >= 0
+    points, good, proof = _prove(system, points, x[at], y[at], places, None if teacher is None else teacher[at], threads)
     for k in np.flatnonzero(good)[::-1]:  # the first in number is written last
         verdict.match[at[k]], verdict.certified[at[k]] = 1, proof[k]
         verdict.theta[at[k]] = points[k]

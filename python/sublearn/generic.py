@@ -15,6 +15,7 @@ from . import _cpu
 from ._closed_forms import attained_rank_formula, has_effect, plain, required_rank_bound, required_rank_formula
 from .allocation import Allocation, check_shared
 from .network import Feedforward, Network
+from .rank import rank as float_rank
 
 _DRAWS = 4  # random points tried before a closed form and a rank mod p are called contradictory
 _CHUNK_BYTES = 2**25  # of matrices handed to one elimination call
@@ -31,7 +32,7 @@ def required_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
     shared = check_shared(net, shared)
     net = plain(net)
     if net.activation == "relu":
-        return int(region_ranks(net, free_weights(net, shared)).max())
+        return int(required_in_regions(net, shared).max())
     return required_with_error(net, shared).rank
 
 
@@ -44,6 +45,15 @@ def attained_ranks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
     shared group.
     """
     shared = check_shared(net, shared)
+    masks = check_masks(net, masks, shared)
+    net = plain(net)
+    if net.activation == "relu":
+        return region_ranks(net, masks).max(axis=1)
+    return attained_with_bounds(net, masks, required_with_error(net, shared).rank)[0]
+
+
+def check_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
+    """masks as bool [k, size] with no learnable weight in a shared group; TypeError and ValueError that say what came."""
     masks = np.asarray(masks)
     if masks.dtype != np.bool_:
         raise TypeError(f"masks: expected a bool array [k, {net.size}], got dtype {masks.dtype}")
@@ -54,10 +64,7 @@ def attained_ranks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
         raise ValueError(
             f"masks: expected no learnable weight in shared groups, got some in {', '.join(clash)}"
         )
-    net = plain(net)
-    if net.activation == "relu":
-        return np.array([region_ranks(net, mask).max() for mask in masks], dtype=np.int64)
-    return attained_with_bounds(net, masks, required_with_error(net, shared).rank)[0]
+    return masks
 
 
 def free_weights(net: Network, shared: tuple[str, ...]) -> np.ndarray:
@@ -124,7 +131,7 @@ def miss(net: Network, rank: int, draws: int) -> float:
 
 
 @lru_cache(maxsize=16)
-def _point(net: Network, draw: int) -> tuple[np.ndarray, int]:
+def point(net: Network, draw: int) -> tuple[np.ndarray, int]:
     """J [equations, size + 1] at random point number `draw`, and its prime.
 
     The last column is zero, for masks of unequal budgets.
@@ -141,7 +148,7 @@ def _point(net: Network, draw: int) -> tuple[np.ndarray, int]:
 
 def ranks_at(net: Network, masks: np.ndarray, draw: int) -> np.ndarray:
     """Ranks mod p int64 [k] of the columns chosen by masks bool [k, size]: gathered, then eliminated."""
-    J, p = _point(net, draw)
+    J, p = point(net, draw)
     budgets = masks.sum(axis=1)
     ranks = np.zeros(len(masks), dtype=np.int64)
     order = np.argsort(budgets, kind="stable")
@@ -180,9 +187,24 @@ def _regions(net: Network) -> np.ndarray:
     return J
 
 
-def region_ranks(net: Network, mask: np.ndarray) -> np.ndarray:
-    """int64 [regions]: rank of the columns of `mask` in every sampled region, in floating point."""
-    J = _regions(net)[:, :, mask]
-    if not mask.any():
-        return np.zeros(len(J), dtype=np.int64)
-    return np.linalg.matrix_rank(J).astype(np.int64)
+def region_ranks(net: Network, masks: np.ndarray) -> np.ndarray:
+    """int64 [k, regions]: ranks of the columns of masks bool [k, size] in every sampled region, in floating point."""
+    J = _regions(net)
+    ranks = np.zeros((len(masks), len(J)), dtype=np.int64)
+    budgets = masks.sum(axis=1)
+    for budget in np.unique(budgets[budgets > 0]):
+        rows = np.flatnonzero(budgets == budget)
+        step = max(1, _CHUNK_BYTES // (8 * int(budget) * J.shape[0] * J.shape[1]))
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            chosen = J[:, :, np.nonzero(masks[some])[1].reshape(len(some), budget)].transpose(2, 0, 1, 3)
+            ranks[some] = float_rank(np.ascontiguousarray(chosen).reshape(-1, J.shape[1], budget)).reshape(len(some), len(J))
+    return ranks
+
+
+@lru_cache(maxsize=256)
+def required_in_regions(net: Network, shared: tuple[str, ...]) -> np.ndarray:
+    """int64 [regions]: rank of all weights that are not shared, in every sampled region."""
+    ranks = region_ranks(net, free_weights(net, shared)[None])[0]
+    ranks.setflags(write=False)
+    return ranks

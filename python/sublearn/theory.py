@@ -1,51 +1,44 @@
 """What the theory says of an allocation before anything is fitted: ranks, and with them verdicts.
 
-Ranks are taken exactly mod p at a random point (T1); closed forms (_closed_forms.py: T3 to T6, T12) bound
-them and are checked against them; affine and solvable structures (_structures.py: T2, T7) prove a match
-probability of one. Nothing is fitted here and no measured number is read: prediction and measurement meet in
-compare.py.
+Ranks are taken exactly mod p at a random point (T1, generic.py); closed forms (_closed_forms.py: T3 to T6, T12) bound them and are checked
+against them; proofs of a match probability of one are in _proofs.py (T2, T7, T9) and _parity.py (T8). Nothing is fitted here and no
+measured number is read: prediction and measurement meet in compare.py.
 
-A rank mod p is never too large, and too small with probability at most degree / p. So "rho = kappa" is proven
-when rho mod p meets an upper bound of kappa, "rho < kappa" when kappa mod p exceeds an upper bound of rho;
-any other verdict holds up to the error probability stated, after a second prime.
+A rank mod p is never too large, and too small with probability at most degree / p. So "rho = kappa" is proven when rho mod p meets an upper
+bound of kappa, "rho < kappa" when kappa mod p exceeds an upper bound of rho; any other verdict holds up to the error probability stated,
+after a second prime.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._closed_forms import (
-    LARGEST_SIDE,
-    attained_rank_formula,
-    last_layer,
-    layer_spans,
-    plain,
-    scattered_full_rank_chance,
-)
+from ._closed_forms import attained_rank_formula, last_layer, layer_spans, plain, scattered_full_rank_chance
 from ._errors import whole_number
-from ._structures import Family, affine, affine_families, output_split, solvable_structures
-from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
-from .continuation import degree as count_solutions
+from ._parity import ERROR, degrees_of, odd_parts
+from ._proofs import proofs_of
+from ._structures import affine
+from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
 from .generic import (
-    Required,
     attained_ranks,
     attained_with_bounds,
+    check_masks,
     free_weights,
     miss,
-    ranks_at,
     region_ranks,
+    required_in_regions,
     required_rank,
     required_with_error,
 )
-from .network import Feedforward, Network
+from .network import Network
 
 __all__ = [
     "KINDS",
     "Prediction",
+    "Predictions",
     "StrategyPrediction",
     "attained_rank",
     "attained_rank_formula",
@@ -54,26 +47,24 @@ __all__ = [
     "layer_spans",
     "predict",
     "predict_strategy",
+    "predictions",
     "required_rank",
     "scattered_full_rank_chance",
 ]
 
 KINDS = ("minimal", "intermediate", "maximal", "unknown")
 
-_LARGEST_SEARCH = 12  # all 2^12 sets of units are tried, of more units only some
-
 
 @dataclass(frozen=True)
 class Prediction:
     """What the theory says of one allocation; see `predict`.
 
-    kind: "minimal" (the match probability MP is 0), "maximal" (MP = 1), "intermediate" (MP > 0, 1 not
-    excluded) or "unknown" (no theorem). reason: label of the theorem. attained_rank, required_rank: rho and
-    kappa (relu: the largest found among sampled regions). degree: delta (D7) where `predict` was asked for it.
-    sure: "proven", "error below ..." (a probability over the random point mod p), or "sampled" (relu: shown
-    by real trials in floating point); error: the same as a number, 0.0 if proven, None if sampled.
-    witness: the part of the allocation that proves "maximal", None if it is the whole allocation or no part
-    is needed.
+    kind: "minimal" (the match probability MP is 0), "maximal" (MP = 1), "intermediate" (MP > 0, 1 not excluded) or "unknown" (no
+    theorem). reason: label of the theorem. attained_rank, required_rank: rho and kappa (relu: the largest found among sampled regions).
+    degree: delta (D7) of the allocation, None where it was not counted.
+    sure: "proven", "error below ..." (a probability over the random point mod p, or of the stopping rule that counts a degree), or
+    "sampled" (relu: shown by real trials in floating point); error: the same as a number, 0.0 if proven, None if sampled.
+    witness: the part of the allocation that proves "maximal", None if it is the whole allocation or no part is needed.
     """
 
     kind: str
@@ -88,6 +79,58 @@ class Prediction:
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.reason}): {self.explanation}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Sequence[Prediction]):
+    """What the theory says of k allocations of one network; see `predictions`. Entry [i] is the `Prediction` of masks[i].
+
+    masks: bool [k, size]. kind, reason: str [k], as in `Prediction`. attained_rank: int64 [k]; required_rank: int, the same for all.
+    degree: int64 [k], -1 where it was not counted. error: float64 [k], 0 where proven, nan where sampled (relu). witness: bool [k, size],
+    the part that proves "maximal"; all False where no part is needed.
+    """
+
+    net: Network
+    shared: tuple[str, ...]
+    masks: np.ndarray
+    kind: np.ndarray
+    reason: np.ndarray
+    attained_rank: np.ndarray
+    required_rank: int
+    degree: np.ndarray
+    error: np.ndarray
+    witness: np.ndarray
+    _text: np.ndarray = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __getitem__(self, k):
+        if isinstance(k, slice):
+            return [self[i] for i in range(*k.indices(len(self)))]
+        error = None if np.isnan(self.error[k]) else float(self.error[k])
+        witness = Allocation.from_mask(self.net, self.witness[k]) if self.witness[k].any() else None
+        text = self._text[k]
+        if witness is not None:
+            text += f" (a part of {witness.budget} of the {int(self.masks[k].sum())} learnable weights)"
+        return Prediction(
+            kind=str(self.kind[k]),
+            attained_rank=int(self.attained_rank[k]),
+            required_rank=self.required_rank,
+            degree=None if self.degree[k] < 0 else int(self.degree[k]),
+            reason=str(self.reason[k]),
+            sure="sampled" if error is None else "proven" if error == 0.0 else f"error below {error:.1e}",
+            error=error,
+            witness=witness,
+            explanation=text,
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{int((self.kind == kind).sum())} {kind}" for kind in KINDS if (self.kind == kind).any())
+        return f"<Predictions for {len(self)} allocations of {self.net.describe()}: {counts or 'none'}>"
 
 
 @dataclass(frozen=True)
@@ -133,30 +176,53 @@ class StrategyPrediction:
 def predict(
     net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), degree: bool = False
 ) -> Prediction:
-    """What is provably true of the match probability (D5) of one allocation, by T1 to T7, T9, T11 and T12.
+    """What is provably true of the match probability (D5) of one allocation, by T1 to T9, T11 and T12.
 
-    `allocation`: an Allocation, or a strategy that always draws the same one. `shared`: groups copied from
-    the teacher.
-    linear, tanh: rho < kappa is "minimal" (T1). With rho = kappa, "maximal" if the outputs are affine in the
-    learnable weights (T2), if they can be solved for block by block (T7, linear), if a part of the allocation
-    is like that ("T9 via ..."), or if every weight that is not shared may learn (D4); "intermediate" (T1)
-    otherwise.
-    relu: "intermediate" if a region with rho = kappa was found, "minimal" only if fewer weights may learn
-    than any region requires, "maximal" only if every weight may learn, otherwise "unknown" (T11).
-    degree=True (linear; it takes time): where that leaves "intermediate", the generic degree delta (D7) is
-    counted by monodromy (D7, see continuation.py). Odd: "maximal" (T8), and so is an allocation with an odd
-    square part ("T9 via T8"). Even: still "intermediate", with E[real solutions] / delta <= MP <= E / 2.
-    Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError
-    for a random strategy (see `predict_strategy`), RuntimeError if a rank and a closed form contradict each
-    other.
+    `allocation`: an Allocation, or a strategy that always draws the same one. `shared`: groups copied from the teacher.
+    linear, tanh: rho < kappa is "minimal" (T1). With rho = kappa, "maximal" if the outputs are affine in the learnable weights (T2), if
+    they can be solved for block by block (T7, linear), if a part of the allocation is like that ("T9 via ..."), or if every weight that is
+    not shared may learn (D4); "intermediate" (T1) otherwise.
+    relu: "intermediate" if a region with rho = kappa was found, "minimal" only if fewer weights may learn than any region requires,
+    "maximal" only if every weight may learn, otherwise "unknown" (T11).
+    degree=True (linear; it takes time): where that leaves "intermediate", the generic degree delta (D7) is counted by monodromy (see
+    continuation.py). Odd: "maximal" (T8), and so is an allocation with an odd square part ("T9 via T8", up to 16 parts are tried). Even:
+    still "intermediate", with E[real solutions] / delta <= MP <= E / 2, which `parity_bounds` measures.
+    Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError for a random strategy (see
+    `predict_strategy`), RuntimeError if a rank and a closed form contradict each other.
     """
     shared = check_shared(net, shared)
-    mask = _one_mask(net, allocation, shared)
-    prediction = _predictions(net, mask[None], shared)[0]
-    _check_layer_counts(net, mask, prediction.attained_rank)
-    if degree and prediction.kind == "intermediate" and plain(net).activation == "linear":
-        return _with_degree(plain(net), net, mask, shared, prediction)
-    return prediction
+    mask = fixed_allocation(net, allocation, shared, hint="; see predict_strategy").mask
+    return predictions(net, mask[None], shared, degree)[0]
+
+
+def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), degree: bool = False) -> Predictions:
+    """`predict` for many allocations of one network at once: masks bool [k, size].
+
+    Each verdict is that of `predict`; equal masks are judged once. One core judges 30 000 to 500 000 masks of a small network in a
+    second, so this is the way to judge the masks of a study.
+    Errors: TypeError for masks that are not bool, ValueError for a wrong shape or a learnable weight in a shared group.
+    """
+    shared = check_shared(net, shared)
+    masks = check_masks(net, masks, shared)
+    distinct, which = _distinct(masks)
+    judge = _judge_relu if plain(net).activation == "relu" else _judge
+    found = judge(plain(net), distinct, shared)
+    if degree and plain(net).activation == "linear":
+        _use_degrees(plain(net), found, shared)
+    part = found.witness & (found.witness != distinct).any(axis=1)[:, None]
+    return Predictions(
+        net=net,
+        shared=shared,
+        masks=masks,
+        kind=np.array(KINDS)[found.kind[which]],
+        reason=found.reason[which],
+        attained_rank=found.rank[which],
+        required_rank=found.kappa,
+        degree=found.degree[which],
+        error=found.error[which],
+        witness=part[which],
+        _text=found.text[which],
+    )
 
 
 def predict_strategy(
@@ -168,29 +234,25 @@ def predict_strategy(
 ) -> StrategyPrediction:
     """Bounds of a strategy's match probability, P(maximal) <= MP <= P(rho = kappa), over drawn masks.
 
-    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once.
+    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once. `match_bounds` counts exactly
+    where it can, uses odd degrees too, and gives intervals.
     Errors: as for `predict`.
     """
     shared = check_shared(net, shared)
     strategy = as_strategy(strategy)
     check_allocation(net, strategy, shared)
     draws = 1 if strategy.allocation is not None else whole_number("draws", draws, 1)
-    masks, counts = np.unique(strategy.masks(seed, 0, 0, draws), axis=0, return_counts=True)
-    kinds, full, errors = dict.fromkeys(KINDS, 0), 0, []
-    for count, prediction in zip(counts.tolist(), _predictions(net, masks, shared)):
-        kinds[prediction.kind] += count
-        full += count * (prediction.attained_rank == prediction.required_rank)
-        errors.append(prediction.error)
-    error = None if None in errors else max(errors)
-    return StrategyPrediction(
-        net, strategy, shared, draws, required_rank(net, shared), kinds, full / draws, error
-    )
+    found = predictions(net, strategy.masks(seed, 0, 0, draws), shared)
+    kinds = {kind: int((found.kind == kind).sum()) for kind in KINDS}
+    full = float((found.attained_rank == found.required_rank).mean())
+    error = None if np.isnan(found.error).any() else float(found.error.max())
+    return StrategyPrediction(net, strategy, shared, draws, found.required_rank, kinds, full, error)
 
 
 def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:
     """rho (D6): rank of the Jacobian in the learnable weights, at a generic point; see `attained_ranks`."""
-    shared = check_shared(net, shared)
-    return int(attained_ranks(net, _one_mask(net, allocation, shared)[None], shared)[0])
+    mask = fixed_allocation(net, allocation, shared, hint="; see attained_ranks").mask
+    return int(attained_ranks(net, mask[None], shared)[0])
 
 
 def is_affine(net: Network, allocation: Allocation | Strategy) -> bool:
@@ -198,270 +260,114 @@ def is_affine(net: Network, allocation: Allocation | Strategy) -> bool:
 
     For relu this holds in the last layer as well, but does not make the match probability one there.
     """
-    return bool(affine(net, _one_mask(net, allocation, ())[None])[0])
+    return bool(affine(net, fixed_allocation(net, allocation).mask[None])[0])
 
 
 # Verdicts
 
 
-def _one_mask(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...]) -> np.ndarray:
-    check_allocation(net, allocation, shared)
-    if isinstance(allocation, Strategy):
-        if allocation.allocation is None:
-            raise TypeError(
-                "allocation: expected an Allocation or a strategy that always draws the same one, "
-                f"got the random strategy {allocation.name}; see predict_strategy"
-            )
-        allocation = allocation.allocation
-    return allocation.mask
+class _Verdicts:
+    """Arrays over k distinct masks while they are filled in; kind is a place in KINDS, witness the weights that prove MP = 1."""
+
+    def __init__(self, masks: np.ndarray, rank: np.ndarray, kappa: int) -> None:
+        k = len(masks)
+        self.masks, self.rank, self.kappa = masks, rank, kappa
+        self.kind = np.zeros(k, dtype=np.int8)
+        self.reason, self.text = np.full((2, k), "", dtype=object)
+        self.degree = np.full(k, -1, dtype=np.int64)
+        self.error = np.zeros(k)
+        self.witness = np.zeros_like(masks)
+
+    def settle(self, rows: np.ndarray, kind: str, reason: object, error: object, text: object) -> None:
+        self.kind[rows], self.reason[rows], self.error[rows], self.text[rows] = KINDS.index(kind), reason, error, text
 
 
-def _predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[Prediction]:
-    model = plain(net)
-    if model.activation == "relu":
-        return [_predict_relu(net, mask, shared) for mask in masks]
-    required = required_with_error(model, shared)
+def _distinct(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of masks bool [k, size], and int64 [k]: the number of each row's distinct one."""
+    if len(masks) < 2:
+        return masks, np.zeros(len(masks), dtype=np.int64)
+    packed = np.ascontiguousarray(np.packbits(masks, axis=1))
+    _, first, which = np.unique(packed.view(f"V{packed.shape[1]}").reshape(-1), return_index=True, return_inverse=True)
+    return masks[first], which.reshape(-1)
+
+
+def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> _Verdicts:
+    """Linear and tanh networks."""
+    required = required_with_error(net, shared)
     kappa = required.rank
-    ranks, bounds = attained_with_bounds(model, masks, kappa)
-    straight = affine(model, masks)
-    return [
-        _minimal(model, rank, kappa, bound)
-        if rank < kappa
-        else _full_rank(net, mask, shared, required, bool(is_straight))
-        for mask, rank, bound, is_straight in zip(masks, ranks.tolist(), bounds.tolist(), straight)
-    ]
+    ranks, bounds = attained_with_bounds(net, masks, kappa)
+    found = _Verdicts(masks, ranks, kappa)
+    for rank in np.unique(ranks[ranks < kappa]).tolist():
+        rows = ranks == rank
+        text = f"the learnable weights reach {rank} of the {kappa} dimensions that a match needs, so MP = 0"
+        found.settle(rows, "minimal", "T1", np.where(bounds[rows] < kappa, 0.0, miss(net, rank + 1, 2)), text)
+    full = np.flatnonzero(ranks == kappa)
+    proofs = proofs_of(net, masks[full], shared, required)
+    text = f"rho = kappa = {kappa}, so MP > 0; no structure was found that makes it 1"
+    found.settle(full[proofs.open], "intermediate", "T1", required.error, text)
+    for k, row in enumerate(full):
+        if proofs.reason[k] is not None:
+            part = (proofs.witness[k] != masks[row]).any()
+            found.reason[row] = f"T9 via {proofs.reason[k]}" if part else proofs.reason[k]
+    proven = ~np.equal(proofs.reason, None)
+    rows = full[proven]
+    texts = {text: f"rho = kappa = {kappa} and {text}, so MP = 1" for text in set(proofs.text[proven])}
+    found.settle(rows, "maximal", found.reason[rows], proofs.error[proven], [texts[text] for text in proofs.text[proven]])
+    found.witness[rows] = proofs.witness[proven]
+    return found
 
 
-def _minimal(net: Network, rank: int, kappa: int, bound: int) -> Prediction:
-    error = 0.0 if bound < kappa else miss(net, rank + 1, 2)
-    text = f"the learnable weights reach {rank} of the {kappa} dimensions that a match needs, so MP = 0"
-    return Prediction("minimal", rank, kappa, None, "T1", _sure(error), error, None, text)
-
-
-def _full_rank(
-    net: Network, mask: np.ndarray, shared: tuple[str, ...], required: Required, straight: bool
-) -> Prediction:
-    """The verdict where rho = kappa (linear, tanh)."""
-    kappa = required.rank
-    proof = _proof(plain(net), mask, shared, required, straight)
-    if proof is None:
-        text = f"rho = kappa = {kappa}, so MP > 0; no structure was found that makes it 1"
-        return Prediction(
-            "intermediate", kappa, kappa, None, "T1", _sure(required.error), required.error, None, text
-        )
-    part = None if (proof.witness == mask).all() else Allocation.from_mask(net, proof.witness)
-    reason, text = proof.reason, f"rho = kappa = {kappa} and {proof.text}, so MP = 1"
-    if part is not None and reason != "D4":
-        reason = f"T9 via {reason}"
-        text = f"{text} (a part of {part.budget} of the {int(mask.sum())} learnable weights)"
-    return Prediction("maximal", kappa, kappa, None, reason, _sure(proof.error), proof.error, part, text)
-
-
-class _Proof(NamedTuple):
-    """Why MP = 1: label, the weights used bool [size], error probability, half a sentence."""
-
-    reason: str
-    witness: np.ndarray
-    error: float
-    text: str
-
-
-def _proof(
-    net: Network, mask: np.ndarray, shared: tuple[str, ...], required: Required, straight: bool
-) -> _Proof | None:
-    """A proof that MP = 1 for a mask of full rank, or None (linear, tanh)."""
-    if straight:
-        return _Proof("T2", mask, required.error, "the outputs are affine in the learnable weights")
-    structures = solvable_structures(net, mask, shared)
-    if structures:
-        name, witness = next((s for s in structures if (s.witness == mask).all()), structures[0])
-        return _Proof(f"T7 {name}", witness, 0.0, f"the equations can be solved block by block ({name})")
-    part = _affine_part(net, mask, required.rank)
-    if part is not None:
-        return _Proof("T2", part, required.error, "the outputs are affine in enough of the learnable weights")
-    split = output_split(net, mask, shared)
-    if split is not None:
-        inner = _split_proof(split.rest, split.mask, shared)
-        if inner is not None:
-            witness = split.held.copy()
-            witness[split.place[inner.witness]] = True
-            text = f"some outputs are solved by their own last-layer row, the others by {inner.reason}"
-            return _Proof("T7 output split", witness, inner.error, text)
-    if mask[free_weights(net, shared)].all():
-        text = "every weight that is not shared may learn: the teacher's own weights are a match"
-        return _Proof("D4", mask, 0.0, text)
-    return None
-
-
-def _split_proof(rest: Network, mask: np.ndarray, shared: tuple[str, ...]) -> _Proof | None:
-    required = required_with_error(rest, shared)
-    if attained_with_bounds(rest, mask[None], required.rank)[0][0] < required.rank:
-        return None
-    return _proof(rest, mask, shared, required, bool(affine(rest, mask[None])[0]))
-
-
-_DEGREE_ERROR = 1e-6  # of monodromy's stopping rule
-_PARTS = 8  # square parts whose degree is counted
-
-
-def _with_degree(
-    model: Network, net: Network, mask: np.ndarray, shared: tuple[str, ...], prediction: Prediction
-) -> Prediction:
-    """T8 for a prediction that is "intermediate": parity of the degree, or of that of some square parts."""
-    kappa, error = prediction.required_rank, max(prediction.error or 0.0, _DEGREE_ERROR)
+def _use_degrees(net: Network, found: _Verdicts, shared: tuple[str, ...]) -> None:
+    """T8 where the verdict is "intermediate": the parity of the degree, or of that of some square parts (T9)."""
+    kappa = found.kappa
+    left = np.flatnonzero(found.kind == KINDS.index("intermediate"))
+    square = found.masks[left].sum(axis=1) == kappa
+    rows = left[square]
+    found.degree[rows] = degrees_of(net, found.masks[rows], shared)
     odd = "the generic number of complex solutions, {}, is odd: one is real, so MP = 1"
-    if int(mask.sum()) == kappa:
-        delta = count_solutions(model, mask, shared, error=_DEGREE_ERROR)
+    for row in rows[found.degree[rows] > 0]:
+        delta = found.degree[row]
         if delta % 2:
-            text = odd.format(delta)
-            return replace(prediction, kind="maximal", degree=delta, reason="T8", sure=_sure(error), error=error, explanation=text)
-        text = f"{prediction.explanation}; delta = {delta} is even: E[real solutions] / {delta} <= MP <= E / 2"
-        return replace(prediction, degree=delta, explanation=text)
-    rng = np.random.default_rng([net.size, kappa])
-    places = np.flatnonzero(mask)
-    parts = np.zeros((16 * _PARTS, mask.size), dtype=bool)
-    for part in parts:
-        part[rng.choice(places, kappa, replace=False)] = True
-    for part in parts[attained_ranks(model, parts, shared) == kappa][:_PARTS]:
-        delta = count_solutions(model, part, shared, error=_DEGREE_ERROR)
-        if delta % 2:
-            text = f"{odd.format(delta)} (a part of {kappa} of the {len(places)} learnable weights)"
-            return replace(
-                prediction, kind="maximal", reason="T9 via T8", sure=_sure(error), error=error,
-                witness=Allocation.from_mask(net, part), explanation=text,
-            )  # fmt: skip
-    return prediction
+            found.settle(row, "maximal", "T8", max(found.error[row], ERROR), odd.format(delta))
+        else:
+            found.text[row] += f"; delta = {delta} is even: E[real solutions] / {delta} <= MP <= E / 2"
+    rows = left[~square]
+    degrees, parts = odd_parts(net, found.masks[rows], shared, kappa)
+    for row, delta, part in zip(rows, degrees, parts):
+        if delta:
+            found.settle(row, "maximal", "T9 via T8", max(found.error[row], ERROR), odd.format(delta))
+            found.witness[row] = part
 
 
-def _sure(error: float | None) -> str:
-    if error is None:
-        return "sampled"
-    return "proven" if error == 0.0 else f"error below {error:.1e}"
-
-
-def _check_layer_counts(net: Network, mask: np.ndarray, rank: int) -> None:
-    """T6: counts alone exclude, and for thin kernels decide, that one inner layer reaches its rank."""
-    model = plain(net)
-    if not isinstance(model, Feedforward) or model.activation != "linear":
-        return
-    used = [name for name, part in net.unpack(mask).items() if part.any()]
-    if len(used) != 1 or net.is_bias(used[0]) or min(net.groups[used[0]]) > LARGEST_SIDE:
-        return
-    layer = int(used[0][1:])
-    whole = np.zeros(net.size, dtype=bool)
-    whole[net.slices[used[0]]] = True
-    most = int(attained_ranks(net, whole[None])[0])
-    says = layer_spans(model, layer, net.unpack(mask)[used[0]])
-    if says is not None and says != (rank == most):
-        raise RuntimeError(
-            f"{net.describe()}: the counts of T6 say that {used[0]} {'reaches' if says else 'cannot reach'} "
-            f"rank {most}, the rank mod p is {rank}"
-        )
-
-
-# Affine parts of an allocation (T9 via T2)
-
-
-def _affine_part(net: Network, mask: np.ndarray, kappa: int) -> np.ndarray | None:
-    """An affine part (T2) of rank kappa, bool [size], or None if none was found.
-
-    All sets of hidden units are tried where at most 12 units have a choice, so None means none exists; of
-    more units a local search tries some.
-    """
-    for family in affine_families(net):
-        inside, outside = _units_used(family, mask)
-        choice = np.flatnonzero(inside & outside)
-        fixed = inside & ~outside
-        search = _all_sets if len(choice) <= _LARGEST_SEARCH else _some_sets
-        for sets in search(net, family, mask, fixed, choice):
-            found = _first_of_rank(net, family.members(sets) & mask, kappa)
-            if found is not None:
-                return found
-    return None
-
-
-def _units_used(family: Family, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """bool [units] each: units with a learnable weight that wants them in S, out of S."""
-    used = mask & family.allowed
-    inside, outside = np.zeros((2, family.units), dtype=bool)
-    inside[family.inside[used & (family.inside >= 0)]] = True
-    outside[family.outside[used & (family.outside >= 0)]] = True
-    return inside, outside
-
-
-def _first_of_rank(net: Network, masks: np.ndarray, kappa: int) -> np.ndarray | None:
-    masks = masks[attained_rank_formula(net, masks)[0] >= kappa]
-    step = 256
-    for start in range(0, len(masks), step):
-        hit = np.flatnonzero(ranks_at(net, masks[start : start + step], 0) >= kappa)
-        if hit.size:
-            return masks[start + hit[0]]
-    return None
-
-
-def _all_sets(
-    net: Network, family: Family, mask: np.ndarray, fixed: np.ndarray, choice: np.ndarray
-) -> Iterator[np.ndarray]:
-    sets = np.repeat(fixed[None], 2 ** len(choice), axis=0)
-    sets[:, choice] = (np.arange(len(sets))[:, None] >> np.arange(len(choice))) & 1
-    yield sets
-
-
-def _some_sets(
-    net: Network, family: Family, mask: np.ndarray, fixed: np.ndarray, choice: np.ndarray
-) -> Iterator[np.ndarray]:
-    """All in, all out, the fuller side of every unit and random sets; then single flips of the best."""
-    rng = np.random.default_rng(0)
-    sets = np.repeat(fixed[None], 32, axis=0)
-    sets[1:, choice] = rng.random((31, len(choice))) < 0.5
-    sets[0, choice] = True
-    sets[1, choice] = False
-    used = mask & family.allowed
-    wants_in = np.bincount(family.inside[used & (family.inside >= 0)], minlength=family.units)
-    wants_out = np.bincount(family.outside[used & (family.outside >= 0)], minlength=family.units)
-    sets[2, choice] = (wants_in >= wants_out)[choice]
-    yield sets
-    ranks = ranks_at(net, family.members(sets) & mask, 0)
-    for start in np.argsort(-ranks, kind="stable")[:4]:
-        best, rank = sets[start], ranks[start]
-        for _ in range(2 * len(choice)):
-            flips = np.repeat(best[None], len(choice), axis=0)
-            flips[np.arange(len(choice)), choice] ^= True
-            yield flips
-            after = ranks_at(net, family.members(flips) & mask, 0)
-            if after.max() <= rank:
-                break
-            best, rank = flips[after.argmax()], after.max()
-
-
-# relu (T11)
-
-
-def _predict_relu(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> Prediction:
-    free = free_weights(net, shared)
-    reached, needed = region_ranks(net, mask), region_ranks(net, free)
-    rank, kappa = int(reached.max()), int(needed.max())
-    if mask[free].all():
-        text = "every weight that is not shared may learn: the teacher's own weights are a match, so MP = 1"
-        return Prediction("maximal", rank, kappa, None, "D4", "proven", 0.0, None, text)
-    # In a dead region the last hidden layer is silent for all inputs: outputs are the output bias, or zero.
+def _judge_relu(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> _Verdicts:
+    """T11. In a dead region the last hidden layer is silent for all inputs: outputs are the output bias, or zero."""
+    free, needed = free_weights(net, shared), required_in_regions(net, shared)
+    reached = region_ranks(net, masks)
+    kappa = int(needed.max())
+    found = _Verdicts(masks, reached.max(axis=1), kappa)
     bias = last_layer(net)[1]
     outputs = net.y_shape[-1] if bias == "c" else net.y_shape[0]
     dead = outputs if bias is not None and bias not in shared else 0
-    dead_reached = int(mask[net.slices[bias]].sum()) if dead else 0
+    dead_reached = masks[:, net.slices[bias]].sum(axis=1) if dead else np.zeros(len(masks), dtype=np.int64)
     same = (reached == needed) & (needed > 0)
-    if same.any():
-        most = int(needed[same].max())
-        text = f"in {int(same.sum())} of {len(same)} sampled regions rho = kappa (up to {most}), so MP > 0"
-        return Prediction("intermediate", rank, kappa, None, "T11", "sampled", None, None, text)
-    if dead_reached == dead:
-        text = (
-            f"rho < kappa in every sampled region that is not dead (largest {rank} and {kappa}), "
-            "but teacher and student can both be dead, with equal outputs, so MP > 0"
-        )
-        return Prediction("intermediate", rank, kappa, None, "T11", "proven", 0.0, None, text)
-    if int(mask.sum()) < dead:
-        text = f"every region requires at least the {dead} dimensions of the output bias, so MP = 0"
-        return Prediction("minimal", rank, kappa, None, "T11", "proven", 0.0, None, text)
-    text = f"no region with rho = kappa was found (largest {rank} and {kappa}); no theorem applies"
-    return Prediction("unknown", rank, kappa, None, "T11", "sampled", None, None, text)
+    for row, rank in enumerate(found.rank.tolist()):
+        if masks[row, free].all():
+            text = "every weight that is not shared may learn: the teacher's own weights are a match, so MP = 1"
+            found.settle(row, "maximal", "D4", 0.0, text)
+        elif same[row].any():
+            most = int(needed[same[row]].max())
+            text = f"in {int(same[row].sum())} of {len(needed)} sampled regions rho = kappa (up to {most}), so MP > 0"
+            found.settle(row, "intermediate", "T11", np.nan, text)
+        elif dead_reached[row] == dead:
+            text = (
+                f"rho < kappa in every sampled region that is not dead (largest {rank} and {kappa}), "
+                "but teacher and student can both be dead, with equal outputs, so MP > 0"
+            )
+            found.settle(row, "intermediate", "T11", 0.0, text)
+        elif int(masks[row].sum()) < dead:
+            text = f"every region requires at least the {dead} dimensions of the output bias, so MP = 0"
+            found.settle(row, "minimal", "T11", 0.0, text)
+        else:
+            text = f"no region with rho = kappa was found (largest {rank} and {kappa}); no theorem applies"
+            found.settle(row, "unknown", "T11", np.nan, text)
+    return found

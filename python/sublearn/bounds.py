@@ -1,0 +1,201 @@
+"""Between which numbers does the match probability lie? By parity of the solutions (T8), and by counting the masks of a strategy.
+
+`parity_bounds` follows all complex solutions of one square allocation to trials and counts the real ones; `match_bounds` counts the masks
+of a strategy that match always, and those that can match at all. Linear systems only: nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._closed_forms import plain, scattered_full_rank_chance
+from ._errors import whole_number
+from ._intervals import clopper_pearson
+from ._parity import real_solutions
+from ._structures import affine
+from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
+from .network import Network
+from .theory import KINDS, predictions
+from .trial import draw_trials
+
+__all__ = ["MatchBounds", "ParityBounds", "match_bounds", "parity_bounds"]
+
+_NORMAL = 1.959963984540054  # 97.5 % quantile
+
+
+@dataclass(frozen=True)
+class ParityBounds:
+    """Real solutions of a square allocation, counted in trials; see `parity_bounds`.
+
+    degree: delta (D7). real int64 [delta + 1]: in how many trials there were 0, 1, .. real solutions; undecided: trials that could not be
+    counted. mean: E[#real], mean_interval: 95 %, normal approximation. lower = E / delta and upper = E / 2 bound MP (upper 1 where delta
+    is odd); probability: share of the counted trials with a real solution, which estimates MP itself, interval: 95 %, the undecided
+    trials left open.
+    """
+
+    degree: int
+    real: np.ndarray
+    undecided: int
+
+    @property
+    def trials(self) -> int:
+        return int(self.real.sum()) + self.undecided
+
+    @property
+    def mean(self) -> float:
+        return float(self.real @ np.arange(len(self.real)) / self.real.sum())
+
+    @property
+    def mean_interval(self) -> tuple[float, float]:
+        number, count = np.arange(len(self.real)), self.real.sum()
+        half = _NORMAL * math.sqrt(float(self.real @ (number - self.mean) ** 2) / count / count)
+        lost = self.undecided / self.trials  # their numbers may be anything from 0 to delta
+        low, high = (1 - lost) * (self.mean - half), (1 - lost) * (self.mean + half) + lost * self.degree
+        return max(float(self.degree % 2), low), min(float(self.degree), high)
+
+    @property
+    def lower(self) -> float:
+        return 1.0 if self.degree % 2 else self._share(self.mean / max(self.degree, 1))
+
+    @property
+    def upper(self) -> float:
+        return 1.0 if self.degree % 2 else self._share(self.mean / 2)
+
+    @staticmethod
+    def _share(value: float) -> float:
+        return min(1.0, max(0.0, value))
+
+    @property
+    def probability(self) -> float:
+        return float(1 - self.real[0] / self.real.sum())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        matched = int(self.real[1:].sum())
+        return clopper_pearson(matched, self.trials)[0], clopper_pearson(matched + self.undecided, self.trials)[1]
+
+    def __str__(self) -> str:
+        low, high = self.mean_interval
+        return (
+            f"delta = {self.degree}, E[real solutions] = {self.mean:.3f} [{low:.3f}, {high:.3f}]: {self.lower:.4g} <= MP <= "
+            f"{self.upper:.4g}; {self.probability:.4f} of {self.trials} trials have one ({self.undecided} undecided)"
+        )
+
+
+def parity_bounds(
+    net: Network,
+    allocation: Allocation | Strategy,
+    shared: tuple[str, ...] = (),
+    trials: int = 200,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+) -> ParityBounds:
+    """E[#real] / delta <= MP <= E[#real] / 2 of an allocation of even degree (T8): real solutions counted in `trials` trials.
+
+    Linear networks; an allocation, or a strategy that always draws the same one, with r = kappa. All delta complex solutions are followed
+    to each trial, so this takes delta paths per trial. An odd degree gives 1 <= MP; a deficient rank degree 0 and MP = 0 (T1); outputs
+    affine in the learnable weights degree 1 (T2).
+    Errors: ValueError for another activation or budget, TypeError for a random strategy; RuntimeError if the degree cannot be counted.
+    """
+    shared = check_shared(net, shared)
+    model, allocation = plain(net), fixed_allocation(net, allocation, shared)
+    trials, seed = whole_number("trials", trials, 1), whole_number("seed", seed, 0)
+    if model.activation != "linear":
+        raise ValueError(f"net: expected a linear network, got {net.describe()}")
+    said = predictions(net, allocation.mask[None], shared)
+    kappa = said.required_rank
+    if allocation.budget != kappa:
+        raise ValueError(f"allocation: expected a square system, budget {kappa} = kappa, got budget {allocation.budget}")
+    if said.attained_rank[0] < kappa:
+        return ParityBounds(0, np.array([trials]), 0)
+    if kappa == 0 or affine(model, allocation.mask[None])[0]:
+        return ParityBounds(1, np.array([0, trials]), 0)
+    drawn = draw_trials(net, allocation, trials, shared=shared, seed=seed, threads=threads)
+    found = real_solutions(model, allocation.mask, shared, drawn, 0 if threads is None else whole_number("threads", threads, 1))
+    counted = found.count[found.count >= 0]
+    return ParityBounds(found.degree, np.bincount(counted, minlength=found.degree + 1), trials - len(counted))
+
+
+@dataclass(frozen=True)
+class MatchBounds:
+    """lower <= MP <= upper of a strategy; see `match_bounds`.
+
+    lower: P(a mask matches in every trial, as far as proven), upper: P(a mask can match). lower_interval, upper_interval: 95 % each,
+    Clopper-Pearson; both ends equal where the masks were counted, not drawn. masks: masks judged (all, or those drawn); kinds: their
+    share by kind; exact: every mask was judged.
+    """
+
+    lower: float
+    upper: float
+    lower_interval: tuple[float, float]
+    upper_interval: tuple[float, float]
+    masks: int
+    kinds: dict[str, float]
+    exact: bool
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """From the lower end of the one to the upper end of the other."""
+        return self.lower_interval[0], self.upper_interval[1]
+
+    def __str__(self) -> str:
+        how = f"all {self.masks} masks" if self.exact else f"{self.masks} masks drawn, [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        return f"{self.lower:.5g} <= MP <= {self.upper:.5g} ({how})"
+
+
+def match_bounds(
+    net: Network,
+    strategy: Strategy | Allocation,
+    shared: tuple[str, ...] = (),
+    *,
+    degree: bool = False,
+    draws: int = 1000,
+    most: int = 10_000,
+    seed: int = 0,
+) -> MatchBounds:
+    """P(a mask contains a T2, T7 or odd-degree structure) <= MP <= P(rho = kappa), for the masks that a strategy draws.
+
+    A strategy with at most `most` different masks is counted exactly, all of them judged by `predictions`. Else `draws` masks are drawn
+    (those of trials 0, 1, .. of `seed`), and the bounds have intervals; the upper one is still counted where T4, T5, T6 or T12 tell
+    the rank from the numbers of learnable weights per line (weights scattered in whole groups).
+    degree=True (linear): odd degrees count for the lower bound (T8, T9). It takes 1 to 100 ms for a mask.
+    relu: kinds rest on sampled regions (T11), upper is P(not proven to be 0). Errors: as for `predict`.
+    """
+    shared = check_shared(net, shared)
+    strategy = as_strategy(check_allocation(net, strategy, shared))
+    draws, most = whole_number("draws", draws, 1), whole_number("most", most, 1)
+    law = strategy.law(most)
+    if law is None:
+        masks, chances = strategy.masks(whole_number("seed", seed, 0), 0, 0, draws), None
+    else:
+        masks, chances = law
+    kind = predictions(net, masks, shared, degree).kind
+    weights = np.full(len(masks), 1 / len(masks)) if chances is None else chances
+    lower, upper = (min(1.0, math.fsum(weights[which])) for which in (kind == "maximal", kind != "minimal"))
+    share = {name: math.fsum(weights[kind == name]) for name in KINDS}
+    if chances is not None:
+        return MatchBounds(lower, upper, (lower, lower), (upper, upper), len(masks), share, True)
+    lower_interval = clopper_pearson(int((kind == "maximal").sum()), draws)
+    upper_interval = clopper_pearson(int((kind != "minimal").sum()), draws)
+    chance = _counted(net, strategy, shared)
+    if chance is not None:
+        upper, upper_interval = chance, (chance, chance)
+    if plain(net).activation != "relu" and affine(net, strategy.support[None])[0]:
+        lower, lower_interval = upper, upper_interval  # T2: full rank is all that a match needs
+    return MatchBounds(lower, upper, lower_interval, upper_interval, draws, share, False)
+
+
+def _counted(net: Network, strategy: Strategy, shared: tuple[str, ...]) -> float | None:
+    """P(rho = kappa) of weights scattered in whole groups, None where it cannot be counted."""
+    fixed, pieces = strategy.recipe
+    groups = tuple(name for name, part in net.unpack(strategy.support).items() if part.any())
+    whole = all(net.unpack(strategy.support)[name].all() for name in groups)
+    if fixed.any() or len(pieces) != 1 or len(pieces[0].offsets) != 2 or not whole:
+        return None
+    chance = scattered_full_rank_chance(net, strategy.budget, groups, shared)
+    return None if chance is None else float(chance)
+

@@ -1,0 +1,242 @@
+"""The report's findings: each network's numbers, controls, theory against measurement, reference values.
+
+Wording rule: a found probability is never called a match probability, and what is exact is told apart from what is estimated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from html import escape
+
+from ..compare import Comparison
+from . import page, plot
+from .figures import MASK, RESTARTS, WIDE, Figure, tag
+from .references import references
+from .spec import Spec
+from .store import Summary
+
+KIND_TEXT = {
+    "minimal": "no match exists (match probability 0)",
+    "maximal": "a match exists almost surely (match probability 1)",
+    "intermediate": "matches exist with positive probability; 1 is not excluded",
+    "unknown": "no theorem applies",
+}
+
+
+RESTARTS_TEXT = """<p class="caption">Share of trials found within the first s starts. A curve that still
+rises at its
+end says that more starts would find more: what is missing there is search, not existence.</p>"""
+
+
+def network(label: str, own: list[Summary], figures: list[Figure]) -> str:
+    parts = [f"<h3>{escape(label)}</h3>", _findings(own)]
+    placed = {
+        place: [tag(figure) for figure in figures if figure.place == place]
+        for place in (WIDE, RESTARTS, MASK)
+    }
+    parts += placed[WIDE]
+    if placed[RESTARTS]:
+        parts.append(f'<div class="pairs">{"".join(placed[RESTARTS])}</div>{RESTARTS_TEXT}')
+    if placed[MASK]:
+        colours = {"learnable": plot.LEARNABLE, "frozen": plot.FROZEN}
+        if any(summary.cell.shared for summary in own):
+            colours["shared with the teacher"] = plot.SHARED
+        key = "".join(f'<i style="background:{colour}"></i>{text}' for text, colour in colours.items())
+        parts.append(f'<p class="key">Masks:{key}</p><div class="masks">{"".join(placed[MASK])}</div>')
+    rows, classes = [], []
+    for summary in own:
+        cell = summary.cell
+        low, high = summary.compared.limits
+        theory = "–" if low is None else _limits_text(low, high, cell.strategy.allocation is None)
+        size = "" if cell.arguments == str(cell.budget) else f" ({escape(cell.arguments)})"
+        quantity = escape(summary.quantity_text) if summary.trials else "not run yet"
+        numbers = (f"{cell.budget}{size}", page.thousands(summary.trials), page.value(summary), theory)
+        rows.append((escape(cell.strategy_label), *numbers, quantity))
+        classes.append("control" if cell.control else "")
+    head = ("strategy", "budget r", "trials", "measured [95 % interval]", "theory", "quantity")
+    table = page.table(head, rows, (1, 2, 3, 4), classes)
+    opened = " open" if len(rows) <= 40 else ""
+    parts.append(f"<details{opened}><summary>All {len(rows)} numbers</summary>{table}</details>")
+    return "\n".join(parts)
+
+
+def _limits_text(low: float, high: float, sampled: bool) -> str:
+    if low == high:
+        return f"{'≈' if sampled and 0 < low < 1 else '='} {low:.4g}"
+    if high == 1 and low == 0:
+        return "no limit"
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _findings(own: list[Summary]) -> str:
+    """A few sentences with the numbers that matter, made from the counts."""
+    measured = [summary for summary in own if summary.trials]
+    if not measured:
+        return "<p>Nothing was run yet.</p>"
+    items = []
+    for quantity in dict.fromkeys(summary.quantity_text for summary in measured):
+        lines = _finding([summary for summary in measured if summary.quantity_text == quantity])
+        if lines:
+            items.append(f"<li><b>{escape(page.first_up(quantity))}:</b> {'; '.join(lines)}.</li>")
+    return f"<ul>{''.join(items)}</ul>" if items else ""
+
+
+def _finding(part: list[Summary]) -> list[str]:
+    """Half sentences on the cells of one quantity: below, at and above the required rank."""
+    kappa, lines = part[0].required_rank, []
+    if kappa is None:
+        return lines
+    below = [summary for summary in part if summary.cell.budget < kappa]
+    if below:
+        matched, trials = sum(s.matched for s in below), sum(s.trials for s in below)
+        word = "matched" if part[0].quantity == "existence" else "found"
+        why = (
+            ", as it must be"
+            if not matched
+            else ": near misses within the tolerance, for no match exists there"
+        )
+        if part[0].cell.net.activation == "relu":
+            why = ""
+        share = f"{page.thousands(matched)} of {page.thousands(trials)} trials {word}{why}"
+        lines.append(f"below the required rank (r &lt; κ = {kappa}) {share}")
+    at = [summary for summary in part if summary.cell.budget == kappa]
+    if at:
+        worst, best = (choose(at, key=lambda s: s.probability) for choose in (min, max))
+        span = f"from {page.value(worst)} ({_where(worst)}) to {page.value(best)} ({_where(best)})"
+        lines.append(f"at r = κ = {kappa} {page.value(best) if worst.probability == best.probability else span}")
+    above = [summary for summary in part if summary.cell.budget > kappa]
+    if above:
+        top = max(above, key=lambda s: (s.probability, -s.cell.budget))
+        lines.append(f"largest beyond κ {page.value(top)} ({_where(top)}, r = {top.cell.budget})")
+    return lines
+
+
+def _where(summary: Summary) -> str:
+    cell = summary.cell
+    size = "" if cell.arguments == str(cell.budget) else f", {cell.arguments}"
+    return escape(cell.strategy_label + size)
+
+
+def controls(found: list[Summary]) -> str:
+    rows, relu = [], False
+    for summary in found:
+        cell, kappa = summary.cell, summary.required_rank
+        if not summary.trials or kappa is None or cell.budget != kappa - 1 or summary.quantity == "existence":
+            continue
+        relu |= cell.net.activation == "relu"
+        names = (cell.network_label, cell.strategy_label, cell.arguments)
+        share = f"{summary.matched} of {page.thousands(summary.trials)}"
+        rows.append((*map(escape, names), share, f"{summary.interval[1]:.2g}", escape(summary.quantity_text)))
+    if not rows:
+        return ""
+    note = """For relu networks this is no strict control: a teacher in a region that needs fewer dimensions
+can be
+matched.""" if relu else ""  # fmt: skip
+    head = ("network", "strategy", "size (r = κ − 1)", "found", "95 % upper limit", "quantity")
+    return f"""<h2>Control: one weight too few</h2>
+<p>At a finite tolerance an allocation that cannot match may still come close. With r = κ − 1 learnable
+weights no match exists, so whatever is found there is a false alarm of the tolerance, and the found
+probabilities above are trustworthy up to that share. {note}</p>
+{page.table(head, rows, (2, 3, 4))}"""
+
+
+def theory(spec: Spec, found: list[Summary]) -> str:
+    title = "<h2>Theory against measurement</h2>"
+    judged = [summary for summary in found if summary.compared.trials()]
+    if not judged:
+        why = "yet"
+        if spec.screen:
+            why = "because <code>screen = true</code> lets theory answer for the fit"
+        elif not spec.compare:
+            why = "because <code>compare = 0</code>"
+        return f"{title}<p>Nothing was compared {why}.</p>"
+    groups: dict[tuple[str, str], Comparison] = {}
+    for summary in judged:
+        key = (summary.cell.network_label, summary.quantity_text)
+        groups[key] = groups.get(key, Comparison()) + summary.compared
+    rows = []
+    for (network, quantity), counts in groups.items():
+        for kind, meaning in KIND_TEXT.items():
+            if counts.trials(kind):
+                numbers = (
+                    page.thousands(counts.trials(kind)),
+                    page.thousands(counts.matched(kind)),
+                    _accuracy(counts, kind),
+                )
+                rows.append((escape(network), kind, meaning, *numbers, escape(quantity)))
+        definite = ("minimal", "maximal")
+        trials, matched = (sum(map(count, definite)) for count in (counts.trials, counts.matched))
+        names = (f"<b>{escape(network)}</b>", "<b>minimal + maximal</b>")
+        covered = f"cover {page.percent(counts.coverage)} of the cases"
+        numbers = (page.thousands(trials), page.thousands(matched), f"<b>{_accuracy(counts)}</b>")
+        rows.append((*names, covered, *numbers, escape(quantity)))
+    total = sum((summary.compared for summary in judged), Comparison()).trials()
+    asked = sum(summary.trials for summary in found if not summary.cell.screen)
+    capped = ""
+    if total < asked:
+        capped = f"""Masks of {page.thousands(total)} of {page.thousands(asked)} trials were judged (the study's key
+<code>compare</code> = {spec.compare} trials per cell)."""
+    head = ("network", "predicted", "meaning", "trials", "found", "accuracy [95 % interval]", "quantity")
+    return f"""{title}
+<p>Each trial's own mask is judged by theory, and its verdict comes from a fit that is told no prediction and
+screens nothing out, so the comparison can fail (outputs that are affine in the learnable weights are solved
+by linear least squares, and the residual decides). {capped} Accuracy is stated over the definite
+predictions, <i>minimal</i> (right if not found) and <i>maximal</i> (right if found), together with the share
+of cases they cover; <i>intermediate</i> and <i>unknown</i> say nothing about a single trial. A
+<i>maximal</i> trial that was not found is a failure of the search, not of the theorem; it counts against the
+accuracy all the same.</p>
+<ul>{"".join(_contradictions(groups))}</ul>
+{page.table(head, rows, (3, 4, 5))}"""
+
+
+def _accuracy(counts: Comparison, kind: str | None = None) -> str:
+    if math.isnan(counts.accuracy(kind)):
+        return "–"
+    low, high = map(page.percent, counts.accuracy_interval(kind))
+    return f"{page.percent(counts.accuracy(kind))} [{low}, {high}]"
+
+
+def _contradictions(groups: Mapping[tuple[str, str], Comparison]) -> list[str]:
+    """For each quantity, whether trials were matched that theory says cannot be."""
+    lines = []
+    for quantity in dict.fromkeys(quantity for _, quantity in groups):
+        counts = sum((part for (_, other), part in groups.items() if other == quantity), Comparison())
+        matched, trials = counts.matched("minimal"), counts.trials("minimal")
+        name, share = escape(page.first_up(quantity)), f"{page.thousands(matched)} of {page.thousands(trials)} trials"
+        if trials and not matched:
+            text = "no contradiction, none of the trials predicted to have no match was matched"
+            lines.append(f"<li>{name}: {text} ({share}).</li>")
+        elif matched:
+            flag = f'<span class="flag">{share} were matched although theory excludes a match.</span>'
+            doubt = "A loose tolerance lets near misses pass (see the control); else something is wrong."
+            lines.append(f"<li>{name}: {flag} {doubt}</li>")
+    return lines
+
+
+def against_references(found: list[Summary]) -> str:
+    lines = references(found)
+    if not lines:
+        return ""
+    rows = []
+    for line in lines:
+        cell, entry = line.summary.cell, line.reference
+        names = (cell.network_label, cell.strategy_label, cell.arguments)
+        starts = f" after {line.starts} start{'s' if line.starts != 1 else ''}" if entry.starts else ""
+        known = "exact" if entry.trials is None else f"{page.thousands(entry.trials)} trials"
+        flag = "above by more than 2" if line.deviation > 2 else ""
+        if line.below:
+            flag = '<span class="flag">below by more than 2 standard errors</span>'
+        deviation = "∞" if math.isinf(line.deviation) else f"{line.deviation:+.1f}"
+        values = (f"{line.measured:.4f}", f"{entry.value:.4g} ({known})")
+        numbers = (*values, f"{line.measured - entry.value:+.4f}", f"{line.error:.4f}", deviation)
+        remark = "; ".join(filter(None, (flag, escape(entry.note))))
+        rows.append((*map(escape, names), cell.method + starts, *numbers, remark))
+    below, expected = sum(line.below for line in lines), 0.0228 * len(lines)
+    head = ("network", "strategy", "size", "method", "measured", "reference", "difference", "std. error",
+            "in std. errors", "")  # fmt: skip
+    return f"""<h2>Reference values</h2>
+<p>Measured values beside values known from elsewhere. The standard error is that of their difference.
+{below} of {len(lines)} values are below by more than 2 standard errors; by chance alone about {expected:.1f}
+would be.</p>
+{page.table(head, rows, (4, 5, 6, 7, 8))}"""

@@ -1,0 +1,132 @@
+"""Bounds of match probabilities: real solutions counted by hand and against exact verdicts, masks counted against closed forms."""
+
+import numpy as np
+import pytest
+
+import sublearn as sl
+from sublearn._parity import odd_parts, real_solutions
+
+SHARED = ("B", "D")
+
+
+def test_real_solutions_of_a_quadratic_are_counted():
+    """1-2-1, T = 3, W[0,0] and W[1,1]: the first equation is linear, the second a quadratic in W[0,0] after it."""
+    net = sl.Recurrent(1, 2, 1, 3)
+    a = sl.Allocation.from_edges(net, [("W", 0, 0), ("W", 1, 1)])
+    trials = sl.draw_trials(net, a, 300, shared=SHARED, seed=3)
+    found = real_solutions(net, a.mask, SHARED, trials)
+    assert found.degree == 2
+    for k in range(300):
+        g = net.unpack(trials.student[k])
+        B, D, W, x = g["B"][:, 0], g["D"][0], g["W"], trials.x[k, :, 0]
+
+        def miss(first):
+            # W[1,1] from the equation of y_2, then what is missing in y_3
+            V = W.copy()
+            V[0, 0], V[1, 1] = first, 0.0
+            left = trials.y[k, 1, 0] - D @ (V @ B * x[0] + B * x[1])
+            V[1, 1] = left / (D[1] * B[1] * x[0])
+            return trials.y[k, 2, 0] - D @ (V @ (V @ B * x[0] + B * x[1]) + B * x[2])
+
+        c = miss(0.0)
+        second, first = (miss(1.0) + miss(-1.0)) / 2 - c, (miss(1.0) - miss(-1.0)) / 2
+        assert found.count[k] == (2 if first**2 - 4 * second * c > 0 else 0)
+    said = sl.parity_bounds(net, a, SHARED, trials=300, seed=3)
+    assert (said.degree, said.undecided, said.real.tolist()) == (2, 0, np.bincount(found.count, minlength=3).tolist())
+    assert said.lower == said.upper == pytest.approx(said.probability) == said.mean / 2  # degree 2: both bounds are MP
+    assert said.interval[0] < said.probability < said.interval[1] and "delta = 2" in str(said)
+
+
+@pytest.mark.parametrize(
+    "net, budget, within, shared",
+    [
+        (sl.Recurrent(1, 4, 1, 5), 4, "W", SHARED),
+        (sl.Recurrent(2, 4, 2, 3), 4, "W", SHARED),
+        (sl.Feedforward((3, 4, 2), 2), 4, None, ()),
+        (sl.Recurrent(1, 2, 1, 5), 4, None, ()),  # saturated: the teacher's weights are the data
+    ],
+    ids=lambda value: getattr(value, "describe", lambda: None)(),
+)
+def test_real_counts_agree_with_exact_verdicts(net, budget, within, shared):
+    seen = set()
+    for draw in range(12):
+        a = sl.scattered(net, budget, within).draw(draw)
+        if within is None and any(a.mask[net.slices[g]].any() for g in shared):
+            continue
+        said = sl.predict(net, a, shared, degree=True)
+        if said.kind == "minimal" or said.reason == "T2" or said.required_rank != budget:
+            continue
+        bounds = sl.parity_bounds(net, a, shared, trials=60)
+        exact = sl.match_probability(net, a, 60, shared, method="exact")
+        assert bounds.degree == (said.degree or sl.degree(net, a, shared))
+        assert bounds.undecided <= 2 and abs(int(bounds.real[1:].sum()) - exact.matched) <= bounds.undecided + exact.undecided
+        assert (bounds.real[1 - bounds.degree % 2 :: 2] == 0).all()  # complex ones come in pairs
+        assert bounds.lower <= bounds.probability + 1e-12 and bounds.probability <= bounds.upper + 1e-12
+        if bounds.degree % 2:
+            assert (bounds.lower, bounds.upper, bounds.probability) == (1, 1, 1)
+        low, high = bounds.mean_interval
+        assert low <= bounds.mean <= high
+        seen.add(bounds.degree % 2)
+        if seen == {0, 1} and draw > 5:
+            break
+    assert seen
+
+
+def test_parity_bounds_without_paths_and_errors():
+    net = sl.Feedforward((3, 4, 2), 3)
+    low = sl.parity_bounds(net, sl.Allocation.from_edges(net, [("W1", 0, c) for c in range(3)] + [("W1", 1, c) for c in range(3)]))
+    assert (low.degree, low.lower, low.upper) == (1, 1, 1)  # affine: two full rows of W1
+    short = sl.Allocation.from_edges(net, [("W1", r, c) for r in range(4) for c in range(2)][:6])
+    none = sl.parity_bounds(net, short, trials=5)
+    assert (none.degree, none.lower, none.upper, none.probability) == (0, 0, 0, 0)
+    with pytest.raises(ValueError, match="expected a square system, budget 6 = kappa, got budget 7"):
+        sl.parity_bounds(net, sl.scattered(net, 7).draw(0))
+    with pytest.raises(ValueError, match="net: expected a linear network"):
+        sl.parity_bounds(sl.Feedforward((3, 4, 2), 3, "tanh"), sl.Allocation(sl.Feedforward((3, 4, 2), 3, "tanh"), {}))
+    with pytest.raises(TypeError, match="random strategy"):
+        sl.parity_bounds(net, sl.scattered(net, 6))
+
+
+def test_match_bounds_are_the_counted_match_probabilities():
+    """F6: inside one layer the outputs are affine, so both bounds are the match probability."""
+    net = sl.Feedforward((3, 4, 2), 3)
+    for group, budget, expected in [("W2", 6, 4 / 7), ("W2", 7, 1.0), ("W1", 6, 0.234), ("W1", 7, 0.545)]:
+        said = sl.match_bounds(net, sl.scattered(net, budget, group))
+        assert said.exact and said.lower == said.upper == said.interval[0] and abs(said.lower - expected) < 5e-4
+    one = sl.match_bounds(net, sl.only(net, "W2"))
+    assert (one.lower, one.upper, one.masks) == (1.0, 1.0, 1) and "all 1 masks" in str(one)
+
+
+def test_match_bounds_count_where_theorems_do_and_draw_elsewhere():
+    small, large = sl.Recurrent(2, 4, 2, 3), sl.Recurrent(2, 8, 2, 6)
+    counted = sl.match_bounds(small, sl.scattered(small, 4, "W"), SHARED)
+    drawn = sl.match_bounds(small, sl.scattered(small, 4, "W"), SHARED, most=100, draws=400)
+    assert counted.masks == 1820 and round(counted.upper, 3) == 0.892 and drawn.upper == pytest.approx(counted.upper)
+    assert drawn.upper_interval == (drawn.upper, drawn.upper)  # T12 counts it
+    assert drawn.lower_interval[0] <= counted.lower <= drawn.lower_interval[1] and not drawn.exact
+    far = sl.match_bounds(large, sl.scattered(large, 10, "W"), SHARED, draws=50)
+    assert round(far.upper, 5) == 0.99945
+    rows = sl.match_bounds(large, sl.per_row(large, 2, 5, "W"), SHARED, draws=50)  # T7
+    assert (rows.lower, rows.upper) == (1.0, 1.0) and rows.lower_interval[0] < 1
+    wide = sl.Feedforward((4, 9, 3), 4)
+    layer = sl.match_bounds(wide, sl.scattered(wide, 16, "W2"), draws=100, most=10)  # affine (T2), counted by T4
+    assert layer.lower == layer.upper == layer.interval[0] and 0 < layer.upper < 1
+
+
+def test_odd_degrees_raise_the_lower_bound():
+    """2-4-2, T = 3, four weights in W: with the odd degrees 544 of all 1820 masks match always; and T9 through square parts."""
+    net = sl.Recurrent(2, 4, 2, 3)
+    plain, counted = (sl.match_bounds(net, sl.scattered(net, 4, "W"), SHARED, degree=d, most=10, draws=120) for d in (False, True))
+    assert plain.lower < counted.lower < counted.upper == plain.upper
+    masks = sl.scattered(net, 6, "W").masks(0, 0, 0, 12)
+    odd, parts = odd_parts(net, masks, SHARED, 4)
+    assert (odd > 0).any()
+    for mask, delta, part in zip(masks, odd, parts):
+        if delta:
+            assert not (part & ~mask).any() and delta % 2
+            assert delta == sl.degree(net, part, SHARED, seed=9)  # counted again from another point
+    found = sl.predictions(net, masks, SHARED, degree=True)
+    for said in found:
+        if said.reason == "T9 via T8":
+            assert said.kind == "maximal" and sl.degree(net, said.witness, SHARED) % 2 == 1 and said.error >= 1e-6
+    assert "T9 via T8" in found.reason
