@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda/in_registers.cuh"
 #include "cuda/strip.cuh"
 #include "ops/cuda.h"
 
@@ -24,96 +25,6 @@ constexpr int64_t kRates = 40000;
 
 template <class T> struct alignas(2 * sizeof(T)) Rate {
   T rate, scale2;  // lr / (1 - 0.9^t), 1 / (1 - 0.999^t)
-};
-
-// A recurrent network with N hidden units and its W and D in registers. O: outputs, 0 for any number (D then stays in the strip).
-template <class S, int N, int O>
-class InRegisters : public Recurrent<S, N, Entry<S>> {
-  using C = Entry<S>;
-  using Base = Recurrent<S, N, C>;
-  using Base::delta_, Base::drive_, Base::drive_fixed_, Base::i_, Base::learns_b_, Base::learns_B_, Base::learns_W_, Base::linear_, Base::R_,
-      Base::shape_, Base::T_, Base::z_;
-  static constexpr int kOutputs = O ? O : 1;
-  S w_[N * N], d_[kOutputs * N];
-
- public:
-  using Base::Base;
-
-  SL_INLINE void forward(const C* theta, C* y) {
-    if (!drive_fixed_) Base::prepare(theta);
-    const int outputs = O ? O : shape_.outputs;
-    SL_UNROLL(64)
-    for (int k = 0; k < N * N; ++k) w_[k] = theta[shape_.W + k];
-    if constexpr (O > 0) {
-      SL_UNROLL(64)
-      for (int k = 0; k < O * N; ++k) d_[k] = theta[shape_.D + k];
-    }
-    S h[N];
-    for (int t = 0; t < T_; ++t) {
-      S z[N];
-      SL_UNROLL(8)
-      for (int a = 0; a < N; ++a) z[a] = drive_[t * N + a];
-      if (t > 0) {
-        SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
-      }
-      C* out = z_ + (t + 1) * R_ + i_;
-      SL_UNROLL(8)
-      for (int a = 0; a < N; ++a) {
-        h[a] = linear_ ? z[a] : shape_.activation == Activation::relu ? relu_of(z[a]) : tanh_of(z[a]);
-        out[a] = h[a];
-      }
-      for (int e = 0; e < outputs; ++e) {
-        S sum = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) sum += decoder(theta, e, a) * h[a];
-        y[t * outputs + e] = sum;
-      }
-    }
-  }
-
-  SL_INLINE void adjoints(const C* theta, const C* e) {
-    if (!(learns_B_ || learns_W_ || learns_b_)) return;
-    const int outputs = O ? O : shape_.outputs;
-    S next[N];
-    for (int t = T_ - 1; t >= (drive_fixed_ ? 1 : 0); --t) {
-      S d[N] = {};
-      for (int q = 0; q < outputs; ++q) {
-        const S error = e[t * outputs + q];
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) d[a] += decoder(theta, q, a) * error;
-      }
-      if (t + 1 < T_) {
-        SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
-      }
-      if (!linear_) {
-        const C* h = z_ + (t + 1) * R_ + i_;
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) {
-          const S x = h[a];
-          d[a] = shape_.activation == Activation::relu ? gate_by(x, d[a]) : d[a] - x * x * d[a];
-        }
-      }
-      SL_UNROLL(8)
-      for (int a = 0; a < N; ++a) {
-        next[a] = d[a];
-        delta_[t * N + a] = d[a];
-      }
-    }
-  }
-
- private:
-  // D[e][a]; e is a constant after unrolling where O > 0, so that d_ stays in registers.
-  SL_INLINE S decoder(const C* theta, int e, int a) const {
-    if constexpr (O == 0) return theta[shape_.D + e * N + a];
-    else if constexpr (O == 1) return d_[a];
-    else return e == 0 ? d_[a] : d_[N + a];
-  }
 };
 
 // Where a learnable weight acts, in the strip: four entries of int, or one where every position is below 255 (-1 is kept as 255).
@@ -252,7 +163,7 @@ void descend_with(const DescendArgs<T>& a, cuda::Stream& stream) {
   }
   Rate<T>* rates = stream.scratch<Rate<T>>(static_cast<int64_t>(table.size()));
   stream.upload(rates, table.data(), table.size() * sizeof(Rate<T>));
-  launch_strips(descend_kernel<Model, T, kPacked>, bytes, a.students.batch, stream, s, a, groups_of(s, a.group_learns), rates,
+  launch_strips(descend_kernel<Model, T, kPacked>, bytes, a.students.batch, kSharedStrip, stream, s, a, groups_of(s, a.group_learns), rates,
                 static_cast<int64_t>(table.size()));
 }
 

@@ -41,7 +41,7 @@ template <class T> void jacobian_batch(const JacobianArgs<T>& a, cuda::Stream& s
   with_strip_model<T>(s, [&](auto type) {
     using Model = typename decltype(type)::type;
     const size_t bytes = Model::scratch_bytes(s) + sizeof(Entry<T>) * (s.size + 2 * static_cast<size_t>(s.equations)) + 5 * sizeof(Entry<int>);
-    launch_strips(jacobian_kernel<Model, T>, bytes, a.students.batch, stream, s, a);
+    launch_strips(jacobian_kernel<Model, T>, bytes, a.students.batch, kSharedStrip, stream, s, a);
   });
 }
 
@@ -92,7 +92,7 @@ template <uint32_t P> void jacobian_mod_batch(const JacobianModArgs& a, cuda::St
   with_strip_model<ModP<P>>(s, [&](auto type) {
     using Model = typename decltype(type)::type;
     const size_t bytes = Model::scratch_bytes(s) + sizeof(Entry<ModP<P>>) * (s.size + 2 * static_cast<size_t>(s.equations) + hidden) + 5 * sizeof(Entry<int>);
-    launch_strips(jacobian_mod_kernel<Model, P>, bytes, a.batch, stream, s, a, hidden);
+    launch_strips(jacobian_mod_kernel<Model, P>, bytes, a.batch, kSharedStrip, stream, s, a, hidden);
   });
 }
 

@@ -29,7 +29,7 @@ template <class T> void outputs_batch(const OutputsArgs<T>& a, cuda::Stream& str
   with_strip_model<T>(s, [&](auto type) {
     using Model = typename decltype(type)::type;
     const size_t bytes = Model::scratch_bytes(s) + sizeof(Entry<T>) * (s.size + static_cast<size_t>(s.equations));
-    launch_strips(outputs_kernel<Model, T>, bytes, a.students.batch, stream, s, a.students, a.out);
+    launch_strips(outputs_kernel<Model, T>, bytes, a.students.batch, kSharedStrip, stream, s, a.students, a.out);
   });
 }
 

@@ -3,7 +3,7 @@
 // Entry k of a table of thread l of a warp lies at k * 32 + l of the strip: neighbouring threads read neighbouring words, so an access
 // of the warp is one line of memory (or 32 banks of shared memory) even where every student learns other weights. An Entry<S> is one
 // S of 32: pointers to entries walk through the strip by plain arithmetic, and the mathematics needs no other change.
-// A strip lies in shared memory where it is small (kSharedStrip), else in device memory (through the caches).
+// A strip lies in shared memory where it is small (shared_most), else in device memory (through the caches).
 // Blocks are single warps: nothing is exchanged between threads here, and small blocks waste least of the shared memory.
 #pragma once
 #if !defined(SL_ISA)
@@ -76,12 +76,12 @@ inline Groups all_groups(bool learns) {
 // Runs kernel(strips, bytes, arguments...) with one thread per student. `bytes` per warp; strips == nullptr: shared memory.
 // Each block works through the warps' worth of students blockIdx.x, blockIdx.x + gridDim.x, ..
 template <class... P, class... A>
-void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, cuda::Stream& stream, A&&... arguments) {
+void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, size_t shared_most, cuda::Stream& stream, A&&... arguments) {
   const int64_t warps = (students + cuda::kWarp - 1) / cuda::kWarp;
   if (warps == 0) return;
   int most = 0;
   SL_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, stream.device));
-  const bool shared = bytes <= std::min(kSharedStrip, static_cast<size_t>(most));
+  const bool shared = bytes <= std::min(shared_most, static_cast<size_t>(most));
   int64_t blocks = std::min<int64_t>(warps, cuda::resident_blocks(kernel, cuda::kWarp, shared ? bytes : 0, stream));
   unsigned char* strips = nullptr;
   if (!shared) {
