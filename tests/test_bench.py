@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bench
-from bench import harness, w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w5_fit_relu
+from bench import harness, w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w5_fit_relu, w6_exact
 from bench.harness import OURS, Candidate, Options, Peer, Table, Timing, interleave, measure
 
 QUICK = Options(peers=True, quick=True, threads=1)
@@ -163,7 +163,7 @@ def test_without_peers_they_are_listed_as_left_out():
 
 
 def test_bad_arguments(tmp_path, capsys):
-    assert bench.main(["W9"]) == 2 and "expected workloads out of W1, W2, W3, W4, W5, got W9" in capsys.readouterr().err
+    assert bench.main(["W9"]) == 2 and "expected workloads out of W1, W2, W3, W4, W5, W6, got W9" in capsys.readouterr().err
     assert bench.main(["W1", "--threads", "0"]) == 2 and "expected a whole number >= 1" in capsys.readouterr().err
     assert bench.main(["W1", "--json", str(tmp_path / "no" / "such.json")]) == 2 and "--json" in capsys.readouterr().err
 
@@ -178,6 +178,7 @@ def test_every_goal_belongs_to_a_table():
         "W3": {(d, "8 hidden") for d in ("float32", "float64")},
         "W4": {("float64", "8 hidden")},
         "W5": {(d, f"m = {m}") for d in ("float32", "float64") for m in (16, 64)},
+        "W6": {("float64", f"{case}, {unit}") for case in w6_exact.CASES for unit in ("paths", "trials")},
     }
     stated = {name: {(d, c) for d, cases in goals[name].items() if d != "against" for c in cases} for name in goals}
     assert stated == tables
@@ -214,3 +215,22 @@ def test_searches_count_what_they_match():
     timing = w4_newton.per_match(Timing("a", "a", per_unit=[0.5, 1.0]), 40, 4, 8)
     assert timing.per_unit == [5.0, 10.0] and timing.note == "matched 4 of 8 in 5.00 iterations each"
     assert w4_newton.per_match(Timing("a", "a", per_unit=[0.5]), 40, 0, 8).absent == "matched none"
+
+
+def test_paths_of_w6_end_at_solutions():
+    problem = w6_exact.problem_of(1, 4, 1, 5, allocations=3, trials=5)
+    out = problem.track()
+    assert len(out.status) == problem.base.found[problem.owner].sum() and (out.status == 0).mean() > 0.95
+    theta = problem.points[1 + problem.trial_of, : problem.net.size].copy()
+    np.put_along_axis(theta, problem.base.indices[problem.owner[problem.trial_of]].astype(np.int64), out.end, axis=1)
+    x, y = problem.points[1 + problem.trial_of, -10:-5], problem.points[1 + problem.trial_of, -5:]
+    miss = np.abs(problem.system.outputs(theta, x.real) - y).max(axis=1)[out.status == 0]
+    assert np.median(miss) < 1e-10
+    assert (problem.decide().match >= 0).mean() > 0.9
+
+
+def test_rates_are_held_to_their_goals():
+    table = Table("W6", "a", "float64", "paths", "", [Timing(OURS, OURS, per_unit=[0.01])], goal={"must_rate": 90, "goal_rate": 110})
+    assert [v["met"] for v in table.verdicts()] == [True, False] and "must 90 paths/s: met, 100" in table.as_text()
+    table.timings[0].absent = "broken"
+    assert [v["met"] for v in table.verdicts()] == [None, None]

@@ -6,7 +6,9 @@ import pytest
 import sublearn as sl
 from sublearn import _cpu
 from sublearn.continuation import CONVERGED, monodromy, system_of
+from sublearn.degree import solution_count
 from sublearn.generic import attained_ranks
+from sublearn.trace import bend_of, trace_test
 
 SHARED = ("B", "D")
 
@@ -173,6 +175,51 @@ def test_saturated_systems_move_the_teacher():
     base = monodromy(system, mask[None])
     assert base.complete[0] and base.found[0] >= 1
     assert sl.degree(net, mask, SHARED, seed=3) == base.found[0]
+
+
+NETS = [(sl.Recurrent(1, 4, 1, 5), 4, "W"), (sl.Recurrent(2, 6, 2, 3), 4, "W"), (sl.Recurrent(1, 3, 1, 9), 5, "W")]
+
+
+@pytest.mark.parametrize("net,kappa,within", NETS, ids=["one input", "two inputs", "forcing rows"])
+def test_the_trace_test_knows_complete_sets_from_others(net, kappa, within):
+    """All solutions pass; with one of them taken away, the test brings back that very one."""
+    system = system_of(net, SHARED)
+    masks = sl.scattered(net, kappa, within).masks(5, 0, 0, 4)
+    masks = masks[attained_ranks(net, masks, SHARED) == kappa]
+    base = monodromy(system, masks)
+    tried = 0
+    for m in range(len(masks)):
+        at = system, base.point, base.indices[m : m + 1], base.degrees[m : m + 1]
+        full = trace_test(*at, base.solutions[m])
+        assert full.verdict == 1 and full.curve >= base.found[m]
+        if base.found[m] > 1:
+            less = trace_test(*at, base.solutions[m][1:])
+            assert less.verdict == 0 and len(less.missing) == 1 and less.curve == full.curve
+            np.testing.assert_allclose(less.missing[0], base.solutions[m][0], rtol=1e-8)
+            tried += 1
+    assert tried >= 1
+
+
+def test_a_part_of_a_curve_has_a_bent_trace():
+    """The points of z^3 - 2 z = s + 1 on s = tau + c z: the sum of all three is affine in tau, that of two is not."""
+    c, rng = 0.3 + 0.8j, np.random.default_rng(0)
+    slices = [np.sort_complex(np.roots([1, 0, -2 - c, -1 - tau]))[:, None] for tau in (0, 0.1, -0.1)]
+    functional = rng.standard_normal(1)
+    assert bend_of(*slices, functional) < 1e-12
+    assert bend_of(*(s[:2] for s in slices), functional) > 1e-5
+
+
+def test_solution_counts_say_how_sure_they_are():
+    net = sl.Recurrent(1, 4, 1, 5)
+    mask = sl.scattered(net, 4, "W").draw(3)
+    count = solution_count(net, mask, SHARED)
+    assert count.degree == sl.degree(net, mask, SHARED) > 1
+    assert count.trace == "complete" and count.points == 2 and 0 < count.error <= 1e-6
+    assert solution_count(net, mask, SHARED, trace_most=1).trace == "not run"
+    wide = sl.Recurrent(2, 3, 1, 10)  # saturated: no free targets
+    seven = np.zeros(wide.size, bool)
+    seven[wide.slices["W"]] = [True, True, False, True, True, True, False, True, True]
+    assert solution_count(wide, seven, SHARED).trace == "not run"
 
 
 def test_the_impulse_form_has_the_same_solutions():

@@ -123,7 +123,7 @@ def test_unequal_budgets_and_descent():
 def test_bad_input_is_named():
     net = sl.Recurrent(2, 4, 2, 3)
     student, x, y, mask = trials(net, sl.scattered(net, 4, "W"), 5, SHARED)
-    with pytest.raises(ValueError, match="method: expected one of newton, descent, got 'lbfgs'"):
+    with pytest.raises(ValueError, match="method: expected one of newton, descent, exact, got 'lbfgs'"):
         sl.decide(net, student, x, y, mask, SHARED, method="lbfgs")
     with pytest.raises(TypeError, match="shared"):
         sl.decide(net, student, x, y, mask, "B")

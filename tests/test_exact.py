@@ -132,12 +132,6 @@ def test_a_verdict_does_not_depend_on_the_batch(net, budget):
         np.testing.assert_array_equal(part.theta, whole.theta[rows])
 
 
-def test_linear_networks_only():
-    net = sl.Feedforward((3, 4, 2), 3, activation="tanh")
-    with pytest.raises(ValueError, match="linear networks only"):
-        sl.match_probability(net, sl.only(net, "W1"), 10, method="exact")
-
-
 def test_prediction_with_the_degree():
     """T8 in predict, where asked for: odd degrees are maximal, even ones stay intermediate and tell their degree."""
     net = sl.Recurrent(1, 4, 1, 5)

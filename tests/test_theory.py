@@ -22,8 +22,9 @@ from sublearn._closed_forms import (
     scattered_full_rank_chance,
 )
 from sublearn._structures import affine, output_splits, solvable_structures
-from sublearn.allocation import Allocation, everything, only, scattered, split
+from sublearn.allocation import Allocation
 from sublearn.network import Feedforward, Recurrent
+from sublearn.strategies import everything, only, scattered, split
 from sublearn.theory import (
     attained_rank,
     attained_ranks,
@@ -552,7 +553,8 @@ def test_d4_every_free_weight():
     net = Recurrent(1, 2, 1, 9)  # saturated: kappa = 4 of 9 equations
     said = predict(net, everything(net))
     assert (said.kind, said.reason, said.required_rank) == ("maximal", "D4", 4)
-    assert predict(net, only(net, "B", "W")).kind == "intermediate"
+    assert predict(net, only(net, "B", "W")).reason == "T7 change of basis"
+    assert predict(net, only(net, "W")).kind == "minimal"
     relu = Recurrent(1, 2, 1, 9, "relu")
     assert (predict(relu, everything(relu)).kind, predict(relu, everything(relu)).reason) == ("maximal", "D4")
 
@@ -711,6 +713,28 @@ def solve_split(trial, mask, shared):
             g[bias][q] = values[-1]
 
 
+def solve_basis(trial, mask):
+    """S with D S = D*, or S [B* b*] = [B b]; then W = S W* S^-1 and what else is learnable."""
+    net, field, g, t = trial.net, trial.field, trial.groups, trial.net.unpack(trial.teacher)
+    n, learns = net.hidden, net.unpack(mask)
+    unit, free = field(np.eye(n, dtype=int)), np.random.default_rng(0).integers(1, 99, (n, n))
+    if "c" in g and learns["c"].all():
+        g["c"][:] = t["c"]
+    if learns["B"].all():
+        S = np.stack([twin.solve(g["D"], t["D"][:, k], field(free[k]), trial.p) for k in range(n)], axis=1)
+    else:
+        into = [np.concatenate([w["B"], *([w["b"][:, None]] if "b" in w else [])], axis=1) for w in (g, t)]
+        S = np.stack([twin.solve(into[1].T, into[0][k], field(free[k]), trial.p) for k in range(n)])
+    back = np.stack([twin.solve(S, unit[k], field(np.zeros(n, dtype=int)), trial.p) for k in range(n)], axis=1)
+    g["W"][:] = field.times(S, t["W"], back)
+    if learns["B"].all():
+        g["B"][:] = field.times(S, t["B"])
+        if "b" in g:
+            g["b"][:] = field.times(S, t["b"])
+    else:
+        g["D"][:] = field.times(t["D"], back)
+
+
 def solve(trial, said, mask, shared):
     assert said.kind == "maximal"
     mask = mask if said.witness is None else said.witness.mask
@@ -721,6 +745,8 @@ def solve(trial, said, mask, shared):
         trial.student[:] = trial.teacher
     elif reason == "T7 output split":
         solve_split(trial, mask, shared)
+    elif reason == BASIS:
+        solve_basis(trial, mask)
     elif reason.startswith("T7 row"):
         solve_rows(trial, mask, nothing_shared=reason.endswith("nothing shared"))
     else:
@@ -728,7 +754,7 @@ def solve(trial, said, mask, shared):
 
 
 ROW, COLUMN, ROW_N, COLUMN_N = "T7 row", "T7 column", "T7 row, nothing shared", "T7 column, nothing shared"
-SPLIT = "T7 output split"
+SPLIT, BASIS = "T7 output split", "T7 change of basis"
 SOLVED = [  # network, shared, reasons that random allocations must meet
     (Recurrent(1, 4, 1, 4), ("B", "D"), {ROW, COLUMN}),
     (Recurrent(2, 4, 2, 3), ("B", "D"), {ROW, COLUMN}),
@@ -742,6 +768,8 @@ SOLVED = [  # network, shared, reasons that random allocations must meet
     (Recurrent(1, 3, 2, 1, bias=True), (), {"T2"}),
     (Recurrent(1, 3, 3, 4), ("D",), {ROW_N}),
     (Recurrent(1, 2, 2, 7), ("W",), {"T2"}),
+    (Recurrent(1, 2, 1, 6), (), {BASIS}),
+    (Recurrent(2, 2, 1, 7, bias=True), ("c",), {BASIS}),
     (Feedforward((2, 3, 2), 3), (), {"T2", SPLIT}),
     (Feedforward((3, 4, 3), 3), (), {"T2", SPLIT}),
     (Feedforward((2, 3, 2), 4, bias=True), (), {"T2", SPLIT}),
@@ -1000,3 +1028,30 @@ def test_predictions_of_a_batch_are_those_of_each(net, shared):
     with pytest.raises(ValueError, match=rf"masks: expected shape \[k, {net.size}\]"):
         predictions(net, masks[0], shared)
     assert len(predictions(net, masks[:0], shared)) == 0
+
+
+@pytest.mark.parametrize(
+    "net, names, shared",
+    [
+        (Recurrent(1, 3, 2, 9), ("B", "W"), ()),
+        (Recurrent(2, 3, 1, 12, bias=("b",)), ("B", "W", "b"), ()),
+        (Recurrent(2, 3, 2, 9, bias=True), ("W", "D", "c"), ()),
+        (Recurrent(2, 3, 3, 9, bias=True), ("B", "W", "b"), ("c",)),
+    ],
+)
+def test_t7_change_of_basis(net, names, shared):
+    said = predict(net, only(net, *names), shared)
+    assert (said.kind, said.reason, said.witness, said.sure) == ("maximal", "T7 change of basis", None, "proven")
+    mask = only(net, *names).support
+    for seed in range(5):
+        trial = Trial(net, shared, seed)
+        assert not trial.solved(mask)
+        solve(trial, said, mask, shared)
+        assert trial.solved(mask)
+    for missing in np.flatnonzero(mask)[:: net.hidden]:  # one weight less, or too many outputs, and it is no structure any more
+        less = mask & (np.arange(net.size) != missing)
+        assert predict(net, Allocation.from_mask(net, less), shared).reason != "T7 change of basis"
+    wide = Recurrent(2, 2, 3, 9)
+    assert predict(wide, only(wide, "B", "W")).kind == "minimal"
+    with_b = Recurrent(2, 2, 1, 12, bias=("b",))
+    assert predict(with_b, only(with_b, "W", "D")).kind != "maximal"  # [B b] has more columns than there are units

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import sublearn.allocation as al
+import sublearn.strategies as al
 from sublearn.allocation import Allocation
 from sublearn.network import Feedforward, Recurrent
 from sublearn.trial import check_gains, draw_trials

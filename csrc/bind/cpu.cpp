@@ -193,7 +193,8 @@ py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<doub
 }
 
 py::tuple certify(const sl::Shape& s, const Array<double>& theta, const Array<double>& x, const Array<double>& y, const Array<int>& indices,
-                  const Array<int>& rows, const std::optional<Array<double>>& y_radius, const std::optional<Array<double>>& teacher, int threads) {
+                  const Array<int>& rows, const std::optional<Array<double>>& y_radius, const std::optional<Array<double>>& teacher,
+                  int threads) {
   check(s.activation == sl::Activation::linear, "certify: linear networks only");
   const int64_t batch = theta.shape(0);
   const Indices in = indices_of(s, indices, batch, false);
@@ -203,8 +204,8 @@ py::tuple certify(const sl::Shape& s, const Array<double>& theta, const Array<do
   Array<double> polished({batch, static_cast<int64_t>(in.budget)}), radius(batch);
   check(!y_radius || (y_radius->ndim() == 2 && y_radius->shape(0) == batch && y_radius->shape(1) == s.equations), "y_radius: wrong shape");
   check(!teacher || (teacher->ndim() == 2 && teacher->shape(0) == batch && teacher->shape(1) == s.size), "teacher: wrong shape");
-  sl::CertifyArgs a{students(s, theta, x, batch), y.data(), y_radius ? y_radius->data() : nullptr, teacher ? teacher->data() : nullptr, in.data, in.stride, rows.data(), in.budget, polished.mutable_data(),
-                    radius.mutable_data(), threads};
+  sl::CertifyArgs a{students(s, theta, x, batch), y.data(), y_radius ? y_radius->data() : nullptr, teacher ? teacher->data() : nullptr,
+                    in.data, in.stride, rows.data(), in.budget, polished.mutable_data(), radius.mutable_data(), threads};
   run([&](sl::Control& c) { sl::certify(a, c); });
   return py::make_tuple(polished, radius);
 }
@@ -212,11 +213,14 @@ py::tuple certify(const sl::Shape& s, const Array<double>& theta, const Array<do
 py::dict continuation(const sl::Shape& s, const Array<std::complex<double>>& points, bool teacher, const Array<int>& indices,
                       const Array<int>& degrees, const std::optional<Array<int>>& rows, const std::optional<Array<double>>& mix,
                       const Array<int>& allocation, const Array<int>& from, const Array<int>& to, const Array<int>& group,
-                      const Array<std::complex<double>>& start, bool stop_at_real, double aim, double least_step, int max_steps, int threads) {
+                      const Array<std::complex<double>>& start, bool stop_at_real, double aim, double least_step, int max_steps,
+                      bool sliced, int threads) {
   check(s.activation == sl::Activation::linear, "continuation: linear networks only");
   const Indices in = indices_of(s, indices, indices.shape(0), false);
-  const int64_t width = s.size + s.inputs_size + (teacher ? s.size : s.equations), jobs = start.shape(0), count = points.shape(0);
   const int k = in.budget;
+  const int64_t width = s.size + s.inputs_size + (teacher ? s.size : s.equations) + (sliced ? s.equations + k : 0);
+  const int64_t jobs = start.shape(0), count = points.shape(0);
+  check(!sliced || rows, "sliced: only with rows");
   check(k >= 1, "indices: at least one learnable weight");
   check(points.ndim() == 2 && points.shape(1) == width, "points: wrong shape");
   check(start.ndim() == 2 && start.shape(1) == k, "start: wrong shape");
@@ -237,7 +241,7 @@ py::dict continuation(const sl::Shape& s, const Array<std::complex<double>>& poi
   Array<int8_t> status(jobs);
   Array<int32_t> steps(jobs);
   Array<double> largest(jobs), correction(jobs);
-  sl::ContinuationArgs a{&s, teacher, reinterpret_cast<const double*>(points.data()), count, in.data, indices.shape(0), k, degrees.data(),
+  sl::ContinuationArgs a{&s, teacher, sliced, reinterpret_cast<const double*>(points.data()), count, in.data, indices.shape(0), k, degrees.data(),
                          rows ? rows->data() : nullptr, mix ? mix->data() : nullptr, reinterpret_cast<const bool*>(learns.data()), jobs,
                          numbers(allocation, indices.shape(0), "allocation"), numbers(from, count, "from"), numbers(to, count, "to"),
                          numbers(group, jobs, "group"), reinterpret_cast<const double*>(start.data()), stop_at_real, aim, least_step, max_steps,
@@ -371,7 +375,7 @@ PYBIND11_MODULE(_cpu, m) {
         "y_radius"_a = py::none(), "teacher"_a = py::none(), "threads"_a = 0);
   m.def("continuation", &continuation, "shape"_a, py::arg("points").noconvert(), "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a,
         "allocation"_a, "from_"_a, "to"_a, "group"_a, py::arg("start").noconvert(), "stop_at_real"_a = false, "aim"_a = 1e-4,
-        "least_step"_a = 1e-10, "max_steps"_a = 2000, "threads"_a = 0);
+        "least_step"_a = 1e-10, "max_steps"_a = 2000, "sliced"_a = false, "threads"_a = 0);
   m.def("rank_real", &rank_real<float>, py::arg("a").noconvert(), "rtol"_a, "threads"_a = 0);
   m.def("rank_real", &rank_real<double>, py::arg("a").noconvert(), "rtol"_a, "threads"_a = 0);
   m.def("rank_mod", &rank_mod, "a"_a, "p"_a, "threads"_a = 0);

@@ -55,7 +55,8 @@ struct System {
   }
   static size_t bytes(const CertifyArgs& a) {
     const Shape& s = *a.students.shape;
-    return Model::scratch_bytes(s) + sizeof(S) * (2 * static_cast<size_t>(s.size) + 3 * static_cast<size_t>(s.equations)) + 5 * (sizeof(int) * a.budget + 64) + 1024;
+    return Model::scratch_bytes(s) + sizeof(S) * (2 * static_cast<size_t>(s.size) + 3 * static_cast<size_t>(s.equations)) +
+           5 * (sizeof(int) * a.budget + 64) + 1024;
   }
   void evaluate(const S* z, S* F, S* J) {
     for (int k = 0; k < a.budget; ++k) theta[slots.flat[k]] = z[k];

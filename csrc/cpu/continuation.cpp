@@ -63,7 +63,7 @@ class Tracker {
         jets_(s_, scratch), teacher_(s_, scratch) {
     model_.learn(a_.group_learns);
     jets_.learn(a_.group_learns);
-    width_ = s_.size + s_.inputs_size + (a_.teacher ? s_.size : s_.equations);
+    width_ = width_of(a_);
     auto take = [&](size_t n) { return static_cast<C*>(scratch.take(n * sizeof(C))); };
     from_ = take(width_);
     move_ = take(width_);
@@ -93,10 +93,15 @@ class Tracker {
   }
   static size_t scratch_bytes(const ContinuationArgs& a) {
     const Shape& s = *a.shape;
-    const size_t k = a.budget, size = s.size, E = s.equations, width = size + s.inputs_size + (a.teacher ? size : E);
+    const size_t k = a.budget, size = s.size, E = s.equations, width = width_of(a);
     return Model::scratch_bytes(s) + 2 * Jets::scratch_bytes(s) +
            sizeof(C) * (2 * width + size + 4 * E + k * (k + 2) + 10 * k) + sizeof(J2) * (size + E) + sizeof(V) * (3 * k + 1) +
            5 * (sizeof(int) * Slots<L>::ints(static_cast<int>(k)) + 64) + 64 * 32;
+  }
+
+  static int64_t width_of(const ContinuationArgs& a) {
+    const Shape& s = *a.shape;
+    return s.size + s.inputs_size + (a.teacher ? s.size : s.equations) + (a.sliced ? s.equations + a.budget : 0);
   }
 
   void run(int worker, Control& control) {
@@ -212,6 +217,7 @@ class Tracker {
 
   // Data, and what depends on them alone, at s.
   void move_data(V s) {
+    s_now_ = s;
     for (int k = 0; k < s_.size; ++k) {
       theta_[k] = from_[k] + move_[k] * s;
       jet_theta_[k] = {theta_[k], move_[k]};
@@ -268,6 +274,7 @@ class Tracker {
     }
     for (int e = 0; e < s_.equations; ++e) column_[e] = y_[e] - target_[e];
     pick(column_, system_ + k_, 0);
+    if (a_.sliced) cut();
     if (last) {
       for (int k = 0; k < k_; ++k) {
         const C z = z_[k];
@@ -283,6 +290,7 @@ class Tracker {
       jets_.forward(jet_theta_, jet_y_);
       for (int e = 0; e < s_.equations; ++e) column_[e] = jet_y_[e].d - target_speed_[e];
       pick(column_, system_ + k_ + 1, 0);
+      if (a_.sliced) cut_speed();
     }
     if (!affine_) into_charts(v, last);
     solve(last ? 2 : 1);
@@ -301,6 +309,34 @@ class Tracker {
       size = select<V>(~chart_is_[k_] & (n > size), n, size);
     }
     return size;
+  }
+
+  // The term - v (c . z) of a sliced system, in the Jacobian and the residual; and its speed.
+  void cut() {
+    const C *v = from_ + s_.size + s_.inputs_size + s_.equations, *c = v + s_.equations;
+    const C *dv = move_ + s_.size + s_.inputs_size + s_.equations, *dc = dv + s_.equations;
+    C height{};
+    for (int k = 0; k < k_; ++k) height += (c[k] + dc[k] * s_now_) * z_[k];
+    for (int e = 0; e < k_; ++e) {
+      const C along = v[a_.rows[e]] + dv[a_.rows[e]] * s_now_;
+      C* row = system_ + e * stride_;
+      for (int k = 0; k < k_; ++k) subtract_product(row[k], along, c[k] + dc[k] * s_now_);
+      subtract_product(row[k_], along, height);
+    }
+  }
+  void cut_speed() {
+    const C *v = from_ + s_.size + s_.inputs_size + s_.equations, *c = v + s_.equations;
+    const C *dv = move_ + s_.size + s_.inputs_size + s_.equations, *dc = dv + s_.equations;
+    C height{}, speed{};
+    for (int k = 0; k < k_; ++k) {
+      height += (c[k] + dc[k] * s_now_) * z_[k];
+      speed += dc[k] * z_[k];
+    }
+    for (int e = 0; e < k_; ++e) {
+      C* to = system_ + e * stride_ + k_ + 1;
+      subtract_product(*to, dv[a_.rows[e]], height);
+      subtract_product(*to, v[a_.rows[e]] + dv[a_.rows[e]] * s_now_, speed);
+    }
   }
 
   // to[e * stride_] = the e-th equation of the square system, of a column of all equations (those before `first` are zero).
@@ -543,7 +579,7 @@ class Tracker {
   J2 *jet_theta_, *jet_y_;
   M* chart_is_;
   V *degree_, *row_scale_;
-  V s0_{}, s1_{}, s2_{}, h_{};
+  V s0_{}, s1_{}, s2_{}, s_now_{}, h_{};
   Slots<L> slots_;
   bool affine_ = true, reload_ = false;
   int64_t job_[L];

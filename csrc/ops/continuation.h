@@ -4,7 +4,10 @@
 //   f: a linear network (D1) over the complex numbers; z in C^k; R picks k of the equations (rows) or mixes all of them (mix).
 //   A point q holds theta | x | y, or with `teacher` theta | x | theta*, and then y = f(theta*; x) moves on the variety of
 //   reachable outputs (saturated systems, where kappa is below the number of equations that depend on the weights).
-//   points [points][width][2], width = size + inputs_size + (equations, or size with `teacher`); complex numbers as pairs.
+//   With `sliced` (not with `teacher`) a point holds theta | x | y | v | c, v [equations], c [k], and F(z; q) = R [f - y - v (c . z)]: the
+//   curve f(z) in y + C v, cut by a hyperplane that is tilted by c (trace tests).
+//   points [points][width][2], width = size + inputs_size + (equations, or size with `teacher`, or 2 equations + k with `sliced`);
+//   complex numbers as pairs.
 //   indices [allocations][k] learnable places, ascending; degrees [allocations][k]: degree of every equation of F in z (an upper
 //   bound does; it only decides how the system is scaled near infinity). rows [k], or mix [k][equations].
 //   Job j: allocation[j], from[j], to[j] (point numbers), start [jobs][k][2] a solution at q_from; group[j] (0 .. jobs - 1).
@@ -23,7 +26,7 @@ enum class PathStatus : int8_t { converged = 0, infinite = 1, failed = 2, skippe
 
 struct ContinuationArgs {
   const Shape* shape;
-  bool teacher;
+  bool teacher, sliced;
   const double* points;
   int64_t point_count;
   const int* indices;

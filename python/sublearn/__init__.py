@@ -8,9 +8,19 @@ often a student with random frozen weights can reproduce a random teacher of the
 from importlib.metadata import version as _version
 
 from ._dispatch import backend_of
-from .allocation import (
-    Allocation,
-    Strategy,
+from .allocation import Allocation, Strategy
+from .best import Impossible, best_allocation
+from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
+from .capacity import Capacity, capacity
+from .degree import degree
+from .decide import Verdicts, decide
+from .explain import Explanation, explain
+from .fit import FitResult, fit
+from .jacobian import jacobian, outputs
+from .match import MatchResult, match_probability
+from .network import Feedforward, Recurrent
+from .rank import rank, rank_mod
+from .strategies import (
     block,
     columns,
     diagonal,
@@ -23,17 +33,6 @@ from .allocation import (
     scattered,
     split,
 )
-from .best import Impossible, best_allocation
-from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
-from .capacity import Capacity, capacity
-from .continuation import degree
-from .decide import Verdicts, decide
-from .explain import Explanation, explain
-from .fit import FitResult, fit
-from .jacobian import jacobian, outputs
-from .match import MatchResult, match_probability
-from .network import Feedforward, Recurrent
-from .rank import rank, rank_mod
 from .theory import Prediction, Predictions, predict, predict_strategy, predictions
 from .trial import Trials, draw_trials
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from . import _cpu
 
-_SHARE = 0.8  # of the free device memory: the rest is for the kernels' own workspace and other users
+_SHARE = 0.8  # of the free device memory: the rest is for other users and the kernels' workspace, which depends on the network and the
+# number of multiprocessors, not on the batch
 _INDEX = np.dtype(np.intc)
 
 
@@ -328,10 +329,9 @@ class CudaPlace:
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}
         learns = _groups(shape, indices)
         results = {"theta": ((shape.size,), theta.dtype), "loss": ((), theta.dtype), "steps": ((), np.int64), "status": ((), np.int8)}
-        state = 4 * indices.shape[1] * theta.dtype.itemsize  # gradient and optimiser
         return self._run("fit", batch, inputs, results, lambda i, o: self._module.fit(
             shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"], o["status"],
-            self._stream), state)
+            self._stream))
 
     def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0):
         batch, iterations = len_of(trials), self._module.Array([1], np.dtype(np.int64), self._device)
@@ -347,9 +347,7 @@ class CudaPlace:
                                 o["theta"], o["loss"], o["found"], iterations, self._stream)
             total += int(iterations.numpy(self._stream)[0])
 
-        columns, equations = indices.shape[1], shape.equations
-        workspace = 8 * (columns * equations + min(columns, equations) ** 2 + 4 * (columns + equations))
-        out = self._run("newton", batch, inputs, results, call, workspace)
+        out = self._run("newton", batch, inputs, results, call, workspace=4)  # a lock per student
         return {**out, "iterations": total}
 
     def draw(self, shape, seed, task, first, count, shared, gains, recipe, threads=0):

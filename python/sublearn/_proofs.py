@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._closed_forms import attained_rank_formula
-from ._structures import Family, affine, affine_families, output_splits, structures_in
+from ._structures import Family, affine, affine_families, change_of_basis, output_splits, structures_in
 from .generic import Required, attained_with_bounds, free_weights, ranks_at, required_with_error
 from .network import Network
 
@@ -56,7 +56,7 @@ def proofs_of(net: Network, masks: np.ndarray, shared: tuple[str, ...], required
             text = f"the equations can be solved block by block ({name})"
             proofs.settle(open_[take], f"T7 {name}", witness[take], 0.0, text)
     open_ = proofs.open
-    found, parts = _affine_parts(net, masks[open_], required.rank)
+    found, parts = affine_parts(net, masks[open_], required.rank)
     text = "the outputs are affine in enough of the learnable weights"
     proofs.settle(open_[found], "T2", parts[found], required.error, text)
     open_ = proofs.open
@@ -66,6 +66,10 @@ def proofs_of(net: Network, masks: np.ndarray, shared: tuple[str, ...], required
     every = open_[masks[open_][:, free_weights(net, shared)].all(axis=1)]
     text = "every weight that is not shared may learn: the teacher's own weights are a match"
     proofs.settle(every, "D4", masks[every], 0.0, text)
+    open_ = proofs.open
+    has, witness = change_of_basis(net, masks[open_], shared)
+    text = "a change of basis of the hidden units takes the teacher to the frozen weights"
+    proofs.settle(open_[has], "T7 change of basis", witness[has], 0.0, text)
     return proofs
 
 
@@ -85,7 +89,7 @@ def _solve_split(proofs: Proofs, masks: np.ndarray, open_: np.ndarray, split, sh
 # Affine parts (T9 via T2)
 
 
-def _affine_parts(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
+def affine_parts(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
     """bool [k], and bool [k, size]: an affine part (T2) of rank kappa, where one was found. The masks themselves are not affine.
 
     All sets of hidden units are tried where at most 12 units have a choice, so no means none exists; of more units a local search tries

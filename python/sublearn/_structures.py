@@ -192,6 +192,29 @@ def structures_in(
     return found
 
 
+def change_of_basis(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(has bool [k], witness bool [k, size]): recurrent, linear: all of W with all of B and b, or all of W with all of D (T7).
+
+    A change of basis S takes the teacher to W = S W* S^-1, B = S B*, b = S b*, D = D* S^-1, the same function for every number of steps.
+    One equation is left for S: D S = D* for the frozen D (o <= n), or S [B* b*] = [B b] (i, with b i + 1, at most n); generic, S is
+    invertible. c has to be shared, or all of it learnable.
+    """
+    has, witness = np.zeros(len(masks), dtype=bool), np.zeros_like(masks)
+    if not isinstance(net, Recurrent) or net.activation != "linear":
+        return has, witness
+    whole = {name: masks[:, net.slices[name]].all(axis=1) for name in net.groups}
+    constant = whole["c"] if "c" in whole and "c" not in shared else np.ones(len(masks), dtype=bool)
+    into = [name for name in ("B", "b") if name in net.groups]
+    for names, fits in (([*into, "W"], net.outputs <= net.hidden), (["W", "D"], net.inputs + len(into) - 1 <= net.hidden)):
+        take = np.all([constant, *(whole[name] for name in names)], axis=0) & ~has & fits
+        used = np.zeros(net.size, dtype=bool)
+        for name in names + [name for name in ("c",) if name in net.groups]:
+            used[net.slices[name]] = True
+        has |= take
+        witness[take] = used & masks[take]
+    return has, witness
+
+
 def _fullest(count: np.ndarray, good: np.ndarray, o: int) -> tuple[np.ndarray, np.ndarray]:
     """bool [k]: are there o good rows; bool [k, n]: those with the most learnable weights. count, good: [k, n]."""
     chosen = np.zeros(count.shape, dtype=bool)

@@ -77,7 +77,7 @@ def capacity(
     with 1 - eps; `at_least` and `at_most` say what the intervals allow.
 
     MP is constant from some m on, so one value decides whether the capacity is infinite: linear feedforward, m = n_0 (+ 1 with biases),
-    where the samples determine the linear map; tanh feedforward, m = r + 1, and linear recurrent, 2 n + r + 2 steps (r learnable
+    where the samples determine the linear map; tanh feedforward, m = r + 1, and linear recurrent, 2 n + max(r, 1) steps (r learnable
     weights): there a generic input tells apart all the students of an r-dimensional family from the teacher. relu and tanh recurrent
     networks have no such bound here: the search stops at `most`.
     For a random strategy the theory's part is counted over `trials` masks.
@@ -217,15 +217,20 @@ class _CapacitySearch:
 def _saturation(net: Network, budget: int) -> int | None:
     """Number of samples or steps from which on MP is constant, None where no theorem says so.
 
-    Linear feedforward: n_0 generic samples (n_0 + 1 with biases) determine the affine map, so a match on them is a match on all.
-    Otherwise count dimensions: a student that is not the teacher as a function misses a generic input by at least one equation per sample
-    (step), so the inputs on which some student of the r-dimensional family matches m samples without being the teacher have codimension
-    >= m - r. Recurrent: after the first lag k <= 2 n at which teacher and student differ every step is one equation; without such a lag
-    the biases alone differ, and an affine sequence of order <= 2 n + 1 that is zero so long stays zero.
+    From there on a student of the r-dimensional family that matches the teacher on generic inputs equals it as a function. Count
+    dimensions: if, for each student that is another function, the inputs on which it matches have codimension c, then those on which some
+    such student matches have codimension >= c - r (linear: semialgebraic sets; tanh: definable in the reals with exp, where dimensions
+    add up the same way), so c > r suffices.
+    Linear feedforward: no count is needed, n_0 generic samples (n_0 + 1 with biases) determine the affine map.
+    tanh feedforward: c >= m, one equation for each sample, an analytic function of it that is not zero: m = r + 1.
+    Linear recurrent: the outputs differ by sum_k (M_k - M*_k) x_{t-k} + (a sequence from the biases), M_k = D W^k B. The M_k - M*_k obey a
+    linear recurrence of order 2 n, so if some of them is not zero, the first one has a lag k <= 2 n - 1, and from step k + 1 on each step is
+    an equation for x_{t-k} that the earlier inputs leave free: c >= T - (2 n - 1), so T = 2 n + r. If all are zero, what the biases add
+    obeys a recurrence of order 2 n + 1, and is zero if it is so for 2 n + 1 steps.
     """
     net = plain(net)
     if isinstance(net, Feedforward):
         if net.activation == "linear":
             return net.widths[0] + bool(net.bias)
         return budget + 1 if net.activation == "tanh" else None
-    return 2 * net.hidden + budget + 2 if net.activation == "linear" else None
+    return 2 * net.hidden + max(budget, 1) if net.activation == "linear" else None

@@ -25,11 +25,13 @@ def certify(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, indic
     proves nothing. A linear network. With y_radius [batch, equations] this is proven for every target within y_radius of y; with teacher
     [batch, size] for f(teacher; x), without rounding, in the place of y.
     """
+    theirs = None if teacher is None else np.ascontiguousarray(teacher)
     polished, radius = _cpu.certify(net.shape, np.ascontiguousarray(theta), np.ascontiguousarray(x), np.ascontiguousarray(y),
-                                    np.ascontiguousarray(indices), rows, y_radius, None if teacher is None else np.ascontiguousarray(teacher), threads)
+                                    np.ascontiguousarray(indices), rows, y_radius, theirs, threads)
     out = theta.copy()
     proven = radius >= 0
-    np.put_along_axis(out, indices.astype(np.int64), np.where(proven[:, None], polished, np.take_along_axis(theta, indices.astype(np.int64), 1)), axis=1)
+    places = indices.astype(np.int64)
+    np.put_along_axis(out, places, np.where(proven[:, None], polished, np.take_along_axis(theta, places, 1)), axis=1)
     return out, radius
 
 

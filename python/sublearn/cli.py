@@ -413,7 +413,7 @@ def _network(text: str) -> Any:
 
 def _strategy(net: Any, text: str, shared: tuple[str, ...]) -> Any:
     """The strategy in a text: its kind, then key=value for numbers, names (within=W1+W2) and shapes (2x5)."""
-    from .allocation import strategy_from_spec
+    from .strategies import strategy_from_spec
 
     kind, *words = text.split()
     plain: dict[str, Any] = {"kind": kind}
@@ -495,7 +495,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _self_test() -> str:
     """The word ok, if a small prediction and a small measurement come out as known; else what was wrong."""
-    from .allocation import everything, scattered
+    from .strategies import everything, scattered
     from .generic import required_rank
     from .match import match_probability
     from .network import Recurrent

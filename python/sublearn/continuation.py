@@ -1,14 +1,15 @@
-"""Complex solutions of square linear-network systems, followed while the data move: monodromy and the generic degree (D7).
+"""Complex solutions of square linear-network systems, followed while the data move, and found by monodromy.
 
 A *system* is f(theta_A, frozen; x) = y of a linear network for kappa learnable weights (r = rho = kappa). Its data are the frozen
 weights, the inputs and the targets. Where kappa is below the number of equations that depend on the weights at all, kappa of them that
 force the others are solved, if such are known (closing.py). Else the system is called *saturated* here: a free y would leave the
-reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the equations are solved. Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
+reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the equations are solved.
+Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
 
-How sure. Monodromy finds solutions, all of them true, so a degree is a lower bound. A random loop that moved every found solution to a
+How sure. Monodromy finds solutions, all of them true, so a count is a lower bound. A random loop that moved every found solution to a
 found one is *quiet*; were one solution missing, a quiet loop would have a chance of about 1 / (found + 1). The loops stop when
-(found + 1)^-(quiet loops) is below the wanted error, under that (uniform) model; it is no proof. Half of the loops pass real data and
-conjugate there, which checks that the found set is closed under conjugation as well.
+(found + 1)^-(quiet loops) is below the wanted error, under that (uniform) model; it is no proof, and trace.py has a test without a
+model. Half of the loops pass real data and conjugate there, which checks that the found set is closed under conjugation as well.
 """
 
 from __future__ import annotations
@@ -20,11 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _cpu, closing
-from ._arrays import index_rows, learnable, thread_count
-from ._errors import whole_number
-from ._structures import affine
-from .allocation import Allocation, check_allocation, check_shared
-from .generic import attained_ranks, free_weights, required_rank
+from ._arrays import index_rows
+from .generic import free_weights, required_rank
 from .network import Network, Recurrent
 
 CONVERGED, INFINITE, FAILED, SKIPPED = range(4)
@@ -114,8 +112,10 @@ class System:
             return f(x)
         return f(x.real) + 1j * (f(x.imag) - f(np.zeros(x.shape)))
 
-    def draw(self, rng: np.random.Generator, real: bool = False) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, real: bool = False, sliced: bool = False) -> np.ndarray:
         """A random point complex [width], or a real one; weights of the size of D3, targets of the size that outputs have.
+
+        sliced: a random direction of targets and a random tilt (`slice_of`) come after it.
 
         Inputs too must be complex: between real ones a line of data passes places such as x_1 = 0, where solutions are at infinity.
         """
@@ -127,7 +127,8 @@ class System:
         if self.saturated:
             return self.point(theta, x, np.where(self.common, theta, other))
         y = self.outputs(other[None], x[None])[0] * (1 if real else np.exp(2j * np.pi * rng.random()))
-        return self.point(theta, x, y)
+        point = self.point(theta, x, y)
+        return np.concatenate([point, np.abs(y).max() * normals(len(y)), normals(self.kappa)]) if sliced else point
 
     def point(self, theta: np.ndarray, x: np.ndarray, last: np.ndarray) -> np.ndarray:
         """complex [..., width]: theta | x | y, or theta | x | teacher where the system is saturated."""
@@ -158,18 +159,19 @@ class System:
         return np.tile(np.eye(1, self.net.shape.inputs_size), (count, 1))
 
     def track(self, points: np.ndarray, indices: np.ndarray, degrees: np.ndarray, allocation, origin, to, start: np.ndarray,
-              group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, threads: int = 0) -> Paths:
+              group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, sliced: bool = False, threads: int = 0) -> Paths:
         """Follows `start` complex [jobs, kappa] from points[origin] to points[to]; allocation, origin, to, group int [jobs] or one int.
 
         points complex [points, width]; indices, degrees int32 [allocations, kappa]. With stop_at_real, jobs of a group are skipped
-        once an earlier one has ended at a point that looks real.
+        once an earlier one has ended at a point that looks real. sliced: points hold a direction v [equations] and a tilt c [kappa] as
+        well, and f(z) = y + v (c . z) is solved.
         """
         jobs = len(start)
         as_jobs = lambda a: np.ascontiguousarray(np.broadcast_to(np.asarray(a, dtype=np.int32), jobs))  # noqa: E731
         out = _cpu.continuation(
             self.net.shape, np.ascontiguousarray(points), self.saturated, indices, degrees, self.rows, self.mix, as_jobs(allocation),
             as_jobs(origin), as_jobs(to), as_jobs(0 if group is None else group), np.ascontiguousarray(start), stop_at_real, steps.aim,
-            steps.least, steps.most, threads)
+            steps.least, steps.most, sliced, threads)
         paths = Paths(out["end"], out["status"], out["steps"], out["largest"])
         if self.saturated:  # a path that jumped may end on the mixed equations and off the others
             good = np.flatnonzero(paths.status == CONVERGED)
@@ -256,25 +258,35 @@ def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1
     else:
         base = system.point(theta, x, system.outputs(theta[None], x[None])[0])
         solutions = [z[None] for z in starts]
-    quiet = np.zeros(len(masks), dtype=np.int64)
+    solutions, quiet, more = extend(system, base, indices, degrees, solutions, rng, error, most, loops, threads=threads)
     found = np.array([len(s) for s in solutions])
-    open_ = found > 0
+    complete = (found > 0) & ((found + 1.0) ** -quiet.astype(float) <= error)
+    return Base(system, base, indices, degrees, solutions, quiet, complete, paths + more)
+
+
+def extend(system: System, base: np.ndarray, indices: np.ndarray, degrees: np.ndarray, solutions: list[np.ndarray],
+           rng: np.random.Generator, error: float, most: int, loops: int, *, sliced: bool = False, threads: int = 0):
+    """Loops from and to the point base [width]: (solutions with those that came, quiet loops int [allocations], paths)."""
+    solutions, paths = list(solutions), 0
+    quiet = np.zeros(len(solutions), dtype=np.int64)
+    found = np.array([len(s) for s in solutions])
+    open_ = (found > 0) & (found <= most)
     for loop in range(loops):
         which = np.flatnonzero(open_)
         if not len(which):
             break
         conjugate = bool(loop % 2)
         if conjugate:
-            points = np.stack([base, system.draw(rng, real=True)])
+            points = np.stack([base, system.draw(rng, True, sliced)])
             legs = ((0, 1), (1, 0))
         else:
-            points = np.stack([base, system.draw(rng), system.draw(rng)])
+            points = np.stack([base, system.draw(rng, sliced=sliced), system.draw(rng, sliced=sliced)])
             legs = ((0, 1), (1, 2), (2, 0))
         owner = np.repeat(which, found[which])
         z = np.concatenate([solutions[m] for m in which])
         for origin, to in legs:
-            parts = [system.track(points, indices, degrees, owner[at : at + _JOBS], origin, to, z[at : at + _JOBS], threads=threads)
-                     for at in range(0, len(z), _JOBS)]
+            parts = [system.track(points, indices, degrees, owner[at : at + _JOBS], origin, to, z[at : at + _JOBS], sliced=sliced,
+                                  threads=threads) for at in range(0, len(z), _JOBS)]
             paths += len(z)
             if not parts:
                 break
@@ -282,7 +294,7 @@ def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1
             z, owner = np.concatenate([part.end for part in parts])[alive], owner[alive]
             if conjugate and to == 1:
                 z = z.conj()
-        bounds = np.searchsorted(owner, np.concatenate([which, [len(masks)]]))
+        bounds = np.searchsorted(owner, np.concatenate([which, [len(solutions)]]))
         for m, begin, end in zip(which, bounds, bounds[1:]):
             fresh = new_ones(z[begin:end], solutions[m])
             # A loop in which most paths were lost has seen too little to be quiet.
@@ -291,40 +303,4 @@ def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1
                 solutions[m] = np.concatenate([solutions[m], fresh])
                 found[m] = len(solutions[m])
             open_[m] = (found[m] + 1.0) ** -float(quiet[m]) > error and found[m] <= most
-    complete = (found > 0) & ((found + 1.0) ** -quiet.astype(float) <= error)
-    return Base(system, base, indices, degrees, solutions, quiet, complete, paths)
-
-
-def degree(net: Network, allocation: object, shared: tuple[str, ...] = (), *, error: float = 1e-6, seed: int = 0, most: int = 2000,
-           threads: int | None = None) -> int:
-    """delta (D7): the generic number of complex solutions theta_A of f(theta_A, frozen; x) = y, y reachable, for a linear network.
-
-    allocation: an Allocation or a mask bool [size] with exactly kappa learnable weights. 0 if the attained rank is below kappa (T1), 1
-    if the outputs are affine in the learnable weights (T2), otherwise counted by monodromy: all solutions counted are true ones, and
-    a missing one has a chance of about `error` (see the top of this file): the answer is a lower bound that is almost surely sharp.
-    Errors: ValueError for a network that is not linear, a budget other than kappa, a learnable weight in a shared group, more than
-    `most` solutions; RuntimeError if the loops do not settle.
-    """
-    shared = check_shared(net, shared)
-    mask = learnable(net, allocation).rows
-    if len(mask) != 1:
-        raise ValueError(f"allocation: expected one allocation, got a batch of {len(mask)}")
-    mask = mask[0]
-    check_allocation(net, Allocation.from_mask(net, mask), shared)
-    most, seed = whole_number("most", most, 1), whole_number("seed", seed, 0)
-    if not 0 < error < 1:
-        raise ValueError(f"error: expected a number between 0 and 1, got {error}")
-    system = system_of(net, shared)
-    if int(mask.sum()) != system.kappa:
-        raise ValueError(f"allocation: expected a square system, budget {system.kappa} = kappa, got budget {int(mask.sum())}")
-    if int(attained_ranks(net, mask[None], shared)[0]) < system.kappa:
-        return 0
-    if system.kappa == 0 or bool(affine(net, mask[None])[0]):
-        return 1
-    base = monodromy(system, mask[None], seed=seed, error=error, most=most, threads=thread_count(threads))
-    count = int(base.found[0])
-    if count > most:
-        raise ValueError(f"most: expected at most {most} solutions, found {count} so far")
-    if not base.complete[0]:
-        raise RuntimeError(f"monodromy did not settle: {count} solutions, {int(base.quiet[0])} quiet loops")
-    return count
+    return solutions, quiet, paths

@@ -23,7 +23,7 @@ from .network import Network
 from .trial import check_gains
 
 METHODS = ("newton", "descent")
-EXACT = "exact"  # no search of its own: complex solutions followed to the trial, see exact.py
+EXACT = "exact"  # what can be solved or enumerated, then (linear) complex solutions followed to the trial, see exact.py
 TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 / ||y*||^2
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
 _ROUNDING = 1e4  # a linear solve's residual above this many eps of the numbers it was made of is no rounding error
@@ -33,8 +33,9 @@ _REFINEMENTS = 3
 @dataclass(frozen=True)
 class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
-    reason str [batch]: "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8".
-    Where the input lives on a GPU, so do all but `reason`. theta [batch, size]: the solution, or the nearest point found.
+    reason str [batch]: "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8", "D4".
+    theta [batch, size]: the solution, or the nearest point found. A certified solution lies next to it; where that is badly conditioned
+    (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2. start int [batch]: the first start that matched, -1 if none did.
     """
 
@@ -62,11 +63,15 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     3. method "newton": Levenberg-Marquardt; start 0 is theta itself, the others N(0, (3 gain)^2 / fan_in), at most `iterations` each; or
        "descent": `optimizer` from theta, `steps` steps of rate `lr`. Yes when the relative loss ||f - y||^2 / ||y||^2 falls
        below tol (newton 1e-20, descent 1e-6); otherwise undecided.
-       method "exact" (linear networks; see exact.py): a few Newton starts (at most 4 of `starts`), then the complex solutions are followed
-       to this trial. A yes is certified where Krawczyk's test proves a solution; "T7" and "T8" are yes by theorem, with theta only the
-       nearest point found. A no found by paths rests on a complete set of complex solutions (estimated error 1e-6), and is not called
-       certified. teacher [batch, size]: needed where kappa is below the number of equations that depend on the weights; without it
-       such trials stay undecided where Newton finds nothing.
+       method "exact": structures of T7 and affine parts are solved by substitution and certified by an enclosure (triangular.py; tanh
+       and relu: a row form with no other learnable weight gets its no as well, when an activity would have to lie outside the values
+       of phi by more than 1e-12 and the error bound). Then, linear (exact.py): a few Newton starts (at most 4 of `starts`), and the
+       complex solutions followed to this trial. A yes is certified where Krawczyk's test proves a solution; "T8" is a yes by theorem,
+       with theta only the nearest point found. A no found by paths rests on a complete set of complex solutions (estimated error
+       1e-6), and is not called certified. teacher [batch, size]: needed where kappa is below the number of equations that depend on
+       the weights; without it such trials stay undecided where Newton finds nothing. relu networks that learn in the hidden layer
+       before the last one only, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below 1e-9 are undecided).
+       tanh and relu: Newton for what is left.
 
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
     Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians and searches run there, ranks, linear solves and
@@ -95,7 +100,8 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     _solve_affine(problem, open_)
     if method == EXACT:
         answers = None if teacher is None else np.broadcast_to(_as_double("teacher", _devices.to_numpy("teacher", teacher), (net.size,)).rows, (count, net.size))
-        _exact(problem, open_, screen, answers, min(starts, 4), seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
+        _exact(problem, open_, screen, answers, searched_starts(net, method, starts), seed, task, first, check_gains(net, gains),
+               whole_number("iterations", iterations, 1))
     elif method == "newton":
         _newton(problem, open_, starts, seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
     else:
@@ -111,9 +117,14 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
 
 def check_method(net: Network, method: str) -> None:
     if method not in (*METHODS, EXACT):
-        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r} (or {EXACT}, for linear networks)")
-    if method == EXACT and plain(net).activation != "linear":
-        raise ValueError(f"method: expected one of {', '.join(METHODS)} for {net.describe()}, got 'exact' (linear networks only)")
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, {EXACT}, got {method!r}")
+
+
+def searched_starts(net: Network, method: str, starts: int) -> int:
+    """How many of `starts` a method uses: 1 for descent; at most 4 before the paths of a linear network are followed."""
+    if method == EXACT and plain(net).activation == "linear":
+        return min(starts, 4)
+    return 1 if method == "descent" else starts
 
 
 def check_tolerance(tol: float | None, method: str) -> float:
@@ -201,7 +212,8 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
         loss = problem.relative_loss(theta, rows)
         problem.theta[rows], problem.loss[rows] = theta, loss
         yes = loss < problem.tol
-        no = ~yes & (np.sqrt(loss * problem.norm[rows]) > _ROUNDING * np.finfo(np.float64).eps * scale)
+        miss = np.sqrt(loss * np.where(problem.norm[rows] > 0, problem.norm[rows], 1.0))
+        no = ~yes & (miss > _ROUNDING * np.finfo(np.float64).eps * scale)
         problem.settle(rows[yes], 1, label, start=0)
         problem.settle(rows[no], 0, label)
         open_[rows[yes | no]] = False
@@ -229,6 +241,16 @@ def _newton(problem, open_, starts, seed, task, first, gains, iterations) -> Non
 
 
 def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, iterations) -> None:
+    from .triangular import more_plans, plans
+
+    _certify_affine(problem)
+    _substitute(problem, open_, plans)
+    _enumerate(problem, open_)
+    if plain(problem.net).activation != "linear":
+        students = problem.theta.copy()
+        _newton(problem, open_, starts, seed, task, first, gains, iterations)
+        _substitute(problem, open_ & (problem.match == -1), more_plans, students)
+        return
     from .exact import settle  # imports the tracker: only where it is asked for
 
     if not screen and open_.any():  # paths are for full ranks; below them a search is all there is
@@ -239,8 +261,13 @@ def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, it
     rows = np.flatnonzero(open_)
     if not len(rows):
         return
-    students = problem.theta[rows].copy()
+    students = problem.theta.copy()
     _newton(problem, open_, starts, seed, task, first, gains, iterations)
+    _substitute(problem, open_ & (problem.match == -1), more_plans, students)  # after Newton's method, which is cheaper than this search
+    rows = rows[problem.reason[rows] == "newton"]
+    if not len(rows):
+        return
+    students = students[rows]
     found, start = problem.match[rows] == 1, problem.start[rows].copy()
     students[found] = problem.theta[rows[found]]
     verdict = settle(problem.net, problem.shared, students, problem.x[rows], problem.y[rows], problem.masks[rows],
@@ -250,6 +277,68 @@ def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, it
     problem.loss[rows] = problem.relative_loss(problem.theta, slice(None))[rows]
     problem.match[rows], problem.certified[rows], problem.reason[rows], problem.start[rows] = (
         verdict.match, verdict.certified, verdict.reason, np.where(found, start, -1))
+
+
+def _certify_affine(problem: _Problem) -> None:
+    """The solutions of affine systems, proven: the square part with the best pivots is solved again, next to the one found."""
+    rows = np.flatnonzero((problem.match == 1) & np.isin(problem.reason, ("T2", "T11")))
+    if not len(rows):
+        return
+    trials = problem.net, problem.theta[rows], problem.x[rows], problem.y[rows]
+    if problem.net.activation == "relu":
+        from .relu_exact import prove_last
+
+        theta, proven = prove_last(*trials, problem.masks[rows])
+    else:
+        from .triangular import Plan, solve
+
+        theta, _, proven, *_ = solve(problem.net, problem.shared, *trials[1:], [Plan("affine", mask) for mask in problem.masks[rows]])
+    problem.certified[rows] = proven
+    loss = problem.relative_loss(theta, rows)
+    better = proven & (loss <= problem.loss[rows])
+    problem.theta[rows[better]], problem.loss[rows[better]] = theta[better], loss[better]
+
+
+def _substitute(problem: _Problem, open_: np.ndarray, search, students: np.ndarray | None = None) -> None:
+    """T7, T2: trials whose allocation holds a structure that is solved block by block, as far as its hypotheses are proven for them.
+
+    search: which structures are looked for; students [count, size]: what surplus weights keep, if theta has moved since.
+    """
+    from .triangular import solve
+
+    masks, which = distinct_rows(problem.masks)
+    used = np.unique(which[open_])
+    known = dict(zip(used.tolist(), search(problem.net, masks[used], problem.shared))) if len(used) else {}
+    for attempt in range(max(map(len, known.values()), default=0)):
+        rows = np.array([k for k in np.flatnonzero(open_) if attempt < len(known[which[k]])], dtype=np.int64)
+        if not len(rows):
+            break
+        made = [known[which[k]][attempt] for k in rows]
+        students = problem.theta if students is None else students
+        found = solve(problem.net, problem.shared, students[rows], problem.x[rows], problem.y[rows], made)
+        refused = found.refused & np.array([plan.whole for plan in made])
+        yes = rows[found.proven]
+        problem.theta[yes] = found.theta[found.proven]
+        problem.loss[yes] = problem.relative_loss(problem.theta[yes], yes)
+        problem.settle(yes, 1, np.where([plan.name == "affine" for plan in made], "T2", "T7")[found.proven], certified=True)
+        problem.settle(rows[refused], 0, "T7", certified=True)
+        open_[rows[found.proven | refused]] = False
+
+
+def _enumerate(problem: _Problem, open_: np.ndarray) -> None:
+    """T11: relu networks that learn in the hidden layer before the last one only: all activation patterns."""
+    from .relu_exact import applies, settle
+
+    masks, which = distinct_rows(problem.masks)
+    rows = np.flatnonzero(open_ & applies(problem.net, masks)[which])
+    if not len(rows):
+        return
+    match, theta, proven = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
+    yes, told = match == 1, match >= 0
+    problem.theta[rows[yes]] = theta[yes]
+    problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
+    problem.settle(rows[told], match[told], "T11", certified=proven[told])
+    open_[rows[told]] = False
 
 
 def start_scale(net: Network, gains: np.ndarray) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 The ladder, for every trial (section 3 of the theory):
 1. A few starts of Newton's method find most solutions, and cost least.
-2. An allocation with a structure of T7 matches in every trial; so does one with everything free that is not shared.
+2. An allocation with everything free that is not shared matches in every trial (D4). Structures of T7 were solved before (triangular.py).
 3. r = kappa: the found solutions of the complex system at a random point (monodromy, once for every allocation) are followed to the
    trial's data, until one real end point is certified. None real: all paths again with small steps, then from a second random point.
    An odd degree settles the trial even if no path did (T8).
 4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
 A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
-degree, which must be the same from two random points: it is as sure as the monodromy's stopping rule (an estimated error, 1e-6 by
-default, for each), and is not called certified.
+degree, which must be the same from two random points and pass the trace test (trace.py) where targets are free. That is numerics, not
+a proof, and is not called certified.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 from . import _cpu, closing
 from .certify import certify, certify_response
 from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
+from .degree import TRACE_MOST
+from .trace import trace_test
 from ._arrays import index_rows
-from ._structures import solvable_structures
 from .generic import attained_ranks, free_weights
 from .network import Network
 
@@ -36,6 +37,7 @@ class Cache:
     def __init__(self, system: System, most: int, threads: int):
         self.system, self.most, self.threads = system, most, threads
         self.bases: tuple[dict[bytes, tuple], ...] = ({}, {})
+        self.complete: dict[tuple[bytes, int], bool] = {}
 
     def of(self, masks: np.ndarray, which: int) -> list[tuple[np.ndarray, np.ndarray, bool]]:
         """(point, solutions, complete) for masks bool [m, size] with r = rho = kappa, from random point number `which`."""
@@ -50,6 +52,22 @@ class Cache:
         for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
             del known[key]
         return answer
+
+
+    def confirmed(self, mask: np.ndarray, which: int) -> bool:
+        """Are the solutions of one mask from random point `which` all there are, as far as can be told? The count from the other
+        random point is the same, and the trace test (where targets are free, up to 200 solutions) finds none missing."""
+        key = (np.packbits(mask).tobytes(), which)
+        if key not in self.complete:
+            (point, z, complete), (_, other, too) = self.of(mask[None], which)[0], self.of(mask[None], 1 - which)[0]
+            sure = complete and too and len(z) == len(other)
+            if sure and not self.system.saturated and len(z) <= TRACE_MOST:
+                trace = trace_test(self.system, point, index_rows(mask[None]), self.system.degrees(mask[None]), z, threads=self.threads)
+                sure = trace.verdict != 0
+            if len(self.complete) > 4 * _KEPT:
+                self.complete.clear()
+            self.complete[key] = sure
+        return self.complete[key]
 
 
 class Verdict:
@@ -80,9 +98,8 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
     whole = free_weights(net, shared)
     unique, which = np.unique(masks, axis=0, return_inverse=True)
     which = which.reshape(-1)
-    proven = np.array([bool(solvable_structures(net, mask, shared)) or bool(mask[whole].all()) for mask in unique])
-    rows = proven[which] & (verdict.match == -1)
-    verdict.match[rows], verdict.reason[rows] = 1, "T7"
+    rows = unique[:, whole].all(axis=1)[which] & (verdict.match == -1)
+    verdict.match[rows], verdict.reason[rows] = 1, "D4"
     left = np.flatnonzero(verdict.match == -1)
     if not len(left) or (system.saturated and teacher is None):
         verdict.reason[left] = "newton"
@@ -251,12 +268,11 @@ def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, row
                 verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
         elif done and _all_different(ends) and _closed(ends):
             none.append(t)
-    if none:  # a no rests on the number of solutions: the same from another random point?
-        counted = np.unique(of[none])
-        second = {m: len(z) for m, (_, z, complete) in zip(counted, cache.of(unique[counted], 1 - which)) if complete}
-        for t in none:
-            if second.get(of[t]) == len(bases[of[t]][1]):
-                verdict.match[rows[t]] = 0
+    if none:
+        cache.of(unique[np.unique(of[none])], 1 - which)  # side by side
+    for t in none:
+        if cache.confirmed(unique[of[t]], which):
+            verdict.match[rows[t]] = 0
 
 
 def _all_different(ends: np.ndarray) -> bool:

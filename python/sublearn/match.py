@@ -9,9 +9,11 @@ import numpy as np
 
 from . import _dispatch
 from ._errors import whole_number
+from ._closed_forms import plain
 from ._intervals import clopper_pearson
+from ._missed import Missed, missed
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
-from .decide import EXACT, check_method, check_tolerance, decide
+from .decide import EXACT, check_method, check_tolerance, decide, searched_starts
 from .network import Network
 from .trial import check_gains, draw_trials
 
@@ -26,10 +28,10 @@ class MatchResult:
 
     matched + unmatched + undecided = trials. matched: a solution was found (or solved for); unmatched: proven, or computed by a
     linear solve, to have none; undecided: searched without success.
-    probability = matched / trials. quantity says of what: "existence" for method "exact" (undecided trials count as no matches in `interval`;
-    `existence_interval` leaves them open), and when every verdict was decided by rank or linear solve, so that it
-    is a match probability (D5); "found" when a search had a part in it: then it is a found probability (D8) of this method,
-    tolerance and number of starts, and existence is only bounded, by `existence_interval`.
+    probability = matched / trials. quantity says of what: "existence" for method "exact" (undecided trials count as no match in `interval`;
+    `existence_interval` leaves them open; tanh and relu: if at most 1 % of trials are undecided), and when every verdict was decided by
+    rank or linear solve, so that it is a match probability (D5); "found" when a search had a part in it: then it is a found probability
+    (D8) of this method, tolerance and number of starts, and existence is only bounded, by `existence_interval`.
     found_after int64 [starts]: trials matched within the first 1, 2, .. starts. verdicts int8 and masks bool [trials, size] where
     keep_trials was asked for, else None.
     """
@@ -65,7 +67,9 @@ class MatchResult:
 
     @property
     def quantity(self) -> str:
-        return "existence" if self.method == EXACT or self.screened + self.solved_affine == self.trials else "found"
+        if self.method == EXACT:  # tanh and relu: only where theorems and enumeration left little to a search
+            return "existence" if plain(self.net).activation == "linear" or self.undecided <= 0.01 * self.trials else "found"
+        return "existence" if self.screened + self.solved_affine == self.trials else "found"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -77,6 +81,23 @@ class MatchResult:
         """Bounds of the match probability (D5): Clopper-Pearson's lower end if all undecided trials have no match, its upper end if
         all have one. 95 %."""
         return clopper_pearson(self.matched, self.trials)[0], clopper_pearson(self.matched + self.undecided, self.trials)[1]
+
+    @property
+    def missed(self) -> float | None:
+        """Estimate of the undecided trials that have a match which the starts missed, from the curve `found_after` (see _missed.py).
+
+        No proof of existence, and usually too low: matches that hardly any start finds leave no trace in the curve. None for methods
+        other than newton, under 4 starts, and where fewer than 10 matches were found after start 0.
+        """
+        return None if (told := self._missed()) is None else told.estimate
+
+    @property
+    def missed_interval(self) -> tuple[float, float] | None:
+        """95 % interval of `missed` under its model (chances of being found vary from trial to trial by a beta law); None as there."""
+        return None if (told := self._missed()) is None else (told.low, told.high)
+
+    def _missed(self) -> Missed | None:
+        return missed(self.found_after, self.undecided) if self.method == "newton" else None
 
     def merge(self, other: MatchResult) -> MatchResult:
         """The counts of both, for the same question and other trials. ValueError if the question differs or trials overlap."""
@@ -109,7 +130,11 @@ class MatchResult:
         else:
             starts = f", {len(self.found_after)} starts" if self.method == "newton" else ""
             what = f"found probability ({self.method}{starts}, relative loss < {self.tol:g})"
-        return f"{what} {self.probability:.4f} [{low:.4f}, {high:.4f}], {self.matched} of {self.trials} trials"
+        text = f"{what} {self.probability:.4f} [{low:.4f}, {high:.4f}], {self.matched} of {self.trials} trials"
+        if self.undecided and self.missed is not None:
+            least, most = self.missed_interval
+            text += f"; the starts missed about {self.missed:.0f} [{least:.0f}, {most:.0f}] matches more (an estimate, usually too low)"
+        return text
 
 
 def match_probability(net: Network, allocation: Allocation | Strategy, trials: int = 1000, shared: tuple[str, ...] = (),
@@ -122,7 +147,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     screen (T1; left out with screen=False, for honest comparison with theory), linear solve where the outputs are affine (T2), else
     the method: "newton" (start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a relative
     loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
-    optimizer (descent), as in `decide`. method "exact" (linear networks): existence, by Newton, theorems and complex paths, see `decide`.
+    optimizer (descent), as in `decide`. method "exact": existence, by theorems, substitution, enumeration and complex paths, see `decide`.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
     backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU floating
     point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
@@ -140,8 +165,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if where == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     began = time.perf_counter()
     matched = unmatched = undecided = screened = solved = 0
-    searched = {"newton": starts, EXACT: min(starts, 4)}.get(method, 1)
-    found_after = np.zeros(searched, dtype=np.int64)
+    found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
     chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))

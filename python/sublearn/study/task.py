@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..allocation import Allocation, Strategy, as_strategy, check_allocation, strategy_from_spec
+from ..allocation import Allocation, Strategy, as_strategy, check_allocation
 from ..network import Network, network_from_spec
+from ..strategies import strategy_from_spec
 from .spec import NetworkSpec, Reference, Spec, SpecError, StrategySpec
 
 __all__ = ["Cell", "Task", "cells_of", "missing_ranges", "tasks_of", "arguments_text", "EXISTENCE"]

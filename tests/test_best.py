@@ -1,6 +1,6 @@
-"""Best allocations against every allocation of small networks;
-explanations by adding the weights; capacities by hand."""
+"""Best allocations and proofs of impossibility against every allocation of small networks."""
 
+import functools
 import itertools
 import math
 import sys
@@ -12,6 +12,7 @@ import sublearn as sl
 from sublearn._column_matroid import prices
 from sublearn.generic import attained_ranks, free_weights, required_rank
 from tests.test_matroid import laminar_family, obeys, random_caps, subsets
+from tests.twins import ranks as twin
 
 SMALL = [
     (sl.Feedforward((2, 3, 2), 2), ()),
@@ -19,6 +20,8 @@ SMALL = [
     (sl.Recurrent(1, 2, 1, 4, bias=("b",)), ()),
     (sl.Feedforward((2, 2, 2), 3, activation="tanh", bias=("b2",)), ()),
     (sl.Recurrent(2, 2, 1, 4), ("W",)),
+    (sl.Feedforward((2, 2, 2), 2, bias=True), ("b1",)),
+    (sl.Recurrent(1, 2, 1, 3, bias=True), ("D", "c")),
 ]
 IDS = [net.describe().replace(" ", "_") for net, _ in SMALL]
 
@@ -76,6 +79,114 @@ def test_best_of_all_allocations_or_proven_impossible(net, shared, kind):
         assert flat[best.mask].sum() <= (good @ flat).min() + 1e-6 * np.abs(flat).max()
 
 
+# Impossibility, verified without enumeration: ranks of explicit real Jacobians, and arithmetic with the caps that the proof names.
+
+LARGER = [
+    (sl.Feedforward((3, 4, 3), 4, bias=True), ()),
+    (sl.Feedforward((4, 3, 3, 2), 3, bias=("b2",)), ("W1",)),
+    (sl.Feedforward((3, 4, 2), 3), ()),
+    (sl.Recurrent(2, 5, 2, 4), ("B", "D")),
+    (sl.Recurrent(1, 4, 2, 5, bias=True), ("D",)),
+]
+
+
+def lines_of(net, shared, rng, overlap):
+    """Caps on rows (or columns) of groups and on whole groups; with overlap on rows, columns and what enters and leaves a unit."""
+    found = []
+    for name, place in net.unpack(np.arange(net.size)).items():
+        if name in shared:
+            continue
+        grid = place.reshape(place.shape[0], -1)
+        lines = [*grid, *grid.T] if overlap else list(grid if rng.random() < 0.5 else grid.T)
+        most = int(rng.integers(0, 3))
+        found += [(line, int(rng.integers(most, most + 2))) for line in lines if rng.random() < 0.9]
+        found.append((grid.reshape(-1), int(rng.integers(1, grid.size + 1))))
+    caps = []
+    for members, most in found:
+        mask = np.zeros(net.size, dtype=bool)
+        mask[members] = True
+        caps.append((mask, most))
+    return caps
+
+
+@functools.cache
+def real_points(net):
+    rng = np.random.default_rng(8)
+    points = [twin.jacobian(net, rng.standard_normal(net.size) / 2, rng.standard_normal(net.x_shape)) for _ in range(2)]
+    return np.stack(points).astype(float)
+
+
+def real_rank(net, masks):
+    return twin.real_ranks(real_points(net), masks)
+
+
+def largest_within(members, caps):
+    """Size of the largest part of a set that obeys laminar caps: from the smallest on each drops what is too much in it."""
+    left = members.copy()
+    for mask, most in sorted(caps, key=lambda cap: cap[0].sum()):
+        inside = np.flatnonzero(left & mask)
+        left[inside[most:]] = False
+    return int(left.sum())
+
+
+def test_impossibility_is_proven_by_rank_and_arithmetic():
+    rng = np.random.default_rng(11)
+    proofs = 0
+    for net, shared in LARGER:
+        free, kappa = free_weights(net, shared), required_rank(net, shared)
+        assert real_rank(net, free[None])[0] == kappa
+        for number in range(120):
+            limits = lines_of(net, shared, rng, overlap=False)
+            try:
+                best = sl.best_allocation(net, None, limits, shared)
+                assert all((best.mask & mask).sum() <= most for mask, most in limits) and real_rank(net, best.mask[None])[0] == kappa
+            except sl.Impossible as proof:
+                proofs += 1
+                inside = int(real_rank(net, proof.tight.mask[None])[0])
+                outside = largest_within(free & ~proof.tight.mask, [limits[k] for k in proof.limits])
+                assert inside + outside == proof.reachable < kappa == proof.required_rank
+                if number % 8:
+                    continue  # and nothing within the limits has a larger rank, seen by growing one
+                grown = np.zeros(net.size, dtype=bool)
+                for weight in rng.permutation(np.flatnonzero(free)):
+                    grown[weight] = True
+                    if any((grown & mask).sum() > most for mask, most in limits) or real_rank(net, grown[None])[0] < grown.sum():
+                        grown[weight] = False
+                assert grown.sum() <= proof.reachable
+    assert proofs >= 200, proofs
+
+
+def test_impossibility_by_integer_programme_is_proven_by_its_constraints():
+    """Overlapping limits: the ranks named are true, and they and the limits named leave no choice, says an integer programme of their own."""
+    scipy = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(12)
+    proofs = overlapping = 0
+    for net, shared in LARGER[:1] + LARGER[3:]:
+        free, kappa = free_weights(net, shared), required_rank(net, shared)
+        for _ in range(14):
+            limits = lines_of(net, shared, rng, overlap=True)
+            cost = {g: rng.integers(1, 9, s) for g, s in net.groups.items() if g not in shared}
+            try:
+                best = sl.best_allocation(net, cost, limits, shared)
+                assert all((best.mask & mask).sum() <= most for mask, most in limits) and real_rank(net, best.mask[None])[0] == kappa
+            except sl.Impossible as proof:
+                proofs += 1
+                overlapping += proof.reachable is None
+                parts = [(part.mask, bound) for part, bound in proof.ranks]
+                if parts:
+                    assert (real_rank(net, np.stack([mask for mask, _ in parts])) == [bound for _, bound in parts]).all()
+                rows = [(free, None), *(limits[k] for k in proof.limits), *parts]
+                matrix = np.array([mask for mask, _ in rows], dtype=float)
+                upper = np.array([np.inf] + [most for _, most in rows[1:]])
+                lower = np.array([kappa] + [-np.inf] * (len(rows) - 1))
+                out = scipy.milp(
+                    np.zeros(net.size), integrality=np.ones(net.size), bounds=scipy.Bounds(0, free.astype(float)),
+                    constraints=scipy.LinearConstraint(matrix, lower, upper),
+                )  # fmt: skip
+                assert out.status == 2
+    assert proofs >= 12 and overlapping >= 6, (proofs, overlapping)
+
+
 def test_limits_in_every_form_and_a_planted_impossibility():
     net = sl.Recurrent(2, 8, 2, 6)
     shared, place = ("B", "D"), np.arange(64).reshape(8, 8)
@@ -118,96 +229,6 @@ def test_preferences_keep_the_cost_and_improve():
     limits = [({"W1": np.ones((3, 2), bool)}, 3), ({"W2": np.ones((2, 3), bool)}, 2)]
     a = sl.best_allocation(one, limits=limits, prefer="probability", trials=40, tries=5)
     assert a.by_group["W2"].sum() <= 2 and sl.predict(one, a).attained_rank == 4
-
-
-@pytest.mark.parametrize(("net", "shared"), SMALL, ids=IDS)
-def test_explanations_hold_when_the_weights_are_added(net, shared):
-    rng = np.random.default_rng(3)
-    free, kappa = free_weights(net, shared), required_rank(net, shared)
-    deficient = 0
-    for _ in range(25):
-        mask = free & (rng.random(net.size) < rng.uniform(0, 0.6))
-        a = sl.Allocation.from_mask(net, mask)
-        cost = random_cost(rng, net, shared)
-        told = sl.explain(net, a, shared, cost)
-        rho = attained_ranks(net, mask[None], shared)[0]
-        assert (told.attained_rank, told.required_rank, told.missing) == (rho, kappa, kappa - rho)
-        assert len(told.unmet) == told.missing == told.completion.budget and str(told)
-        unlocking = sl.Allocation.from_edges(net, [u.edge for u in told.unlocks]).mask
-        for e in np.flatnonzero(free & ~mask):
-            more = mask | (np.arange(net.size) == e)
-            gain = attained_ranks(net, more[None], shared)[0] - rho
-            assert gain == unlocking[e] == (not told.useless.mask[e])
-        assert attained_ranks(net, told.completed.mask[None], shared)[0] == kappa
-        assert attained_ranks(net, (mask & ~told.surplus.mask)[None], shared)[0] == rho
-        assert told.surplus.budget == mask.sum() - rho
-        for line in told.lines:
-            assert attained_ranks(net, (mask | line.weights.mask)[None], shared)[0] - rho == line.ranks
-        if not told.missing:
-            continue
-        deficient += 1
-        price, others = prices(net, cost), np.flatnonzero(unlocking)
-        sets = np.zeros((math.comb(len(others), told.missing), net.size), dtype=bool)
-        for row, chosen in zip(sets, itertools.combinations(others, told.missing)):
-            row[list(chosen)] = True
-        sets = sets[attained_ranks(net, sets | mask, shared) == kappa]
-        assert told.completion_cost <= (sets @ price).min() + 1e-9 * np.abs(price).max()
-        _unmet_combinations_hold_in_real_numbers(net, shared, told, mask, free)
-    assert deficient > 5
-
-
-def _unmet_combinations_hold_in_real_numbers(net, shared, told, mask, free):
-    whole = sl.Allocation.from_mask(net, np.ones(net.size, dtype=bool))
-    trial = sl.draw_trials(net, sl.everything(net), 1, seed=5)
-    J = sl.jacobian(net, trial.student, trial.x, whole)[0] * free
-    row = lambda e: (
-        e[1] * net.y_shape[1] + e[0] if isinstance(net, sl.Recurrent) else e[0] * net.y_shape[1] + e[1]
-    )  # noqa: E731
-    for unmet in told.unmet:
-        here, tied = J[row(unmet.equation)], J[[row(e) for e in unmet.tied_to]]
-        factors = np.linalg.lstsq(tied[:, mask].T, here[mask], rcond=None)[0] if len(tied) else np.zeros(0)
-        left = here - factors @ tied
-        assert np.abs(left[mask]).max(initial=0) < 1e-8 < 1e-6 < np.abs(left).max()
-
-
-def test_explanation_names_the_rule_and_the_row():
-    net = sl.Recurrent(2, 8, 2, 6)
-    told = sl.explain(net, sl.rows(net, 10, "W"), ("B", "D"))
-    assert (told.attained_rank, told.missing, told.surplus.budget) == (7, 3, 3)
-    assert any("T12" in rule and "row 0 has 8" in rule for rule in told.rules)
-    assert "cheapest completion: 3 weights" in str(told)
-    assert told.unmet[0].text.endswith("5 others are met, output 0 at step 1 to output 0 at step 3")
-    layer = sl.Feedforward((3, 4, 2), 3)
-    told = sl.explain(layer, sl.rows(layer, 5, "W2"))
-    assert all(unmet.text.endswith((" is met", " are met")) for unmet in told.unmet)
-    assert told.attained_rank == 4 and any("row 1 has 1 (T4)" in rule for rule in told.rules)
-    silent = sl.explain(layer, sl.rows(layer, 3, "W2"))
-    assert all("no learnable weight acts on it" in unmet.text for unmet in silent.unmet)
-
-
-def test_capacities_that_are_known():
-    tanh = sl.Feedforward((3, 4, 1), 9, activation="tanh")
-    found = sl.capacity(tanh, sl.only(tanh, "W2"), trials=50)
-    assert (found.m, found.at_least, found.at_most, found.quantity) == (
-        4,
-        4,
-        4,
-        "existence",
-    )  # T4: f = min(4, m)
-    net = sl.Recurrent(2, 8, 2, 3)
-    found = sl.capacity(net, sl.per_row(net, 2, 5, "W").draw(0), shared=("B", "D"), trials=50)
-    assert (found.m, found.at_least, found.at_most, found.axis) == (6, 6, 6, "steps")  # T7: T - 1 = 5
-    linear = sl.Feedforward((3, 4, 2), 1)
-    found = sl.capacity(linear, sl.only(linear, "W2"), trials=50)
-    assert math.isinf(found.m) and found.saturated_at == 3 and "unlimited" in str(found)
-    whole = sl.Feedforward((3, 4, 2), 1, activation="relu")
-    assert math.isinf(sl.capacity(whole, sl.everything(whole)).m)
-    assert sl.capacity(linear, sl.scattered(linear, 0)).m == 0
-    relu = sl.capacity(whole, sl.only(whole, "W2"), trials=40, most=3, starts=2)
-    assert relu.m <= 3 and relu.saturated_at is None and relu.at_most <= 3 or relu.at_most == math.inf
-    measured = sl.capacity(net, sl.scattered(net, 14, "W"), shared=("B", "D"), trials=100)
-    assert measured.quantity == "found" and 6 <= measured.m <= measured.at_most == 8
-    assert measured.evidence[measured.m].probability >= 0.95
 
 
 def test_errors_are_named(monkeypatch):

@@ -1,0 +1,211 @@
+"""Exact verdicts of relu networks: against integer programmes, a closed case, planted teachers and long searches."""
+
+import numpy as np
+import pytest
+
+import sublearn as sl
+from sublearn import relu_exact
+from sublearn.relu_exact import applies, feasible, settle
+
+F = sl.Feedforward
+
+
+def trials(net, strategy, count, seed=0):
+    drawn = sl.draw_trials(net, strategy, count, seed=seed)
+    return drawn, (drawn.student, drawn.x.reshape(count, -1), drawn.y.reshape(count, -1), drawn.mask)
+
+
+def least_miss(net, theta, x, y, mask, bound=300.0):
+    """min ||f - y||_1 over learnable W1 (and b1) with |pre-activation| <= bound: an integer programme, by HiGHS."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    g, on = net.unpack(theta), net.unpack(mask)
+    S = np.concatenate([x, np.ones((1, x.shape[1]))])
+    W = np.concatenate([g["W1"], g.get("b1", np.zeros(len(g["W1"])))[:, None]], axis=1)
+    learn = np.concatenate([on["W1"], on.get("b1", np.zeros(len(g["W1"]), bool))[:, None]], axis=1)
+    y = y - g["b2"][:, None] if "b2" in g else y
+    n, m, o, r = len(W), x.shape[1], len(y), int(learn.sum())
+    w0, u0, z0, a0, s0 = np.cumsum([0, r, n * m, n * m, n * m])  # w, u, z = max(u, 0), on or off, slacks
+    total = s0 + 2 * o * m
+    rows, low, high = [], [], []
+
+    def add(entries, least, most):
+        row = np.zeros(total)
+        for place, value in entries:
+            row[place] += value
+        rows.append(row), low.append(least), high.append(most)
+
+    number = np.cumsum(learn.reshape(-1)).reshape(learn.shape) - 1
+    for j in range(n):
+        for i in range(m):
+            u, z, a = u0 + j * m + i, z0 + j * m + i, a0 + j * m + i
+            frozen = (W[j] * ~learn[j]) @ S[:, i]
+            add([(u, 1)] + [(w0 + number[j, k], -S[k, i]) for k in np.flatnonzero(learn[j])], frozen, frozen)
+            add([(z, 1), (u, -1)], 0, np.inf)
+            add([(z, 1), (u, -1), (a, bound)], -np.inf, bound)  # on: z <= u
+            add([(z, 1), (a, -bound)], -np.inf, 0)  # off: z <= 0
+    for q in range(o):
+        for i in range(m):
+            s = s0 + 2 * (q * m + i)
+            add([(z0 + j * m + i, g["W2"][q, j]) for j in range(n)] + [(s, 1), (s + 1, -1)], y[q, i], y[q, i])
+    cost = np.zeros(total)
+    cost[s0:] = 1
+    least, most = np.full(total, -np.inf), np.full(total, np.inf)
+    least[u0:z0], most[u0:z0] = -bound, bound
+    least[z0:], most[a0:s0] = 0, 1
+    whole = np.zeros(total)
+    whole[a0:s0] = 1
+    return milp(cost, constraints=LinearConstraint(np.array(rows), low, high), bounds=Bounds(least, most), integrality=whole).fun
+
+
+@pytest.mark.parametrize("net,strategy,count", [
+    (F((3, 4, 2), 3, "relu"), lambda n: sl.split(n, {"W1": 7}), 15),
+    (F((2, 3, 1), 3, "relu"), lambda n: sl.split(n, {"W1": 3}), 30),
+    (F((2, 3, 2), 2, "relu", True), lambda n: sl.split(n, {"W1": 2, "b1": 3}), 25),
+    (F((2, 2, 3), 2, "relu"), lambda n: sl.only(n, "W1"), 30),
+], ids=lambda v: str(v) if isinstance(v, F) else "")
+def test_verdicts_equal_those_of_integer_programmes(net, strategy, count):
+    pytest.importorskip("scipy")
+    drawn, rows = trials(net, strategy(net), count, seed=3)
+    match, theta, _ = settle(net, *rows)
+    both = 0
+    for k in range(count):
+        miss = least_miss(net, drawn.student[k], drawn.x[k], drawn.y[k], drawn.mask[k])
+        if 1e-6 < miss < 1e-4:
+            continue  # between the tolerances of the integer programme
+        answer = int(miss < 1e-4)
+        if match[k] == 1 and not answer:  # weights beyond the programme's bound: the solution itself is the proof
+            assert np.abs(theta[k]).max() > 30
+            continue
+        assert match[k] == answer, k
+        both |= 1 << answer
+    assert both == 3
+
+
+def test_the_closed_case():
+    """relu 1-1-1, m = 1: MP(nothing) = 1/4, MP of the first weight 3/4 (T11)."""
+    net, count = F((1, 1, 1), 1, "relu"), 3000
+    nothing = sl.match_probability(net, sl.Allocation(net, {}), count, method="exact")
+    first = sl.match_probability(net, sl.only(net, "W1"), count, method="exact")
+    last = sl.match_probability(net, sl.only(net, "W2"), count, method="exact")
+    for result, truth in ((nothing, 0.25), (first, 0.75), (last, 0.75)):
+        assert result.undecided == 0 and result.quantity == "existence"
+        assert abs(result.probability - truth) < 4 * np.sqrt(truth * (1 - truth) / count)
+
+
+def test_solutions_are_true_and_a_long_search_contradicts_nothing():
+    net = F((3, 4, 2), 3, "relu")
+    for budget, floor in ((6, 0.09), (9, 0.40)):
+        drawn = sl.draw_trials(net, sl.split(net, {"W1": budget}), 150, seed=1)
+        v = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact")
+        search = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="newton", starts=15)
+        assert not ((v.match == 0) & (search.match == 1)).any()
+        assert (v.match == 1).sum() > (search.match == 1).sum() and (v.match == 1).mean() > floor
+        assert (v.match == -1).mean() < 0.005 and (v.reason[v.match >= 0] == "T11").all()
+        assert v.loss[v.match == 1].max() < 1e-16
+        assert v.certified[v.match == 1].mean() > 0.97 and not v.certified[v.match != 1].any()
+        np.testing.assert_array_equal(v.theta[~drawn.mask], drawn.student[~drawn.mask])
+
+
+@pytest.mark.parametrize("net", [F((3, 4, 2), 3, "relu"), F((3, 5, 4, 2), 4, "relu", True), F((2, 4, 3), 5, "relu", ("b1",))], ids=str)
+def test_planted_teachers_are_always_a_yes(net):
+    """The teacher is the student but for some weights (and biases) of the layer before the last one."""
+    k = len(net.widths) - 2
+    names = [name for name in (f"W{k}", f"b{k}") if name in net.groups]
+    drawn = sl.draw_trials(net, sl.split(net, {name: 3 for name in names}), 40, seed=2)
+    teacher = np.where(drawn.mask, drawn.teacher, drawn.student)
+    y = sl.outputs(net, teacher, drawn.x).reshape(40, -1)
+    match, theta, _ = settle(net, drawn.student, drawn.x.reshape(40, -1), y, drawn.mask)
+    assert not (match == 0).any()
+    # Planted solutions lie in a system with more equations than unknowns: feasible, yet with little or no margin.
+    assert (match == 1).mean() > 0.2
+    miss = np.abs(sl.outputs(net, theta, drawn.x).reshape(40, -1) - y).max(axis=1)
+    assert miss[match == 1].max() < 1e-8
+
+
+def test_programmes_with_planted_answers():
+    rng = np.random.default_rng(0)
+    C = rng.standard_normal((300, 5, 9))
+    inside = np.abs(rng.standard_normal((300, 9))) + 0.01
+    status, v = feasible(C, np.einsum("brk,bk->br", C, inside))
+    assert (status == 1).mean() > 0.99 and not (status == 0).any() and (v >= 0).all()
+    good = status == 1
+    np.testing.assert_allclose(np.einsum("brk,bk->br", C, v)[good], np.einsum("brk,bk->br", C, inside)[good], atol=1e-8)
+    # Farkas: with a row g of C e-combination non-negative on every column and negative on e there is no solution
+    g = rng.standard_normal((300, 5))
+    C *= np.sign(np.einsum("br,brk->bk", g, C))[:, None]
+    status, _ = feasible(C, -g)
+    assert (status == 0).all()
+    # feasible at a corner only: v = (0, 1) is forced, and one entry has no margin
+    status, _ = feasible(np.array([[[1.0, 0.0], [0.0, 1.0]]]), np.array([[0.0, 1.0]]))
+    assert status[0] == -1
+    # an equation 0 = 0 does no harm, 0 = 1 does
+    status, _ = feasible(np.array([[[1.0, 1.0], [0.0, 0.0]]] * 2), np.array([[1.0, 0.0], [1.0, 1.0]]))
+    np.testing.assert_array_equal(status, [1, 0])
+
+
+def test_too_many_patterns_are_undecided(monkeypatch):
+    net = F((3, 4, 2), 3, "relu")
+    _, rows = trials(net, sl.split(net, {"W1": 9}), 30)
+    full, *_ = settle(net, *rows)
+    monkeypatch.setattr(relu_exact, "_BYTES", 2**14)  # cut into many pieces: the same answers
+    pieces, *_ = settle(net, *rows)
+    np.testing.assert_array_equal(full, pieces)
+    monkeypatch.setattr(relu_exact, "MOST", 20)
+    few, *_ = settle(net, *rows)
+    assert (few == -1).any() and ((few == full) | (few == -1)).all()
+
+
+def test_where_it_applies():
+    net = F((3, 4, 2), 3, "relu")
+    masks = np.stack([sl.only(net, "W1").allocation.mask, sl.only(net, "W2").allocation.mask])
+    np.testing.assert_array_equal(applies(net, masks), [True, False])
+    deep = F((3, 4, 4, 2), 3, "relu")
+    np.testing.assert_array_equal([applies(deep, sl.only(deep, name).allocation.mask[None])[0] for name in ("W1", "W2", "W3")],
+                                  [False, True, False])
+    assert not applies(F((3, 4, 2), 3), masks).any() and not applies(F((3, 4, 2), 9, "relu"), masks).any()
+
+
+def test_a_silent_teacher_is_no_reason_to_be_undecided():
+    """y = 0, and a student whose frozen last-layer weights act: a clear no; with all of them learnable: a yes."""
+    net = F((3, 4, 2), 3, "relu")
+    drawn = sl.draw_trials(net, sl.only(net, "W2"), 50, seed=1)
+    zero = np.zeros_like(drawn.y)
+    alive = (sl.outputs(net, drawn.student, drawn.x) != 0).any(axis=(1, 2))
+    some = sl.split(net, {"W2": 1}).draw(0)
+    assert (sl.decide(net, drawn.student, drawn.x, zero, some).match[alive] == 0).mean() > 0.9
+    assert (sl.decide(net, drawn.student, drawn.x, zero, sl.only(net, "W2")).match == 1).all()
+
+
+def test_a_proof_needs_the_signs_and_the_rank():
+    net = F((2, 3, 1), 2, "relu")
+    drawn, rows = trials(net, sl.only(net, "W1"), 60, seed=5)
+    theta, x, y, masks = rows
+    match, found, proven = settle(*(net, *rows))
+    alive = (y != 0).all(axis=1)
+    assert (proven == (match == 1))[alive].mean() > 0.95
+    patterns = np.einsum("bjk,bkm->bjm", net.unpack(found)["W1"], drawn.x) > 0
+    k = np.flatnonzero(proven & alive)
+    again, sure = relu_exact.prove(net, found[k], x[k], y[k], masks[k], patterns[k])
+    assert sure.all()
+    np.testing.assert_allclose(again, found[k], rtol=1e-9, atol=1e-12)
+    wrong = patterns[k].copy()
+    wrong[:, 0, 0] ^= True  # another region: mostly its solution does not have these signs; where it does, it is a match as well
+    other, sure = relu_exact.prove(net, found[k], x[k], y[k], masks[k], wrong)
+    assert sure.mean() < 0.3
+    np.testing.assert_allclose(sl.outputs(net, other, drawn.x[k])[sure], drawn.y[k][sure], rtol=1e-9)
+    few = masks[k].copy()
+    few[:, 1:] = False  # one weight, two equations
+    assert not relu_exact.prove(net, found[k], x[k], y[k], few, patterns[k])[1].any()
+
+
+def test_last_layers_are_proven_where_features_have_full_rank():
+    net = F((3, 4, 2), 3, "relu", True)
+    drawn = sl.draw_trials(net, sl.only(net, "W2", "b2"), 200, seed=1)
+    v = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact")
+    features = np.maximum(net.unpack(drawn.student)["W1"] @ drawn.x + net.unpack(drawn.student)["b1"][:, :, None], 0)
+    features = np.concatenate([features, np.ones((200, 1, 3))], axis=1)
+    full = np.linalg.matrix_rank(features) == 3
+    assert v.certified[full].all() and 20 < full.sum() and not v.certified[v.match == 0].any()
+    loss = ((sl.outputs(net, v.theta, drawn.x) - drawn.y) ** 2).sum((1, 2))
+    assert loss[v.certified].max() < 1e-20
