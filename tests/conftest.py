@@ -2,7 +2,7 @@
 
 import pytest
 
-from sublearn import _cpu
+from sublearn import _cpu, _devices
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -15,6 +15,8 @@ def isa(request):
 
 
 def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="this build has no CUDA module"))
+    module, why = _devices.compiled()
+    if module is None or module.EMULATED:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason=why or "the kernels are emulated on the CPU"))

@@ -354,6 +354,7 @@ PYBIND11_MODULE(_cpu, m) {
       .def(py::init(&make_shape), "kind"_a, "sizes"_a, "activation"_a, "biases"_a)
       .def_readonly("size", &sl::Shape::size)
       .def_readonly("equations", &sl::Shape::equations)
+      .def_property_readonly("group_begin", [](const sl::Shape& s) { return std::vector<int>(s.group_begin, s.group_begin + s.groups + 1); })
       .def_readonly("inputs_size", &sl::Shape::inputs_size);
   m.attr("PRIMES") = py::make_tuple(sl::kPrimes[0], sl::kPrimes[1]);
 

@@ -1,7 +1,7 @@
 // Streams, device memory and questions about devices. See ops/stream.h.
 #include "ops/stream.h"
 
-#include "cuda/check.cuh"
+#include "cuda/launch.cuh"
 
 namespace sl {
 namespace cuda {
@@ -33,6 +33,19 @@ void Stream::download(void* to, const void* from, size_t bytes) {
 }
 void Stream::clear(void* to, size_t bytes) {
   if (bytes) SL_CUDA(cudaMemsetAsync(to, 0, bytes, native(handle)));
+}
+void Stream::copy(void* to, const void* from, size_t bytes) {
+  if (bytes) SL_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, native(handle)));
+}
+static __global__ void repeat_kernel(uint32_t* to, const uint32_t* from, int64_t words, int64_t all) {
+  for (int64_t k = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; k < all; k += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    to[k] = from[k % words];
+}
+void Stream::repeat(void* to, const void* from, size_t bytes, int64_t count) {
+  const int64_t words = static_cast<int64_t>(bytes / 4), all = words * count, blocks = (all + 255) / 256;
+  if (all)
+    launch(repeat_kernel, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(256), 0, *this, static_cast<uint32_t*>(to),
+           static_cast<const uint32_t*>(from), words, all);
 }
 void Stream::wait() { SL_CUDA(cudaStreamSynchronize(native(handle))); }
 

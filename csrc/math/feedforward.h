@@ -25,18 +25,19 @@ class Feedforward {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [m * (n_1 + .. + n_{L-1})] for tanh over GF(p); null otherwise
 
-  SL_HD static size_t scratch_bytes(const Shape& s) {
+  // jacobian: with the tables of sensitivities() and column().
+  SL_HD static size_t scratch_bytes(const Shape& s, bool jacobian = true) {
     size_t R = 1, U = 0;
     for (int k = 0; k < s.layers; ++k) {
       R += s.widths[k];
       U += s.widths[k + 1];
     }
     const size_t m = s.samples, blocks = s.activation == Activation::linear ? 1 : m;
-    return sizeof(C) * (m * R + m * U + blocks * s.widths[s.layers] * (U + 1)) + 64 * 4;
+    return sizeof(C) * (m * R + m * U + (jacobian ? blocks * s.widths[s.layers] * (U + 1) : 0)) + 64 * 4;
   }
 
   template <class Memory>
-  SL_HD Feedforward(const Shape& s, Memory& scratch)
+  SL_HD Feedforward(const Shape& s, Memory& scratch, bool jacobian = true)
       : shape_(s), m_(s.samples), layers_(s.layers), o_(s.widths[s.layers]), linear_(s.activation == Activation::linear) {
     R_ = 1;
     U_ = 0;
@@ -48,12 +49,18 @@ class Feedforward {
     }
     z_ = take_array<C>(scratch, static_cast<size_t>(m_) * R_);
     delta_ = take_array<C>(scratch, static_cast<size_t>(m_) * U_);
-    A_ = take_array<C>(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
+    if (jacobian) A_ = take_array<C>(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
   }
 
   SL_HD C* input(int flat) { return z_ + (flat % m_) * R_ + flat / m_; }  // x is n_0 x m
   SL_HD void inputs_ready(S one) {
     for (int s = 0; s < m_; ++s) z_[s * R_ + R_ - 1] = one;
+  }
+
+  // For memory that does not come zeroed: the entries that are read and never computed (the row of unused slots).
+  SL_HD void blank() {
+    const int rows = !A_ ? 0 : (linear_ ? 1 : m_) * o_;
+    for (int q = 0; q < rows; ++q) A_[q * (U_ + 1) + U_] = S{};
   }
 
   SL_HD void learn(const bool* group_learns) {
@@ -70,7 +77,8 @@ class Feedforward {
   SL_HD void prepare(const C* theta) { run(theta, 0, first_layer_ < layers_ ? first_layer_ : layers_ - 1, nullptr); }
   SL_HD void forward(const C* theta, C* y) { run(theta, first_layer_ < layers_ ? first_layer_ : layers_ - 1, layers_, y); }
 
-  SL_HD void gradient(const C* theta, const C* e, C* g) {
+  // delta of every unit from the first layer that learns on, in every sample.
+  SL_HD void adjoints(const C* theta, const C* e) {
     if (first_layer_ >= layers_) return;
     for (int s = 0; s < m_; ++s) {
       C* d = delta_ + s * U_;
@@ -82,6 +90,11 @@ class Feedforward {
         times_slope_all(shape_.activation, z_ + s * R_ + source_[k + 1], to, width);
       }
     }
+  }
+
+  SL_HD void gradient(const C* theta, const C* e, C* g) {
+    if (first_layer_ >= layers_) return;
+    adjoints(theta, e);
     for (int k = first_layer_; k < layers_; ++k) {
       const int rows = shape_.widths[k + 1], columns = shape_.widths[k];
       if (learns_weight_[k]) outer_sums(delta_ + unit_[k], U_, rows, z_ + source_[k], R_, columns, m_, g + shape_.weight[k], columns);
@@ -92,6 +105,13 @@ class Feedforward {
           g[shape_.bias[k] + a] = sum;
         }
     }
+  }
+
+  // The gradient of one weight after `adjoints`: m products, where gradient() takes m n_l n_{l-1} for all weights of a layer.
+  SL_HD S gradient_at(const C* /*e*/, SlotPlace p) const {
+    S sum{};
+    for (int s = 0; s < m_; ++s) sum += S(delta_[s * U_ + p.left]) * S(z_[s * R_ + p.right]);
+    return sum;
   }
 
   // Fills A for the state of forward(theta). `one` is the scalar 1, taken from the table.
@@ -181,7 +201,7 @@ class Feedforward {
   int R_, U_, first_layer_ = 0;
   int source_[kMaxLayers], unit_[kMaxLayers];
   bool learns_weight_[kMaxLayers] = {}, learns_bias_[kMaxLayers] = {};
-  C *z_, *delta_, *A_;
+  C *z_, *delta_, *A_ = nullptr;
 };
 
 }  // namespace SL_ISA

@@ -29,14 +29,15 @@ class Recurrent {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
 
-  SL_HD static size_t scratch_bytes(const Shape& s) {
+  // jacobian: with the tables of sensitivities() and column().
+  SL_HD static size_t scratch_bytes(const Shape& s, bool jacobian = true) {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
-    return sizeof(C) * ((T + 1) * R + 2 * T * n + chains * (n + 1) + T * (o + 1) + o * T) + 64 * 8;
+    return sizeof(C) * ((T + 1) * R + 2 * T * n + (jacobian ? chains * (n + 1) + T * (o + 1) + o * T : 0)) + 64 * 8;
   }
 
   template <class Memory>
-  SL_HD Recurrent(const Shape& s, Memory& scratch)
+  SL_HD Recurrent(const Shape& s, Memory& scratch, bool jacobian = true)
       : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), R_(s.inputs + s.hidden + 1),
         linear_(s.activation == Activation::linear) {
     const size_t T = T_, n = n_, o = o_;
@@ -44,6 +45,7 @@ class Recurrent {
     z_ = take_array<C>(scratch, (T + 1) * R_);
     drive_ = take_array<C>(scratch, T * n);
     delta_ = take_array<C>(scratch, T * n);
+    if (!jacobian) return;
     A_ = take_array<C>(scratch, chains * (n + 1));
     right_ = take_array<C>(scratch, T);
     left_ = take_array<C>(scratch, T * o);
@@ -52,6 +54,13 @@ class Recurrent {
   SL_HD C* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
   SL_HD void inputs_ready(S one) {
     for (int t = 0; t <= T_; ++t) z_[t * R_ + i_ + n_] = one;
+  }
+
+  // For memory that does not come zeroed: the entries that are read and never computed (h_0, the row of unused slots).
+  SL_HD void blank() {
+    for (int a = 0; a < n_; ++a) z_[i_ + a] = S{};
+    const int chains = !A_ ? 0 : linear_ ? T_ * o_ : T_ * o_ * T_;
+    for (int q = 0; q < chains; ++q) A_[q * (n_ + 1) + n_] = S{};
   }
 
   // Tells which groups may change between calls: the drive B x_t + b is computed once where it is fixed.
@@ -110,18 +119,11 @@ class Recurrent {
     }
   }
 
-  // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
-  SL_HD void gradient(const C* theta, const C* e, C* g) {
+  // delta_t for every step that a learnable weight acts in.
+  SL_HD void adjoints(const C* theta, const C* e) {
+    if (!(learns_B_ || learns_W_ || learns_b_)) return;
     const int n = N ? N : n_;
     const C *W = theta + shape_.W, *D = theta + shape_.D;
-    if (learns_D_) outer_sums(e, o_, o_, z_ + R_ + i_, R_, n, T_, g + shape_.D, n);
-    if (learns_c_)
-      for (int k = 0; k < o_; ++k) {
-        S sum{};
-        for (int t = 0; t < T_; ++t) sum += e[t * o_ + k];
-        g[shape_.c + k] = sum;
-      }
-    if (!(learns_B_ || learns_W_ || learns_b_)) return;
     S after[N ? N : 1] = {};  // delta_{t+1}
     for (int t = T_ - 1; t >= 0; --t) {
       C* d = delta_ + t * n;
@@ -143,6 +145,20 @@ class Recurrent {
       }
       times_slope_all(shape_.activation, h, d, n);
     }
+  }
+
+  // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
+  SL_HD void gradient(const C* theta, const C* e, C* g) {
+    const int n = N ? N : n_;
+    if (learns_D_) outer_sums(e, o_, o_, z_ + R_ + i_, R_, n, T_, g + shape_.D, n);
+    if (learns_c_)
+      for (int k = 0; k < o_; ++k) {
+        S sum{};
+        for (int t = 0; t < T_; ++t) sum += e[t * o_ + k];
+        g[shape_.c + k] = sum;
+      }
+    if (!(learns_B_ || learns_W_ || learns_b_)) return;
+    adjoints(theta, e);
     if (learns_W_ && T_ > 1) outer_sums(delta_ + n, n, n, z_ + R_ + i_, R_, n, T_ - 1, g + shape_.W, n);
     if (learns_W_ && T_ == 1)
       for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
@@ -153,6 +169,16 @@ class Recurrent {
         for (int t = 0; t < T_; ++t) sum += delta_[t * n + a];
         g[shape_.b + a] = sum;
       }
+  }
+
+  // The gradient of one weight after `adjoints`: T products, where gradient() takes n^2 T for all weights of W.
+  SL_HD S gradient_at(const C* e, SlotPlace p) const {
+    S sum{};
+    if (p.direct >= 0)
+      for (int t = 0; t < T_; ++t) sum += S(e[t * o_ + p.direct]) * S(z_[(t + 1) * R_ + p.direct_right]);
+    else
+      for (int t = drive_fixed_ ? 1 : 0; t < T_; ++t) sum += S(delta_[t * n_ + p.left]) * S(z_[t * R_ + p.right]);
+    return sum;
   }
 
   // Fills the chains A for the state of forward(theta).
@@ -225,7 +251,7 @@ class Recurrent {
     }
   }
 
- private:
+ protected:
   SL_HD C* chain(int t, int e, int s) { return A_ + ((static_cast<size_t>(t) * o_ + e) * T_ + s) * (n_ + 1); }
   SL_HD void chain_step(const C* W, const C* from, C* to) {
     const int n = N ? N : n_;
@@ -243,7 +269,7 @@ class Recurrent {
   const int i_, n_, o_, T_, R_;
   const bool linear_;
   bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, drive_fixed_ = false;
-  C *z_, *drive_, *delta_, *A_, *right_, *left_;
+  C *z_, *drive_, *delta_, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
 };
 
 }  // namespace SL_ISA

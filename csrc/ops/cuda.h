@@ -20,6 +20,7 @@ void outputs(const OutputsArgs<float>&, Stream&);
 void outputs(const OutputsArgs<double>&, Stream&);
 void jacobian(const JacobianArgs<float>&, Stream&);
 void jacobian(const JacobianArgs<double>&, Stream&);
+void jacobian_mod(const JacobianModArgs&, Stream&);
 void descend(const DescendArgs<float>&, Stream&);
 void descend(const DescendArgs<double>&, Stream&);
 void newton(const NewtonArgs&, Stream&);  // iterations_out: one number on the device

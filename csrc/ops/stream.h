@@ -25,6 +25,8 @@ struct Stream {
   void upload(void* device_to, const void* host_from, size_t bytes);    // the host memory may be reused on return
   void download(void* host_to, const void* device_from, size_t bytes);  // waits for the stream
   void clear(void* device_to, size_t bytes);
+  void repeat(void* device_to, const void* device_from, size_t bytes, int64_t count);  // `count` copies one after the other; 0 mod 4 bytes
+  void copy(void* device_to, const void* device_from, size_t bytes);
   void wait();
 
  private:

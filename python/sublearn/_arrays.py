@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import _devices
 from ._errors import whole_number
 from .allocation import Allocation, Strategy, fixed_allocation
 from .network import Network
@@ -26,14 +27,17 @@ class Batched:
 
 
 def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None) -> Batched:
-    """`value` [batch, *shape] or [*shape] as rows. float32 or float64 only, never converted; finite; not empty."""
+    """`value` [batch, *shape] or [*shape] as rows. float32 or float64 only, never converted; finite; not empty.
+
+    A device array (a view made by `Place.array`) stays where it is and is not searched for nan: that would wait for the device.
+    """
     array = _numpy(name, value)
     if array.dtype not in FLOATS:
         raise TypeError(f"{name}: expected float32 or float64, got {array.dtype}")
     if dtype is not None and array.dtype != dtype:
         raise TypeError(f"{name}: expected {dtype} like theta, got {array.dtype}")
     rows = _rows(name, array, shape)
-    if not np.isfinite(rows.rows).all():
+    if isinstance(array, np.ndarray) and not np.isfinite(rows.rows).all():
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(f"{name}: expected finite numbers, got {array[tuple(where)]} at {where}")
     return rows
@@ -42,8 +46,10 @@ def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtyp
 def _numpy(name: str, value: object) -> np.ndarray:
     if isinstance(value, (list, tuple, int, float)):
         raise TypeError(f"{name}: expected a numpy array of float32 or float64, got {type(value).__name__}")
+    if _devices.on_device(value):
+        return value
     try:
-        return np.asarray(value)
+        return _devices.to_numpy(name, value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected a numpy array, got {type(value).__name__} ({error})") from None
 
@@ -59,7 +65,9 @@ def _rows(name: str, array: np.ndarray, shape: tuple[int, ...]) -> Batched:
     else:
         raise ValueError(f"{name}: expected shape [{wanted}] or [batch, {wanted}], got {list(array.shape)}")
     numbers = int(np.prod(shape))
-    return Batched(np.ascontiguousarray(array).reshape(1 if batch is None else batch, numbers), batch)
+    if isinstance(array, np.ndarray):
+        array = np.ascontiguousarray(array)
+    return Batched(array.reshape((1 if batch is None else batch, numbers)), batch)
 
 
 def common_batch(**arguments: Batched) -> int | None:
@@ -76,7 +84,7 @@ def learnable(net: Network, allocation: object, name: str = "allocation") -> Bat
     if isinstance(allocation, (Allocation, Strategy)):
         hint = ", which draws a new one each time: use its .draw(rng) or .masks(...)"
         return Batched(fixed_allocation(net, allocation, name=name, hint=hint).mask[None], None)
-    array = np.asarray(allocation)
+    array = np.asarray(_devices.to_numpy(name, allocation))
     if array.dtype != bool:
         raise TypeError(f"{name}: expected an Allocation or a bool array [size] or [batch, size], got {array.dtype} "
                         f"({type(allocation).__name__})")
@@ -104,4 +112,6 @@ def thread_count(threads: int | None) -> int:
 
 def shape_back(array: np.ndarray, batch: int | None, shape: tuple[int, ...] = ()) -> np.ndarray:
     """Rows [batch, ...] as [batch, *shape], or as [*shape] where no argument had a batch axis."""
-    return array.reshape((-1, *shape))[0] if batch is None else array.reshape((batch, *shape))
+    if batch is not None:
+        return array.reshape((batch, *shape))
+    return array.reshape((-1, *shape))[0] if isinstance(array, np.ndarray) else array.reshape(shape)

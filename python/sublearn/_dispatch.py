@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from . import _cpu
+from . import _cpu, _devices
 
 BACKENDS = ("auto", "cpu", "cuda")
+CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability")
+# match_probability and studies go to a GPU from this many (trials x starts x weights) on. To be measured: no GPU has been timed yet.
+CUDA_LEAST_WORK = 2**24
 
 
-def choose(backend: str) -> str:
-    """"cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there."""
+def choose(backend: str, work: float = 0) -> str:
+    """"cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there.
+
+    work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if the work is large enough.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "cuda":
-        raise ValueError("backend: expected auto or cpu, got 'cuda': this build of sublearn has no CUDA module")
-    return "cpu"
+    if backend == "cpu" or (backend == "auto" and work < CUDA_LEAST_WORK):
+        return "cpu"
+    module, why = _devices.compiled()
+    if backend == "cuda" and module is None:
+        raise ValueError(f"backend: expected auto or cpu, got 'cuda': {why}")
+    return "cuda" if module is not None and (backend == "cuda" or not module.EMULATED) else "cpu"
 
 
 def backend_of(operation: str) -> str:
     """In words: what runs the operation ("rank", "fit", "newton", ...) in this process, and why."""
-    return f"{operation}: cpu, {_cpu.isa()} (best of {', '.join(_cpu.isas())}), {_cpu.threads_available()} threads"
+    return f"{operation}: cpu, {_cpu.isa()} (best of {', '.join(_cpu.isas())}), {_cpu.threads_available()} threads; {_on_cuda(operation)}"
+
+
+def _on_cuda(operation: str) -> str:
+    module, why = _devices.compiled()
+    if module is None:
+        return f"no cuda: {why}"
+    if operation not in CUDA_OPERATIONS:
+        return "no cuda: this operation has no CUDA kernel"
+    where = f"cuda, {cuda_device()}"
+    if operation in ("draw_trials", "match_probability"):
+        auto = "never by itself: an emulation" if module.EMULATED else f"by itself from {CUDA_LEAST_WORK} trials x starts x weights on"
+        return f'{where}: with backend="cuda", {auto}'
+    return f'{where}: for arrays that live there, or with backend="cuda"'
+
+
+def cuda_device() -> str:
+    """The GPU that backend="cuda" uses, in words; or why there is none."""
+    module, why = _devices.compiled()
+    if module is None:
+        return f"none: {why}"
+    about = module.device_info(0)
+    major, minor = about["capability"]
+    more = f", the first of {module.device_count()}" if module.device_count() > 1 else ""
+    return f"{about['name']} (sm_{major}{minor}, {about['multiprocessors']} multiprocessors, {about['free_bytes'] / 1e9:.1f} of {about['total_bytes'] / 1e9:.1f} GB free){more}"

@@ -475,7 +475,7 @@ def _doctor(options: argparse.Namespace) -> int:
         )
     )
     try:
-        from . import _cpu
+        from . import _cpu, _dispatch
     except ImportError as error:
         for name, text in lines:
             print(f"{name:<16}{text}")
@@ -484,6 +484,8 @@ def _doctor(options: argparse.Namespace) -> int:
     lines += [
         ("instruction set", f"{_cpu.isa()} (this machine can run {', '.join(_cpu.isas())})"),
         ("threads", f"{_cpu.threads_available()} by default, {os.cpu_count()} processors"),
+        ("gpu", _dispatch.cuda_device()),
+        ("match", _dispatch.backend_of("match_probability")),
         ("kernels", _self_test()),
     ]
     for name, text in lines:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _cpu, _dispatch
+from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
 from ._closed_forms import plain
 from ._errors import whole_number
@@ -35,7 +35,7 @@ class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
     reason str [batch]: "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8", "D4".
     theta [batch, size]: the solution, or the nearest point found. A certified solution lies next to it; where that is badly conditioned
-    (T7), its rounding to float64 may leave a large loss.
+    (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2. start int [batch]: the first start that matched, -1 if none did.
     """
 
@@ -50,7 +50,8 @@ class Verdicts:
 def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...] = (),
            method: str = "newton", *, screen: bool = True, starts: int = 30, tol: float | None = None, seed: int = 0,
            task: int = 0, first: int = 0, gains: dict | None = None, iterations: int = 200, steps: int = 10_000,
-           optimizer: str = "adam", lr: float = 1e-2, teacher: np.ndarray | None = None, threads: int | None = None, backend: str = "auto") -> Verdicts:
+           optimizer: str = "adam", lr: float = 1e-2, teacher: np.ndarray | None = None, threads: int | None = None, backend: str = "auto",
+           stream: object = None) -> Verdicts:
     """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
 
     theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64);
@@ -73,13 +74,15 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
        tanh and relu: Newton for what is left.
 
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
+    Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians and searches run there, ranks, linear solves and
+    paths on the CPU, which waits for the GPU.
     Errors: TypeError and ValueError that name the argument.
     """
-    _dispatch.choose(backend)
+    place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
     check_method(net, method)
     shared = check_shared(net, shared)
     students, inputs, targets = (
-        _as_double(name, value, shape) for name, value, shape in
+        _as_double(name, _devices.to_numpy(name, value) if place.device else value, shape) for name, value, shape in
         (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))
     )
     masks = learnable(net, allocation)
@@ -90,13 +93,13 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     starts = whole_number("starts", starts, 1)
     tol = check_tolerance(tol, method)
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
-                       tol=tol, threads=thread_count(threads))
+                       tol=tol, threads=thread_count(threads), kernels=place.host())
     open_ = np.ones(count, dtype=bool)
     if screen and net.activation != "relu":
         _screen(problem, open_)
     _solve_affine(problem, open_)
     if method == EXACT:
-        answers = None if teacher is None else np.broadcast_to(_as_double("teacher", teacher, (net.size,)).rows, (count, net.size))
+        answers = None if teacher is None else np.broadcast_to(_as_double("teacher", _devices.to_numpy("teacher", teacher), (net.size,)).rows, (count, net.size))
         _exact(problem, open_, screen, answers, searched_starts(net, method, starts), seed, task, first, check_gains(net, gains),
                whole_number("iterations", iterations, 1))
     elif method == "newton":
@@ -107,7 +110,7 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
         if not (math.isfinite(lr) and lr > 0):
             raise ValueError(f"lr: expected a finite number above 0, got {lr}")
         _descend(problem, open_, whole_number("steps", steps, 0), optimizer, lr)
-    back = lambda array, shape=(): shape_back(array, batch, shape)  # noqa: E731
+    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
     return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.theta, (net.size,)),
                     back(problem.loss), back(problem.start))
 
@@ -135,8 +138,8 @@ def check_tolerance(tol: float | None, method: str) -> float:
 class _Problem:
     """The batch as rows, and the verdicts while they are being filled in."""
 
-    def __init__(self, net, shared, students, x, y, masks, tol, threads):
-        self.net, self.shared, self.tol, self.threads = net, shared, tol, threads
+    def __init__(self, net, shared, students, x, y, masks, tol, threads, kernels):
+        self.net, self.shared, self.tol, self.threads, self.kernels = net, shared, tol, threads, kernels
         self.x, self.y = np.ascontiguousarray(x), np.ascontiguousarray(y)
         self.masks = masks
         self.theta = np.array(students)
@@ -154,7 +157,7 @@ class _Problem:
         return loss / np.where(norm > 0, norm, 1.0)
 
     def residual(self, theta, rows):
-        return self.y[rows] - _cpu.outputs(self.net.shape, np.ascontiguousarray(theta), self.x[rows], self.threads)
+        return self.y[rows] - self.kernels.outputs(self.net.shape, np.ascontiguousarray(theta), self.x[rows], self.threads)
 
     def settle(self, rows, match, reason, certified=False, start=-1):
         self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
@@ -192,7 +195,7 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
         scale = np.sqrt(problem.norm[rows])  # of the numbers that cancel in a residual
         if budget:
             indices = index_rows(problem.masks[rows])
-            J = _cpu.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
+            J = problem.kernels.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
             # Singular values below the rounding of J itself are zero: saturated systems have them.
             u, s, vt = np.linalg.svd(J, full_matrices=False)
             keep = s > s[:, :1] * max(J.shape[1:]) * 4 * np.finfo(np.float64).eps
@@ -229,7 +232,7 @@ def _newton(problem, open_, starts, seed, task, first, gains, iterations) -> Non
         masks = problem.masks[rows]
         indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks)
         trials = (np.uint32(first) + rows).astype(np.uint32)
-        out = _cpu.newton(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, scale, starts, iterations,
+        out = problem.kernels.newton(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, scale, starts, iterations,
                           problem.tol, seed, task, trials, problem.threads)
         found = out["found"]
         finite = np.isfinite(out["loss"])
@@ -354,7 +357,7 @@ def _descend(problem, open_, steps, optimizer, lr) -> None:
         return
     masks = problem.masks[rows]
     indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks, pad=net.size)
-    out = _cpu.fit(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, steps, OPTIMIZERS.index(optimizer),
+    out = problem.kernels.fit(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, steps, OPTIMIZERS.index(optimizer),
                    lr, problem.tol, problem.threads)
     theta = out["theta"]
     loss = problem.relative_loss(theta, rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _cpu, _dispatch
+from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
 from ._errors import whole_number
 from .network import Network
@@ -19,7 +19,8 @@ STATUS = ("steps done", "converged", "diverged")
 @dataclass(frozen=True)
 class FitResult:
     """theta [batch, size] (frozen weights bit-identical to the input), loss [batch] at theta, steps int64 [batch] contained in
-    theta, status str [batch]: "steps done", "converged" (tol reached) or "diverged" (stopped at the last finite theta)."""
+    theta, status str [batch]: "steps done", "converged" (tol reached) or "diverged" (stopped at the last finite theta).
+    Where the input lives on a GPU, so do all four, and status holds the codes 0, 1, 2 (int8) of these words."""
 
     theta: np.ndarray
     loss: np.ndarray
@@ -29,7 +30,7 @@ class FitResult:
 
 def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, steps: int = 1000,
         optimizer: str = "adam", lr: float = 1e-2, tol: float | None = None, *, threads: int | None = None,
-        backend: str = "auto") -> FitResult:
+        backend: str = "auto", stream: object = None) -> FitResult:
     """Minimises loss = sum over equations of (f(theta; x) - y)^2 over the learnable weights of every student.
 
     theta [batch, size], x [batch, *net.x_shape], y [batch, *net.y_shape], float32 or float64; allocation: an Allocation, or a bool
@@ -37,13 +38,13 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     optimiser state and updates; the input is not touched.
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
     tol: a student stops when its loss is at most tol times the sum of squares of its y. A student that diverges stops at its last
-    finite theta and says so. Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
+    finite theta and says so. Arrays of numpy, torch or cupy; the result lives where they live. Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
     """
-    _dispatch.choose(backend)
-    weights = float_array("theta", theta, (net.size,))
+    place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
+    weights = float_array("theta", place.array("theta", theta), (net.size,))
     dtype = weights.rows.dtype
-    inputs = float_array("x", x, net.x_shape, dtype)
-    targets = float_array("y", y, net.y_shape, dtype)
+    inputs = float_array("x", place.array("x", x), net.x_shape, dtype)
+    targets = float_array("y", place.array("y", y), net.y_shape, dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
     steps = whole_number("steps", steps, 0)
@@ -53,8 +54,8 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
         raise ValueError(f"lr: expected a finite number above 0, got {lr}")
     if tol is not None and not (math.isfinite(tol) and tol >= 0):
         raise ValueError(f"tol: expected None or a finite number >= 0, got {tol}")
-    out = _cpu.fit(net.shape, weights.rows, inputs.rows, targets.rows, index_rows(masks.rows, pad=net.size), steps,
-                   OPTIMIZERS.index(optimizer), float(lr), -1.0 if tol is None else float(tol), thread_count(threads))
-    status = np.array(STATUS)[out["status"]]
-    back = lambda array, shape=(): shape_back(array, batch, shape)  # noqa: E731
+    out = place.fit(net.shape, weights.rows, inputs.rows, targets.rows, index_rows(masks.rows, pad=net.size), steps,
+                    OPTIMIZERS.index(optimizer), float(lr), -1.0 if tol is None else float(tol), thread_count(threads))
+    status = out["status"] if place.device else np.array(STATUS)[out["status"]]
+    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
     return FitResult(back(out["theta"], (net.size,)), back(out["loss"]), back(out["steps"]), back(status))

@@ -19,6 +19,7 @@ from .trial import check_gains, draw_trials
 
 _CHUNK_BYTES = 2**27  # of trials held at a time
 _CHUNK_TRIALS = 2**14
+_CUDA_CHUNK_BYTES, _CUDA_CHUNK_TRIALS = 2**30, 2**18  # a GPU needs tens of thousands of students at a time to be busy
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class MatchResult:
     seconds: float = 0.0
     screen: bool = True
     options: dict = field(default_factory=dict)
+    backend: str = "cpu"  # where the trials were drawn and searched
     verdicts: np.ndarray | None = field(default=None, repr=False)
     masks: np.ndarray | None = field(default=None, repr=False)
-    certified: int = 0  # matched trials whose solution is proven (method "exact")
 
     @property
     def trials(self) -> int:
@@ -154,6 +155,8 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
     optimizer (descent), as in `decide`. method "exact": existence, by theorems, substitution, enumeration and complex paths, see `decide`.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
+    backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU floating
+    point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
     Errors: ValueError and TypeError that name the argument.
     """
     _dispatch.choose(backend)
@@ -164,18 +167,20 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     starts = whole_number("starts", starts, 1)
     tol = check_tolerance(tol, method)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
+    where = _dispatch.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
+    most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if where == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     began = time.perf_counter()
     matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
-    chunk = max(1, min(_CHUNK_TRIALS, _CHUNK_BYTES // (8 * numbers)))
+    chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
     for begin in range(first, first + trials, chunk):
         count = min(chunk, first + trials - begin)
-        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads)
+        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=where)
         masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
         verdicts = decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol,
-                          seed=seed, task=task, first=begin, gains=gains, threads=threads,
+                          seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=where,
                           **({"teacher": drawn.teacher} if method == EXACT else {}), **options)
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
@@ -194,7 +199,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
         certified=certified, by_theorem=by_theorem,
         ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
-        options={"starts": starts, "gains": gains, **options},
+        options={"starts": starts, "gains": gains, **options}, backend=where,
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
     )

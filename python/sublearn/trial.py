@@ -60,6 +60,7 @@ def draw_trials(
     gains: Mapping[str, float] | None = None,
     dtype: object = np.float64,
     threads: int | None = None,
+    backend: str = "auto",
 ) -> Trials:
     """`count` trials (D3): weights N(0, gain^2 / fan_in), biases N(0, gain^2), inputs N(0, 1), and masks.
 
@@ -67,6 +68,7 @@ def draw_trials(
     or float64); y is computed from the rounded numbers in `dtype`. Same counters, same trial: teacher,
     student and x do not depend on the allocation, on `shared` (but for the groups copied) or on `count`.
     `threads`: at most so many; None leaves the choice to the library. The result is the same for all.
+    `backend`: "cuda" draws on a GPU (the same bits; y in its rounding) and brings the trials back; "auto" and "cpu" on the CPU.
     Errors: ValueError for an empty batch, a trial number beyond 32 bits, a gain that is not above 0, an
     unknown group, or an allocation that could learn in a shared group; TypeError for another dtype or a str
     as `shared`.
@@ -77,13 +79,14 @@ def draw_trials(
     scale = check_gains(net, gains)
     dtype = _check_dtype(dtype)
     threads = 0 if threads is None else whole_number("threads", threads, 1)
-    from . import _cpu
+    from . import _devices
 
+    kernels = _devices.place(backend)
     is_shared = np.array([name in shared for name in net.groups], dtype=bool)
-    drawn = _cpu.draw(net.shape, seed, task, first, count, is_shared, scale, recipe, threads=threads)
+    drawn = kernels.draw(net.shape, seed, task, first, count, is_shared, scale, recipe, threads=threads)
     teacher, student = (np.asarray(drawn[name]).astype(dtype, copy=False) for name in ("teacher", "student"))
     x = np.asarray(drawn["x"]).astype(dtype, copy=False).reshape(count, -1)
-    y = np.asarray(_cpu.outputs(net.shape, teacher, x, threads=threads))
+    y = np.asarray(kernels.outputs(net.shape, teacher, x, threads=threads))
     return Trials(
         net=net,
         teacher=teacher,

@@ -1,0 +1,211 @@
+"""W1 to W4 on a GPU: the work of the CPU benchmarks, more of it at a time. Goals are rates on an H200, in units per second.
+
+  W1  ranks of float matrices that live on the GPU    torch matrix_rank and svdvals, cupy svd (both cuSOLVER), jax jit(vmap)
+  W2  ranks mod 2^31 - 1                               (no peer runs on a GPU); sublearn on this machine's CPU
+  W3  masked Adam of linear recurrent 2-8-2            torch bmm + mask, jax jit(vmap(grad)) + scan
+  W4  Levenberg-Marquardt on the same networks         torch batched, jax vmap
+  verdicts  match_probability on the CPU and the GPU, trial by trial: how many differ
+
+Everything of a table is timed by turns in one process (bench/harness.py); a call ends when the GPU has finished. Ours reads and leaves device
+arrays; the two flags per matrix that say whether W1 needs an SVD come to the CPU inside the timing. `device` in the notes: the time between
+two CUDA events around our calls, per unit of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+import sublearn as sl
+from sublearn import _devices
+
+from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton
+from ..harness import OURS, Candidate, Listing, Options, Peer, Table, build, interleave, measure, short
+from .peers import cupy_gpu, jax_gpu, on_gpu, torch_gpu
+
+GOALS = {  # units per second on an H200
+    "W1 float64": {"8x8": 1e9, "16x16": 3e8, "32x32": 6e7, "64x64": 7e6},
+    "W2": {"16x16": 4e8, "32x32": 5e7, "64x64": 6e6},
+    "W3 float32": {"4096 students": 3e9, "65536 students": 1e10},
+    "W4": {"8 hidden": 5e8},
+}
+BATCH = {8: 2**21, 16: 2**19, 32: 2**17, 64: 2**14}
+PEER_BATCH = 2**13  # the peers are some hundred times slower; rates are per matrix
+
+
+def module():
+    found, why = _devices.compiled()
+    if found is None:
+        raise RuntimeError(why)
+    return found
+
+
+def put(array: np.ndarray):
+    """The array on the GPU: a torch tensor where torch can, else one of our own."""
+    try:
+        return torch_gpu().from_numpy(np.ascontiguousarray(array))
+    except Exception:
+        out = module().Array(list(array.shape), array.dtype)
+        out.upload(np.ascontiguousarray(array))
+        return out
+
+
+def get(array) -> np.ndarray:
+    return _devices.to_numpy("result", array)
+
+
+def waiting(call: Callable[[], object]) -> Callable[[], object]:
+    def both():
+        out = call()
+        module().synchronize()
+        return out
+
+    return both
+
+
+def device_seconds(call: Callable[[], object], repeats: int = 5) -> float | None:
+    """Median seconds of a call between two CUDA events; None without torch."""
+    try:
+        import torch
+
+        times = []
+        for _ in range(repeats):
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record()
+            call()
+            end.record()
+            torch.cuda.synchronize()
+            times.append(begin.elapsed_time(end) / 1e3)
+        return float(np.median(times))
+    except Exception:
+        return None
+
+
+def finished(table: Table, call: Callable[[], object], work: float) -> Table:
+    """Notes: the goal, and the time on the device."""
+    if table.ours.measured:
+        goal = GOALS.get(f"{table.workload} {table.dtype}", GOALS.get(table.workload, {})).get(table.case)
+        if goal:
+            table.notes.append(f"goal on an H200 {short(goal)}/s: {'met' if table.ours.rate >= goal else 'not met'}, {short(table.ours.rate / goal)} of it")
+        seconds = device_seconds(call)
+        if seconds:
+            table.notes.append(f"device: {short(work / seconds)} {table.unit}/s between two CUDA events")
+    return table
+
+
+# ---- W1, W2 -------------------------------------------------------------------------------------------------------------------
+
+
+def _svd_peers(a: np.ndarray, rtol: float) -> tuple[Peer, ...]:
+    def torch_rank(_, options):
+        torch = torch_gpu()
+        x = torch.from_numpy(a)
+        return Candidate("torch matrix_rank", "torch", waiting(lambda: torch.linalg.matrix_rank(x)), len(a))
+
+    def torch_svd(_, options):
+        torch = torch_gpu()
+        x = torch.from_numpy(a)
+        return Candidate("torch svdvals", "torch", waiting(lambda: torch.linalg.svdvals(x)), len(a), "cuSOLVER, singular values only")
+
+    def cupy_svd(_, options):
+        cupy = cupy_gpu()
+        x = cupy.asarray(a)
+        return Candidate("cupy svd", "cupy", waiting(lambda: cupy.linalg.svd(x, compute_uv=False)), len(a), "cuSOLVER, singular values only")
+
+    def jax_rank(_, options):
+        jax, jnp = jax_gpu()
+        x, rank = jnp.asarray(a), jax.jit(jax.vmap(jnp.linalg.matrix_rank))
+        return Candidate("jax vmap", "jax", lambda: rank(x).block_until_ready(), len(a))
+
+    return (Peer("torch matrix_rank", "torch", torch_rank), Peer("torch svdvals", "torch", torch_svd), Peer("cupy svd", "cupy", cupy_svd),
+            Peer("jax vmap", "jax", jax_rank))
+
+
+def w1(options: Options) -> Iterator[Table]:
+    for dtype in (np.float64, np.float32):
+        for n, batch in BATCH.items():
+            batch = 64 if options.quick else batch
+            few, ranks = w1_rank.planted(min(batch, PEER_BATCH), n, n, dtype)
+            repeats = batch // len(few)
+            a = put(np.tile(few, (repeats, 1, 1)))
+            wrong = int((get(sl.rank(a)) != np.tile(ranks, repeats)).sum())
+            call = waiting(lambda a=a: sl.rank(a))
+            ours = Candidate(OURS, OURS, call, batch, f"{wrong} of {batch} differ from the planted rank")
+            timings = measure(ours, _svd_peers(few, 0), None, options)
+            yield finished(Table("W1", f"{n}x{n}", np.dtype(dtype).name, "matrices", f"ranks, batch {batch} (peers {len(few)}), half full rank, half lower",
+                                 timings, w1_rank.flop(n, n, ranks), w1_rank.FLOP_TEXT), call, batch)
+
+
+def w2(options: Options) -> Iterator[Table]:
+    for n, batch in BATCH.items():
+        batch = 64 if options.quick else batch
+        few, ranks = w2_rank_mod.planted(min(batch, 2**12), n)
+        repeats = batch // len(few)
+        a = put(np.tile(few, (repeats, 1, 1)))
+        differs = w2_rank_mod.wrong_ranks(get(sl.rank_mod(a)), np.tile(ranks, repeats))
+        if differs:
+            raise AssertionError(f"sl.rank_mod, {n}x{n}: {differs}")
+        call = waiting(lambda a=a: sl.rank_mod(a))
+        cpu = Peer("sublearn on the CPU", "cpu", lambda _, o: Candidate("sublearn on the CPU", "cpu", lambda: sl.rank_mod(few), len(few)))
+        yield finished(Table("W2", f"{n}x{n}", "int64", "matrices", f"ranks mod 2^31 - 1, batch {batch}",
+                             measure(Candidate(OURS, OURS, call, batch), (cpu,), None, options)), call, batch)
+
+
+# ---- W3, W4 -------------------------------------------------------------------------------------------------------------------
+
+
+def w3(options: Options) -> Iterator[Table]:
+    for dtype in (np.float32, np.float64):
+        for students in (64,) if options.quick else (4096, 65536):
+            problem, steps = w3_fit_recurrent.problem_of(dtype, students), 20 if options.quick else 1000
+            t = problem.trials
+            theta, x, y, mask = put(t.student), put(t.x), put(t.y), t.mask
+            fit = lambda count: sl.fit(problem.net, theta, x, y, mask, steps=count, optimizer="adam", lr=w3_fit_recurrent.LR)  # noqa: B023, E731
+            reached, first = get(fit(w3_fit_recurrent.CHECK_STEPS).loss), w3_fit_recurrent.loss(problem, problem.W)
+            name = np.dtype(dtype).name
+            on_cpu = sl.fit(problem.net, t.student, t.x, t.y, mask, steps=w3_fit_recurrent.CHECK_STEPS, lr=w3_fit_recurrent.LR, backend="cpu").loss
+            differs = w3_fit_recurrent.same_loss(on_cpu, first, reached, name)
+            if differs:
+                raise AssertionError(f"sl.fit on the GPU against the CPU: {differs}")
+            call = waiting(lambda: fit(steps))  # noqa: B023
+            peers = tuple(on_gpu(w3_fit_recurrent, peer) for peer in w3_fit_recurrent.PEERS if peer.name != "torch.compile")
+            timings = measure(Candidate(OURS, OURS, call, students * steps), peers, problem, options,
+                              lambda peer: w3_fit_recurrent.same_loss(reached, first, w3_fit_recurrent.loss(problem, peer.answer()), name))  # noqa: B023
+            yield finished(Table("W3", f"{students} students", name, "student-steps",
+                                 f"Adam of {students} linear recurrent students 2-8-2, T = 6, 12 learnable weights each, {steps} steps in one call; "
+                                 "masks come from the CPU inside the timing", timings, 2 * 5 * (3 * 64 + 2 * 16), w3_fit_recurrent.FLOP_TEXT),
+                           call, students * steps)
+
+
+def w4(options: Options) -> Iterator[Table]:
+    search = w4_newton.search_of(64 if options.quick else 32768)
+    t, net, batch = search.problem.trials, search.problem.net, len(search.rows)
+    place = _devices.CudaPlace(module(), 0, 0, None, None)
+    arguments = (net.shape, t.student, t.x.reshape(batch, -1), t.y.reshape(batch, -1), w4_newton.index_rows(t.mask),
+                 w4_newton.start_scale(net, np.ones(len(net.groups))), w4_newton.OUR_STARTS, w4_newton.OUR_ITERATIONS, w4_newton.TOLERANCE, t.seed, t.task,
+                 np.arange(batch, dtype=np.uint32))
+    many = place.newton(*arguments)
+    call = lambda: place.newton(*arguments)  # noqa: E731
+    peers = [on_gpu(w4_newton, peer) for peer in w4_newton.PEERS if peer.library != "scipy"]
+    ready, absent = build(peers, search, options)
+    timed = interleave([Candidate(OURS, OURS, call, many["iterations"], f"{int((many['found'] >= 0).sum())} of {batch} matched, "
+                                  f"{w4_newton.OUR_STARTS} starts"), *ready], options)
+    by_name = {timing.name: timing for timing in timed[1:] + absent}
+    yield finished(Table("W4", "8 hidden", "float64", "iterations", f"Levenberg-Marquardt of {batch} students 2-8-2, T = 6, r = 12; numpy arrays, "
+                         "copies to and from the GPU inside the timing", [timed[0], *(by_name[peer.name] for peer in peers)],
+                         w4_newton.flop(8, 2, 6, w4_newton.BUDGET), w4_newton.FLOP_TEXT), call, many["iterations"])
+
+
+def verdicts(options: Options) -> Iterator[Listing]:
+    net, shared, rows = sl.Recurrent(2, 8, 2, 6), ("B", "D"), []
+    for budget in (12,) if options.quick else (10, 12, 16):
+        trials = 20 if options.quick else 20000
+        ask = lambda where: sl.match_probability(net, sl.scattered(net, budget, "W"), trials, shared, starts=5, keep_trials=True, backend=where)  # noqa: B023, E731
+        cpu, gpu = ask("cpu"), ask("cuda")
+        rows.append([budget, trials, cpu.matched, gpu.matched, int((cpu.verdicts != gpu.verdicts).sum()), cpu.seconds, gpu.seconds])
+    yield Listing("verdicts", "match_probability, 5 starts, the same trials on the CPU and on the GPU: verdicts that rounding flips",
+                  ["r", "trials", "matched, CPU", "matched, GPU", "differ", "CPU seconds", "GPU seconds"], rows)
+
+
+WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "verdicts": verdicts}

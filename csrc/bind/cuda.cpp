@@ -1,0 +1,310 @@
+// The Python module sublearn._cuda (or _cuda_emulated): device arrays and the contracts on them. Arguments are checked in Python; what is
+// checked again here is only what memory safety needs. Nothing waits for the device except `Array.numpy`.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "math/modp.h"
+#include "ops/cuda.h"
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace {
+
+void check(bool ok, const std::string& what) {
+  if (!ok) throw py::value_error(what);
+}
+
+// A row-major array on a device: memory of its own, or a view that keeps `keep` alive.
+struct Array {
+  void* data = nullptr;
+  std::vector<int64_t> shape;
+  py::dtype dtype;
+  int device = 0;
+  bool owns = false;
+  py::object keep;
+
+  Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_) : shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), owns(true) {
+    const size_t n = bytes();
+    py::gil_scoped_release release;
+    data = sl::cuda::allocate(n, device);
+  }
+  Array(void* data_, std::vector<int64_t> shape_, py::dtype dtype_, int device_, py::object keep_)
+      : data(data_), shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), keep(std::move(keep_)) {}
+  Array(const Array&) = delete;
+  ~Array() {
+    if (owns) sl::cuda::release(data, device);
+  }
+  int64_t count() const {
+    int64_t n = 1;
+    for (int64_t s : shape) n *= s;
+    return n;
+  }
+  size_t bytes() const { return static_cast<size_t>(count()) * static_cast<size_t>(dtype.itemsize()); }
+  int64_t rows() const { return shape.empty() ? 1 : shape[0]; }
+};
+using Ref = std::shared_ptr<Array>;
+
+// The numbers of an array of this type, after a check of its shape (-1: any).
+template <class T> T* numbers(const Array& a, const std::vector<int64_t>& shape, const char* name) {
+  check(a.dtype.is(py::dtype::of<T>()) || a.dtype.equal(py::dtype::of<T>()), std::string(name) + ": wrong dtype");
+  bool same = a.shape.size() == shape.size();
+  for (size_t k = 0; same && k < shape.size(); ++k) same = shape[k] == -1 || a.shape[k] == shape[k];
+  check(same, std::string(name) + ": wrong shape");
+  return static_cast<T*>(a.data);
+}
+template <class T> bool holds(const Array& a) { return a.dtype.equal(py::dtype::of<T>()); }
+
+// Rows [batch][width] or one row for all: the pointer, and its stride.
+template <class T> const T* batched(const Array& a, int64_t batch, int64_t width, int64_t& stride, const char* name) {
+  check(a.rows() == batch || a.rows() == 1, std::string(name) + ": wrong batch");
+  stride = a.rows() == 1 ? 0 : width;
+  return numbers<T>(a, {-1, width}, name);
+}
+
+template <class T> sl::Students<T> students(const sl::Shape& s, const Array& theta, const Array& x, int64_t batch) {
+  sl::Students<T> in;
+  in.shape = &s;
+  in.batch = batch;
+  in.theta = batched<T>(theta, batch, s.size, in.theta_stride, "theta");
+  in.x = batched<T>(x, batch, s.inputs_size, in.x_stride, "x");
+  return in;
+}
+
+template <class F> void run(const Array& on, uintptr_t handle, F&& operation) {
+  const int device = on.device;
+  py::gil_scoped_release release;
+  sl::cuda::Stream stream(reinterpret_cast<void*>(handle), device);
+  operation(stream);
+}
+
+template <class T> void rank_real_of(const Array& a, double rtol, const Array& rank, const Array& certified, const Array& finite, uintptr_t stream) {
+  const T* data = numbers<T>(a, {-1, -1, -1}, "a");
+  const int64_t batch = a.shape[0];
+  sl::RankRealArgs<T> args{data, batch, static_cast<int>(a.shape[1]), static_cast<int>(a.shape[2]), rtol, numbers<int64_t>(rank, {batch}, "rank"),
+                           numbers<int8_t>(certified, {batch}, "certified"), numbers<int8_t>(finite, {batch}, "finite"), 0};
+  run(a, stream, [&](sl::cuda::Stream& s) { sl::cuda::rank_real(args, s); });
+}
+void rank_real(const Array& a, double rtol, const Array& rank, const Array& certified, const Array& finite, uintptr_t stream) {
+  if (holds<float>(a)) rank_real_of<float>(a, rtol, rank, certified, finite, stream);
+  else rank_real_of<double>(a, rtol, rank, certified, finite, stream);
+}
+
+void rank_mod(const Array& a, uint64_t p, const Array& rank, uintptr_t stream) {
+  check(p < (uint64_t{1} << 31) && sl::is_prime(p), "p: expected a prime below 2**31");
+  const int64_t* data = numbers<int64_t>(a, {-1, -1, -1}, "a");
+  sl::RankModpArgs args{data, a.shape[0], static_cast<int>(a.shape[1]), static_cast<int>(a.shape[2]), static_cast<uint32_t>(p),
+                        numbers<int64_t>(rank, {a.shape[0]}, "rank"), 0};
+  run(a, stream, [&](sl::cuda::Stream& s) { sl::cuda::rank_modp(args, s); });
+}
+
+template <class T> void outputs_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& out, uintptr_t stream) {
+  const int64_t batch = out.rows();
+  sl::OutputsArgs<T> a{students<T>(s, theta, x, batch), numbers<T>(out, {batch, s.equations}, "out"), 0};
+  run(out, stream, [&](sl::cuda::Stream& on) { sl::cuda::outputs(a, on); });
+}
+void outputs(const sl::Shape& s, const Array& theta, const Array& x, const Array& out, uintptr_t stream) {
+  if (holds<float>(theta)) outputs_of<float>(s, theta, x, out, stream);
+  else outputs_of<double>(s, theta, x, out, stream);
+}
+
+template <class T> void jacobian_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& indices, const Array& out, uintptr_t stream) {
+  const int64_t batch = out.rows();
+  const int budget = static_cast<int>(indices.shape.at(1));
+  int64_t stride = 0;
+  const int* places = batched<int>(indices, batch, budget, stride, "indices");
+  sl::JacobianArgs<T> a{students<T>(s, theta, x, batch), places, stride, budget, numbers<T>(out, {batch, s.equations, budget}, "out"), 0};
+  run(out, stream, [&](sl::cuda::Stream& on) { sl::cuda::jacobian(a, on); });
+}
+void jacobian(const sl::Shape& s, const Array& theta, const Array& x, const Array& indices, const Array& out, uintptr_t stream) {
+  if (holds<float>(theta)) jacobian_of<float>(s, theta, x, indices, out, stream);
+  else jacobian_of<double>(s, theta, x, indices, out, stream);
+}
+
+template <class T> void copy_theta(const sl::Students<T>& in, T* out, sl::cuda::Stream& on) {
+  const size_t bytes = sizeof(T) * static_cast<size_t>(in.shape->size);
+  if (out == in.theta) return;
+  if (in.theta_stride) on.copy(out, in.theta, bytes * static_cast<size_t>(in.batch));
+  else on.repeat(out, in.theta, bytes, in.batch);
+}
+
+template <class T>
+void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<char>& learns, int64_t steps,
+            int optimizer, double lr, double tol, const Array& theta_out, const Array& loss, const Array& done, const Array& status, uintptr_t stream) {
+  const int64_t batch = theta_out.rows();
+  const int budget = static_cast<int>(indices.shape.at(1));
+  int64_t stride = 0, y_stride = 0;
+  const int* places = batched<int>(indices, batch, budget, stride, "indices");
+  const T* target = batched<T>(y, batch, s.equations, y_stride, "y");
+  sl::DescendArgs<T> a{students<T>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(learns.data()),
+                       static_cast<sl::Optimizer>(optimizer), steps, lr, tol, numbers<T>(theta_out, {batch, s.size}, "theta_out"),
+                       numbers<T>(loss, {batch}, "loss"), numbers<int64_t>(done, {batch}, "steps"), numbers<int8_t>(status, {batch}, "status"), 0};
+  run(theta_out, stream, [&](sl::cuda::Stream& on) {
+    copy_theta(a.students, a.theta_out, on);
+    sl::cuda::descend(a, on);
+  });
+}
+std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>& learns) {
+  check(static_cast<int>(learns.size()) == s.groups, "learns: one flag per group");
+  std::vector<char> out(sl::kMaxGroups, 0);
+  for (int g = 0; g < s.groups; ++g) out[static_cast<size_t>(g)] = learns[static_cast<size_t>(g)];
+  return out;
+}
+void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns, int64_t steps,
+         int optimizer, double lr, double tol, const Array& theta_out, const Array& loss, const Array& done, const Array& status, uintptr_t stream) {
+  const auto flags = group_flags(s, learns);
+  if (holds<float>(theta)) fit_of<float>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, stream);
+  else fit_of<double>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, stream);
+}
+
+#if defined(SL_HAS_NEWTON)
+void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
+            const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task, const Array& trials,
+            const Array& theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream) {
+  const int64_t batch = theta_out.rows();
+  const int budget = static_cast<int>(indices.shape.at(1));
+  check(static_cast<int>(start_scale.size()) == s.size, "start_scale: wrong size");
+  check(starts >= 1 && max_iterations >= 1, "starts and max_iterations must be at least 1");
+  const auto flags = group_flags(s, learns);
+  int64_t stride = 0, y_stride = 0;
+  const int* places = batched<int>(indices, batch, budget, stride, "indices");
+  const double* target = batched<double>(y, batch, s.equations, y_stride, "y");
+  sl::NewtonArgs a{students<double>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(flags.data()),
+                   start_scale.data(), starts, max_iterations, tol, seed, task, numbers<uint32_t>(trials, {batch}, "trials"),
+                   numbers<double>(theta_out, {batch, s.size}, "theta_out"), numbers<double>(loss, {batch}, "loss"),
+                   numbers<int32_t>(found, {batch}, "found"), numbers<int64_t>(iterations, {1}, "iterations"), 0};
+  run(theta_out, stream, [&](sl::cuda::Stream& on) {
+    copy_theta(a.students, a.theta_out, on);
+    sl::cuda::newton(a, on);
+  });
+}
+
+#endif
+
+void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared, const std::vector<double>& gains,
+          const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x, const Array& mask, uintptr_t stream) {
+  const int64_t count = teacher.rows();
+  check(count + int64_t{first} <= (int64_t{1} << 32), "trial numbers must stay below 2**32");
+  check(static_cast<int>(gains.size()) == s.groups, "gains: one entry per group");
+  const auto flags = group_flags(s, shared);
+  using Places = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+  const auto fixed = recipe[0].cast<py::array_t<bool, py::array::c_style>>();
+  check(fixed.size() == s.size, "recipe: fixed has the wrong size");
+  std::vector<Places> arrays;
+  std::vector<sl::RecipePiece> pieces;
+  for (auto item : recipe[1].cast<py::sequence>()) {
+    const auto piece = item.cast<py::tuple>();
+    arrays.push_back(piece[0].cast<Places>());
+    arrays.push_back(piece[1].cast<Places>());
+    const auto &members = arrays[arrays.size() - 2], &offsets = arrays.back();
+    sl::RecipePiece p{members.data(), offsets.data(), offsets.size() - 1, piece[2].cast<int64_t>(), piece[3].cast<int64_t>()};
+    check(p.lists >= 0 && p.pick >= 0 && p.pick <= p.lists && p.each >= 0, "recipe: picks more lists than there are");
+    for (py::ssize_t k = 0; k < members.size(); ++k) check(members.data()[k] >= 0 && members.data()[k] < s.size, "recipe: member outside the network");
+    for (int64_t k = 0; k < p.lists; ++k)
+      check(p.offsets[k] >= 0 && p.offsets[k + 1] - p.offsets[k] >= p.each && p.offsets[k + 1] <= members.size(),
+            "recipe: picks more members than a list has");
+    pieces.push_back(p);
+  }
+  sl::TrialArgs a{&s, seed, task, first, count, reinterpret_cast<const bool*>(flags.data()), gains.data(),
+                  {fixed.data(), pieces.data(), static_cast<int64_t>(pieces.size())}, numbers<double>(teacher, {count, s.size}, "teacher"),
+                  numbers<double>(student, {count, s.size}, "student"), numbers<double>(x, {count, s.inputs_size}, "x"),
+                  numbers<bool>(mask, {count, s.size}, "mask"), 0};
+  run(teacher, stream, [&](sl::cuda::Stream& on) { sl::cuda::draw_trials(a, on); });
+}
+
+void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64_t hidden_seed, uint32_t p, const Array& out, uintptr_t stream) {
+  const int64_t batch = out.rows();
+  check(p == sl::kPrimes[0] || p == sl::kPrimes[1], "p: expected one of PRIMES");
+  check(s.activation != sl::Activation::relu, "jacobian_mod: relu has no Jacobian over GF(p)");
+  sl::JacobianModArgs a{&s, batch, numbers<int64_t>(theta, {batch, s.size}, "theta"), numbers<int64_t>(x, {batch, s.inputs_size}, "x"), hidden_seed, p,
+                        numbers<int64_t>(out, {batch, s.equations, s.size}, "out"), 0};
+  run(out, stream, [&](sl::cuda::Stream& on) { sl::cuda::jacobian_mod(a, on); });
+}
+
+py::dict interface(const Ref& a) {
+  py::list shape;
+  for (int64_t s : a->shape) shape.append(s);
+  // 1: the default stream, on which an array's last writer need not be; the Python layer passes arrays on in stream order.
+  return py::dict("shape"_a = py::tuple(shape), "typestr"_a = a->dtype.attr("str"), "data"_a = py::make_tuple(reinterpret_cast<uintptr_t>(a->data), false),
+                  "version"_a = 3, "strides"_a = py::none(), "stream"_a = py::none());
+}
+
+}  // namespace
+
+PYBIND11_MODULE(SL_MODULE, m) {
+  m.doc() = "Compiled CUDA kernels of sublearn. Arguments are checked by the Python layer.";
+  py::module_::import("sublearn._cpu");  // where Shape is known to Python
+#if defined(SL_EMULATE)
+  m.attr("EMULATED") = true;
+#else
+  m.attr("EMULATED") = false;
+#endif
+  py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy and torch read it by __cuda_array_interface__.")
+      .def(py::init<std::vector<int64_t>, py::dtype, int>(), "shape"_a, "dtype"_a, "device"_a = 0)
+      .def_static("view", [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {
+        return std::make_shared<Array>(reinterpret_cast<void*>(data), std::move(shape), std::move(dtype), device, std::move(keep));
+      }, "data"_a, "shape"_a, "dtype"_a, "device"_a, "keep"_a)
+      .def_property_readonly("shape", [](const Array& a) { return py::tuple(py::cast(a.shape)); })
+      .def_property_readonly("ndim", [](const Array& a) { return a.shape.size(); })
+      .def_readonly("dtype", &Array::dtype)
+      .def_readonly("device", &Array::device)
+      .def_property_readonly("data", [](const Array& a) { return reinterpret_cast<uintptr_t>(a.data); })
+      .def_property_readonly("nbytes", &Array::bytes)
+      .def_property_readonly("__cuda_array_interface__", &interface)
+      .def("reshape", [](const Ref& a, std::vector<int64_t> shape) {
+        auto out = std::make_shared<Array>(a->data, std::move(shape), a->dtype, a->device, py::cast(a));
+        check(out->count() == a->count(), "reshape: another number of entries");
+        return out;
+      }, "shape"_a)
+      .def("rows", [](const Ref& a, int64_t from, int64_t to) {  // a view of rows from .. to - 1
+        check(!a->shape.empty() && 0 <= from && from <= to && to <= a->shape[0], "rows: outside the array");
+        std::vector<int64_t> shape = a->shape;
+        const size_t row = a->shape[0] ? a->bytes() / static_cast<size_t>(a->shape[0]) : 0;
+        shape[0] = to - from;
+        return std::make_shared<Array>(static_cast<char*>(a->data) + row * static_cast<size_t>(from), std::move(shape), a->dtype, a->device, py::cast(a));
+      }, "from_"_a, "to"_a)
+      .def("upload", [](const Array& a, const py::array& from, uintptr_t stream) {
+        check(static_cast<size_t>(from.nbytes()) == a.bytes() && (from.flags() & py::array::c_style), "upload: another size or order");
+        const void* source = from.data();
+        run(a, stream, [&](sl::cuda::Stream& s) { s.upload(a.data, source, a.bytes()); });
+      }, "from_"_a, "stream"_a = 0)
+      .def("numpy", [](const Array& a, uintptr_t stream) {
+        py::array out(a.dtype, a.shape);
+        void* to = out.mutable_data();
+        run(a, stream, [&](sl::cuda::Stream& s) { s.download(to, a.data, a.bytes()); });
+        return out;
+      }, "stream"_a = 0);
+
+  m.def("device_count", &sl::cuda::device_count);
+  m.def("why_no_device", &sl::cuda::why_no_device);
+  m.def("device_of", [](uintptr_t p) { return sl::cuda::device_of(reinterpret_cast<const void*>(p)); }, "pointer"_a);
+  m.def("device_info", [](int device) {
+    const sl::cuda::Device d = sl::cuda::device_info(device);
+    return py::dict("name"_a = d.name, "capability"_a = py::make_tuple(d.major, d.minor), "multiprocessors"_a = d.multiprocessors,
+                    "total_bytes"_a = d.total_bytes, "free_bytes"_a = d.free_bytes);
+  }, "device"_a = 0);
+  m.def("synchronize", [](int device, uintptr_t stream) {
+    py::gil_scoped_release release;
+    sl::cuda::Stream(reinterpret_cast<void*>(stream), device).wait();
+  }, "device"_a = 0, "stream"_a = 0);
+
+  m.def("rank_real", &rank_real, "a"_a, "rtol"_a, "rank"_a, "certified"_a, "finite"_a, "stream"_a = 0);
+  m.def("rank_mod", &rank_mod, "a"_a, "p"_a, "rank"_a, "stream"_a = 0);
+  m.def("outputs", &outputs, "shape"_a, "theta"_a, "x"_a, "out"_a, "stream"_a = 0);
+  m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);
+  m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
+        "steps_out"_a, "status"_a, "stream"_a = 0);
+#if defined(SL_HAS_NEWTON)
+  m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,
+        "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0);
+#endif
+  m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
+  m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,
+        "stream"_a = 0);
+}

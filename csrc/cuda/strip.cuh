@@ -1,0 +1,111 @@
+// strip.cuh: one student per thread, with the shared network mathematics (math/) and its tables in a strip of memory per warp.
+//
+// Entry k of a table of thread l of a warp lies at k * 32 + l of the strip: neighbouring threads read neighbouring words, so an access
+// of the warp is one line of memory (or 32 banks of shared memory) even where every student learns other weights. An Entry<S> is one
+// S of 32: pointers to entries walk through the strip by plain arithmetic, and the mathematics needs no other change.
+// A strip lies in shared memory where it is small (shared_most), else in device memory (through the caches).
+// Blocks are single warps: nothing is exchanged between threads here, and small blocks waste least of the shared memory.
+#pragma once
+#if !defined(SL_ISA)
+#define SL_ISA device
+#endif
+#include <algorithm>
+
+#include "core/lanes.h"
+#include "core/shape.h"
+#include "cuda/launch.cuh"
+#include "math/feedforward.h"
+#include "math/recurrent.h"
+#include "ops/students.h"
+
+namespace sl {
+namespace SL_ISA {
+
+// Not copyable: a copy would carry the neighbours' entries along.
+template <class S> struct Entry {
+  S value;
+  unsigned char neighbours[(cuda::kWarp - 1) * sizeof(S)];
+  Entry() = delete;
+  Entry(const Entry&) = delete;
+  SL_INLINE operator S() const { return value; }
+  SL_INLINE Entry& operator=(S x) {
+    value = x;
+    return *this;
+  }
+  SL_INLINE Entry& operator=(const Entry& e) {
+    value = e.value;
+    return *this;
+  }
+  SL_INLINE Entry& operator+=(S x) {
+    value = value + x;
+    return *this;
+  }
+};
+template <class S> struct ValueOf<Entry<S>> { using type = S; };
+
+// The strip of this warp, seen by this thread.
+struct Strip {
+  unsigned char* at;
+};
+template <class C> SL_INLINE C* take_array(Strip& strip, size_t count) {
+  C* table = reinterpret_cast<C*>(strip.at + (threadIdx.x % cuda::kWarp) * sizeof(Value<C>));
+  strip.at += count * sizeof(C);
+  return table;
+}
+
+// Bytes of shared memory up to which a strip lies there: two warps per multiprocessor of an H200. On paper two warps that read shared
+// memory beat eight whose strips (8 x 112 KB) overflow the first-level cache. To be measured on a device.
+constexpr size_t kSharedStrip = 112 * 1024;
+constexpr size_t kStripMemory = size_t{2} << 30;  // device memory for all strips of a launch
+
+// Flags of the groups, as a kernel parameter.
+struct Groups {
+  bool learns[kMaxGroups];
+};
+inline Groups groups_of(const Shape& s, const bool* learns) {
+  Groups g = {};
+  for (int k = 0; k < s.groups; ++k) g.learns[k] = learns[k];
+  return g;
+}
+inline Groups all_groups(bool learns) {
+  Groups g;
+  for (bool& k : g.learns) k = learns;
+  return g;
+}
+
+// Runs kernel(strips, bytes, arguments...) with one thread per student. `bytes` per warp; strips == nullptr: shared memory.
+// Each block works through the warps' worth of students blockIdx.x, blockIdx.x + gridDim.x, ..
+template <class... P, class... A>
+void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, size_t shared_most, cuda::Stream& stream, A&&... arguments) {
+  const int64_t warps = (students + cuda::kWarp - 1) / cuda::kWarp;
+  if (warps == 0) return;
+  int most = 0;
+  SL_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, stream.device));
+  const bool shared = bytes <= std::min(shared_most, static_cast<size_t>(most));
+  int64_t blocks = std::min<int64_t>(warps, cuda::resident_blocks(kernel, cuda::kWarp, shared ? bytes : 0, stream));
+  unsigned char* strips = nullptr;
+  if (!shared) {
+    blocks = std::max<int64_t>(1, std::min<int64_t>(blocks, static_cast<int64_t>(kStripMemory / bytes)));
+    strips = static_cast<unsigned char*>(stream.scratch(static_cast<size_t>(blocks) * bytes));
+  }
+  cuda::launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(cuda::kWarp), shared ? bytes : 0, stream, strips, bytes, arguments...);
+}
+#define SL_STRIP(name, strips, bytes)                 \
+  SL_SHARED(unsigned char, sl_strip_in_shared_);      \
+  Strip name{strips ? strips + blockIdx.x * bytes : sl_strip_in_shared_}
+
+template <class M> struct Type { using type = M; };
+// The network class for a shape, with its tables in strips. S: the scalar.
+template <class S, class F> void with_strip_model(const Shape& s, F&& f) {
+  if (s.kind == Kind::feedforward) f(Type<Feedforward<S, Entry<S>>>{});
+  else f(Type<Recurrent<S, 0, Entry<S>>>{});
+}
+
+template <class Model, class C, class T, class U>
+SL_INLINE void load_student(const Shape& s, Model& model, C* theta, const T* from_theta, const U* from_x) {
+  for (int k = 0; k < s.size; ++k) theta[k] = Value<C>(from_theta[k]);
+  for (int k = 0; k < s.inputs_size; ++k) *model.input(k) = Value<C>(from_x[k]);
+}
+
+}  // namespace SL_ISA
+}  // namespace sl

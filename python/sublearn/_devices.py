@@ -1,0 +1,385 @@
+"""Where a call runs and where its arrays live: numpy, torch or DLPack on the CPU; cupy, torch or `__cuda_array_interface__` on a GPU.
+
+A `Place` is made once per call. Its methods carry the names and signatures of the compiled CPU functions, so that the operations read the same
+for both: rows in, results out, where the input lives. Device arrays are passed on without copies, on cupy's or torch's current
+stream (or `stream=`); numpy arrays with backend="cuda" are carried to the GPU and back, in pieces that fit its memory. No mathematics here.
+
+SUBLEARN_CUDA_MODULE chooses the compiled module: "cuda" (default), "emulated" (the kernels run on the CPU, for tests), "off".
+SUBLEARN_CUDA_MEMORY: bytes of device memory a call may use (default: 80 % of what is free).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import _cpu
+
+_SHARE = 0.8  # of the free device memory: the rest is for other users and the kernels' workspace, which depends on the network and the
+# number of multiprocessors, not on the batch
+_INDEX = np.dtype(np.intc)
+
+
+@cache
+def compiled() -> tuple[Any, str]:
+    """(the CUDA module, "") or (None, why there is none). Never raises: a missing driver or module is an answer."""
+    name = os.environ.get("SUBLEARN_CUDA_MODULE", "cuda")
+    if name == "off":
+        return None, "switched off by SUBLEARN_CUDA_MODULE=off"
+    if name not in ("cuda", "emulated"):
+        return None, f"SUBLEARN_CUDA_MODULE: expected cuda, emulated or off, got {name!r}"
+    try:
+        module = importlib.import_module({"cuda": "sublearn._cuda", "emulated": "sublearn._cuda_emulated"}[name])
+    except ModuleNotFoundError:
+        return None, "this build of sublearn has no CUDA module"
+    except ImportError as error:
+        return None, f"the CUDA module cannot be imported: {error}"
+    if module.device_count() == 0:
+        return None, f"no GPU: {module.why_no_device()}"
+    return module, ""
+
+
+# ---- arrays of other libraries -----------------------------------------------------------------------------------------------
+
+
+def on_device(value: object) -> bool:
+    """Whether the array lives on a GPU."""
+    if isinstance(value, (np.ndarray, list, tuple, int, float)) or value is None:
+        return False
+    if _torch(value):
+        return bool(value.is_cuda)
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def _torch(value: object) -> bool:
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "data_ptr")
+
+
+def to_numpy(name: str, value: object) -> np.ndarray:
+    """An array of the CPU as numpy, without a copy where the library allows it (numpy, torch, DLPack); a device array is copied."""
+    if on_device(value):
+        module, why = compiled()
+        if module is None:
+            raise ValueError(f"{name}: lives on a GPU, but {why}")
+        return _view(module, name, value).numpy(_current_stream(value))
+    if isinstance(value, np.ndarray):
+        return value
+    if _torch(value):
+        return value.detach().numpy()
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError):
+            pass  # numpy scalars, and exporters that refuse: the plain way says what is wrong
+    return np.asarray(value)
+
+
+def _view(module: Any, name: str, value: Any) -> Any:
+    """The compiled module's view of a device array; a strided one is copied by its own library."""
+    if isinstance(value, module.Array):
+        return value
+    if _torch(value):
+        value = value.detach().contiguous()
+    elif hasattr(value, "flags") and not getattr(value.flags, "c_contiguous", True):
+        value = importlib.import_module("cupy").ascontiguousarray(value)
+    about = value.__cuda_array_interface__
+    shape, dtype, data = tuple(about["shape"]), np.dtype(about["typestr"]), about["data"][0] or 0
+    strides, expected = about.get("strides"), []
+    for length in reversed(shape):
+        expected.insert(0, dtype.itemsize if not expected else expected[0] * inner)
+        inner = length
+    if strides is not None and 0 not in shape and any(s != e for s, e, n in zip(strides, expected, shape) if n > 1):
+        raise ValueError(f"{name}: expected a C-contiguous device array, got strides {tuple(strides)}")
+    device = module.device_of(data) if data else _device_number(value)
+    if device < 0:
+        raise ValueError(f"{name}: its __cuda_array_interface__ does not point to device memory")
+    return module.Array.view(data, list(shape), dtype, device, value)
+
+
+def _device_number(value: Any) -> int:
+    device = getattr(value, "device", 0)
+    for attribute in ("index", "id"):  # torch.device, cupy.cuda.Device
+        if isinstance(getattr(device, attribute, None), int):
+            return getattr(device, attribute)
+    return device if isinstance(device, int) else 0
+
+
+def _current_stream(value: Any) -> int:
+    """The stream on which the array's library works now."""
+    if _torch(value):
+        return importlib.import_module("torch").cuda.current_stream(value.device).cuda_stream
+    if type(value).__module__.partition(".")[0] == "cupy":
+        return importlib.import_module("cupy").cuda.get_current_stream().ptr
+    announced = getattr(value, "__cuda_array_interface__", {}).get("stream")
+    return 0 if announced in (None, 1) else int(announced)
+
+
+def stream_handle(stream: object) -> int:
+    """The number behind a stream of cupy, torch or `__cuda_stream__`, or the number itself."""
+    if isinstance(stream, int) and not isinstance(stream, bool) and stream >= 0:
+        return stream
+    for attribute in ("ptr", "cuda_stream"):
+        if isinstance(getattr(stream, attribute, None), int):
+            return getattr(stream, attribute)
+    if hasattr(stream, "__cuda_stream__"):
+        return int(stream.__cuda_stream__()[1])
+    raise TypeError(f"stream: expected a stream of cupy or torch, an object with __cuda_stream__, or its address, got {stream!r}")
+
+
+# ---- memory -------------------------------------------------------------------------------------------------------------------
+
+
+def memory_limit(module: Any, device: int) -> int:
+    """Bytes of device memory a call may use."""
+    given = os.environ.get("SUBLEARN_CUDA_MEMORY")
+    if given is None:
+        return int(_SHARE * module.device_info(device)["free_bytes"])
+    if not given.isdigit() or int(given) < 1:
+        raise ValueError(f"SUBLEARN_CUDA_MEMORY: expected a number of bytes, got {given!r}")
+    return int(given)
+
+
+def rows_at_once(batch: int, bytes_per_row: int, fixed: int, limit: int, operation: str) -> int:
+    """How many rows of a batch fit `limit` bytes, `fixed` of them needed whatever the number. MemoryError if not even one does."""
+    room = (limit - fixed) // max(1, bytes_per_row)
+    if room < 1:
+        raise MemoryError(f"{operation}: one student needs {bytes_per_row} bytes of device memory beside {fixed} for the call; {limit} are free")
+    return min(batch, room)
+
+
+# ---- places -------------------------------------------------------------------------------------------------------------------
+
+
+def place(backend: str, stream: object = None, **arrays: object) -> "HostPlace | CudaPlace":
+    """Where a call with these arrays runs. auto: on the GPU if the arrays live there, else on the CPU."""
+    from ._dispatch import choose
+
+    away = {name: value for name, value in arrays.items() if on_device(value)}
+    torch = next((value for value in arrays.values() if _torch(value)), None)
+    if not away:
+        if choose(backend) == "cuda":
+            return CudaPlace(compiled()[0], 0, 0 if stream is None else stream_handle(stream), None, torch)
+        if stream is not None:
+            raise ValueError('stream: only for device arrays or backend="cuda", this call runs on the CPU')
+        return HostPlace(torch)
+    if backend == "cpu":
+        raise ValueError(f"backend: expected auto or cuda, got 'cpu', but {_list(away)} on a GPU")
+    choose("cuda")
+    module = compiled()[0]
+    here = [name for name, value in arrays.items() if name not in away and value is not None and name != "allocation" and _has_numbers(value)]
+    if here:
+        raise ValueError(f"arrays on different devices: {_list(away)} on a GPU, {_list(here)} on the CPU; expected all in one place")
+    views = {name: _view(module, name, value) for name, value in away.items()}
+    if len({view.device for view in views.values()}) > 1:
+        came = ", ".join(f"{name} on cuda:{view.device}" for name, view in views.items())
+        raise ValueError(f"arrays on different devices: {came}; expected all on one")
+    leader = next(iter(away.values()))
+    handle = _current_stream(leader) if stream is None else stream_handle(stream)
+    return CudaPlace(module, next(iter(views.values())).device, handle, leader, None)
+
+
+def _list(names: Any) -> str:
+    names = list(names)
+    return f"{', '.join(names[:-1])} and {names[-1]} live" if len(names) > 1 else f"{names[0]} lives"
+
+
+def _has_numbers(value: object) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+class HostPlace:
+    """The CPU: the compiled functions themselves; torch tensors come back as torch tensors."""
+
+    device = False
+
+    def __init__(self, torch: object = None):
+        self._torch = torch is not None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_cpu, name)
+
+    def array(self, name: str, value: object) -> Any:
+        """`value`, or the module's view of it where it is a device array."""
+        return value
+
+    def download(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def take(self, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return rows[which]
+
+    def host(self) -> "HostPlace":
+        return self
+
+    def give(self, result: np.ndarray) -> Any:
+        """A numpy result in the library of the input."""
+        return importlib.import_module("torch").from_numpy(np.ascontiguousarray(result)) if self._torch and isinstance(result, np.ndarray) else result
+
+
+class CudaPlace:
+    """A GPU. Rows are numpy arrays (carried there and back) or views of device arrays (used where they are)."""
+
+    def __init__(self, module: Any, device: int, stream: int, leader: Any, torch: object):
+        self._module, self._device, self._stream, self._leader, self._host_torch = module, device, stream, leader, torch is not None
+        self.device = leader is not None  # results are device arrays
+
+    def array(self, name: str, value: object) -> Any:
+        return _view(self._module, name, value) if on_device(value) else value
+
+    def host(self) -> "CudaPlace":
+        """The same GPU and stream, for numpy rows and results."""
+        return CudaPlace(self._module, self._device, self._stream, None, None)
+
+    def give(self, result: Any) -> Any:
+        """A numpy result in the library, and on the device, of the input."""
+        if not isinstance(result, np.ndarray) or result.dtype.kind in "US":
+            return result
+        if not self.device:
+            return HostPlace(self._host_torch or None).give(result)
+        out, view = self._empty(result.shape, result.dtype)
+        view.upload(np.ascontiguousarray(result), self._stream)
+        return out
+
+    def download(self, array: Any) -> np.ndarray:
+        return array if isinstance(array, np.ndarray) else _view(self._module, "result", array).numpy(self._stream)
+
+    def take(self, rows: Any, which: np.ndarray) -> np.ndarray:
+        """Some rows, on the CPU."""
+        if isinstance(rows, np.ndarray):
+            return rows[which]
+        if len(which) > 64:
+            return rows.numpy(self._stream)[which]
+        return np.concatenate([rows.rows(int(k), int(k) + 1).numpy(self._stream) for k in which])
+
+    def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Any, Any]:
+        """A new device array in the caller's library, and the module's view of it."""
+        library = type(self._leader).__module__.partition(".")[0]
+        if library == "torch":
+            torch, device = importlib.import_module("torch"), f"cuda:{self._device}"
+            same = torch.cuda.current_stream(device).cuda_stream == self._stream  # its allocator reuses memory in the order of the current stream
+            with nullcontext() if same else torch.cuda.stream(torch.cuda.ExternalStream(self._stream, device=device)):
+                out = torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=device)
+        elif library == "cupy":
+            cupy = importlib.import_module("cupy")
+            with cupy.cuda.Device(self._device):
+                same = cupy.cuda.get_current_stream().ptr == self._stream
+                with nullcontext() if same else cupy.cuda.ExternalStream(self._stream, self._device):
+                    out = cupy.empty(shape, dtype)
+        else:
+            out = self._module.Array(list(shape), np.dtype(dtype), self._device)
+        return out, _view(self._module, "result", out)
+
+    def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any, workspace: int = 0) -> dict[str, Any]:
+        """call(inputs, results) for as many rows at a time as fit. inputs: rows [batch or 1, ...]; results: name -> (shape of a row, dtype)."""
+        host = {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}
+        size = lambda shape, dtype: int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize  # noqa: E731
+        per_row = workspace + sum(a.nbytes // batch for a in host.values() if len(a) == batch > 1)
+        fixed = sum(a.nbytes for a in host.values() if not len(a) == batch > 1)
+        if not self.device:
+            per_row += sum(size(*row) for row in results.values())
+        whole = {}
+        for name, (shape, dtype) in results.items():
+            whole[name] = self._empty((batch, *shape), dtype) if self.device else np.empty((batch, *shape), dtype)
+        step = rows_at_once(batch, per_row, fixed, memory_limit(self._module, self._device), operation) if per_row or fixed else batch
+        shared = {name: self._carry(value) for name, value in inputs.items() if not len_of(value) == batch > 1}
+        for first in range(0, batch, step):
+            last = min(batch, first + step)
+            rows = {name: (shared[name] if name in shared else self._carry(value, first, last)) for name, value in inputs.items()}
+            if self.device:
+                call(rows, {name: view.rows(first, last) for name, (_, view) in whole.items()})
+                continue
+            pieces = {name: self._module.Array([last - first, *shape], np.dtype(dtype), self._device) for name, (shape, dtype) in results.items()}
+            call(rows, pieces)
+            for name, piece in pieces.items():
+                whole[name][first:last] = piece.numpy(self._stream)
+        return {name: out[0] for name, out in whole.items()} if self.device else whole
+
+    def _carry(self, value: Any, first: int = 0, last: int | None = None) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value if last is None else value.rows(first, last)
+        part = np.ascontiguousarray(value if last is None else value[first:last])
+        view = self._empty(part.shape, part.dtype)[1] if self.device else self._module.Array(list(part.shape), part.dtype, self._device)
+        view.upload(part, self._stream)
+        return view
+
+    # The compiled functions, with the signatures of _cpu; `threads` means nothing here.
+
+    def outputs(self, shape, theta, x, threads=0):
+        batch = max(len_of(theta), len_of(x))
+        call = lambda i, o: self._module.outputs(shape, i["theta"], i["x"], o["out"], self._stream)  # noqa: E731
+        return self._run("outputs", batch, {"theta": theta, "x": x}, {"out": ((shape.equations,), theta.dtype)}, call)["out"]
+
+    def jacobian(self, shape, theta, x, indices, threads=0):
+        batch = max(len_of(theta), len_of(x), len_of(indices))
+        inputs = {"theta": theta, "x": x, "indices": np.asarray(indices, _INDEX)}
+        call = lambda i, o: self._module.jacobian(shape, i["theta"], i["x"], i["indices"], o["out"], self._stream)  # noqa: E731
+        return self._run("jacobian", batch, inputs, {"out": ((shape.equations, indices.shape[1]), theta.dtype)}, call)["out"]
+
+    def jacobian_mod(self, shape, theta, x, hidden_seed, p, threads=0):
+        call = lambda i, o: self._module.jacobian_mod(shape, i["theta"], i["x"], hidden_seed, p, o["out"], self._stream)  # noqa: E731
+        return self._run("jacobian_mod", len_of(theta), {"theta": theta, "x": x}, {"out": ((shape.equations, shape.size), np.int64)}, call)["out"]
+
+    def fit(self, shape, theta, x, y, indices, steps, optimizer, lr, tol, threads=0):
+        batch = max(map(len_of, (theta, x, y, indices)))
+        inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}
+        learns = _groups(shape, indices)
+        results = {"theta": ((shape.size,), theta.dtype), "loss": ((), theta.dtype), "steps": ((), np.int64), "status": ((), np.int8)}
+        return self._run("fit", batch, inputs, results, lambda i, o: self._module.fit(
+            shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"], o["status"],
+            self._stream))
+
+    def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0):
+        batch, iterations = len_of(trials), self._module.Array([1], np.dtype(np.int64), self._device)
+        inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX), "trials": np.asarray(trials, np.uint32)}
+        learns, total = _groups(shape, indices), 0
+        results = {"theta": ((shape.size,), np.float64), "loss": ((), np.float64), "found": ((), np.int32)}
+        scale = np.asarray(start_scale).tolist()
+
+        def call(i, o):
+            nonlocal total
+            iterations.upload(np.zeros(1, np.int64), self._stream)
+            self._module.newton(shape, i["theta"], i["x"], i["y"], i["indices"], learns, scale, starts, max_iterations, tol, seed, task, i["trials"],
+                                o["theta"], o["loss"], o["found"], iterations, self._stream)
+            total += int(iterations.numpy(self._stream)[0])
+
+        out = self._run("newton", batch, inputs, results, call, workspace=4)  # a lock per student
+        return {**out, "iterations": total}
+
+    def draw(self, shape, seed, task, first, count, shared, gains, recipe, threads=0):
+        results = {"teacher": ((shape.size,), np.float64), "student": ((shape.size,), np.float64), "x": ((shape.inputs_size,), np.float64),
+                   "mask": ((shape.size,), np.bool_)}
+        begun = 0
+
+        def call(_, o):
+            nonlocal begun
+            self._module.draw(shape, seed, task, first + begun, [bool(s) for s in shared], np.asarray(gains).tolist(), recipe, o["teacher"], o["student"],
+                              o["x"], o["mask"], self._stream)
+            begun += o["teacher"].shape[0]
+
+        return self._run("draw_trials", count, {}, results, call)
+
+    def rank_real(self, a, rtol, threads=0):
+        results = {"rank": ((), np.int64), "certified": ((), np.int8), "finite": ((), np.int8)}
+        call = lambda i, o: self._module.rank_real(i["a"], rtol, o["rank"], o["certified"], o["finite"], self._stream)  # noqa: E731
+        out = self._run("rank", len_of(a), {"a": a}, results, call)
+        return out["rank"], self.download(out["certified"]), self.download(out["finite"])
+
+    def rank_mod(self, a, p, threads=0):
+        call = lambda i, o: self._module.rank_mod(i["a"], p, o["rank"], self._stream)  # noqa: E731
+        return self._run("rank_mod", len_of(a), {"a": a}, {"rank": ((), np.int64)}, call)["rank"]
+
+
+def len_of(rows: Any) -> int:
+    return rows.shape[0]
+
+
+def _groups(shape: Any, indices: np.ndarray) -> list[bool]:
+    """Which groups of the network hold a learnable weight of some student."""
+    begin = shape.group_begin
+    used = np.bincount(np.searchsorted(begin, indices.reshape(-1), side="right"), minlength=len(begin) + 1)[1 : len(begin)]
+    return [bool(n) for n in used]
