@@ -59,13 +59,8 @@ template <class R> SL_INLINE Complex<R> tanh_of(Complex<R> z) {
 template <uint32_t P> SL_INLINE ModP<P> tanh_of(ModP<P> z) { return z; }  // never called: activities are given (see Hidden)
 
 template <class S> SL_INLINE S relu_of(S z) {
-  // The maximum of 0 and z, second operand where either is NaN: one instruction, which GCC 12 does not find for 64-byte packs.
-#if defined(__AVX512F__)
-  if constexpr (sizeof(S) == 64 && sizeof(typename Traits<S>::Scalar) == 4) return (S)_mm512_maskz_max_ps(0xffff, __m512{}, (__m512)z);
-  if constexpr (sizeof(S) == 64 && sizeof(typename Traits<S>::Scalar) == 8) return (S)_mm512_maskz_max_pd(0xff, __m512d{}, (__m512d)z);
-#endif
   const S zero{};
-  return zero > z ? zero : z;
+  return z > zero ? z : (z == z ? zero : z);  // NaN stays NaN
 }
 template <class R> SL_INLINE Complex<R> relu_of(Complex<R> z) { return z.re > R(0) ? z : Complex<R>{}; }
 template <uint32_t P> SL_INLINE ModP<P> relu_of(ModP<P> z) { return z; }
@@ -83,7 +78,7 @@ template <class C> SL_INLINE void activate_all(Activation a, C* z, int count) {
   if (a == Activation::relu) for (int k = 0; k < count; ++k) z[k] = relu_of(S(z[k]));
   else if (a == Activation::tanh) for (int k = 0; k < count; ++k) z[k] = tanh_of(S(z[k]));
 }
-template <class C> SL_INLINE void times_slope_all(Activation a, const C* h, C* g, int count) {
+template <class A, class C> SL_INLINE void times_slope_all(Activation a, const A* h, C* g, int count) {
   using S = Value<C>;
   if (a == Activation::relu) for (int k = 0; k < count; ++k) g[k] = gate_by(S(h[k]), S(g[k]));
   else if (a == Activation::tanh) for (int k = 0; k < count; ++k) g[k] = S(g[k]) - S(h[k]) * S(h[k]) * S(g[k]);

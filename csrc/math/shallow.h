@@ -10,6 +10,9 @@
 // x [i][m] and y* [o][m] lie as they come. Cost per sample: i h + o h multiply-adds forward and for the gradients, o h for the adjoint;
 // per V samples and tile of 8 units i (8 + V) + 3 o 8 loads forward and as many back, i 8 + o 8 stores.
 #pragma once
+#include <type_traits>
+
+#include "core/pack.h"
 #include "core/scratch.h"
 #include "core/shape.h"
 #include "math/activation.h"
@@ -71,6 +74,16 @@ class Shallow {
     if constexpr (sizeof(x) == kPackBytes) asm("" : "+v"(x));
 #endif
     return x;
+  }
+
+  // relu_of, NaN stays NaN: the maximum takes its second operand then. GCC 12 does not find the instruction for 64-byte packs.
+  static SL_INLINE S rectified(S z) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same<S, Pack<float>>::value) return (S)_mm512_maskz_max_ps(0xffff, __m512{}, (__m512)z);
+    else if constexpr (std::is_same<S, Pack<double>>::value) return (S)_mm512_maskz_max_pd(0xff, __m512d{}, (__m512d)z);
+    else
+#endif
+      return relu_of(z);
   }
 
   template <int O>
@@ -155,7 +168,7 @@ class Shallow {
 #pragma GCC unroll 2
       for (int v = 0; v < U; ++v)
 #pragma GCC unroll 8
-        for (int q = 0; q < K; ++q) z[v][q] = relu_of(z[v][q]);
+        for (int q = 0; q < K; ++q) z[v][q] = rectified(z[v][q]);
     }
     S* to = act_ + k * U;
 #pragma GCC unroll 2
