@@ -9,6 +9,8 @@
 // A lane that has converged or diverged is held still by its mask; when all lanes are, the pack ends.
 #include "ops/descend.h"
 
+#include <utility>
+
 #include "cpu/sweeps.h"
 #include "cpu/updates.h"
 
