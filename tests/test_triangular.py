@@ -75,6 +75,37 @@ def test_named_structures_are_solved(net, masks, shared, name):
 
 
 @pytest.mark.parametrize("net,shared", [
+    (R(1, 7, 1, 4), SHARED), (R(2, 7, 2, 3), SHARED), (R(1, 7, 2, 3, bias=True), ("B", "D", "b")), (R(2, 6, 2, 3), ()),
+    (R(1, 6, 1, 4, bias=("b",)), ()), (R(2, 6, 3, 2, bias=("c",)), ("B",)),
+], ids=str)
+def test_all_forms_in_random_parts(net, shared):
+    """Structures with frozen weights beside them and surplus ones inside: every form of every mask, against 30 digits."""
+    rng = np.random.default_rng(8)
+    free = [group for group in net.groups if group not in shared]
+    met = set()
+    for share in (0.55, 0.7, 0.85, 1.0):
+        drawn = sl.draw_trials(net, sl.only(net, *free), 40, shared=shared, seed=int(100 * share))
+        masks = drawn.mask & (rng.random(drawn.mask.shape) < share)
+        for group in ("D", "c"):
+            if group in free:  # whole columns of D, all of c
+                part = net.unpack(masks)[group]
+                part[:] = (rng.random((40, 1, part.shape[2])) < 0.5) if group == "D" else (rng.random((40, 1)) < 0.5)
+        theta, x, y = flat(drawn)
+        moving = system_of(net, shared).moving
+        for attempt in range(4):
+            made = [(k, some[attempt]) for k, some in enumerate(plans(net, masks, shared)) if len(some) > attempt]
+            if not made:
+                continue
+            rows = np.array([k for k, _ in made])
+            found = solve(net, shared, theta[rows], x[rows], y[rows], [plan for _, plan in made])
+            met |= {plan.name for _, plan in made}
+            assert found.proven.mean() > 0.95
+            assert misses(net, found, x[rows], y[rows], moving)[found.proven].max() < 1e-14
+            assert (found.theta == theta[rows])[~masks[rows]].all()
+    assert len(met) >= 2, met
+
+
+@pytest.mark.parametrize("net,shared", [
     (R(1, 4, 1, 4), SHARED), (R(2, 4, 2, 3), SHARED), (R(1, 4, 1, 4, bias=True), ("B", "D", "b")), (R(2, 4, 2, 3, bias=("c",)), ()),
     (R(2, 3, 2, 2, bias=True), ()), (F((2, 3, 2), 3), ()), (F((2, 3, 2), 4, bias=True), ()), (F((3, 2, 3, 2), 3), ("W1",)),
 ], ids=str)

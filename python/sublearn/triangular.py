@@ -395,12 +395,12 @@ def _column(trial: _Trials, use: np.ndarray, unit: np.ndarray, with_D: bool) -> 
             block = join([block, a[t][:, None, None] * np.eye(o)], axis=2)
         blocks.append(block)
         right.append(r[t])
-    values = start
+    values = Ball(np.where(allowed, start.hi, 0.0))  # the frozen entries act through W_0
     if with_D:
-        values = join([start, D[at, :, unit]])
+        values = join([values, D[at, :, unit]])
         allowed = np.concatenate([allowed, np.ones((batch, o), dtype=bool)], axis=1)
     w = _square(trial, join(blocks, axis=1), join(right), values, allowed)
-    trial.set("W", W.put(unit[:, None, None], w[:, :n, None], axis=2))
+    trial.set("W", W.put(unit[:, None, None], (w[:, :n] + keep)[:, :, None], axis=2))
     if with_D:
         trial.set("D", D.put(unit[:, None, None], w[:, n:, None], axis=2))
 
