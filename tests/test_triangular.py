@@ -125,10 +125,35 @@ def test_every_structure_that_prediction_knows_is_solved(net, shared):
     theta, x, y = flat(sl.draw_trials(net, sl.only(net, *[g for g in net.groups if g not in shared]), 60, shared=shared, seed=2))
     made = [every_plan(net, mask, shared) for mask in masks]
     assert all(made)
-    found = solve(net, shared, theta, x, y, [some[0] for some in made])
+    pairs = [(k, plan) for k, some in enumerate(made) for plan in some]
+    rows = np.array([k for k, _ in pairs])
+    found = solve(net, shared, theta[rows], x[rows], y[rows], [plan for _, plan in pairs])
     assert found.proven.mean() >= 0.95
-    miss = misses(net, found, x, y)[found.proven]
-    assert np.median(miss) < 1e-12 and (found.theta == theta)[~masks].all()
+    system = system_of(net, shared)
+    miss = misses(net, found, x[rows], y[rows], system.moving)[found.proven]
+    # y is rounded, so where some equations follow from others the last ones miss by its rounding times their conditioning
+    assert np.quantile(miss, 0.9) < 1e-12 if system.kappa < system.moving.sum() else miss.max() < 1e-14
+    assert (found.theta == theta[rows])[~masks[rows]].all()
+
+
+def test_outputs_that_no_weight_reaches_are_checked():
+    """y_1 with B and D shared, or a target off the reachable outputs: no proof, and no yes."""
+    net = R(2, 6, 2, 4)
+    allocation = sl.Allocation(net, {"W": grid((6, 6), [0, 3], [1, 2, 4])})
+    drawn = sl.draw_trials(net, allocation, 20, shared=SHARED)
+    y = drawn.y.copy()
+    y[::2, 0, 1] += 1e-3
+    found = solve(net, SHARED, drawn.student, drawn.x.reshape(20, -1), y.reshape(20, -1), every_plan(net, allocation.mask, SHARED)[:1] * 20)
+    np.testing.assert_array_equal(found.proven, np.arange(20) % 2 == 1)
+    for method in ("exact", "newton"):
+        v = sl.decide(net, drawn.student, drawn.x, y, allocation, SHARED, method)
+        assert (v.match[::2] == 0).all() and (v.reason[::2] == "D3").all() and not v.certified[::2].any() and (v.match[1::2] == 1).any()
+    net = F((3, 4, 2), 5)  # more samples than inputs
+    allocation = sl.Allocation(net, {"W1": grid((4, 3), [0, 1]), "W2": grid((2, 4), [0], [2])})
+    drawn = sl.draw_trials(net, allocation, 20)
+    y = drawn.y + np.where(np.arange(20) % 2, 0.0, 1e-3)[:, None, None] * np.random.default_rng(0).standard_normal((20, 2, 5))
+    found = solve(net, (), drawn.student, drawn.x.reshape(20, -1), y.reshape(20, -1), every_plan(net, allocation.mask, ())[:1] * 20)
+    np.testing.assert_array_equal(found.proven, np.arange(20) % 2 == 1)
 
 
 def test_a_trial_does_not_depend_on_the_others():
