@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> dict[str, object]:
         told["{} rows, {} columns".format(*shape)] = means([row for row in rows if (row["rows"], row["columns"]) == shape])
     print(json.dumps(told, indent=1))
     if options.out:
-        options.out.write_text(json.dumps({"means": told, "orbits": rows}, indent=1) + "\n", encoding="utf-8")
+        lines = ",\n".join(map(json.dumps, rows))
+        options.out.write_text(f'{{"means": {json.dumps(told)},\n"orbits": [\n{lines}\n]}}\n', encoding="utf-8")
     return told
 
 
