@@ -98,8 +98,7 @@ def growth(options: Options) -> Listing:
         base = problem.base
         spent = time.process_time() - began
         began = time.process_time()
-        traces = [trace_test(problem.system, base.point, base.indices[m : m + 1], base.degrees[m : m + 1], base.solutions[m], threads=1)
-                  for m in range(len(base.solutions))]
+        traces = trace_test(problem.system, base.point, base.indices, base.degrees, base.solutions, threads=1)
         traced = time.process_time() - began
         began = time.process_time()
         out = problem.track()

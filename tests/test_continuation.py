@@ -184,20 +184,19 @@ NETS = [(sl.Recurrent(1, 4, 1, 5), 4, "W"), (sl.Recurrent(2, 6, 2, 3), 4, "W"), 
 def test_the_trace_test_knows_complete_sets_from_others(net, kappa, within):
     """All solutions pass; with one of them taken away, the test brings back that very one."""
     system = system_of(net, SHARED)
-    masks = sl.scattered(net, kappa, within).masks(5, 0, 0, 4)
+    masks = sl.scattered(net, kappa, within).masks(5, 0, 0, 6)
     masks = masks[attained_ranks(net, masks, SHARED) == kappa]
     base = monodromy(system, masks)
-    tried = 0
-    for m in range(len(masks)):
-        at = system, base.point, base.indices[m : m + 1], base.degrees[m : m + 1]
-        full = trace_test(*at, base.solutions[m])
-        assert full.verdict == 1 and full.curve >= base.found[m]
-        if base.found[m] > 1:
-            less = trace_test(*at, base.solutions[m][1:])
-            assert less.verdict == 0 and len(less.missing) == 1 and less.curve == full.curve
-            np.testing.assert_allclose(less.missing[0], base.solutions[m][0], rtol=1e-8)
-            tried += 1
-    assert tried >= 1
+    at = system, base.point, base.indices, base.degrees
+    full = trace_test(*at, base.solutions)
+    assert [t.verdict for t in full] == [1] * len(masks) and all(t.curve >= d for t, d in zip(full, base.found))
+    less = trace_test(*at, [z[1:] for z in base.solutions])
+    assert (base.found > 1).sum() >= 2
+    for m in np.flatnonzero(base.found > 1):
+        assert less[m].verdict == 0 and len(less[m].missing) == 1 and less[m].curve == full[m].curve
+        np.testing.assert_allclose(less[m].missing[0], base.solutions[m][0], rtol=1e-8)
+    (alone,) = trace_test(system, base.point, base.indices[1:2], base.degrees[1:2], base.solutions[1:2])
+    assert alone[:3] == full[1][:3]
 
 
 def test_a_part_of_a_curve_has_a_bent_trace():

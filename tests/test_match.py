@@ -31,6 +31,14 @@ def test_counts_and_quantities():
     assert "match probability (existence)" in str(none)
 
 
+def test_certified_matches_are_counted():
+    ask = lambda first, count: sl.match_probability(NET, sl.per_row(NET, rows=2, each=5, within="W"), count, SHARED, "exact", first=first)  # noqa: E731
+    left, right = ask(0, 40), ask(40, 20)
+    assert (left.matched, left.certified) == (40, 40) and left.merge(right).certified == 60
+    assert "60 of 60 trials (60 certified, 0 undecided)" in str(left.merge(right))
+    assert sl.match_probability(NET, sl.scattered(NET, 11, "W"), 40, SHARED, starts=2).certified == 0
+
+
 def test_affine_is_existence():
     net = sl.Feedforward((3, 4, 2), 3)
     result = sl.match_probability(net, sl.even_rows(net, 3, "W2"), 200)

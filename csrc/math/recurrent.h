@@ -89,6 +89,7 @@ class Recurrent {
     const int n = N ? N : n_;
     if (!drive_fixed_) prepare(theta);
     const C *W = theta + shape_.W, *D = theta + shape_.D;
+    S state[N ? N : 1] = {};  // h_{t-1}, in registers for compiled-in sizes
     for (int t = 0; t < T_; ++t) {
       C* h = z_ + (t + 1) * R_ + i_;
       const C* u = drive_ + t * n;
@@ -96,7 +97,7 @@ class Recurrent {
         S acc[N];
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) acc[a] = u[a];
-        if (t > 0) rows_tile<N, N>(W, N, z_ + t * R_ + i_, N, acc);
+        if (t > 0) rows_step<N>(W, state, acc);
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) h[a] = acc[a];
       } else {
@@ -107,9 +108,11 @@ class Recurrent {
       else if (!linear_) activate_all(shape_.activation, h, n);
       for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
       if constexpr (N > 0 && N <= 8) {
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) state[a] = h[a];
         int e = 0;
-        for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, h, N, y + t * o_ + e);
-        if (e < o_) rows_tile<1, N>(D + e * N, N, h, N, y + t * o_ + e);
+        for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, state, N, y + t * o_ + e);
+        if (e < o_) rows_tile<1, N>(D + e * N, N, state, N, y + t * o_ + e);
       } else {
         rows_times(D, n, h, o_, n, y + t * o_);
       }
@@ -121,6 +124,7 @@ class Recurrent {
     if (!(learns_B_ || learns_W_ || learns_b_)) return;
     const int n = N ? N : n_;
     const C *W = theta + shape_.W, *D = theta + shape_.D;
+    S after[N ? N : 1] = {};  // delta_{t+1}
     for (int t = T_ - 1; t >= 0; --t) {
       C* d = delta_ + t * n;
       if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
@@ -128,9 +132,13 @@ class Recurrent {
       if constexpr (N > 0 && N <= 8) {
         S acc[N] = {};
         cols_tile<N>(D, N, e + t * o_, o_, acc);
-        if (t + 1 < T_) cols_tile<N, N>(W, N, delta_ + (t + 1) * N, N, acc);
+        if (t + 1 < T_) cols_step<N>(W, after, acc);
         SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) d[a] = acc[a];
+        for (int a = 0; a < N; ++a) after[a] = acc[a];
+        if (!linear_) times_slope_all(shape_.activation, h, after, N);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] = after[a];
+        continue;
       } else {
         cols_times<true>(D, n, e + t * o_, o_, n, d);
         if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);

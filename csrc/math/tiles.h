@@ -120,6 +120,42 @@ SL_INLINE void cols_times(const A* M, int stride, const B* v, int rows, int colu
   for (; j < columns; ++j) cols_tile<1, 0, kFresh>(M + j, stride, v, rows, out + j);
 }
 
+// One step of a recurrence, acc += M v and acc += M^T v for an N x N matrix, everything but M in registers. The next step waits for
+// this one, so where there are registers the sums are split in two: chains of N / 2 multiply-adds, at N = 8 shorter than the time to load M.
+#if defined(__AVX512F__)
+constexpr bool kSplitSteps = true;
+#else
+constexpr bool kSplitSteps = false;
+#endif
+template <int N, class A, class S>
+SL_INLINE void rows_step(const A* M, const S (&v)[N], S (&acc)[N]) {
+  M = opaque(M);
+  S odd[N] = {};
+  SL_UNROLL(8)
+  for (int j = 0; j < N; ++j) {
+    SL_UNROLL(8)
+    for (int k = 0; k < N; ++k) (kSplitSteps && (j & 1) ? odd : acc)[k] += S(M[k * N + j]) * v[j];
+  }
+  if constexpr (kSplitSteps) {
+    SL_UNROLL(8)
+    for (int k = 0; k < N; ++k) acc[k] += odd[k];
+  }
+}
+template <int N, class A, class S>
+SL_INLINE void cols_step(const A* M, const S (&v)[N], S (&acc)[N]) {
+  M = opaque(M);
+  S odd[N] = {};
+  SL_UNROLL(8)
+  for (int i = 0; i < N; ++i) {
+    SL_UNROLL(8)
+    for (int k = 0; k < N; ++k) (kSplitSteps && (i & 1) ? odd : acc)[k] += S(M[i * N + k]) * v[i];
+  }
+  if constexpr (kSplitSteps) {
+    SL_UNROLL(8)
+    for (int k = 0; k < N; ++k) acc[k] += odd[k];
+  }
+}
+
 // A tile of K x C accumulators: K + C loads for K C products per time step.
 template <int K, int C, class A, class B, class O>
 SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int right_stride, int times, O* out, int out_stride) {

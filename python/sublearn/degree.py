@@ -84,7 +84,7 @@ def solution_count(net: Network, allocation: object, shared: tuple[str, ...] = (
 def _traced(base, seed: int, error: float, most: int, threads: int) -> str:
     """Runs the trace test on the only allocation of base; solutions that were missing are taken in, and looped from."""
     for attempt in range(3):
-        found = trace_test(base.system, base.point, base.indices, base.degrees, base.solutions[0], seed + attempt, threads=threads)
+        (found,) = trace_test(base.system, base.point, base.indices, base.degrees, base.solutions, seed + attempt, threads=threads)
         if found.verdict == 1:
             return "complete"
         if len(found.missing):

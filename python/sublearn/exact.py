@@ -54,20 +54,26 @@ class Cache:
         return answer
 
 
-    def confirmed(self, mask: np.ndarray, which: int) -> bool:
-        """Are the solutions of one mask from random point `which` all there are, as far as can be told? The count from the other
+    def confirmed(self, masks: np.ndarray, which: int) -> list[bool]:
+        """Are the solutions of masks from random point `which` all there are, as far as can be told? The count from the other
         random point is the same, and the trace test (where targets are free, up to 200 solutions) finds none missing."""
-        key = (np.packbits(mask).tobytes(), which)
-        if key not in self.complete:
-            (point, z, complete), (_, other, too) = self.of(mask[None], which)[0], self.of(mask[None], 1 - which)[0]
-            sure = complete and too and len(z) == len(other)
-            if sure and not self.system.saturated and len(z) <= TRACE_MOST:
-                trace = trace_test(self.system, point, index_rows(mask[None]), self.system.degrees(mask[None]), z, threads=self.threads)
-                sure = trace.verdict != 0
+        keys = [(np.packbits(mask).tobytes(), which) for mask in masks]
+        new = {key: k for k, key in enumerate(keys) if key not in self.complete}
+        if new:
+            fresh = masks[list(new.values())]
+            here, there = self.of(fresh, which), self.of(fresh, 1 - which)
+            same = np.array([a and b and len(z) == len(other) for (_, z, a), (_, other, b) in zip(here, there)])
+            if not self.system.saturated:
+                asked = np.flatnonzero(same & [len(z) <= TRACE_MOST for _, z, _ in here])
+                traces = trace_test(self.system, here[0][0], index_rows(fresh[asked]), self.system.degrees(fresh[asked]),
+                                    [here[m][1] for m in asked], threads=self.threads) if len(asked) else []
+                for m, trace in zip(asked, traces):
+                    same[m] = trace.verdict != 0
             if len(self.complete) > 4 * _KEPT:
                 self.complete.clear()
-            self.complete[key] = sure
-        return self.complete[key]
+                return self.confirmed(masks, which)
+            self.complete.update(zip(new, same.tolist()))
+        return [self.complete[key] for key in keys]
 
 
 class Verdict:
@@ -269,10 +275,11 @@ def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, row
         elif done and _all_different(ends) and _closed(ends):
             none.append(t)
     if none:
-        cache.of(unique[np.unique(of[none])], 1 - which)  # side by side
-    for t in none:
-        if cache.confirmed(unique[of[t]], which):
-            verdict.match[rows[t]] = 0
+        counted, which_mask = np.unique(of[none], return_inverse=True)
+        sure = cache.confirmed(unique[counted], which)
+        for t, m in zip(none, which_mask):
+            if sure[m]:
+                verdict.match[rows[t]] = 0
 
 
 def _all_different(ends: np.ndarray) -> bool:

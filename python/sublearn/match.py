@@ -49,6 +49,8 @@ class MatchResult:
     found_after: np.ndarray
     screened: int  # trials whose "no" came from the rank screen (T1)
     solved_affine: int  # trials decided by a linear solve (T2, T11)
+    certified: int  # matched trials whose solution is proven
+    by_theorem: int  # matched trials without a solution in hand: T7 and T8 say that there is one
     ranges: tuple[tuple[int, int], ...]  # the trials counted, as (first, end)
     seconds: float = 0.0
     screen: bool = True
@@ -116,8 +118,10 @@ class MatchResult:
         both = self.verdicts is not None and other.verdicts is not None
         return replace(
             self, matched=self.matched + other.matched, unmatched=self.unmatched + other.unmatched,
-            undecided=self.undecided + other.undecided, found_after=self.found_after + other.found_after,
+            undecided=self.undecided + other.undecided,
+            found_after=self.found_after + other.found_after,
             screened=self.screened + other.screened, solved_affine=self.solved_affine + other.solved_affine,
+            certified=self.certified + other.certified, by_theorem=self.by_theorem + other.by_theorem,
             ranges=tuple(joined), seconds=self.seconds + other.seconds,
             verdicts=np.concatenate([r.verdicts for r in in_order]) if both else None,
             masks=np.concatenate([r.masks for r in in_order]) if both else None,
@@ -131,6 +135,8 @@ class MatchResult:
             starts = f", {len(self.found_after)} starts" if self.method == "newton" else ""
             what = f"found probability ({self.method}{starts}, relative loss < {self.tol:g})"
         text = f"{what} {self.probability:.4f} [{low:.4f}, {high:.4f}], {self.matched} of {self.trials} trials"
+        if self.method == EXACT:
+            text += f" ({self.certified} certified, {self.undecided} undecided)"
         if self.undecided and self.missed is not None:
             least, most = self.missed_interval
             text += f"; the starts missed about {self.missed:.0f} [{least:.0f}, {most:.0f}] matches more (an estimate, usually too low)"
@@ -164,7 +170,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     where = _dispatch.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
     most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if where == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     began = time.perf_counter()
-    matched = unmatched = undecided = screened = solved = 0
+    matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
@@ -181,13 +187,17 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         undecided += int((verdicts.match == -1).sum())
         screened += int((verdicts.reason == "T1").sum())
         solved += int(((verdicts.reason == "T2") | (verdicts.reason == "T11")).sum())
-        begun = verdicts.start[(verdicts.match == 1) & (verdicts.start >= 0)]  # paths and theorems have no start
+        yes = verdicts.match == 1
+        certified += int((yes & verdicts.certified).sum())
+        by_theorem += int((yes & ~verdicts.certified & np.isin(verdicts.reason, ("T7", "T8"))).sum())
+        begun = verdicts.start[yes & (verdicts.start >= 0)]  # paths and theorems have no start
         found_after += np.bincount(begun, minlength=len(found_after)).cumsum()
         if keep_trials:
             kept.append((verdicts.match, drawn.mask))
     return MatchResult(
         net=net, allocation=strategy, shared=shared, method=method, tol=tol, seed=seed, task=task, matched=matched,
         unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
+        certified=certified, by_theorem=by_theorem,
         ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
         options={"starts": starts, "gains": gains, **options}, backend=where,
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,

@@ -24,6 +24,7 @@ from .continuation import CAREFUL, CONVERGED, INFINITE, NORMAL, System, extend, 
 _STRAIGHT = 1e-7  # largest second difference, relative to the sum of sizes
 _TILTS = 10.0 ** -np.arange(0.5, 4.1, 0.5)  # on the way back: |z| of a point that goes to infinity grows like tilt^(-1/m), m small
 _GROWTH, _LEGS, _FAR = 1.15, 2, 30.0  # it grew by this in each of the last two legs; a path that is lost must have been so far out, too
+_FLAT, _TILTED, _ABOVE, _BELOW, _LEG = range(5)  # numbers of the points of data
 _ROUNDS = 4  # of more loops, while the trace is not straight
 
 
@@ -36,75 +37,77 @@ class Trace(NamedTuple):
     missing: np.ndarray
 
 
-def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: np.ndarray, start: np.ndarray, seed: int = 0,
-               error: float = 1e-3, most: int = 40_000, threads: int = 0) -> Trace:
-    """Are start [delta, kappa] all solutions of one allocation (indices, degrees int32 [1, kappa]) at a random point [width] of data?
+def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: np.ndarray, starts: list[np.ndarray], seed: int = 0,
+               error: float = 1e-3, most: int = 40_000, threads: int = 0) -> list[Trace]:
+    """Are starts[m] complex [delta, kappa] all solutions of allocation m (indices, degrees int32 [m, kappa]) at a random point [width]?
 
     Not for saturated systems, whose targets are not free. error: where the loops for the tilted slice stop before the trace is looked at.
+    Allocations are worked on side by side, and an answer does not depend on its neighbours.
     """
     if system.saturated:
         raise ValueError("system: expected one with free targets, got a saturated one, whose data are a teacher's weights")
     rng = np.random.default_rng([seed, system.net.size, 19])
-    allocation = indices, degrees
     normals = lambda count: (rng.standard_normal(count) + 1j * rng.standard_normal(count)) / np.sqrt(2)  # noqa: E731
-    equations = system.net.equations
+    equations, count = system.net.equations, len(starts)
     y = slice(len(point) - equations, len(point))
     direction = np.abs(point[y]).max() * normals(equations)
-    flat = np.concatenate([point, direction, np.zeros(system.kappa)])
     tilted = np.concatenate([point, direction, normals(system.kappa)])
-    above, below = tilted.copy(), tilted.copy()
-    above[y] += direction
-    below[y] -= direction
-    points = [flat, tilted, above, below]
-    for tilt in _TILTS:
-        points.append(tilted.copy())
-        points[-1][-system.kappa :] *= tilt
-    points = np.stack(points)
+    points = np.repeat(tilted[None], _LEG + len(_TILTS), axis=0)
+    points[_FLAT, -system.kappa :] = 0
+    points[_ABOVE, y] += direction
+    points[_BELOW, y] -= direction
+    points[_LEG:, -system.kappa :] *= _TILTS[:, None]
+    functional = normals(system.kappa)
 
-    def follow(z, origin, to, steps=CAREFUL):
-        out = system.track(points, *allocation, 0, origin, to, z, steps=steps, sliced=True, threads=threads)
+    def follow(z, owner, origin, to, steps):
+        out = system.track(points, indices, degrees, owner, origin, to, z, steps=steps, sliced=True, threads=threads)
         return out, out.status == CONVERGED
 
-    def unsettled(curve, bend):
-        return Trace(-1, curve, bend, start[:0])
+    def moved(curves, chosen, origin, to):
+        """The points of chosen curves after a move, in order; None for a curve that lost one."""
+        owner = np.repeat(chosen, [len(curves[m]) for m in chosen])
+        if not len(owner):
+            return [None] * count
+        out, good = follow(np.concatenate([curves[m] for m in chosen]), owner, origin, to, CAREFUL)
+        return [out.end[owner == m] if m in chosen and good[owner == m].all() else None for m in range(count)]
 
-    out, good = follow(start, 0, 1)
-    if not good.all():
-        return unsettled(int(good.sum()), np.inf)
-    points_of_curve, bend = out.end, np.inf
-    functional = normals(system.kappa)
-    for _ in range(_ROUNDS):
-        (points_of_curve,), _, _ = extend(system, tilted, *allocation, [points_of_curve], rng, error, most, 100, sliced=True,
-                                          threads=threads)
-        if len(points_of_curve) > most:
+    nothing = np.zeros((0, system.kappa), dtype=complex)
+    answer = [Trace(-1, 0, np.inf, nothing)] * count
+    curves = moved(starts, np.array([m for m in range(count) if len(starts[m])], dtype=int), _FLAT, _TILTED)
+    open_ = np.array([m for m in range(count) if curves[m] is not None], dtype=int)
+    curves = [nothing if curve is None else curve for curve in curves]
+    straight = []
+    for number in range(_ROUNDS):
+        if not len(open_):
             break
-        slices = [points_of_curve]
-        for to in (2, 3):
-            out, good = follow(points_of_curve, 1, to)
-            if not good.all():
-                return unsettled(len(points_of_curve), bend)
-            slices.append(out.end)
-        bend = bend_of(*slices, functional)
-        if bend < _STRAIGHT:
-            break
-    if bend >= _STRAIGHT:
-        return unsettled(len(points_of_curve), bend)
+        looped, _, _ = extend(system, tilted, indices, degrees, [curves[m] if m in open_ else nothing for m in range(count)],
+                              np.random.default_rng([seed, system.net.size, number, 29]), error, most, 100, sliced=True, threads=threads)
+        above, below = (moved(looped, open_, _TILTED, to) for to in (_ABOVE, _BELOW))
+        for m in open_:
+            curves[m] = looped[m]
+            if above[m] is not None and below[m] is not None:
+                answer[m] = Trace(-1, len(curves[m]), bend_of(curves[m], above[m], below[m], functional), nothing)
+                if answer[m].bend < _STRAIGHT:
+                    straight.append(m)
+        open_ = np.array([m for m in open_ if m not in straight and len(curves[m]) <= most], dtype=int)
+
     # The first of the D came from `start` and go back there: the same line backwards. Of the others, do all go to infinity?
-    curve, z = len(points_of_curve), points_of_curve[len(start) :]
-    size, grown = np.abs(z).max(axis=1, initial=0.0), np.zeros(len(z), dtype=np.int64)
-    for to in range(4, len(points)):
-        out, good = follow(z, to - 1 if to > 4 else 1, to, NORMAL)
-        if ((out.status != INFINITE) & ~good & ((grown < _LEGS) | (size < _FAR))).any():
-            return unsettled(curve, bend)
+    rest = [curves[m][len(starts[m]) :] for m in straight]
+    z, owner = np.concatenate([nothing, *rest]), np.repeat(np.array(straight, dtype=int), [len(part) for part in rest])
+    size, grown, lost = np.abs(z).max(axis=1, initial=0.0), np.zeros(len(z), dtype=np.int64), np.zeros(count, dtype=bool)
+    for to in range(_LEG, len(points)):
+        out, good = follow(z, owner, to - 1 if to > _LEG else _TILTED, to, NORMAL)
+        lost[owner[(out.status != INFINITE) & ~good & ((grown < _LEGS) | (size < _FAR))]] = True
         now = np.abs(out.end).max(axis=1, initial=0.0)
-        z, size, grown = out.end[good], now[good], np.where(now > _GROWTH * size, grown + 1, 0)[good]
-    out, good = follow(z, len(points) - 1, 0, NORMAL)
-    end = np.abs(out.end).max(axis=1, initial=0.0)
-    finite = good & (end < 10 * size)
-    missing = new_ones(out.end[finite], start)
-    if len(missing):
-        return Trace(0, curve, bend, missing)
-    return Trace(1 if (finite | (grown >= _LEGS)).all() and not finite.any() else -1, curve, bend, missing)
+        z, owner, size, grown = out.end[good], owner[good], now[good], np.where(now > _GROWTH * size, grown + 1, 0)[good]
+    out, good = follow(z, owner, len(points) - 1, _FLAT, NORMAL)
+    finite = good & (np.abs(out.end).max(axis=1, initial=0.0) < 10 * size)
+    for m in straight:
+        mine = owner == m
+        missing = new_ones(out.end[mine & finite], starts[m])
+        sure = not lost[m] and not finite[mine].any() and (grown[mine] >= _LEGS).all()
+        answer[m] = answer[m]._replace(verdict=0 if len(missing) else 1 if sure else -1, missing=missing)
+    return answer
 
 
 def bend_of(middle: np.ndarray, above: np.ndarray, below: np.ndarray, functional: np.ndarray) -> float:

@@ -11,8 +11,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..allocation import Allocation
+from ..decide import EXACT
 from . import page, plot
-from .spec import Spec
+from .spec import NetworkSpec, Spec
 from .store import Summary, dataset, write_bytes
 from .task import EXISTENCE
 
@@ -33,15 +35,32 @@ class Figure:
 
 
 def figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
+    """The figures of all measured cells, written into `folder`."""
     measured = [summary for summary in found if summary.trials]
     if not measured:
         return []
-    data = dataset(spec, found)
+    data, made = dataset(spec, found), _Made(folder)
     look = plot.colours(data)
-    made: list[Figure] = []
-    names: set[str] = set()
+    for network in spec.networks:
+        own = [summary for summary in measured if summary.cell.network_label == network.label]
+        ways = _ways(own)
+        if any(method == EXACT for method, _ in ways):
+            for method, quantity in ways:
+                if method != EXACT:
+                    _both(made, data, network.label, own, method, quantity, look)
+        for method, quantity in ways:
+            _one_way(made, data, network.label, own, method, quantity, look)
+        _masks(made, network, own)
+    return made.figures
 
-    def keep(network: str, name: str, figure: Any, caption: str, place: str) -> None:
+
+class _Made:
+    """The figures so far, each on disk under a name of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.figures, self.names = folder, [], set()
+
+    def keep(self, network: str, name: str, figure: Any, caption: str, place: str) -> None:
         buffer = io.BytesIO()
         with plot.style():
             tight = "tight" if place == MASK else None
@@ -50,80 +69,89 @@ def figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
             )
         stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
         unique, number = stem, 2
-        while unique in names:
+        while unique in self.names:
             unique, number = f"{stem}-{number}", number + 1
-        names.add(unique)
-        write_bytes(folder / f"{unique}.png", buffer.getvalue())
-        made.append(Figure(network, f"{unique}.png", buffer.getvalue(), caption, place))
-
-    for network in spec.networks:
-        label = network.label
-        own = [summary for summary in measured if summary.cell.network_label == label]
-        for quantity in _quantities(own):
-            method = next(summary.cell.method for summary in own if summary.quantity_text == quantity)
-            part = [
-                summary
-                for summary in own
-                if summary.quantity_text == quantity
-                or (summary.quantity == "existence" and summary.cell.method == method)
-            ]
-            if any(not summary.cell.split_over and not summary.cell.control for summary in part):
-                figure, ax = _new(6.4, 3.5)
-                plot.probability(data, label, ax, quantity, look)
-                _title(ax, label, 16)
-                keep(label, f"probability {label} {method}", figure, _probability_caption(quantity), WIDE)
-            for strategy in dict.fromkeys(
-                summary.cell.strategy_label for summary in part if summary.cell.split_over
-            ):
-                figure, ax = _new(6.4, 3.5)
-                plot.split(data, label, strategy, ax, quantity)
-                _title(ax, f"{label}: {strategy}")
-                caption = f"{escape(page.first_up(quantity))} against the place of the r learnable weights. "
-                keep(label, f"split {label} {strategy} {method}", figure, caption + BANDS, WIDE)
-            for strategy in dict.fromkeys(summary.cell.strategy_label for summary in part):
-                chosen = [
-                    summary
-                    for summary in part
-                    if summary.cell.strategy_label == strategy
-                    and summary.quantity != "existence"
-                    and summary.cell.starts > 1
-                ]
-                if not any(summary.after(1) < summary.matched for summary in chosen):
-                    continue  # restarts found nothing more, or nothing at all
-                figure, ax = _new(5.4, 3.1)
-                plot.restarts(data, label, strategy, ax, quantity)
-                _title(ax, f"{label}: {strategy}")
-                keep(label, f"restarts {label} {strategy} {method}", figure, "", RESTARTS)
-        for summary in _pictured(own):
-            allocation = summary.cell.strategy.masks(summary.cell.seed, summary.cell.task_number, 0, 1)[0]
-            from ..allocation import Allocation
-
-            allocation = Allocation.from_mask(summary.cell.net, allocation)
-            width = sum(
-                max(1, grid.reshape(grid.shape[0], -1).shape[1]) for grid in allocation.by_group.values()
-            )
-            figure, ax = _new(max(2.2, min(7.0, 0.2 * width + 1.2)), 2.0)
-            plot.mask(allocation, network.shared, ax, legend=False)
-            fresh = (
-                "the mask of trial 0; every trial draws its own"
-                if summary.cell.strategy.allocation is None
-                else "the mask of all trials"
-            )
-            caption = (
-                f"<b>{escape(summary.cell.strategy_label)}</b>, {escape(summary.cell.arguments)}: {fresh}"
-            )
-            keep(label, f"mask {label} {summary.cell.strategy_label}", figure, caption, MASK)
-    return made
+        self.names.add(unique)
+        write_bytes(self.folder / f"{unique}.png", buffer.getvalue())
+        self.figures.append(Figure(network, f"{unique}.png", buffer.getvalue(), caption, place))
 
 
-def _quantities(own: Iterable[Summary]) -> list[str]:
-    """The quantities that get figures of their own; exact cells join the searched ones of their method."""
-    found = list(dict.fromkeys(summary.quantity_text for summary in own if summary.quantity != "existence"))
-    covered = {summary.cell.method for summary in own if summary.quantity != "existence"}
-    alone = any(summary.cell.method not in covered for summary in own)
-    return found + ([EXISTENCE] if alone else [])
+def _ways(own: Iterable[Summary]) -> list[tuple[str, str]]:
+    """(method, quantity) that get figures of their own; cells that a proof decided join the searched ones of their method."""
+    ways = {}
+    for summary in own:
+        texts = ways.setdefault(summary.cell.method, [])
+        if summary.quantity != "existence" and summary.quantity_text not in texts:
+            texts.append(summary.quantity_text)
+    return [(method, text) for method, texts in ways.items() for text in texts or [EXISTENCE]]
 
 
+def _labels(part: Iterable[Summary]) -> list[str]:
+    return list(dict.fromkeys(summary.cell.strategy_label for summary in part))
+
+
+def _both(made: _Made, data: Any, network: str, own: list[Summary], method: str, quantity: str, look: Any) -> None:
+    """Existence beside what one search finds: one figure for the budgets, one for every split."""
+    questions = [{(s.cell.strategy_label, s.cell.arguments) for s in own if not s.cell.control and
+                  (s.cell.method == EXACT if exact else s.quantity_text == quantity or (s.cell.method, s.quantity) == (method, "existence"))}
+                 for exact in (True, False)]  # fmt: skip
+    both = [s for s in own if (s.cell.strategy_label, s.cell.arguments) in questions[0] & questions[1]]
+    for split in ([None] if any(not s.cell.split_over for s in both) else []) + _labels(s for s in both if s.cell.split_over):
+        figure, ax = _new(6.8, 3.7)
+        plot.existence(data, network, ax, quantity, look, split)
+        _title(ax, f"{network}{'' if split is None else f', {split}'}: existence and findability", 16)
+        caption = (
+            f"Solid: match probability, decided in each trial; dashed: {escape(quantity)}, in the same trials. "
+            "The gap between the two lines of one colour is what this search misses. "
+        )
+        made.keep(network, f"existence {network} {split or ''} {method}", figure, caption + INTERVALS, WIDE)
+
+
+def _one_way(made: _Made, data: Any, network: str, own: list[Summary], method: str, quantity: str, look: Any) -> None:
+    """One quantity of one method: against budget, against the place in a split, and by restarts."""
+    part = [s for s in own if s.cell.method == method and (s.quantity_text == quantity or s.quantity == "existence")]
+    if any(not summary.cell.split_over and not summary.cell.control for summary in part):
+        figure, ax = _new(6.4, 3.5)
+        plot.probability(data, network, ax, quantity, look, method)
+        _title(ax, network, 16)
+        made.keep(network, f"probability {network} {method}", figure, _probability_caption(quantity), WIDE)
+    for strategy in _labels(summary for summary in part if summary.cell.split_over):
+        figure, ax = _new(6.4, 3.5)
+        plot.split(data, network, strategy, ax, quantity, method)
+        _title(ax, f"{network}: {strategy}")
+        caption = f"{escape(page.first_up(quantity))} against the place of the r learnable weights. "
+        made.keep(network, f"split {network} {strategy} {method}", figure, caption + BANDS, WIDE)
+    for strategy in _labels(part):
+        chosen = [
+            summary
+            for summary in part
+            if summary.cell.strategy_label == strategy
+            and summary.quantity != "existence"
+            and summary.cell.starts > 1
+        ]
+        if not any(summary.after(1) < summary.matched for summary in chosen):
+            continue  # restarts found nothing more, or nothing at all
+        figure, ax = _new(5.4, 3.1)
+        plot.restarts(data, network, strategy, ax, quantity)
+        _title(ax, f"{network}: {strategy}")
+        made.keep(network, f"restarts {network} {strategy} {method}", figure, "", RESTARTS)
+
+
+def _masks(made: _Made, network: NetworkSpec, own: list[Summary]) -> None:
+    """A picture of each strategy's allocation."""
+    for summary in _pictured(own):
+        mask = summary.cell.strategy.masks(summary.cell.seed, summary.cell.task_number, 0, 1)[0]
+        allocation = Allocation.from_mask(summary.cell.net, mask)
+        width = sum(max(1, grid.reshape(grid.shape[0], -1).shape[1]) for grid in allocation.by_group.values())
+        figure, ax = _new(max(2.2, min(7.0, 0.2 * width + 1.2)), 2.0)
+        plot.mask(allocation, network.shared, ax, legend=False)
+        fixed = summary.cell.strategy.allocation is not None
+        fresh = "the mask of all trials" if fixed else "the mask of trial 0; every trial draws its own"
+        caption = f"<b>{escape(summary.cell.strategy_label)}</b>, {escape(summary.cell.arguments)}: {fresh}"
+        made.keep(network.label, f"mask {network.label} {summary.cell.strategy_label}", figure, caption, MASK)
+
+
+INTERVALS = "Bands and bars: 95&nbsp;% Clopper–Pearson intervals; trials that stayed undecided widen that of existence."
 BANDS = (
     "Bands and bars: 95&nbsp;% Clopper–Pearson intervals. Dashed and dotted lines: limits that theorems "
     "give for the same "

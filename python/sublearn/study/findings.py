@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from html import escape
 
 from ..compare import Comparison
+from ..decide import EXACT
 from . import page, plot
 from .figures import MASK, RESTARTS, WIDE, Figure, tag
 from .references import references
@@ -62,7 +63,7 @@ def network(label: str, own: list[Summary], figures: list[Figure]) -> str:
 
 
 def _limits_text(low: float, high: float, sampled: bool) -> str:
-    if low == high:
+    if abs(high - low) < 1e-12:
         return f"{'≈' if sampled and 0 < low < 1 else '='} {low:.4g}"
     if high == 1 and low == 0:
         return "no limit"
@@ -118,11 +119,35 @@ def _where(summary: Summary) -> str:
     return escape(cell.strategy_label + size)
 
 
+def existence(found: list[Summary]) -> str:
+    """Existence against findability, cell by cell, where both were measured for the same trials."""
+    exact = {(s.cell.network_label, s.cell.strategy_label, s.cell.arguments): s for s in found if s.cell.method == EXACT and s.trials}
+    rows = []
+    for summary in found:
+        cell, true = summary.cell, exact.get((summary.cell.network_label, summary.cell.strategy_label, summary.cell.arguments))
+        if true is None or cell.method == EXACT or not summary.trials or not true.matched:
+            continue
+        certified = f"{page.percent(true.certified / true.matched)}" if true.matched else "–"
+        share = page.percent(summary.probability / true.probability)
+        numbers = (page.value(true), certified, page.value(summary), share)
+        names = map(escape, (cell.network_label, cell.strategy_label, cell.arguments))
+        rows.append((*names, *numbers, escape(summary.quantity_text)))
+    if not rows:
+        return ""
+    head = ("network", "strategy", "size", "match probability (existence)", "certified", "found", "found of what exists", "quantity")
+    return f"""<h2>Existence against findability</h2>
+<p>The same trials, decided and searched. The match probability says how often matching weights exist; <i>certified</i> is the share of
+those matches whose solution is proven by an interval test, the others rest on the reasons named above. The found probability says how
+often a search comes upon one; the last share is what it finds of what exists. Two allocations can be ordered one way by the first and the
+other way by the second.</p>
+{page.table(head, rows, (2, 3, 4, 5, 6))}"""
+
+
 def controls(found: list[Summary]) -> str:
     rows, relu = [], False
     for summary in found:
         cell, kappa = summary.cell, summary.required_rank
-        if not summary.trials or kappa is None or cell.budget != kappa - 1 or summary.quantity == "existence":
+        if not summary.trials or kappa is None or cell.budget != kappa - 1 or summary.quantity == "existence" or cell.method == EXACT:
             continue
         relu |= cell.net.activation == "relu"
         names = (cell.network_label, cell.strategy_label, cell.arguments)
@@ -143,7 +168,10 @@ probabilities above are trustworthy up to that share. {note}</p>
 
 def theory(spec: Spec, found: list[Summary]) -> str:
     title = "<h2>Theory against measurement</h2>"
-    judged = [summary for summary in found if summary.compared.trials()]
+    proofs = _against_proofs(found)
+    judged = [summary for summary in found if summary.compared.trials() and summary.cell.method != EXACT]
+    if not judged and proofs:
+        return f"{title}{proofs}"
     if not judged:
         why = "yet"
         if spec.screen:
@@ -172,7 +200,7 @@ def theory(spec: Spec, found: list[Summary]) -> str:
         numbers = (page.thousands(trials), page.thousands(matched), f"<b>{_accuracy(counts)}</b>")
         rows.append((*names, covered, *numbers, escape(quantity)))
     total = sum((summary.compared for summary in judged), Comparison()).trials()
-    asked = sum(summary.trials for summary in found if not summary.cell.screen)
+    asked = sum(summary.trials for summary in found if not summary.cell.screen)  # exact cells are screened
     capped = ""
     if total < asked:
         capped = f"""Masks of {page.thousands(total)} of {page.thousands(asked)} trials were judged (the study's key
@@ -187,7 +215,32 @@ of cases they cover; <i>intermediate</i> and <i>unknown</i> say nothing about a 
 <i>maximal</i> trial that was not found is a failure of the search, not of the theorem; it counts against the
 accuracy all the same.</p>
 <ul>{"".join(_contradictions(groups))}</ul>
-{page.table(head, rows, (3, 4, 5))}"""
+{page.table(head, rows, (3, 4, 5))}
+{proofs}"""
+
+
+def _against_proofs(found: list[Summary]) -> str:
+    """The same for cells of the exact method, where a minimal prediction is no test: the rank is the proof as well."""
+    groups: dict[str, list[Summary]] = {}
+    for summary in found:
+        if summary.cell.method == EXACT and summary.compared.trials():
+            groups.setdefault(summary.cell.network_label, []).append(summary)
+    rows = []
+    for label, own in groups.items():
+        counts = sum((summary.compared for summary in own), Comparison())
+        kinds = [
+            f"{page.thousands(counts.matched(kind))} of {page.thousands(counts.trials(kind))}"
+            for kind in ("maximal", "intermediate")
+        ]
+        others = (page.thousands(sum(getattr(summary, name) for summary in own)) for name in ("undecided", "by_theorem"))
+        rows.append((escape(label), page.thousands(counts.trials("minimal")), *kinds, *others))
+    if not rows:
+        return ""
+    head = ("network", "minimal: trials", "maximal: matched", "intermediate: matched", "undecided, all trials", "matched by theorem alone")
+    return f"""<p>Against exact verdicts (match probability, existence): a maximal prediction is contradicted by a trial that is proven to have
+no match. A minimal one is not tested here, because the rank that predicts it is also the proof. Trials matched by a theorem alone, without
+a solution in hand, test nothing either.</p>
+{page.table(head, rows, (1, 2, 3, 4, 5))}"""
 
 
 def _accuracy(counts: Comparison, kind: str | None = None) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from ..decide import EXACT
 from .store import Summary
 
 CSS = """
@@ -84,7 +85,8 @@ def value(summary: Summary) -> str:
     if not summary.trials:
         return "–"
     low, high = summary.interval
-    return f"{summary.probability:.4f} [{low:.4f}, {high:.4f}]"
+    open_ = f", {thousands(summary.undecided)} undecided" if summary.undecided and (summary.quantity == "existence" or summary.cell.method == EXACT) else ""
+    return f"{summary.probability:.4f} [{low:.4f}, {high:.4f}]{open_}"
 
 
 def percent(share: float) -> str:

@@ -3,8 +3,8 @@
 Every function draws one question into one `ax` (None: a new one, by pyplot) and returns the ax. A strategy
 has the same colour in all figures of a study; measured values are solid with 95 % Clopper-Pearson bands,
 limits that theorems give are dashed (at most) and dotted (at least), the required rank is a vertical line.
-The axis says which quantity is shown: found and match probabilities are never drawn under one name. Not here:
-files, and the report around the figures.
+The axis says which quantity is shown: found and match probabilities are never drawn under one name, and where they meet to be compared
+(`existence`) each has a line of its own kind. Not here: files, and the report around the figures.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._intervals import clopper_pearson
+from ..decide import EXACT
 
 if TYPE_CHECKING:
     import xarray
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..allocation import Allocation
 
-__all__ = ["colours", "mask", "probability", "restarts", "split", "style"]
+__all__ = ["colours", "existence", "mask", "probability", "restarts", "split", "style"]
 
 # Okabe and Ito's palette without its yellow, ordered so that neighbours differ in lightness too
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
@@ -32,6 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 LEARNABLE, FROZEN, SHARED = "#0B5394", "#DDE1E6", "#F2CF8D"
 # name of a limit: its line, and the value with which it says nothing
 LIMITS = {"theory_high": ((0, (5, 2)), 1.0), "theory_low": ((0, (1, 1.6)), 0.0)}
+FIRST = (0, (1, 1.6))  # found by the first start, where existence and findability meet
 INK, FAINT = "#222222", "#8A8F98"
 RING = {"marker": "o", "markersize": 9.5, "markerfacecolor": "none", "markeredgewidth": 0.9, "zorder": 6}
 
@@ -95,36 +97,31 @@ def probability(
     ax: Axes | None = None,
     quantity_text: str | None = None,
     look: Mapping[str, tuple[str, str]] | None = None,
+    method: str | None = None,
 ) -> Axes:
-    """Probability against budget, one curve per strategy, for one network and one quantity.
+    """Probability against budget, one curve per strategy, for one network, one method and one quantity.
 
-    `quantity_text` may be None if there is only one. Splits are left out (see `split`), and so are controls
+    `quantity_text` and `method` may be None if there is only one. Splits are left out (see `split`), and so are controls
     that belong to no curve.
     Errors: ValueError if the network has no such cells, or more than one quantity.
     """
     ax = _ax(ax)
     data = data.isel(cell=np.flatnonzero(_swept(data)))
-    chosen, text = _select(data, network, quantity_text, splits=False)
+    chosen, text = _select(data, network, quantity_text, splits=False, method=method)
     look = look or colours(data)
-    labels = list(dict.fromkeys(str(label) for label in chosen["strategy"].values))
+    parts = _curves(chosen, "strategy", "budget")
+    labels = list(parts)
     budgets = chosen["budget"].values
     if len(set(budgets.tolist())) == 1 and len(labels) > 1:
         return _bars(ax, chosen, labels, look, text)
     kappa = int(chosen["required_rank"].values.max())
-    parts = {}
-    for label in labels:
-        part = chosen.isel(cell=np.flatnonzero(chosen["strategy"].values == label))
-        parts[label] = part.isel(cell=np.argsort(part["budget"].values, kind="stable"))
     alike = _limits_alike(parts.values(), "budget")
     with style():
         for place, (label, part) in enumerate(parts.items()):
             colour, marker = look[label]
             x = part["budget"].values
             _limits(ax, x, part, INK if alike else colour)
-            apart = (
-                0.07 * (place - (len(labels) - 1) / 2) * min(1.0, np.diff(np.unique(budgets)).min(initial=2))
-            )
-            _measured(ax, x + apart, part, colour, marker, label)
+            _measured(ax, x + _apart(place, len(labels), budgets), part, colour, marker, label)
         _budget_axis(ax, budgets)
         _required_line(ax, kappa)
         ax.set_xlabel("learnable weights (budget r)")
@@ -139,29 +136,82 @@ def split(
     strategy: str,
     ax: Axes | None = None,
     quantity_text: str | None = None,
+    method: str | None = None,
 ) -> Axes:
     """Probability against the learnable weights in the first group of a split, one curve per total budget.
 
-    Errors: ValueError if there are no such cells, or more than one quantity.
+    Errors: ValueError if there are no such cells, or more than one quantity or method.
     """
     ax = _ax(ax)
-    chosen, text = _select(data, network, quantity_text, splits=True, strategy=strategy)
-    totals = sorted(set(chosen["budget"].values.tolist()), reverse=True)
-    kappa = int(chosen["required_rank"].values.max())
-    shades = _shades(len(totals))[::-1]
+    chosen, text = _select(data, network, quantity_text, splits=True, strategy=strategy, method=method)
     with style():
-        for total, shade, marker in zip(totals, shades, MARKERS * len(totals)):
-            part = chosen.isel(cell=np.flatnonzero(chosen["budget"].values == total))
-            part = part.isel(cell=np.argsort(part["split_first"].values, kind="stable"))
+        for (label, part), (shade, marker) in _totals(chosen):
             x = part["split_first"].values
             _limits(ax, x, part, shade)
-            note = " (required rank)" if total == kappa else ""
-            _measured(ax, x, part, shade, marker, f"r = {total}{note}")
-        group, *others = [entry.split()[0] for entry in str(chosen["arguments"].values[0]).split(" + ")]
-        _budget_axis(ax, chosen["split_first"].values)
-        ax.set_xlabel(f"learnable weights in {group} (all others of the r in {' and '.join(others)})")
+            _measured(ax, x, part, shade, marker, label)
+        _split_axis(ax, chosen)
         _probability_axis(ax, text)
         _legend(ax, chosen)
+    return ax
+
+
+def existence(
+    data: xarray.Dataset,
+    network: str,
+    ax: Axes | None = None,
+    quantity_text: str | None = None,
+    look: Mapping[str, tuple[str, str]] | None = None,
+    split: str | None = None,
+) -> Axes:
+    """Existence against findability for one network: what the exact method proves, and what one search finds of it.
+
+    Solid, filled: match probability, with its interval (undecided trials left open). Dashed, hollow: the found probability named by
+    `quantity_text` (None if the network has only one); dotted: the same after the first start. One colour per strategy, against the budget; with `split`, the label of a split,
+    one per total budget, against the learnable weights in its first group. Only cells that were measured both ways are drawn.
+    Errors: ValueError if there are none, or more than one found probability.
+    """
+    ax = _ax(ax)
+    data = data.isel(cell=np.flatnonzero(_swept(data)))
+    kind = {"splits": split is not None, "strategy": split}
+    exact, proven = _select(data, network, None, method=EXACT, **kind)
+    found, text = _select(data.isel(cell=np.flatnonzero(data["method"].values != EXACT)), network, quantity_text, **kind)
+    asked = [list(zip(part["strategy"].values.tolist(), part["arguments"].values.tolist())) for part in (exact, found)]
+    both = set(asked[0]) & set(asked[1])
+    exact, found = (part.isel(cell=[one in both for one in names]) for part, names in zip((exact, found), asked))
+    if not exact.sizes["cell"]:
+        raise ValueError(f"data: expected cells of {network!r} measured by exact and by a search, got none")
+    look = look or colours(data)
+    axis = "budget" if split is None else "split_first"
+    with style():
+        for part, dashes, filled in ((found, (0, (4, 2)), False), (exact, "-", True)):
+            curves = _totals(part)
+            if split is None:
+                curves = [((label, curve), look[label]) for label, curve in _curves(part, "strategy", axis).items()]
+            for place, ((label, curve), (colour, marker)) in enumerate(curves):
+                x = curve[axis].values + (_apart(place, len(curves), part[axis].values) if split is None else 0.0)
+                low, high, y = (curve[name].values for name in ("low", "high", "probability"))
+                if filled and len(x) > 1:
+                    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
+                if not filled and (curve["starts"].values > 1).any():
+                    first = curve["found_after"].isel(start=0).values / curve["trials"].values
+                    ax.plot(x, first, color=colour, linestyle=FIRST, linewidth=1.0, gid="first start", zorder=3.5)
+                ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
+                ax.plot(x, y, color=colour, linestyle=dashes, linewidth=1.6 if filled else 1.0, marker=marker, zorder=5 if filled else 4,
+                        markerfacecolor=colour if filled else "white", label=label if filled else None)  # fmt: skip
+        if split is None:
+            _budget_axis(ax, exact["budget"].values)
+            _required_line(ax, int(exact["required_rank"].values.max()))
+            ax.set_xlabel("learnable weights (budget r)")
+        else:
+            _split_axis(ax, exact)
+        _probability_axis(ax, "probability: of existence, and of being found")
+        handles, labels = ax.get_legend_handles_labels()
+        handles += [_line("-", marker="o", markerfacecolor=INK), _line((0, (4, 2)), marker="o")]
+        labels += [_broken(proven), _broken(text)]
+        if any(line.get_gid() == "first start" for line in ax.lines):
+            handles.append(_line(FIRST))
+            labels.append("the same, first start only")
+        ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax
 
 
@@ -257,6 +307,35 @@ def mask(
 # Parts
 
 
+def _curves(chosen: xarray.Dataset, name: str, axis: str) -> dict[Any, xarray.Dataset]:
+    """The cells of each value of `name`, in the order of their first ones, each sorted along `axis`."""
+    curves = {}
+    for value in dict.fromkeys(chosen[name].values.tolist()):
+        part = chosen.isel(cell=np.flatnonzero(chosen[name].values == value))
+        curves[value] = part.isel(cell=np.argsort(part[axis].values, kind="stable"))
+    return curves
+
+
+def _totals(chosen: xarray.Dataset) -> list[tuple[tuple[str, xarray.Dataset], tuple[Any, str]]]:
+    """((label, cells), (shade, marker)) for each total budget of a split, the largest first."""
+    kappa = int(chosen["required_rank"].values.max())
+    curves = sorted(_curves(chosen, "budget", "split_first").items(), reverse=True, key=lambda item: item[0])
+    labels = [f"r = {total}{' (required rank)' if total == kappa else ''}" for total, _ in curves]
+    looks = zip(_shades(len(curves))[::-1], MARKERS * len(curves))
+    return [((label, part), look) for label, (_, part), look in zip(labels, curves, looks)]
+
+
+def _apart(place: int, count: int, budgets: np.ndarray) -> float:
+    """A small step aside, so that the bars of `count` curves do not hide each other."""
+    return 0.07 * (place - (count - 1) / 2) * min(1.0, np.diff(np.unique(budgets)).min(initial=2))
+
+
+def _split_axis(ax: Axes, chosen: xarray.Dataset) -> None:
+    group, *others = [entry.split()[0] for entry in str(chosen["arguments"].values[0]).split(" + ")]
+    _budget_axis(ax, chosen["split_first"].values)
+    ax.set_xlabel(f"learnable weights in {group} (all others of the r in {' and '.join(others)})")
+
+
 def _ax(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
@@ -273,11 +352,11 @@ def _select(
     splits: bool | None = None,
     strategy: str | None = None,
     existence: bool = True,
+    method: str | None = None,
 ) -> tuple[xarray.Dataset, str]:
     """The measured cells asked for, and the one quantity they show.
 
-    Cells whose every verdict is exact (existence) keep company with the found cells of their method; they are
-    marked.
+    Cells whose every verdict is a proof keep company with the found cells of their method; they are marked.
     """
     keep = (data["network"].values == network) & (data["trials"].values > 0)
     if splits is not None:
@@ -294,6 +373,8 @@ def _select(
         keep &= named | (exact & np.isin(methods, methods[named]))
     if not existence:
         keep &= ~exact
+    if method is not None:
+        keep &= methods == method
     if not keep.any():
         asked = ", ".join(repr(value) for value in (network, strategy, quantity_text) if value is not None)
         raise ValueError(f"data: expected measured cells of {asked}, got none")
@@ -302,6 +383,9 @@ def _select(
         raise ValueError(
             f"quantity_text: expected one of {found} (they must not share an axis), got {quantity_text!r}"
         )
+    several = sorted(set(map(str, methods[keep])))
+    if len(several) > 1:
+        raise ValueError(f"method: expected one of {several} (they must not share a curve), got {method!r}")
     return data.isel(cell=np.flatnonzero(keep)), found[0] if found else str(texts[keep][0])
 
 
@@ -408,8 +492,13 @@ def _probability_axis(ax: Axes, text: str) -> None:
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.grid(axis="y", color="#E6E8EB", linewidth=0.7)
     ax.set_axisbelow(True)
+    ax.set_ylabel(_broken(text))
+
+
+def _broken(text: str) -> str:
+    """The name of a quantity in lines that fit beside an axis."""
     text = text.replace(" (", "\n(", 1)
-    ax.set_ylabel(text.replace(", relative", ",\nrelative") if len(text) > 62 else text)
+    return text.replace(", relative", ",\nrelative") if len(text) > 62 else text
 
 
 def _legend(ax: Axes, chosen: xarray.Dataset) -> None:

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 from ..compare import Comparison
+from ..decide import EXACT
 from . import findings, page, setting
 from .figures import Figure, figures
 from .references import references
@@ -101,7 +102,7 @@ def _page(spec: Spec, found: list[Summary], made: list[Figure], store: Store, ot
     for network in spec.networks:
         own = [summary for summary in found if summary.cell.network_label == network.label]
         parts.append(findings.network(network.label, own, [figure for figure in made if figure.network == network.label]))
-    parts += [findings.controls(found), findings.theory(spec, found), findings.against_references(found)]
+    parts += [findings.existence(found), findings.controls(found), findings.theory(spec, found), findings.against_references(found)]
     parts.append(setting.reproduce(spec, found, store))
     body = "\n".join(part for part in parts if part)
     return page.document(spec.title or spec.name, body)
@@ -116,7 +117,7 @@ def _tiles(found: list[Summary], run: int) -> str:
     for method in methods:
         total = sum((summary.compared for summary in found if summary.cell.method == method), Comparison())
         by = f" ({method})" if len(methods) > 1 else ""
-        if total.trials("minimal"):
+        if total.trials("minimal") and method != EXACT:
             tiles.append(
                 (
                     f"{page.thousands(total.matched('minimal'))} of {page.thousands(total.trials('minimal'))}",
@@ -127,7 +128,7 @@ def _tiles(found: list[Summary], run: int) -> str:
             tiles.append(
                 (
                     f"{page.thousands(total.matched('maximal'))} of {page.thousands(total.trials('maximal'))}",
-                    f"found where theory promises a match{by}",
+                    f"{'matched' if method == EXACT else 'found'} where theory promises a match{by}",
                 )
             )
     flagged = [line for line in references(found) if line.below]

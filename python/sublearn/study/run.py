@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..compare import Comparison, kinds_of_masks, tally
+from ..decide import EXACT
 from .spec import Spec
 from .store import FORMAT, TABLE, Store, StoreError, csv_text, summaries, write_text
 from .task import Cell, Task, cells_of, tasks_of
@@ -149,7 +150,10 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         "undecided": int(result.undecided),
         "screened": int(result.screened),
         "solved_affine": int(result.solved_affine),
-        "found_after": [int(count) for count in result.found_after],
+        "certified": int(result.certified),
+        "by_theorem": int(result.by_theorem),
+        # what the exact method finds on its way is no found probability of anything
+        "found_after": [] if cell.method == EXACT else [int(count) for count in result.found_after],
         "quantity": str(result.quantity),
         "compared": compared.to_dict(),
         "required_rank": int(required_rank(cell.net, cell.shared)),
@@ -234,8 +238,8 @@ class _Left:
 
 
 def _judged(task: Task, compare: int) -> int:
-    """How many of a task's masks theory judges: those of trials below `compare`, none of screened cells."""
-    return 0 if task.cell.screen else max(0, min(compare - task.first, task.count))
+    """How many of a task's masks theory judges: those of trials below `compare`, none of screened searches."""
+    return 0 if task.cell.screen and task.cell.method != EXACT else max(0, min(compare - task.first, task.count))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from ..decide import EXACT
 from . import page
 from .spec import Spec
 from .store import Store, Summary
@@ -78,19 +79,29 @@ own weights and then at wide random points""",
     "descent": "<i>descent</i> is gradient descent from the student's own weights",
 }
 
+EXACT_TEXT = """Method <i>exact</i> decides it trial by trial: yes by a solution that is proven where counted as certified, or by
+a theorem; no by the rank, a linear solve, or all complex solutions of the equations, none of them real (complete up to an estimated error
+of 10<sup>−6</sup>). Trials that it leaves undecided are counted as neither: the interval's lower end takes them for no match, its upper end
+for matches."""
+
 
 def reading(spec: Spec, found: list[Summary]) -> str:
     methods = dict.fromkeys(summary.cell.method for summary in found)
-    means = "; ".join(METHOD_TEXT[method] for method in methods)
+    means = "; ".join(METHOD_TEXT[method] for method in methods if method != EXACT)
     existence = """Not measured in this study: the found probability is a lower estimate of it."""
     if any(summary.quantity == "existence" for summary in found):
         existence = """Measured as such only where a rank or a linear solve decides every trial; elsewhere
 the found probability is a lower estimate of it."""
+    if EXACT in methods:
+        existence = EXACT_TEXT
     relu = ""
     if any(entry.net.activation == "relu" for entry in spec.networks):
         relu = """<p>For relu networks a rank holds in one linear region only; theorems say less, and the
 required rank shown is the largest among sampled regions. A budget below it can still match where the teacher
 needs fewer dimensions.</p>"""
+    searched = f"""<dt>Found probability</dt><dd>Estimated. The share of trials in which a stated method reaches a stated
+relative loss ‖y − y*‖² / ‖y*‖²; {means}. Not finding a match is no proof that there is none.</dd>
+""" if means else ""  # fmt: skip
     return f"""<h2>What is exact and what is estimated</h2>
 <dl>
 <dt>Required rank κ</dt><dd>Exact. The dimension of the set of outputs that the network can reach with all
@@ -101,9 +112,7 @@ structure of the mask: it predicts <i>minimal</i> (no match), <i>maximal</i> (al
 <i>intermediate</i> or <i>unknown</i>. For strategies that draw masks at random, the limits are shares among
 the masks drawn.</dd>
 <dt>Match probability</dt><dd>The probability that matching weights <i>exist</i>. {existence}</dd>
-<dt>Found probability</dt><dd>Estimated. The share of trials in which a stated method reaches a stated
-relative loss ‖y − y*‖² / ‖y*‖²; {means}. Not finding a match is no proof that there is none.</dd>
-<dt>Intervals</dt><dd>95&nbsp;% Clopper–Pearson, for the number of trials shown.</dd>
+{searched}<dt>Intervals</dt><dd>95&nbsp;% Clopper–Pearson, for the number of trials shown.</dd>
 </dl>
 {relu}"""
 

@@ -18,7 +18,8 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
-from ..decide import METHODS, TOLERANCE
+from ..decide import EXACT, TOLERANCE
+from ..decide import METHODS as SEARCHES
 from ..fit import OPTIMIZERS
 from ..network import Network, network_from_spec
 
@@ -33,6 +34,7 @@ __all__ = [
     "default_spec",
 ]
 
+METHODS = (*SEARCHES, EXACT)
 KINDS = {  # kind of strategy -> the keys of one entry of `budgets`; () = one whole number; None = no budgets
     "scattered": (),
     "rows": (),
@@ -481,10 +483,10 @@ def _reference(
 def _tolerances(study: _Table) -> dict[str, float]:
     value = study.values.get("tol", {})
     if not isinstance(value, dict):
-        value = {method: value for method in METHODS}
+        value = {method: value for method in SEARCHES}
     for method, tol in value.items():
-        if method not in METHODS:
-            study.fail(f"tol.{method}", f"one of the methods {', '.join(METHODS)}", method)
+        if method not in SEARCHES:
+            study.fail(f"tol.{method}", f"one of the methods {', '.join(SEARCHES)}", method)
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             study.fail("tol", "a relative loss between 0 and 1, or a table such as { newton = 1e-20 }", tol)
     return TOLERANCE | {method: float(tol) for method, tol in value.items()}

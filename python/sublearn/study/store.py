@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._intervals import clopper_pearson
 from ..compare import KINDS, Comparison
+from ..decide import EXACT
 from .spec import Spec, parse_spec
 from .task import Cell, cells_of
 
@@ -35,6 +36,7 @@ FORMAT = 1
 ROWS, TABLE, SPEC = "results.jsonl", "results.csv", "spec.toml"
 LONGEST_LINE = 1 << 24
 COUNTS = ("count", "matched", "unmatched", "undecided", "screened", "solved_affine")
+LATER_COUNTS = ("certified", "by_theorem")  # absent in the rows of earlier versions, which counted no such trials
 
 
 class StoreError(RuntimeError):
@@ -170,6 +172,7 @@ def _checked_row(line: bytes, place: str) -> dict[str, Any]:
             "read it with the version of sublearn that wrote it"
         )
     wrong = [key for key in ("first", *COUNTS) if not (type(row.get(key)) is int and row[key] >= 0)]
+    wrong += [key for key in LATER_COUNTS if not (type(row.setdefault(key, 0)) is int and row[key] >= 0)]
     wrong += [
         key
         for key, kind in (
@@ -188,6 +191,10 @@ def _checked_row(line: bytes, place: str) -> dict[str, Any]:
         raise StoreError(
             f"{place}: expected matched + unmatched + undecided = count > 0, got {row['matched']} + "
             f"{row['unmatched']} + {row['undecided']} and {row['count']}{cure}"
+        )
+    if row["certified"] + row["by_theorem"] > row["matched"]:
+        raise StoreError(
+            f"{place}: expected certified + by_theorem <= matched, got {row['certified']} + {row['by_theorem']} and {row['matched']}{cure}"
         )
     if not all(type(value) is int and 0 <= value <= row["count"] for value in row["found_after"]):
         raise StoreError(
@@ -258,6 +265,8 @@ class Summary:
     undecided: int = 0
     screened: int = 0
     solved_affine: int = 0
+    certified: int = 0
+    by_theorem: int = 0
     seconds: float = 0.0
     quantity: str = ""
     required_rank: int | None = None
@@ -268,8 +277,8 @@ class Summary:
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.trials += row["count"]
-        for name in COUNTS[1:]:
-            setattr(self, name, getattr(self, name) + row[name])
+        for name in (*COUNTS[1:], *LATER_COUNTS):
+            setattr(self, name, getattr(self, name) + row.get(name, 0))
         self.seconds += float(row.get("seconds") or 0)
         # one row of a weaker quantity makes the sum one of it
         self.quantity = row["quantity"] if self.quantity in ("", row["quantity"]) else "found"
@@ -292,8 +301,9 @@ class Summary:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Clopper-Pearson 95 % interval of the quantity measured."""
-        if self.quantity == "existence":
+        """Clopper-Pearson 95 % interval of the quantity measured. Of existence it leaves undecided trials open: its lower end takes
+        them all for no match, its upper end for matches."""
+        if self.quantity == "existence" or self.cell.method == EXACT:
             return (
                 clopper_pearson(self.matched, self.trials)[0],
                 clopper_pearson(self.matched + self.undecided, self.trials)[1],
@@ -352,6 +362,8 @@ def _columns(summary: Summary) -> dict[str, Any]:
         "undecided": summary.undecided,
         "screened": summary.screened,
         "solved_affine": summary.solved_affine,
+        "certified": summary.certified,
+        "by_theorem": summary.by_theorem,
         "probability": summary.probability if known else None,
         "low95": low,
         "high95": high,
@@ -395,8 +407,9 @@ def csv_text(found: Iterable[Summary]) -> str:
 def load(folder: str | Path) -> xarray.Dataset:
     """The results of a study folder as an xarray Dataset with dimension `cell`, the cells of its spec.
 
-    Variables over `cell`: trials, matched, unmatched, undecided, screened, solved_affine, seconds,
-    probability, low, high (95 % Clopper-Pearson), theory_low, theory_high (limits by the theorems, over the
+    Variables over `cell`: trials, matched, unmatched, undecided, screened, solved_affine, certified (matched, the solution proven),
+    by_theorem (matched by T7 or T8, no solution in hand), seconds, probability, low, high (95 % Clopper-Pearson; of existence with
+    undecided trials left open), theory_low, theory_high (limits by the theorems, over the
     same masks), predicted and predicted_matched (with dimension `kind`); found_after over (`cell`, `start`),
     NaN beyond a cell's last start. Coordinates over `cell`: id, network, strategy, kind_of_strategy,
     arguments, budget, required_rank (-1 if not computed), method, starts, tol, quantity, quantity_text,
@@ -438,7 +451,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
     data = xarray.Dataset(
         {
             "trials": over_cells((s.trials for s in found), np.int64),
-            **{name: over_cells((getattr(s, name) for s in found), np.int64) for name in COUNTS[1:]},
+            **{name: over_cells((getattr(s, name) for s in found), np.int64) for name in (*COUNTS[1:], *LATER_COUNTS)},
             "seconds": over_cells((s.seconds for s in found), float),
             "probability": over_cells((s.probability for s in found), float),
             "low": ("cell", bounds[:, 0]),

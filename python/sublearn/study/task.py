@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .._closed_forms import plain
 from ..allocation import Allocation, Strategy, as_strategy, check_allocation
+from ..decide import EXACT, TOLERANCE
 from ..network import Network, network_from_spec
 from ..strategies import strategy_from_spec
 from .spec import NetworkSpec, Reference, Spec, SpecError, StrategySpec
@@ -32,7 +34,7 @@ class Cell:
 
     content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen",
     "seed"}; options are those of match_probability that the method uses: starts, iterations (newton), steps,
-    optimizer, lr (descent). Labels, `trials` and `control` (a cell with r = kappa - 1 that the
+    optimizer, lr (descent), none (exact; tanh and relu as newton). Labels, `trials` and `control` (a cell with r = kappa - 1 that the
     study added by itself, D8) are not in it.
     """
 
@@ -118,6 +120,8 @@ class Cell:
         """The name of what was measured, for axes, tables, reports; existence and findability share none."""
         if quantity == "existence":
             return EXISTENCE
+        if self.method == EXACT:
+            return "lower bound of the match probability (exact, undecided trials left open)"
         options = self.options
         how = f"{self.starts} start{'s' if self.starts != 1 else ''}"
         if self.method == "descent":
@@ -169,7 +173,8 @@ def cells_of(spec: Spec) -> list[Cell]:
 
 def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cell]:
     found = []
-    for method in strategy.methods or network.methods or spec.methods:
+    methods = strategy.methods or network.methods or spec.methods
+    for method in methods:
         for arguments in strategy.arguments:
             allocation = _strategy(spec, network, strategy, arguments)
             content = _content(
@@ -180,7 +185,7 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                 for entry in strategy.reference
                 if entry.arguments == arguments
                 and entry.network in (None, network.label)
-                and entry.method in (None, method)
+                and (entry.method == method or (entry.method is None and (method != EXACT or methods == (EXACT,))))
             )
             for entry in reference:
                 starts = content["options"].get("starts", 1)
@@ -234,11 +239,12 @@ def _strategy(
 def _content(
     spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, starts: int
 ) -> dict[str, Any]:
-    options = (
-        {"starts": starts, "iterations": spec.iterations}
-        if method == "newton"
-        else {"steps": spec.steps, "optimizer": spec.optimizer, "lr": spec.lr}
-    )
+    newton = {"starts": starts, "iterations": spec.iterations}
+    options = {
+        "newton": newton,
+        "descent": {"steps": spec.steps, "optimizer": spec.optimizer, "lr": spec.lr},
+        EXACT: {} if plain(network.net).activation == "linear" else newton,  # tanh and relu: a search for what no proof settles
+    }[method]
     return {
         "draws": DRAWS,
         "network": network.net.to_dict(),
@@ -247,8 +253,8 @@ def _content(
         "strategy": _canonical_strategy(strategy, network.shared),
         "method": method,
         "options": options,
-        "tol": spec.tol[method],
-        "screen": spec.screen,
+        "tol": TOLERANCE[EXACT] if method == EXACT else spec.tol[method],
+        "screen": spec.screen or method == EXACT,  # a rank is the first of the exact method's proofs
         "seed": spec.seed,
     }
 
