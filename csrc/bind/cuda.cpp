@@ -163,7 +163,6 @@ void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y,
   else fit_of<double>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, stream);
 }
 
-#if defined(SL_HAS_NEWTON)
 void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
             const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task, const Array& trials,
             const Array& theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream) {
@@ -184,8 +183,6 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
     sl::cuda::newton(a, on);
   });
 }
-
-#endif
 
 void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared, const std::vector<double>& gains,
           const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x, const Array& mask, uintptr_t stream) {
@@ -300,10 +297,8 @@ PYBIND11_MODULE(SL_MODULE, m) {
   m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);
   m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
         "steps_out"_a, "status"_a, "stream"_a = 0);
-#if defined(SL_HAS_NEWTON)
   m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,
         "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0);
-#endif
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
   m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,
         "stream"_a = 0);

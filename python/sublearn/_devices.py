@@ -274,12 +274,14 @@ class CudaPlace:
             out = self._module.Array(list(shape), np.dtype(dtype), self._device)
         return out, _view(self._module, "result", out)
 
-    def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any, workspace: int = 0) -> dict[str, Any]:
-        """call(inputs, results) for as many rows at a time as fit. inputs: rows [batch or 1, ...]; results: name -> (shape of a row, dtype)."""
+    def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any,
+             workspace: int = 0, beside: int = 0) -> dict[str, Any]:
+        """call(inputs, results) for as many rows at a time as fit. inputs: rows [batch or 1, ...]; results: name -> (shape of a row, dtype).
+        workspace, beside: further device bytes per row, and whatever the number of rows."""
         host = {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}
         size = lambda shape, dtype: int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize  # noqa: E731
         per_row = workspace + sum(a.nbytes // batch for a in host.values() if len(a) == batch > 1)
-        fixed = sum(a.nbytes for a in host.values() if not len(a) == batch > 1)
+        fixed = beside + sum(a.nbytes for a in host.values() if not len(a) == batch > 1)
         if not self.device:
             per_row += sum(size(*row) for row in results.values())
         whole = {}
@@ -347,7 +349,7 @@ class CudaPlace:
                                 o["theta"], o["loss"], o["found"], iterations, self._stream)
             total += int(iterations.numpy(self._stream)[0])
 
-        out = self._run("newton", batch, inputs, results, call, workspace=4)  # a lock per student
+        out = self._run("newton", batch, inputs, results, call, workspace=4, beside=8 * shape.size + 16)  # a lock per student
         return {**out, "iterations": total}
 
     def draw(self, shape, seed, task, first, count, shared, gains, recipe, threads=0):
