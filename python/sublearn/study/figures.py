@@ -93,8 +93,8 @@ def _labels(part: Iterable[Summary]) -> list[str]:
 def _both(made: _Made, data: Any, network: str, own: list[Summary], method: str, quantity: str, look: Any) -> None:
     """Existence beside what one search finds: one figure for the budgets, one for every split."""
     questions = [{(s.cell.strategy_label, s.cell.arguments) for s in own if not s.cell.control and
-                  (s.cell.method == EXACT if exact else s.quantity_text == quantity or (s.cell.method, s.quantity) == (method, "existence"))}
-                 for exact in (True, False)]  # fmt: skip
+                  (s.cell.method == way and (s.quantity_text == quantity or s.quantity == "existence" or way == EXACT))}
+                 for way in (EXACT, method)]  # fmt: skip
     both = [s for s in own if (s.cell.strategy_label, s.cell.arguments) in questions[0] & questions[1]]
     for split in ([None] if any(not s.cell.split_over for s in both) else []) + _labels(s for s in both if s.cell.split_over):
         figure, ax = _new(6.8, 3.7)

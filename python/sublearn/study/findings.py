@@ -237,8 +237,8 @@ def _against_proofs(found: list[Summary]) -> str:
     if not rows:
         return ""
     head = ("network", "minimal: trials", "maximal: matched", "intermediate: matched", "undecided, all trials", "matched by theorem alone")
-    return f"""<p>Against exact verdicts (match probability, existence): a maximal prediction is contradicted by a trial that is proven to have
-no match. A minimal one is not tested here, because the rank that predicts it is also the proof. Trials matched by a theorem alone, without
+    return f"""<p>Against exact verdicts (match probability, existence): a maximal prediction is contradicted by a trial that is
+proven to have no match. A minimal one is not tested here, because the rank that predicts it is also the proof. Trials matched by a theorem alone, without
 a solution in hand, test nothing either.</p>
 {page.table(head, rows, (1, 2, 3, 4, 5))}"""
 

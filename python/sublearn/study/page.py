@@ -85,7 +85,8 @@ def value(summary: Summary) -> str:
     if not summary.trials:
         return "–"
     low, high = summary.interval
-    open_ = f", {thousands(summary.undecided)} undecided" if summary.undecided and (summary.quantity == "existence" or summary.cell.method == EXACT) else ""
+    proven = summary.quantity == "existence" or summary.cell.method == EXACT
+    open_ = f", {thousands(summary.undecided)} undecided" if summary.undecided and proven else ""
     return f"{summary.probability:.4f} [{low:.4f}, {high:.4f}]{open_}"
 
 

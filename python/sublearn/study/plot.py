@@ -166,7 +166,8 @@ def existence(
     """Existence against findability for one network: what the exact method proves, and what one search finds of it.
 
     Solid, filled: match probability, with its interval (undecided trials left open). Dashed, hollow: the found probability named by
-    `quantity_text` (None if the network has only one); dotted: the same after the first start. One colour per strategy, against the budget; with `split`, the label of a split,
+    `quantity_text` (None if the network has only one); dotted: the same after the first start.
+    One colour per strategy, against the budget; with `split`, the label of a split,
     one per total budget, against the learnable weights in its first group. Only cells that were measured both ways are drawn.
     Errors: ValueError if there are none, or more than one found probability.
     """
