@@ -15,7 +15,8 @@ import pytest
 import sublearn as sl
 from sublearn import _devices
 
-from tests.cases import NETWORKS, masks, students
+from tests.adversarial_rank import families, judge
+from tests.cases import masks, students
 
 EPS = {np.float32: 1.2e-7, np.float64: 2.3e-16}
 SIDES = [(1, 1), (3, 3), (4, 4), (2, 4), (5, 4), (5, 7), (8, 8), (9, 8), (3, 12), (16, 16), (17, 9), (9, 30), (32, 32), (33, 20), (64, 64), (66, 10)]
@@ -93,6 +94,19 @@ def rank_kernel_proves_ordinary_matrices(module):
             a, ranks = planted(n, n, dtype, batch=8)
             got, certified, finite = _devices.CudaPlace(module, 0, 0, None, None).rank_real(a, n * EPS[dtype])
             assert finite.all() and certified.all() and (got == ranks).all()
+
+
+def rank_proofs_hold_for_adversarial_matrices(module, sizes, per_family):
+    """Kahan, Hilbert, graded, scaled rows, 1e-300 to 1e300: whatever the kernel proves is the singular values' verdict."""
+    certified = matrices = 0
+    for n in sizes:
+        for name, a in families(np.random.default_rng([1, n]), n, per_family):
+            tolerance = n * EPS[np.float64]
+            ranks, sure, finite = _devices.CudaPlace(module, 0, 0, None, None).rank_real(np.ascontiguousarray(a), tolerance)
+            counts = judge(a, ranks, sure, tolerance)
+            assert finite.all() and counts["certified and wrong"] == 0, f"{name}, {n} x {n}: {counts}"
+            certified, matrices = certified + counts["certified"], matrices + counts["matrices"]
+    assert certified > 0.5 * matrices
 
 
 def rank_finds_nan(device):

@@ -39,6 +39,10 @@ def test_rank_of_hard_matrices(device):
     checks.rank_of_extreme_and_large_matrices(device)
 
 
+def test_rank_proofs_of_adversarial_matrices():
+    checks.rank_proofs_hold_for_adversarial_matrices(_devices.compiled()[0], (4, 8, 12, 24, 48), 10)
+
+
 def test_rank_kernel_proves_ordinary_matrices():
     checks.rank_kernel_proves_ordinary_matrices(_devices.compiled()[0])
 
