@@ -109,7 +109,7 @@ def test_deciding(device):
     checks.deciding_device_arrays(device)
 
 
-@pytest.mark.parametrize("operation, allowed", [("rank", 3000), ("rank_mod", 3000), ("outputs", 5000), ("jacobian", 20000), ("fit", 10000), ("newton", 15000)])
+@pytest.mark.parametrize("operation, allowed", checks.SPLITS)
 def test_splitting(monkeypatch, operation, allowed):
     checks.batches_are_split(monkeypatch, operation, allowed)
 
