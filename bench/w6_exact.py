@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import sublearn as sl
-from sublearn.continuation import CONVERGED, Base, System, monodromy, system_of
+from sublearn.continuation import CONVERGED, System, system_of
 from sublearn.generic import attained_ranks
+from sublearn.monodromy import Base, monodromy
 from sublearn.trace import trace_test
 
 from .harness import OURS, Candidate, Listing, Options, Table, goal_of, interleave

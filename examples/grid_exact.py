@@ -127,7 +127,8 @@ def main(arguments: list[str] | None = None) -> dict[str, object]:
     told = summary(found) | {"seconds": round(time.perf_counter() - began, 1), "version": sl.__version__}
     print(json.dumps(told, indent=1))
     if options.out:
-        options.out.write_text(json.dumps({"summary": told, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        lines = ",\n".join(map(json.dumps, rows))
+        options.out.write_text(f'{{"summary": {json.dumps(told)},\n"rows": [\n{lines}\n]}}\n', encoding="utf-8")
     return told
 
 

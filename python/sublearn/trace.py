@@ -19,13 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .continuation import CAREFUL, CONVERGED, INFINITE, NORMAL, System, extend, new_ones
+from .continuation import CAREFUL, CONVERGED, INFINITE, NORMAL, System
+from .loops import extend, new_ones
 
 _STRAIGHT = 1e-7  # largest second difference, relative to the sum of sizes
 _TILTS = 10.0 ** -np.arange(0.5, 4.1, 0.5)  # on the way back: |z| of a point that goes to infinity grows like tilt^(-1/m), m small
 _GROWTH, _LEGS, _FAR = 1.15, 2, 30.0  # it grew by this in each of the last two legs; a path that is lost must have been so far out, too
 _FLAT, _TILTED, _ABOVE, _BELOW, _LEG = range(5)  # numbers of the points of data
-_ROUNDS = 4  # of more loops, while the trace is not straight
+_ROUNDS = 6  # of more loops, while the trace is not straight
 
 
 class Trace(NamedTuple):
@@ -38,7 +39,7 @@ class Trace(NamedTuple):
 
 
 def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: np.ndarray, starts: list[np.ndarray], seed: int = 0,
-               error: float = 1e-3, most: int = 40_000, threads: int = 0) -> list[Trace]:
+               error: float = 2e-2, most: int = 40_000, threads: int = 0) -> list[Trace]:
     """Are starts[m] complex [delta, kappa] all solutions of allocation m (indices, degrees int32 [m, kappa]) at a random point [width]?
 
     Not for saturated systems, whose targets are not free. error: where the loops for the tilted slice stop before the trace is looked at.
