@@ -1,7 +1,7 @@
 """What must hold of calls on a GPU, whatever holds the arrays and whether the kernels run on a GPU or in the emulator.
 
-`device` stands for a kind of array: put (numpy to the device), get (back), made (is this a result of that kind). test_cuda.py runs all of this
-on GPUs, test_cuda_emulated.py on the CPU.
+`device` stands for a kind of array: put (numpy to the device), get (back), made (is this a result of that kind). test_cuda.py
+runs all of this on GPUs, test_cuda_emulated.py on the CPU.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import pytest
 import sublearn as sl
 from sublearn import _devices
 
-from tests.cases import NETWORKS, masks, students
+from tests.adversarial_rank import families, judge
+from tests.cases import masks, students
 
 EPS = {np.float32: 1.2e-7, np.float64: 2.3e-16}
-SIDES = [(1, 1), (3, 3), (4, 4), (2, 4), (5, 4), (5, 7), (8, 8), (9, 8), (3, 12), (16, 16), (17, 9), (9, 30), (32, 32), (33, 20), (64, 64), (66, 10)]
+SIDES = [(1, 1), (3, 3), (4, 4), (2, 4), (5, 4), (5, 7), (8, 8), (9, 8), (3, 12), (16, 16), (17, 9), (9, 30), (32, 32), (33, 20), (64, 64),
+         (66, 10)]
+# Bytes that hold some of the 50 students of `batches_are_split`, not all.
+SPLITS = [("rank", 3000), ("rank_mod", 3000), ("outputs", 5000), ("jacobian", 20000), ("fit", 10000), ("newton", 15000)]
 
 
 @dataclass
@@ -95,6 +99,19 @@ def rank_kernel_proves_ordinary_matrices(module):
             assert finite.all() and certified.all() and (got == ranks).all()
 
 
+def rank_proofs_hold_for_adversarial_matrices(module, sizes, per_family):
+    """Kahan, Hilbert, graded, scaled rows, 1e-300 to 1e300: whatever the kernel proves is the singular values' verdict."""
+    certified = matrices = 0
+    for n in sizes:
+        for name, a in families(np.random.default_rng([1, n]), n, per_family):
+            tolerance = n * EPS[np.float64]
+            ranks, sure, finite = _devices.CudaPlace(module, 0, 0, None, None).rank_real(np.ascontiguousarray(a), tolerance)
+            counts = judge(a, ranks, sure, tolerance)
+            assert finite.all() and counts["certified and wrong"] == 0, f"{name}, {n} x {n}: {counts}"
+            certified, matrices = certified + counts["certified"], matrices + counts["matrices"]
+    assert certified > 0.5 * matrices
+
+
 def rank_finds_nan(device):
     a = np.ones((5, 3, 3))
     a[4, 2, 1] = np.nan
@@ -125,7 +142,8 @@ def rank_mod_is_exact(device, sides, p):
     a = []
     for b in range(6):
         r = min(m, n) if b % 2 == 0 else int(rng.integers(0, min(m, n) + 1))
-        a.append((rng.integers(0, p, (m, r)).astype(object) @ rng.integers(0, p, (r, n)).astype(object)) % p if r else np.zeros((m, n), object))
+        left, right = rng.integers(0, p, (m, r)).astype(object), rng.integers(0, p, (r, n)).astype(object)
+        a.append(left @ right % p if r else np.zeros((m, n), object))
     a = np.array(a).astype(np.int64)
     a[::2] -= 3 * p  # any integers
     a[1, 0, 0] += p
@@ -194,7 +212,10 @@ def draws_are_bit_equal(net, shared):
 def verdicts_agree_with_the_cpu(method, trials, **options):
     """Trial by trial; a search near its tolerance may end elsewhere where sums round differently."""
     net, shared = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=6), ("B", "D")
-    ask = lambda where: sl.match_probability(net, sl.scattered(net, 12, "W"), trials, shared, method, keep_trials=True, backend=where, **options)  # noqa: E731
+
+    def ask(where):
+        return sl.match_probability(net, sl.scattered(net, 12, "W"), trials, shared, method, keep_trials=True, backend=where, **options)
+
     want, got = ask("cpu"), ask("cuda")
     assert (want.backend, got.backend) == ("cpu", "cuda")
     flips = int((want.verdicts != got.verdicts).sum())
@@ -208,7 +229,8 @@ def deciding_device_arrays(device):
     shared = ("B", "D")
     drawn = sl.draw_trials(net, sl.scattered(net, 5, "W"), 12, shared=shared)
     want = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, shared, starts=10)
-    got = sl.decide(net, device.put(drawn.student), device.put(drawn.x), device.put(drawn.y), drawn.mask, shared, starts=10, backend=backend(device))
+    arrays = [device.put(a) for a in (drawn.student, drawn.x, drawn.y)]
+    got = sl.decide(net, *arrays, drawn.mask, shared, starts=10, backend=backend(device))
     assert device.made(got.match) and device.made(got.theta)
     assert (device.get(got.match) != want.match).sum() <= 1
     yes = device.get(got.match) == 1
@@ -225,7 +247,7 @@ def deciding_device_arrays(device):
 def batches_are_split(monkeypatch, operation, bytes_allowed):
     """The same result in several pieces; the planned bytes are never exceeded by the arrays of a piece."""
     module, pieces = _devices.compiled()[0], []
-    compiled = {"rank": "rank_real", "rank_mod": "rank_mod", "outputs": "outputs", "jacobian": "jacobian", "fit": "fit", "newton": "newton"}[operation]
+    compiled = "rank_real" if operation == "rank" else operation
     inner = getattr(module, compiled)
 
     def counted(*arguments):

@@ -47,6 +47,10 @@ def test_rank_of_hard_matrices(device):
     checks.rank_of_extreme_and_large_matrices(device)
 
 
+def test_rank_proofs_of_adversarial_matrices():
+    checks.rank_proofs_hold_for_adversarial_matrices(_devices.compiled()[0], (4, 8, 12, 16, 24, 32, 48, 64), 1000)
+
+
 def test_rank_kernel_proves_ordinary_matrices():
     checks.rank_kernel_proves_ordinary_matrices(_devices.compiled()[0])
 
@@ -105,7 +109,7 @@ def test_deciding(device):
     checks.deciding_device_arrays(device)
 
 
-@pytest.mark.parametrize("operation, allowed", [("rank", 3000), ("rank_mod", 3000), ("outputs", 5000), ("jacobian", 20000), ("fit", 10000), ("newton", 15000)])
+@pytest.mark.parametrize("operation, allowed", checks.SPLITS)
 def test_splitting(monkeypatch, operation, allowed):
     checks.batches_are_split(monkeypatch, operation, allowed)
 

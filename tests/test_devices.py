@@ -74,7 +74,8 @@ def test_stream_is_for_the_gpu():
 @pytest.mark.parametrize("name, said", [("off", "switched off"), ("wrong", "expected cuda, emulated or off, got 'wrong'"), ("cuda", "")])
 def test_import_never_needs_a_gpu(name, said):
     code = "import sublearn as sl, numpy as np; print(sl.rank(np.eye(3)), sl.backend_of('rank'))"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env={**os.environ, "SUBLEARN_CUDA_MODULE": name, "CUDA_VISIBLE_DEVICES": ""},
+    environment = {**os.environ, "SUBLEARN_CUDA_MODULE": name, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=environment,
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("3 rank: cpu") and said in done.stdout and "no cuda" in done.stdout

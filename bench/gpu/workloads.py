@@ -6,8 +6,8 @@
   W4  Levenberg-Marquardt on the same networks         torch batched, jax vmap
   verdicts  match_probability on the CPU and the GPU, trial by trial: how many differ
 
-Everything of a table is timed by turns in one process (bench/harness.py); a call ends when the GPU has finished. Ours reads and leaves device
-arrays; the two flags per matrix that say whether W1 needs an SVD come to the CPU inside the timing. `device` in the notes: the time between
+Everything of a table is timed by turns in one process (bench/harness.py); a call ends when the GPU has finished. Ours reads and leaves
+device arrays; the two flags per matrix that say whether W1 needs an SVD come to the CPU inside the timing. `device` in the notes: the time between
 two CUDA events around our calls, per unit of work.
 """
 
@@ -19,6 +19,9 @@ import numpy as np
 
 import sublearn as sl
 from sublearn import _devices
+from sublearn._arrays import index_rows
+from sublearn.decide import start_scale
+from sublearn.fit import OPTIMIZERS
 
 from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton
 from ..harness import OURS, Candidate, Listing, Options, Peer, Table, build, interleave, measure, short
@@ -87,7 +90,8 @@ def finished(table: Table, call: Callable[[], object], work: float) -> Table:
     if table.ours.measured:
         goal = GOALS.get(f"{table.workload} {table.dtype}", GOALS.get(table.workload, {})).get(table.case)
         if goal:
-            table.notes.append(f"goal on an H200 {short(goal)}/s: {'met' if table.ours.rate >= goal else 'not met'}, {short(table.ours.rate / goal)} of it")
+            met = "met" if table.ours.rate >= goal else "not met"
+            table.notes.append(f"goal on an H200 {short(goal)}/s: {met}, {short(table.ours.rate / goal)} of it")
         seconds = device_seconds(call)
         if seconds:
             table.notes.append(f"device: {short(work / seconds)} {table.unit}/s between two CUDA events")
@@ -111,7 +115,8 @@ def _svd_peers(a: np.ndarray, rtol: float) -> tuple[Peer, ...]:
     def cupy_svd(_, options):
         cupy = cupy_gpu()
         x = cupy.asarray(a)
-        return Candidate("cupy svd", "cupy", waiting(lambda: cupy.linalg.svd(x, compute_uv=False)), len(a), "cuSOLVER, singular values only")
+        call = waiting(lambda: cupy.linalg.svd(x, compute_uv=False))
+        return Candidate("cupy svd", "cupy", call, len(a), "cuSOLVER, singular values only")
 
     def jax_rank(_, options):
         jax, jnp = jax_gpu()
@@ -133,8 +138,9 @@ def w1(options: Options) -> Iterator[Table]:
             call = waiting(lambda a=a: sl.rank(a))
             ours = Candidate(OURS, OURS, call, batch, f"{wrong} of {batch} differ from the planted rank")
             timings = measure(ours, _svd_peers(few, 0), None, options)
-            yield finished(Table("W1", f"{n}x{n}", np.dtype(dtype).name, "matrices", f"ranks, batch {batch} (peers {len(few)}), half full rank, half lower",
-                                 timings, w1_rank.flop(n, n, ranks), w1_rank.FLOP_TEXT), call, batch)
+            what = f"ranks, batch {batch} (peers {len(few)}), half full rank, half lower"
+            yield finished(Table("W1", f"{n}x{n}", np.dtype(dtype).name, "matrices", what, timings, w1_rank.flop(n, n, ranks),
+                                 w1_rank.FLOP_TEXT), call, batch)
 
 
 def w2(options: Options) -> Iterator[Table]:
@@ -158,51 +164,59 @@ def w2(options: Options) -> Iterator[Table]:
 def w3(options: Options) -> Iterator[Table]:
     for dtype in (np.float32, np.float64):
         for students in (64,) if options.quick else (4096, 65536):
-            problem, steps = w3_fit_recurrent.problem_of(dtype, students), 20 if options.quick else 1000
-            t = problem.trials
-            theta, x, y, mask = put(t.student), put(t.x), put(t.y), t.mask
-            fit = lambda count: sl.fit(problem.net, theta, x, y, mask, steps=count, optimizer="adam", lr=w3_fit_recurrent.LR)  # noqa: B023, E731
-            reached, first = get(fit(w3_fit_recurrent.CHECK_STEPS).loss), w3_fit_recurrent.loss(problem, problem.W)
-            name = np.dtype(dtype).name
-            on_cpu = sl.fit(problem.net, t.student, t.x, t.y, mask, steps=w3_fit_recurrent.CHECK_STEPS, lr=w3_fit_recurrent.LR, backend="cpu").loss
-            differs = w3_fit_recurrent.same_loss(on_cpu, first, reached, name)
-            if differs:
-                raise AssertionError(f"sl.fit on the GPU against the CPU: {differs}")
-            call = waiting(lambda: fit(steps))  # noqa: B023
-            peers = tuple(on_gpu(w3_fit_recurrent, peer) for peer in w3_fit_recurrent.PEERS if peer.name != "torch.compile")
-            timings = measure(Candidate(OURS, OURS, call, students * steps), peers, problem, options,
-                              lambda peer: w3_fit_recurrent.same_loss(reached, first, w3_fit_recurrent.loss(problem, peer.answer()), name))  # noqa: B023
-            yield finished(Table("W3", f"{students} students", name, "student-steps",
-                                 f"Adam of {students} linear recurrent students 2-8-2, T = 6, 12 learnable weights each, {steps} steps in one call; "
-                                 "masks come from the CPU inside the timing", timings, 2 * 5 * (3 * 64 + 2 * 16), w3_fit_recurrent.FLOP_TEXT),
-                           call, students * steps)
+            yield _w3(options, dtype, students)
+
+
+def _w3(options: Options, dtype: type, students: int) -> Table:
+    problem, steps = w3_fit_recurrent.problem_of(dtype, students), 20 if options.quick else 1000
+    t, net, name = problem.trials, problem.net, np.dtype(dtype).name
+    theta, x, y = put(t.student), put(t.x), put(t.y)
+    check = w3_fit_recurrent.CHECK_STEPS
+    reached = get(sl.fit(net, theta, x, y, t.mask, steps=check, lr=w3_fit_recurrent.LR).loss)
+    first = w3_fit_recurrent.loss(problem, problem.W)
+    on_cpu = sl.fit(net, t.student, t.x, t.y, t.mask, steps=check, lr=w3_fit_recurrent.LR, backend="cpu").loss
+    differs = w3_fit_recurrent.same_loss(on_cpu, first, reached, name)
+    if differs:
+        raise AssertionError(f"sl.fit on the GPU against the CPU: {differs}")
+    place, rows = _devices.place("auto", theta=theta), index_rows(t.mask)
+    widths = (net.size, net.shape.inputs_size, net.shape.equations)
+    arrays = [place.array("", a).reshape((students, width)) for a, width in zip((theta, x, y), widths)]
+    call = waiting(lambda: place.fit(net.shape, *arrays, rows, steps, OPTIMIZERS.index("adam"), w3_fit_recurrent.LR, -1.0))
+    peers = tuple(on_gpu(w3_fit_recurrent, peer) for peer in w3_fit_recurrent.PEERS if peer.name != "torch.compile")
+    timings = measure(Candidate(OURS, OURS, call, students * steps), peers, problem, options,
+                      lambda peer: w3_fit_recurrent.same_loss(reached, first, w3_fit_recurrent.loss(problem, peer.answer()), name))
+    what = f"Adam of {students} linear recurrent students 2-8-2, T = 6, 12 learnable weights each, {steps} steps in one call"
+    table = Table("W3", f"{students} students", name, "student-steps", f"{what}; columns numbered beforehand", timings,
+                  2 * 5 * (3 * 64 + 2 * 16), w3_fit_recurrent.FLOP_TEXT)
+    return finished(table, call, students * steps)
 
 
 def w4(options: Options) -> Iterator[Table]:
     search = w4_newton.search_of(64 if options.quick else 32768)
     t, net, batch = search.problem.trials, search.problem.net, len(search.rows)
-    place = _devices.CudaPlace(module(), 0, 0, None, None)
-    arguments = (net.shape, t.student, t.x.reshape(batch, -1), t.y.reshape(batch, -1), w4_newton.index_rows(t.mask),
-                 w4_newton.start_scale(net, np.ones(len(net.groups))), w4_newton.OUR_STARTS, w4_newton.OUR_ITERATIONS, w4_newton.TOLERANCE, t.seed, t.task,
-                 np.arange(batch, dtype=np.uint32))
+    theta, x, y = put(t.student), put(t.x.reshape(batch, -1)), put(t.y.reshape(batch, -1))
+    place = _devices.place("auto", theta=theta)
+    arguments = (net.shape, *(place.array("", a) for a in (theta, x, y)), index_rows(t.mask), start_scale(net, np.ones(len(net.groups))),
+                 w4_newton.OUR_STARTS, w4_newton.OUR_ITERATIONS, w4_newton.TOLERANCE, t.seed, t.task, np.arange(batch, dtype=np.uint32))
     many = place.newton(*arguments)
-    call = lambda: place.newton(*arguments)  # noqa: E731
+    matched = int((get(many["found"]) >= 0).sum())
+    call = lambda: place.newton(*arguments)  # noqa: E731  (waits: it counts iterations)
     peers = [on_gpu(w4_newton, peer) for peer in w4_newton.PEERS if peer.library != "scipy"]
     ready, absent = build(peers, search, options)
-    timed = interleave([Candidate(OURS, OURS, call, many["iterations"], f"{int((many['found'] >= 0).sum())} of {batch} matched, "
-                                  f"{w4_newton.OUR_STARTS} starts"), *ready], options)
+    note = f"{matched} of {batch} matched, {w4_newton.OUR_STARTS} starts"
+    timed = interleave([Candidate(OURS, OURS, call, many["iterations"], note), *ready], options)
     by_name = {timing.name: timing for timing in timed[1:] + absent}
-    yield finished(Table("W4", "8 hidden", "float64", "iterations", f"Levenberg-Marquardt of {batch} students 2-8-2, T = 6, r = 12; numpy arrays, "
-                         "copies to and from the GPU inside the timing", [timed[0], *(by_name[peer.name] for peer in peers)],
-                         w4_newton.flop(8, 2, 6, w4_newton.BUDGET), w4_newton.FLOP_TEXT), call, many["iterations"])
+    table = Table("W4", "8 hidden", "float64", "iterations", f"Levenberg-Marquardt of {batch} students 2-8-2, T = 6, r = 12",
+                  [timed[0], *(by_name[peer.name] for peer in peers)], w4_newton.flop(8, 2, 6, w4_newton.BUDGET), w4_newton.FLOP_TEXT)
+    yield finished(table, call, many["iterations"])
 
 
 def verdicts(options: Options) -> Iterator[Listing]:
     net, shared, rows = sl.Recurrent(2, 8, 2, 6), ("B", "D"), []
     for budget in (12,) if options.quick else (10, 12, 16):
         trials = 20 if options.quick else 20000
-        ask = lambda where: sl.match_probability(net, sl.scattered(net, budget, "W"), trials, shared, starts=5, keep_trials=True, backend=where)  # noqa: B023, E731
-        cpu, gpu = ask("cpu"), ask("cuda")
+        cpu, gpu = (sl.match_probability(net, sl.scattered(net, budget, "W"), trials, shared, starts=5, keep_trials=True, backend=where)
+                    for where in ("cpu", "cuda"))
         rows.append([budget, trials, cpu.matched, gpu.matched, int((cpu.verdicts != gpu.verdicts).sum()), cpu.seconds, gpu.seconds])
     yield Listing("verdicts", "match_probability, 5 starts, the same trials on the CPU and on the GPU: verdicts that rounding flips",
                   ["r", "trials", "matched, CPU", "matched, GPU", "differ", "CPU seconds", "GPU seconds"], rows)

@@ -87,6 +87,7 @@ std::string why_no_device() {
   const cudaError_t code = cudaGetDeviceCount(&count);
   if (code == cudaSuccess) return count ? "" : "no NVIDIA GPU found";
   cudaGetLastError();
+  if (code == cudaErrorInsufficientDriver) return "no NVIDIA driver, or one too old for this build";
   return cudaGetErrorString(code);
 }
 Device device_info(int device) {

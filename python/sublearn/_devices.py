@@ -1,7 +1,7 @@
 """Where a call runs and where its arrays live: numpy, torch or DLPack on the CPU; cupy, torch or `__cuda_array_interface__` on a GPU.
 
-A `Place` is made once per call. Its methods carry the names and signatures of the compiled CPU functions, so that the operations read the same
-for both: rows in, results out, where the input lives. Device arrays are passed on without copies, on cupy's or torch's current
+A place is made once per call. Its methods carry the names and signatures of the compiled CPU functions, so that the operations read
+the same for both: rows in, results out, where the input lives. Device arrays are passed on without copies, on cupy's or torch's current
 stream (or `stream=`); numpy arrays with backend="cuda" are carried to the GPU and back, in pieces that fit its memory. No mathematics here.
 
 SUBLEARN_CUDA_MODULE chooses the compiled module: "cuda" (default), "emulated" (the kernels run on the CPU, for tests), "off".
@@ -11,6 +11,7 @@ SUBLEARN_CUDA_MEMORY: bytes of device memory a call may use (default: 80 % of wh
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from contextlib import nullcontext
 from functools import cache
@@ -89,10 +90,8 @@ def _view(module: Any, name: str, value: Any) -> Any:
         value = importlib.import_module("cupy").ascontiguousarray(value)
     about = value.__cuda_array_interface__
     shape, dtype, data = tuple(about["shape"]), np.dtype(about["typestr"]), about["data"][0] or 0
-    strides, expected = about.get("strides"), []
-    for length in reversed(shape):
-        expected.insert(0, dtype.itemsize if not expected else expected[0] * inner)
-        inner = length
+    strides = about.get("strides")
+    expected = [dtype.itemsize * math.prod(shape[k + 1:]) for k in range(len(shape))]
     if strides is not None and 0 not in shape and any(s != e for s, e, n in zip(strides, expected, shape) if n > 1):
         raise ValueError(f"{name}: expected a C-contiguous device array, got strides {tuple(strides)}")
     device = module.device_of(data) if data else _device_number(value)
@@ -148,7 +147,8 @@ def rows_at_once(batch: int, bytes_per_row: int, fixed: int, limit: int, operati
     """How many rows of a batch fit `limit` bytes, `fixed` of them needed whatever the number. MemoryError if not even one does."""
     room = (limit - fixed) // max(1, bytes_per_row)
     if room < 1:
-        raise MemoryError(f"{operation}: one student needs {bytes_per_row} bytes of device memory beside {fixed} for the call; {limit} are free")
+        raise MemoryError(f"{operation}: one student needs {bytes_per_row} bytes of device memory beside {fixed} for the call; "
+                          f"{limit} are free")
     return min(batch, room)
 
 
@@ -171,7 +171,7 @@ def place(backend: str, stream: object = None, **arrays: object) -> "HostPlace |
         raise ValueError(f"backend: expected auto or cuda, got 'cpu', but {_list(away)} on a GPU")
     choose("cuda")
     module = compiled()[0]
-    here = [name for name, value in arrays.items() if name not in away and value is not None and name != "allocation" and _has_numbers(value)]
+    here = [name for name, value in arrays.items() if name not in away and name != "allocation" and _has_numbers(value)]
     if here:
         raise ValueError(f"arrays on different devices: {_list(away)} on a GPU, {_list(here)} on the CPU; expected all in one place")
     views = {name: _view(module, name, value) for name, value in away.items()}
@@ -218,7 +218,9 @@ class HostPlace:
 
     def give(self, result: np.ndarray) -> Any:
         """A numpy result in the library of the input."""
-        return importlib.import_module("torch").from_numpy(np.ascontiguousarray(result)) if self._torch and isinstance(result, np.ndarray) else result
+        if not (self._torch and isinstance(result, np.ndarray)) or result.dtype.kind in "US":
+            return result
+        return importlib.import_module("torch").from_numpy(np.ascontiguousarray(result))
 
 
 class CudaPlace:
@@ -261,7 +263,8 @@ class CudaPlace:
         library = type(self._leader).__module__.partition(".")[0]
         if library == "torch":
             torch, device = importlib.import_module("torch"), f"cuda:{self._device}"
-            same = torch.cuda.current_stream(device).cuda_stream == self._stream  # its allocator reuses memory in the order of the current stream
+            # Its allocator reuses memory in the order of the current stream.
+            same = torch.cuda.current_stream(device).cuda_stream == self._stream
             with nullcontext() if same else torch.cuda.stream(torch.cuda.ExternalStream(self._stream, device=device)):
                 out = torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=device)
         elif library == "cupy":
@@ -276,7 +279,7 @@ class CudaPlace:
 
     def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any,
              workspace: int = 0, beside: int = 0) -> dict[str, Any]:
-        """call(inputs, results) for as many rows at a time as fit. inputs: rows [batch or 1, ...]; results: name -> (shape of a row, dtype).
+        """call(inputs, results) for as many rows at a time as fit. inputs: rows [batch or 1, ...]; results: name -> (row's shape, dtype).
         workspace, beside: further device bytes per row, and whatever the number of rows."""
         host = {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}
         size = lambda shape, dtype: int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize  # noqa: E731
@@ -295,7 +298,8 @@ class CudaPlace:
             if self.device:
                 call(rows, {name: view.rows(first, last) for name, (_, view) in whole.items()})
                 continue
-            pieces = {name: self._module.Array([last - first, *shape], np.dtype(dtype), self._device) for name, (shape, dtype) in results.items()}
+            pieces = {name: self._module.Array([last - first, *shape], np.dtype(dtype), self._device)
+                      for name, (shape, dtype) in results.items()}
             call(rows, pieces)
             for name, piece in pieces.items():
                 whole[name][first:last] = piece.numpy(self._stream)
@@ -324,7 +328,8 @@ class CudaPlace:
 
     def jacobian_mod(self, shape, theta, x, hidden_seed, p, threads=0):
         call = lambda i, o: self._module.jacobian_mod(shape, i["theta"], i["x"], hidden_seed, p, o["out"], self._stream)  # noqa: E731
-        return self._run("jacobian_mod", len_of(theta), {"theta": theta, "x": x}, {"out": ((shape.equations, shape.size), np.int64)}, call)["out"]
+        results = {"out": ((shape.equations, shape.size), np.int64)}
+        return self._run("jacobian_mod", len_of(theta), {"theta": theta, "x": x}, results, call)["out"]
 
     def fit(self, shape, theta, x, y, indices, steps, optimizer, lr, tol, threads=0):
         batch = max(map(len_of, (theta, x, y, indices)))
@@ -332,8 +337,8 @@ class CudaPlace:
         learns = _groups(shape, indices)
         results = {"theta": ((shape.size,), theta.dtype), "loss": ((), theta.dtype), "steps": ((), np.int64), "status": ((), np.int8)}
         return self._run("fit", batch, inputs, results, lambda i, o: self._module.fit(
-            shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"], o["status"],
-            self._stream))
+            shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"],
+            o["status"], self._stream))
 
     def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0):
         batch, iterations = len_of(trials), self._module.Array([1], np.dtype(np.int64), self._device)
@@ -345,8 +350,8 @@ class CudaPlace:
         def call(i, o):
             nonlocal total
             iterations.upload(np.zeros(1, np.int64), self._stream)
-            self._module.newton(shape, i["theta"], i["x"], i["y"], i["indices"], learns, scale, starts, max_iterations, tol, seed, task, i["trials"],
-                                o["theta"], o["loss"], o["found"], iterations, self._stream)
+            self._module.newton(shape, i["theta"], i["x"], i["y"], i["indices"], learns, scale, starts, max_iterations, tol, seed, task,
+                                i["trials"], o["theta"], o["loss"], o["found"], iterations, self._stream)
             total += int(iterations.numpy(self._stream)[0])
 
         out = self._run("newton", batch, inputs, results, call, workspace=4, beside=8 * shape.size + 16)  # a lock per student
@@ -359,8 +364,8 @@ class CudaPlace:
 
         def call(_, o):
             nonlocal begun
-            self._module.draw(shape, seed, task, first + begun, [bool(s) for s in shared], np.asarray(gains).tolist(), recipe, o["teacher"], o["student"],
-                              o["x"], o["mask"], self._stream)
+            self._module.draw(shape, seed, task, first + begun, [bool(s) for s in shared], np.asarray(gains).tolist(), recipe,
+                              o["teacher"], o["student"], o["x"], o["mask"], self._stream)
             begun += o["teacher"].shape[0]
 
         return self._run("draw_trials", count, {}, results, call)

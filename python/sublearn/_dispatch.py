@@ -51,4 +51,5 @@ def cuda_device() -> str:
     about = module.device_info(0)
     major, minor = about["capability"]
     more = f", the first of {module.device_count()}" if module.device_count() > 1 else ""
-    return f"{about['name']} (sm_{major}{minor}, {about['multiprocessors']} multiprocessors, {about['free_bytes'] / 1e9:.1f} of {about['total_bytes'] / 1e9:.1f} GB free){more}"
+    memory = f"{about['free_bytes'] / 1e9:.1f} of {about['total_bytes'] / 1e9:.1f} GB free"
+    return f"{about['name']} (sm_{major}{minor}, {about['multiprocessors']} multiprocessors, {memory}){more}"

@@ -101,7 +101,9 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
         _screen(problem, open_)
     _solve_affine(problem, open_)
     if method == EXACT:
-        answers = None if teacher is None else np.broadcast_to(_as_double("teacher", _devices.to_numpy("teacher", teacher), (net.size,)).rows, (count, net.size))
+        answers = None
+        if teacher is not None:
+            answers = np.broadcast_to(_as_double("teacher", _devices.to_numpy("teacher", teacher), (net.size,)).rows, (count, net.size))
         _exact(problem, open_, screen, answers, searched_starts(net, method, starts), seed, task, first, check_gains(net, gains),
                whole_number("iterations", iterations, 1))
     elif method == "newton":

@@ -11,7 +11,8 @@ from ._errors import whole_number
 LARGEST_SIDE = 128  # larger matrices go to LAPACK at once; one matrix per SIMD lane no longer fits the cache
 
 
-def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: str = "auto", stream: object = None) -> np.ndarray:
+def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: str = "auto",
+         stream: object = None) -> np.ndarray:
     """Number of singular values above rtol times the largest: the verdict of numpy.linalg.matrix_rank.
 
     a: float32 or float64 [batch, m, n] or [m, n]. rtol: max(m, n) eps of the dtype by default. Returns int64 [batch], or one int64.
@@ -64,12 +65,13 @@ def _by_svd(stack: np.ndarray, rtol: float) -> np.ndarray:
     return np.count_nonzero(values > tolerance, axis=-1).astype(np.int64)
 
 
-def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, backend: str = "auto", stream: object = None) -> np.ndarray:
+def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, backend: str = "auto",
+             stream: object = None) -> np.ndarray:
     """Exact rank over GF(p) of integer matrices.
 
     a: integers [batch, m, n] or [m, n], any sign; they are reduced mod p. p: a prime below 2**31 (2 included).
-    Returns int64 [batch], or one int64. Never too large for the rank over the rationals. An array of numpy, torch or cupy (on a GPU int64 only);
-    the result lives where it lives.
+    Returns int64 [batch], or one int64. Never too large for the rank over the rationals. An array of numpy, torch or cupy (on a GPU
+    int64 only); the result lives where it lives.
     Errors: TypeError unless the dtype is an integer one, ValueError for an empty batch or a modulus that is not such a prime.
     """
     place = _devices.place(backend, stream, a=a)
