@@ -11,7 +11,7 @@ namespace {
 template <class Model, class T>
 __global__ void jacobian_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ JacobianArgs<T> a) {
   using C = Entry<T>;
-  SL_STRIP(strip, strips, bytes);
+  SL_STRIP(strip, strips, bytes, false);
   Model model(s, strip);
   C *theta = take_array<C>(strip, s.size), *y = take_array<C>(strip, s.equations), *column = take_array<C>(strip, s.equations);
   Slots<1, Entry<int>> slots;
@@ -58,7 +58,7 @@ __global__ void jacobian_mod_kernel(unsigned char* strips, size_t bytes, const _
                                     int hidden) {
   using S = ModP<P>;
   using C = Entry<S>;
-  SL_STRIP(strip, strips, bytes);
+  SL_STRIP(strip, strips, bytes, false);
   Model model(s, strip);
   C *theta = take_array<C>(strip, s.size), *y = take_array<C>(strip, s.equations), *column = take_array<C>(strip, s.equations);
   C* activities = take_array<C>(strip, hidden);

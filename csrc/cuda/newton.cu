@@ -312,7 +312,7 @@ template <class Model>
 __global__ void __launch_bounds__(cuda::kWarp)
     newton_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ NewtonArgs a, const double* start_scale,
                   const __grid_constant__ Groups groups, const __grid_constant__ Queue queue) {
-  SL_STRIP(strip, strips, bytes);
+  SL_STRIP(strip, strips, bytes, kFast<Model>);
   Searcher<Model> searcher(s, a, start_scale, groups, queue, strip);
   searcher.run();
 }
@@ -325,10 +325,13 @@ __global__ void begin_kernel(int64_t batch, int32_t* found, double* loss, int* l
   }
 }
 
-template <class Model> void newton_with(const NewtonArgs& a, const double* start_scale, const Queue& queue, cuda::Stream& stream) {
+// False, and nothing done, where the model must have its strip in shared memory and cannot.
+template <class Model> bool newton_with(const NewtonArgs& a, const double* start_scale, const Queue& queue, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
+  if (kFast<Model> && !fits_in_shared(Searcher<Model>::bytes(s, a.budget), kSharedNewton, stream)) return false;
   launch_strips(newton_kernel<Model>, Searcher<Model>::bytes(s, a.budget), queue.total, kSharedNewton, stream, s, a, start_scale,
                 groups_of(s, a.group_learns), queue);
+  return true;
 }
 
 }  // namespace
@@ -346,11 +349,16 @@ void cuda::newton(const NewtonArgs& a, Stream& stream) {
   stream.upload(start_scale, a.start_scale, sizeof(double) * static_cast<size_t>(s.size));
   launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch, a.found_out, a.loss_out,
          queue.lock);
-  if (s.kind == Kind::feedforward) return newton_with<Feedforward<double, C>>(a, start_scale, queue, stream);
-  if (s.hidden == 8 && s.outputs == 2) return newton_with<InRegisters<double, 8, 2>>(a, start_scale, queue, stream);
-  if (s.hidden == 8) return newton_with<InRegisters<double, 8, 0>>(a, start_scale, queue, stream);
-  if (s.hidden == 4) return newton_with<InRegisters<double, 4, 0>>(a, start_scale, queue, stream);
-  newton_with<Recurrent<double, 0, C>>(a, start_scale, queue, stream);
+  const auto with = [&](auto type) { return newton_with<typename decltype(type)::type>(a, start_scale, queue, stream); };
+  if (s.kind == Kind::feedforward) {
+    with(Type<Feedforward<double, C>>{});
+    return;
+  }
+  const bool done = s.hidden == 8 && s.outputs == 2 ? with(Type<InRegisters<double, 8, 2>>{})
+                    : s.hidden == 8                 ? with(Type<InRegisters<double, 8, 0>>{})
+                    : s.hidden == 4                 ? with(Type<InRegisters<double, 4, 0>>{})
+                                                    : false;
+  if (!done) with(Type<Recurrent<double, 0, C>>{});
 }
 
 }  // namespace sl
