@@ -83,7 +83,8 @@ inline bool fits_in_shared(size_t bytes, size_t shared_most, const cuda::Stream&
 // Runs kernel(strips, bytes, arguments...) with one thread per student. `bytes` per warp; strips == nullptr: shared memory.
 // Each block works through the warps' worth of students blockIdx.x, blockIdx.x + gridDim.x, ..
 template <class... P, class... A>
-void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, size_t shared_most, cuda::Stream& stream, A&&... arguments) {
+void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, size_t shared_most, cuda::Stream& stream,
+                   A&&... arguments) {
   const int64_t warps = (students + cuda::kWarp - 1) / cuda::kWarp;
   if (warps == 0) return;
   const bool shared = fits_in_shared(bytes, shared_most, stream);
