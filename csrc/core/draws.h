@@ -1,4 +1,5 @@
-// draws.h: the bodies of random.h and the words of a stream, to be compiled for a CPU (core/random.cpp) and inside CUDA kernels: the same bits in both.
+// draws.h: the bodies of random.h and the words of a stream, to be compiled for a CPU (core/random.cpp) and inside CUDA kernels:
+// the same bits in both.
 //
 // Normals use only +, -, *, /, sqrt, all correctly rounded by IEEE 754, so that they are the same bits everywhere, as long as no
 // compiler fuses a product and a sum: the type Rounded sees to that on a GPU; on a CPU, core/random.cpp is compiled without fusing.

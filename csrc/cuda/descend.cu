@@ -33,7 +33,8 @@ template <bool kPacked> struct Places {
   SL_HD static size_t entries(int budget) { return static_cast<size_t>(budget) * (kPacked ? 1 : 4); }
   SL_INLINE void set(int k, SlotPlace p) {
     if constexpr (kPacked) {
-      data[k] = static_cast<int>(static_cast<unsigned>(p.left) | static_cast<unsigned>(p.right) << 8 | (static_cast<unsigned>(p.direct) & 255u) << 16 |
+      const unsigned direct = static_cast<unsigned>(p.direct) & 255u;
+      data[k] = static_cast<int>(static_cast<unsigned>(p.left) | static_cast<unsigned>(p.right) << 8 | direct << 16 |
                                  static_cast<unsigned>(p.direct_right) << 24);
     } else {
       data[4 * k] = p.left; data[4 * k + 1] = p.right; data[4 * k + 2] = p.direct; data[4 * k + 3] = p.direct_right;
@@ -55,8 +56,8 @@ __global__ void __launch_bounds__(cuda::kWarp)
     descend_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ DescendArgs<T> a,
                    const __grid_constant__ Groups groups, const Rate<T>* rates, int64_t rate_count) {
   using C = Entry<T>;
-  SL_STRIP(strip, strips, bytes);
-  Model model(s, strip, false);
+  SL_STRIP(strip, strips, bytes, kFast<Model>);
+  Model model(s, strip, Tables::gradient);
   C *theta = take_array<C>(strip, s.size), *target = take_array<C>(strip, s.equations), *error = take_array<C>(strip, s.equations);
   C *before = take_array<C>(strip, a.budget), *first = nullptr, *second = nullptr;
   if (a.optimizer != Optimizer::sgd) first = take_array<C>(strip, a.budget);
@@ -147,12 +148,15 @@ __global__ void __launch_bounds__(cuda::kWarp)
   }
 }
 
+// False, and nothing done, where the model must have its strip in shared memory and cannot.
 template <class Model, bool kPacked, class T>
-void descend_with(const DescendArgs<T>& a, cuda::Stream& stream) {
+bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
   const size_t states = a.optimizer == Optimizer::adam ? 3 : a.optimizer == Optimizer::momentum ? 2 : 1;
-  const size_t bytes = Model::scratch_bytes(s, false) + sizeof(Entry<T>) * (s.size + 2 * static_cast<size_t>(s.equations) + states * a.budget) +
+  const size_t numbers = s.size + 2 * static_cast<size_t>(s.equations) + states * a.budget;
+  const size_t bytes = Model::scratch_bytes(s, Tables::gradient) + sizeof(Entry<T>) * numbers +
                        sizeof(Entry<int>) * (a.budget + Places<kPacked>::entries(a.budget));
+  if (kFast<Model> && !fits_in_shared(bytes, kSharedStrip, stream)) return false;
   // The bias corrections depend on the step only: one table for all students, computed as on the CPU.
   std::vector<Rate<T>> table(static_cast<size_t>(a.optimizer == Optimizer::adam ? std::max<int64_t>(1, std::min(a.steps, kRates)) : 1));
   double power1 = 1, power2 = 1;
@@ -163,25 +167,25 @@ void descend_with(const DescendArgs<T>& a, cuda::Stream& stream) {
   }
   Rate<T>* rates = stream.scratch<Rate<T>>(static_cast<int64_t>(table.size()));
   stream.upload(rates, table.data(), table.size() * sizeof(Rate<T>));
-  launch_strips(descend_kernel<Model, T, kPacked>, bytes, a.students.batch, kSharedStrip, stream, s, a, groups_of(s, a.group_learns), rates,
-                static_cast<int64_t>(table.size()));
+  launch_strips(descend_kernel<Model, T, kPacked>, bytes, a.students.batch, kSharedStrip, stream, s, a, groups_of(s, a.group_learns),
+                rates, static_cast<int64_t>(table.size()));
+  return true;
 }
 
 template <int N, class T> bool descend_in_registers(const DescendArgs<T>& a, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
   if (s.hidden != N || s.inputs + N + 1 > 254 || s.outputs > 254) return false;
   switch (s.outputs) {
-    case 1: descend_with<InRegisters<T, N, 1>, true>(a, stream); break;
-    case 2: descend_with<InRegisters<T, N, 2>, true>(a, stream); break;
-    default: descend_with<InRegisters<T, N, 0>, true>(a, stream);
+    case 1: return descend_with<InRegisters<T, N, 1>, true>(a, stream);
+    case 2: return descend_with<InRegisters<T, N, 2>, true>(a, stream);
+    default: return descend_with<InRegisters<T, N, 0>, true>(a, stream);
   }
-  return true;
 }
 
 template <class T> void descend_batch(const DescendArgs<T>& a, cuda::Stream& stream) {
-  if (a.students.shape->kind == Kind::feedforward) return descend_with<Feedforward<T, Entry<T>>, false>(a, stream);
-  if (descend_in_registers<8>(a, stream) || descend_in_registers<4>(a, stream)) return;
-  descend_with<Recurrent<T, 0, Entry<T>>, false>(a, stream);
+  if (a.students.shape->kind == Kind::feedforward) descend_with<Feedforward<T, Entry<T>>, false>(a, stream);
+  else if (!descend_in_registers<8>(a, stream) && !descend_in_registers<4>(a, stream))
+    descend_with<Recurrent<T, 0, Entry<T>>, false>(a, stream);
 }
 
 }  // namespace

@@ -2,19 +2,24 @@
 //
 // For N = 4 and 8 the same operations in the same order as math/recurrent.h, which takes every weight from the strip when it needs it:
 // a multiply-add with an operand from shared memory runs at a quarter of the rate of one from registers, and a weight is used
-// 2 T - 1 times per step. O: number of outputs (1, 2), or 0 for any number, and then D stays in the strip.
+// 2 T - 1 times per step. The strip must be in shared memory (kFast). O: number of outputs (1, 2), or 0 for any number, and then D
+// stays in the strip.
 #pragma once
 #include "cuda/strip.cuh"
 
 namespace sl {
 namespace SL_ISA {
 
+template <class M> constexpr bool kFast = false;
+template <class S, int N, int O> class InRegisters;
+template <class S, int N, int O> constexpr bool kFast<InRegisters<S, N, O>> = true;
+
 template <class S, int N, int O>
 class InRegisters : public Recurrent<S, N, Entry<S>> {
   using C = Entry<S>;
   using Base = Recurrent<S, N, C>;
-  using Base::A_, Base::delta_, Base::drive_, Base::drive_fixed_, Base::i_, Base::learns_b_, Base::learns_B_, Base::learns_W_, Base::linear_, Base::R_,
-      Base::shape_, Base::T_, Base::z_;
+  using Base::A_, Base::delta_, Base::drive_, Base::drive_fixed_, Base::i_, Base::learns_b_, Base::learns_B_, Base::learns_W_,
+      Base::linear_, Base::R_, Base::shape_, Base::T_, Base::z_;
   static constexpr int kOutputs = O ? O : 1;
   S w_[N * N], d_[kOutputs * N];
 

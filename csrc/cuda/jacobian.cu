@@ -9,10 +9,11 @@ namespace SL_ISA {
 namespace {
 
 template <class Model, class T>
-__global__ void jacobian_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ JacobianArgs<T> a) {
+__global__ void jacobian_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s,
+                                const __grid_constant__ JacobianArgs<T> a) {
   using C = Entry<T>;
-  SL_STRIP(strip, strips, bytes);
-  Model model(s, strip);
+  SL_STRIP(strip, strips, bytes, false);
+  Model model(s, strip, Tables::jacobian);
   C *theta = take_array<C>(strip, s.size), *y = take_array<C>(strip, s.equations), *column = take_array<C>(strip, s.equations);
   Slots<1, Entry<int>> slots;
   slots.allocate(1, [&](size_t n) { return take_array<Entry<int>>(strip, n); });
@@ -40,7 +41,8 @@ template <class T> void jacobian_batch(const JacobianArgs<T>& a, cuda::Stream& s
   const Shape& s = *a.students.shape;
   with_strip_model<T>(s, [&](auto type) {
     using Model = typename decltype(type)::type;
-    const size_t bytes = Model::scratch_bytes(s) + sizeof(Entry<T>) * (s.size + 2 * static_cast<size_t>(s.equations)) + 5 * sizeof(Entry<int>);
+    const size_t bytes = Model::scratch_bytes(s, Tables::jacobian) + sizeof(Entry<T>) * (s.size + 2 * static_cast<size_t>(s.equations)) +
+                         5 * sizeof(Entry<int>);
     launch_strips(jacobian_kernel<Model, T>, bytes, a.students.batch, kSharedStrip, stream, s, a);
   });
 }
@@ -54,12 +56,12 @@ int given_activities(const Shape& s) {  // of tanh over GF(p), where there is no
 }
 
 template <class Model, uint32_t P>
-__global__ void jacobian_mod_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ JacobianModArgs a,
-                                    int hidden) {
+__global__ void jacobian_mod_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s,
+                                    const __grid_constant__ JacobianModArgs a, int hidden) {
   using S = ModP<P>;
   using C = Entry<S>;
-  SL_STRIP(strip, strips, bytes);
-  Model model(s, strip);
+  SL_STRIP(strip, strips, bytes, false);
+  Model model(s, strip, Tables::jacobian);
   C *theta = take_array<C>(strip, s.size), *y = take_array<C>(strip, s.equations), *column = take_array<C>(strip, s.equations);
   C* activities = take_array<C>(strip, hidden);
   Slots<1, Entry<int>> slots;
@@ -91,7 +93,8 @@ template <uint32_t P> void jacobian_mod_batch(const JacobianModArgs& a, cuda::St
   const int hidden = given_activities(s);
   with_strip_model<ModP<P>>(s, [&](auto type) {
     using Model = typename decltype(type)::type;
-    const size_t bytes = Model::scratch_bytes(s) + sizeof(Entry<ModP<P>>) * (s.size + 2 * static_cast<size_t>(s.equations) + hidden) + 5 * sizeof(Entry<int>);
+    const size_t numbers = s.size + 2 * static_cast<size_t>(s.equations) + hidden;
+    const size_t bytes = Model::scratch_bytes(s, Tables::jacobian) + sizeof(Entry<ModP<P>>) * numbers + 5 * sizeof(Entry<int>);
     launch_strips(jacobian_mod_kernel<Model, P>, bytes, a.batch, kSharedStrip, stream, s, a, hidden);
   });
 }

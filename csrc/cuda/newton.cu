@@ -5,7 +5,7 @@
 // student has matched; a job that was taken is always finished, so every start before the first success is run and the first success
 // in number is what is reported, whatever the order in which threads run. A thread that ends a job takes the next one while its warp
 // goes on; one launch empties the queue.
-// Everything of a start is in the strip: about 720 numbers at n = 8, i = o = 2, T = 6, r = 12, so 184 KB per warp: one warp per
+// Everything of a start is in the strip: about 660 numbers at n = 8, i = o = 2, T = 6, r = 12, so 168 KB per warp: one warp per
 // multiprocessor in shared memory. Work per iteration about 5000 multiply-adds and 8000 words.
 #include "core/draws.h"
 #include "cuda/in_registers.cuh"
@@ -92,7 +92,8 @@ SL_INLINE void gram(const C* v, int stride, int step, int terms, int size, C* A)
       double a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
       for (int q = 0; q < terms; ++q) {
         const C* c = v + static_cast<size_t>(q) * step;
-        const double x = c[i * stride], y = c[i1 * stride], c0 = c[j * stride], c1 = c[j1 * stride], c2 = c[j2 * stride], c3 = c[j3 * stride];
+        const double x = c[i * stride], y = c[i1 * stride];
+        const double c0 = c[j * stride], c1 = c[j1 * stride], c2 = c[j2 * stride], c3 = c[j3 * stride];
         a0 += x * c0; a1 += x * c1; a2 += x * c2; a3 += x * c3;
         b0 += y * c0; b1 += y * c1; b2 += y * c2; b3 += y * c3;
       }
@@ -113,8 +114,9 @@ SL_INLINE void gram(const C* v, int stride, int step, int terms, int size, C* A)
 
 template <class Model> class Searcher {
  public:
-  __device__ __forceinline__ Searcher(const Shape& s, const NewtonArgs& a, const double* start_scale, const Groups& groups, const Queue& queue, Strip& strip)
-      : s_(s), a_(a), scale_(start_scale), queue_(queue), r_(a.budget), model_(s, strip) {
+  __device__ __forceinline__ Searcher(const Shape& s, const NewtonArgs& a, const double* start_scale, const Groups& groups,
+                                      const Queue& queue, Strip& strip)
+      : s_(s), a_(a), scale_(start_scale), queue_(queue), r_(a.budget), model_(s, strip, Tables::jacobian) {
     model_.learn(groups.learns);
     model_.blank();
     begin_ = model_.first_equation();
@@ -138,7 +140,8 @@ template <class Model> class Searcher {
   }
   static size_t bytes(const Shape& s, int budget) {
     const size_t r = budget, E = s.equations, k = r < E ? r : E;
-    return Model::scratch_bytes(s) + sizeof(C) * (s.size + 4 * E + 4 * r + r * E + k * (k + 1) / 2 + k) + sizeof(I) * 5 * r;
+    return Model::scratch_bytes(s, Tables::jacobian) + sizeof(C) * (s.size + 4 * E + 4 * r + r * E + k * (k + 1) / 2 + k) +
+           sizeof(I) * 5 * r;
   }
 
   __device__ __forceinline__ void run() {
@@ -310,9 +313,9 @@ template <class Model> class Searcher {
 
 template <class Model>
 __global__ void __launch_bounds__(cuda::kWarp)
-    newton_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ NewtonArgs a, const double* start_scale,
-                  const __grid_constant__ Groups groups, const __grid_constant__ Queue queue) {
-  SL_STRIP(strip, strips, bytes);
+    newton_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ NewtonArgs a,
+                  const double* start_scale, const __grid_constant__ Groups groups, const __grid_constant__ Queue queue) {
+  SL_STRIP(strip, strips, bytes, kFast<Model>);
   Searcher<Model> searcher(s, a, start_scale, groups, queue, strip);
   searcher.run();
 }
@@ -325,10 +328,13 @@ __global__ void begin_kernel(int64_t batch, int32_t* found, double* loss, int* l
   }
 }
 
-template <class Model> void newton_with(const NewtonArgs& a, const double* start_scale, const Queue& queue, cuda::Stream& stream) {
+// False, and nothing done, where the model must have its strip in shared memory and cannot.
+template <class Model> bool newton_with(const NewtonArgs& a, const double* start_scale, const Queue& queue, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
+  if (kFast<Model> && !fits_in_shared(Searcher<Model>::bytes(s, a.budget), kSharedNewton, stream)) return false;
   launch_strips(newton_kernel<Model>, Searcher<Model>::bytes(s, a.budget), queue.total, kSharedNewton, stream, s, a, start_scale,
                 groups_of(s, a.group_learns), queue);
+  return true;
 }
 
 }  // namespace
@@ -344,13 +350,18 @@ void cuda::newton(const NewtonArgs& a, Stream& stream) {
   stream.clear(queue.next, sizeof *queue.next);
   double* start_scale = stream.scratch<double>(s.size);
   stream.upload(start_scale, a.start_scale, sizeof(double) * static_cast<size_t>(s.size));
-  launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch, a.found_out, a.loss_out,
-         queue.lock);
-  if (s.kind == Kind::feedforward) return newton_with<Feedforward<double, C>>(a, start_scale, queue, stream);
-  if (s.hidden == 8 && s.outputs == 2) return newton_with<InRegisters<double, 8, 2>>(a, start_scale, queue, stream);
-  if (s.hidden == 8) return newton_with<InRegisters<double, 8, 0>>(a, start_scale, queue, stream);
-  if (s.hidden == 4) return newton_with<InRegisters<double, 4, 0>>(a, start_scale, queue, stream);
-  newton_with<Recurrent<double, 0, C>>(a, start_scale, queue, stream);
+  launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch,
+         a.found_out, a.loss_out, queue.lock);
+  const auto with = [&](auto type) { return newton_with<typename decltype(type)::type>(a, start_scale, queue, stream); };
+  if (s.kind == Kind::feedforward) {
+    with(Type<Feedforward<double, C>>{});
+    return;
+  }
+  const bool done = s.hidden == 8 && s.outputs == 2 ? with(Type<InRegisters<double, 8, 2>>{})
+                    : s.hidden == 8                 ? with(Type<InRegisters<double, 8, 0>>{})
+                    : s.hidden == 4                 ? with(Type<InRegisters<double, 4, 0>>{})
+                                                    : false;
+  if (!done) with(Type<Recurrent<double, 0, C>>{});
 }
 
 }  // namespace sl

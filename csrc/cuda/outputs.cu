@@ -7,9 +7,10 @@ namespace SL_ISA {
 namespace {
 
 template <class Model, class T>
-__global__ void outputs_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ Students<T> in, T* out) {
+__global__ void outputs_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s,
+                               const __grid_constant__ Students<T> in, T* out) {
   using C = Entry<T>;
-  SL_STRIP(strip, strips, bytes);
+  SL_STRIP(strip, strips, bytes, false);
   Model model(s, strip);
   C *theta = take_array<C>(strip, s.size), *y = take_array<C>(strip, s.equations);
   bool none[kMaxGroups] = {};

@@ -73,15 +73,21 @@ inline Groups all_groups(bool learns) {
   return g;
 }
 
+// Whether a strip of this many bytes fits in the shared memory of a block.
+inline bool fits_in_shared(size_t bytes, size_t shared_most, const cuda::Stream& stream) {
+  int most = 0;
+  SL_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, stream.device));
+  return bytes <= std::min(shared_most, static_cast<size_t>(most));
+}
+
 // Runs kernel(strips, bytes, arguments...) with one thread per student. `bytes` per warp; strips == nullptr: shared memory.
 // Each block works through the warps' worth of students blockIdx.x, blockIdx.x + gridDim.x, ..
 template <class... P, class... A>
-void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, size_t shared_most, cuda::Stream& stream, A&&... arguments) {
+void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, int64_t students, size_t shared_most, cuda::Stream& stream,
+                   A&&... arguments) {
   const int64_t warps = (students + cuda::kWarp - 1) / cuda::kWarp;
   if (warps == 0) return;
-  int most = 0;
-  SL_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, stream.device));
-  const bool shared = bytes <= std::min(shared_most, static_cast<size_t>(most));
+  const bool shared = fits_in_shared(bytes, shared_most, stream);
   int64_t blocks = std::min<int64_t>(warps, cuda::resident_blocks(kernel, cuda::kWarp, shared ? bytes : 0, stream));
   unsigned char* strips = nullptr;
   if (!shared) {
@@ -90,9 +96,10 @@ void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, i
   }
   cuda::launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(cuda::kWarp), shared ? bytes : 0, stream, strips, bytes, arguments...);
 }
-#define SL_STRIP(name, strips, bytes)                 \
-  SL_SHARED(unsigned char, sl_strip_in_shared_);      \
-  Strip name{strips ? strips + blockIdx.x * bytes : sl_strip_in_shared_}
+// always_shared, a constant: the compiler then knows that the strip is in shared memory and uses its shorter instructions.
+#define SL_STRIP(name, strips, bytes, always_shared) \
+  SL_SHARED(unsigned char, sl_strip_in_shared_);     \
+  Strip name{always_shared || !strips ? sl_strip_in_shared_ : strips + blockIdx.x * bytes}
 
 template <class M> struct Type { using type = M; };
 // The network class for a shape, with its tables in strips. S: the scalar.

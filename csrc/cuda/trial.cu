@@ -25,7 +25,8 @@ struct Laws {
 };
 
 // scaled: the numbers are weights of the network's groups. kStudent: those of shared groups come from the teacher's stream.
-__global__ void draw_numbers(Philox first, uint32_t first_trial, int64_t count, int size, bool scaled, const __grid_constant__ Laws laws, double* out) {
+__global__ void draw_numbers(Philox first, uint32_t first_trial, int64_t count, int size, bool scaled, const __grid_constant__ Laws laws,
+                             double* out) {
   const int pairs = (size + 1) / 2;
   for (int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < count * pairs; at += int64_t{gridDim.x} * blockDim.x) {
     const int64_t k = at / pairs;
@@ -62,8 +63,9 @@ struct DevicePiece {
 };
 
 // work [threads of the grid][longest list of lists + longest list of members], interleaved.
-__global__ void draw_masks(uint64_t seed, uint32_t task, uint32_t first_trial, int64_t count, int size, const bool* fixed, const DevicePiece* pieces,
-                           int64_t piece_count, const int64_t* numbers, int64_t most_lists, int* work, bool* mask) {
+__global__ void draw_masks(uint64_t seed, uint32_t task, uint32_t first_trial, int64_t count, int size, const bool* fixed,
+                           const DevicePiece* pieces, int64_t piece_count, const int64_t* numbers, int64_t most_lists, int* work,
+                           bool* mask) {
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x, threads = int64_t{gridDim.x} * blockDim.x;
   int *lists = work + thread, *members = work + most_lists * threads + thread;
   for (int64_t b = thread; b < count; b += threads) {
@@ -143,8 +145,8 @@ void draw_trials(const TrialArgs& a, Stream& stream) {
   const int64_t blocks = (threads + kThreads - 1) / kThreads;
   int* work = stream.scratch<int>(blocks * kThreads * per_thread);
   launch(draw_masks, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream, a.seed, a.task, a.first, a.count, s.size,
-         reinterpret_cast<const bool*>(copied(stream, fixed)), copied(stream, pieces), static_cast<int64_t>(pieces.size()), copied(stream, lists),
-         most_lists, work, a.mask);
+         reinterpret_cast<const bool*>(copied(stream, fixed)), copied(stream, pieces), static_cast<int64_t>(pieces.size()),
+         copied(stream, lists), most_lists, work, a.mask);
 }
 
 }  // namespace cuda

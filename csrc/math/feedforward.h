@@ -25,19 +25,19 @@ class Feedforward {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [m * (n_1 + .. + n_{L-1})] for tanh over GF(p); null otherwise
 
-  // jacobian: with the tables of sensitivities() and column().
-  SL_HD static size_t scratch_bytes(const Shape& s, bool jacobian = true) {
+  // delta also holds the last layer while outputs are computed: gradients save the chains only.
+  SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
     size_t R = 1, U = 0;
     for (int k = 0; k < s.layers; ++k) {
       R += s.widths[k];
       U += s.widths[k + 1];
     }
     const size_t m = s.samples, blocks = s.activation == Activation::linear ? 1 : m;
-    return sizeof(C) * (m * R + m * U + (jacobian ? blocks * s.widths[s.layers] * (U + 1) : 0)) + 64 * 4;
+    return sizeof(C) * (m * R + m * U + (tables != Tables::gradient ? blocks * s.widths[s.layers] * (U + 1) : 0)) + 64 * 4;
   }
 
   template <class Memory>
-  SL_HD Feedforward(const Shape& s, Memory& scratch, bool jacobian = true)
+  SL_HD Feedforward(const Shape& s, Memory& scratch, Tables tables = Tables::all)
       : shape_(s), m_(s.samples), layers_(s.layers), o_(s.widths[s.layers]), linear_(s.activation == Activation::linear) {
     R_ = 1;
     U_ = 0;
@@ -49,7 +49,7 @@ class Feedforward {
     }
     z_ = take_array<C>(scratch, static_cast<size_t>(m_) * R_);
     delta_ = take_array<C>(scratch, static_cast<size_t>(m_) * U_);
-    if (jacobian) A_ = take_array<C>(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
+    if (tables != Tables::gradient) A_ = take_array<C>(scratch, static_cast<size_t>(linear_ ? 1 : m_) * o_ * (U_ + 1));
   }
 
   SL_HD C* input(int flat) { return z_ + (flat % m_) * R_ + flat / m_; }  // x is n_0 x m

@@ -29,23 +29,24 @@ class Recurrent {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
 
-  // jacobian: with the tables of sensitivities() and column().
-  SL_HD static size_t scratch_bytes(const Shape& s, bool jacobian = true) {
+  // What the tables are for, where memory is scarce (CUDA): outputs and either gradients or Jacobians, or all three.
+  SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
-    return sizeof(C) * ((T + 1) * R + 2 * T * n + (jacobian ? chains * (n + 1) + T * (o + 1) + o * T : 0)) + 64 * 8;
+    return sizeof(C) * ((T + 1) * R + T * n + (tables != Tables::jacobian ? T * n : 0) +
+                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) + 64 * 8;
   }
 
   template <class Memory>
-  SL_HD Recurrent(const Shape& s, Memory& scratch, bool jacobian = true)
+  SL_HD Recurrent(const Shape& s, Memory& scratch, Tables tables = Tables::all)
       : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), R_(s.inputs + s.hidden + 1),
         linear_(s.activation == Activation::linear) {
     const size_t T = T_, n = n_, o = o_;
     const size_t chains = linear_ ? T * o : T * o * T;
     z_ = take_array<C>(scratch, (T + 1) * R_);
     drive_ = take_array<C>(scratch, T * n);
-    delta_ = take_array<C>(scratch, T * n);
-    if (!jacobian) return;
+    if (tables != Tables::jacobian) delta_ = take_array<C>(scratch, T * n);
+    if (tables == Tables::gradient) return;
     A_ = take_array<C>(scratch, chains * (n + 1));
     right_ = take_array<C>(scratch, T);
     left_ = take_array<C>(scratch, T * o);
@@ -269,7 +270,7 @@ class Recurrent {
   const int i_, n_, o_, T_, R_;
   const bool linear_;
   bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, drive_fixed_ = false;
-  C *z_, *drive_, *delta_, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
+  C *z_, *drive_, *delta_ = nullptr, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
 };
 
 }  // namespace SL_ISA

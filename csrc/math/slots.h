@@ -49,6 +49,9 @@ template <class C> SL_INLINE typename Traits<Value<C>>::Scalar& lane(C* base, in
 // Adds lane l of value to lane l of *to.
 template <class C> SL_INLINE void add_lane(C* to, int l, Value<C> value) { lane(to, l) = lane(to, l) + lane(&value, l); }
 
+// Which tables a network needs: those of outputs and gradients, of outputs and Jacobians, or all.
+enum class Tables { gradient, jacobian, all };
+
 // One weight's table positions. Meaning is given by the network that fills it in; -1 in `direct` means none.
 struct SlotPlace {
   int left, right, direct, direct_right;

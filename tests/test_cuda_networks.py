@@ -1,0 +1,144 @@
+"""The network kernels for GPUs, run by the emulator: what the checks shared with real GPUs (device_checks.py) leave out. Batches
+straddle a warp and the grid of the emulator (64 threads); networks straddle registers, shared memory and device memory."""
+
+import numpy as np
+import pytest
+
+import sublearn as sl
+from sublearn import _cpu, _devices
+
+from tests.cases import masks, names, students
+
+pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
+
+
+@pytest.fixture(autouse=True)
+def emulated(monkeypatch):
+    monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
+    _devices.compiled.cache_clear()
+    yield
+    _devices.compiled.cache_clear()
+
+
+def on_device(array):
+    module = _devices.compiled()[0]
+    array = np.ascontiguousarray(array)
+    out = module.Array(list(array.shape), array.dtype)
+    out.upload(array)
+    return out
+
+
+@pytest.mark.parametrize("batch", [1, 31, 32, 33, 64, 65, 130])
+def test_batches(batch):
+    """A student's result is the same in every batch, and every student's is written."""
+    net = sl.Recurrent(2, 8, 2, 4)
+    theta, x, y = students(net, 130)
+    own = masks(net, 130, 7)
+    whole = sl.fit(net, theta, x, y, own, steps=12, backend="cuda")
+    part = sl.fit(net, theta[:batch], x[:batch], y[:batch], own[:batch], steps=12, backend="cuda")
+    np.testing.assert_array_equal(part.theta, whole.theta[:batch])
+    y_part, y_whole = (sl.outputs(net, theta[:k], x[:k], backend="cuda") for k in (batch, 130))
+    np.testing.assert_array_equal(y_part, y_whole[:batch])
+
+
+SIZES = [(4, 1, 5), (4, 2, 1), (4, 3, 4), (8, 1, 3), (8, 2, 6), (8, 4, 2), (7, 2, 3), (16, 2, 3)]
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh", "relu"])
+@pytest.mark.parametrize("hidden, outputs, steps", SIZES)
+def test_each_group_alone_and_all(hidden, outputs, steps, activation):
+    """W and D in registers (4 and 8 units) or not: the gradient of every group, alone (drives fixed or not) and together."""
+    net = sl.Recurrent(2, hidden, outputs, steps, activation=activation, bias=True)
+    theta, x, y = students(net, 3)
+    for groups in [(g,) for g in net.groups] + [tuple(net.groups)]:
+        mask = np.zeros(net.size, dtype=bool)
+        for g in groups:
+            mask[net.slices[g]] = True
+        for optimizer in ("sgd", "adam"):
+            how = {"steps": 8, "optimizer": optimizer, "lr": 1e-3}
+            want, got = sl.fit(net, theta, x, y, mask, **how), sl.fit(net, theta, x, y, mask, backend="cuda", **how)
+            # Adam divides by the size of the gradient: it amplifies the rounding of small ones
+            np.testing.assert_allclose(got.theta, want.theta, rtol=1e-8, atol=1e-8)
+            np.testing.assert_allclose(got.loss, want.loss, rtol=1e-9)
+            np.testing.assert_array_equal(got.theta[:, ~mask], theta[:, ~mask])
+            if optimizer == "sgd" and activation != "relu" and steps > 1:
+                assert (got.theta != theta)[:, mask].mean() > 0.8
+
+
+LARGE = [sl.Feedforward((20, 30, 4), 40, activation="tanh", bias=True), sl.Recurrent(3, 24, 2, 12, activation="relu")]
+
+
+@pytest.mark.parametrize("net", LARGE, ids=["feedforward", "recurrent"])
+def test_strips_in_device_memory(net):
+    """Tables larger than shared memory."""
+    theta, x, y = students(net, 40)
+    own = masks(net, 40, 30)
+    want, got = (sl.fit(net, theta, x, y, own, steps=4, lr=1e-3, backend=where) for where in ("cpu", "cuda"))
+    np.testing.assert_allclose(got.theta, want.theta, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(sl.jacobian(net, theta, x, own, backend="cuda"), sl.jacobian(net, theta, x, own), rtol=1e-9, atol=1e-11)
+
+
+def test_students_that_stop():
+    """Converged, diverged and unfinished students side by side in one warp; a student that starts at infinity loses nothing."""
+    net = sl.Recurrent(2, 8, 2, 4)
+    theta, x, _ = students(net, 40)
+    y = sl.outputs(net, theta, x)
+    y[1::3] += 1.0
+    y[2::3] *= 1e200
+    own = masks(net, 40, 9)
+    how = {"steps": 60, "tol": 1e-3, "lr": 1e-2, "optimizer": "sgd"}
+    want, got = sl.fit(net, theta, x, y, own, **how), sl.fit(net, theta, x, y, own, backend="cuda", **how)
+    assert set(want.status) == {"converged", "diverged", "steps done"} or set(want.status) == {"converged", "diverged"}
+    np.testing.assert_array_equal(got.status, want.status)
+    np.testing.assert_array_equal(got.steps, want.steps)
+    assert np.isfinite(got.theta).all()
+    np.testing.assert_array_equal(got.theta[::3], theta[::3])  # began at the solution: no step
+
+
+SMOOTH = [sl.Recurrent(2, 3, 2, 4, bias=True), sl.Recurrent(1, 8, 2, 3, activation="tanh"), sl.Feedforward((3, 5, 2), 4, bias=True),
+          sl.Feedforward((2, 4, 3, 2), 3, activation="tanh")]
+
+
+@pytest.mark.parametrize("net", SMOOTH, ids=names)
+def test_jacobian_mod_is_bit_equal(net):
+    rng = np.random.default_rng(1)
+    module = _devices.compiled()[0]
+    for p in _cpu.PRIMES:
+        theta, x = rng.integers(0, p, (37, net.size)), rng.integers(0, p, (37, net.shape.inputs_size))
+        theta[0], x[0] = p - 1, p - 1
+        out = module.Array([37, net.equations, net.size], np.dtype(np.int64))
+        module.jacobian_mod(net.shape, on_device(theta), on_device(x), 2**60 + 7, p, out)
+        np.testing.assert_array_equal(out.numpy(), _cpu.jacobian_mod(net.shape, theta, x, 2**60 + 7, p))
+
+
+def test_draws_of_every_kind_of_recipe():
+    net = sl.Feedforward((3, 7, 2), 3, bias=True)
+    for strategy in (sl.per_row(net, rows=3, each=2, within="W1"), sl.split(net, {"W1": 5, "W2": 3, "b1": 1}),
+                     sl.per_column(net, columns=2, each=1, within="W2")):
+        how = {"shared": ("b2",), "seed": 9, "task": 2**31, "first": 2**32 - 70}
+        want, got = (sl.draw_trials(net, strategy, 70, backend=where, **how) for where in ("cpu", "cuda"))
+        for name in ("teacher", "student", "x", "mask"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+        np.testing.assert_array_equal(got.mask.sum(axis=1), strategy.budget)
+
+
+PLANTED = [(sl.Recurrent(2, 8, 2, 6), ("B", "D"), 13), (sl.Recurrent(2, 4, 2, 6), ("B", "D"), 9), (sl.Recurrent(1, 5, 1, 4), (), 6),
+           (sl.Feedforward((3, 4, 2), 3, activation="tanh"), (), 9)]
+
+
+@pytest.mark.parametrize("net, shared, budget", PLANTED, ids=["n8", "n4", "n5", "feedforward"])
+def test_newton_finds_by_the_same_starts(net, shared, budget):
+    """Planted solutions, more equations than weights and fewer: the start that is reported is the first, though the emulated warp runs
+    later starts at the same time; what is reported solves the equations; frozen weights are bit-equal."""
+    drawn = sl.draw_trials(net, sl.scattered(net, budget, within="W1" if "W1" in net.groups else "W"), 24, shared=shared, seed=3)
+    rng = np.random.default_rng(2)
+    planted = drawn.student + drawn.mask * 0.4 * rng.standard_normal(drawn.student.shape)
+    y = sl.outputs(net, planted, drawn.x)
+    want, got = (sl.decide(net, drawn.student, drawn.x, y, drawn.mask, shared, "newton", screen=False, starts=5, backend=where)
+                 for where in ("cpu", "cuda"))
+    assert (want.match == 1).sum() >= 12
+    assert (want.match != got.match).sum() <= 1 and (want.start != got.start).sum() <= 1
+    found = got.match == 1
+    error = sl.outputs(net, got.theta, drawn.x) - y
+    assert ((error**2).sum(axis=(1, 2))[found] < 1.01e-20 * (y**2).sum(axis=(1, 2))[found]).all()
+    np.testing.assert_array_equal(got.theta[~drawn.mask], drawn.student[~drawn.mask])
