@@ -8,7 +8,7 @@ from . import _cpu, _devices
 from ._arrays import FLOATS, thread_count
 from ._errors import whole_number
 
-LARGEST_SIDE = 128  # larger matrices go to LAPACK at once; one matrix per SIMD lane no longer fits the cache
+LARGEST_SIDE = 512  # longer side above which LAPACK's SVD decides at once; up to here the kernel is 4 times faster (docs/speed.md)
 
 
 def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: str = "auto", stream: object = None) -> np.ndarray:
