@@ -19,12 +19,11 @@ import numpy as np
 import sublearn as sl
 
 from . import machine
-from .harness import OURS, Candidate, Options, Peer, Skipped, Sweep, Table, goal_of, measure, short, sweep, thread_steps
+from .fit_peers import CHECK_STEPS, candidate, compiling_torch, peers, same_loss
+from .harness import OURS, Candidate, Options, Sweep, Table, goal_of, measure, short, sweep, thread_steps
 from .libraries import jax_cpu, torch_cpu
 
 STUDENTS, BUDGET, LR = 4096, 12, 0.01
-CHECK_STEPS = 20
-TOLERANCE = {"float32": 1e-3, "float64": 1e-9}  # of the loss a student starts with
 FLOP_TEXT = "2 (T-1) (3 n^2 + 2 o n), the gradient dense in W"
 
 
@@ -83,14 +82,11 @@ def _torch_bmm(problem: Problem, options: Options) -> Candidate:
             adam.step()
         return W.detach()
 
-    steps = 5 if options.quick else 20
-    return Candidate("torch bmm + mask", "torch", lambda: train(steps), len(D) * steps, answer=lambda: train(CHECK_STEPS).numpy())
+    return candidate("torch", train, len(D), 5 if options.quick else 20)
 
 
 def _torch_compile(problem: Problem, options: Options) -> Candidate:
-    if options.quick:
-        raise Skipped("left out with --quick (compiling takes a minute)")
-    torch = torch_cpu(options)
+    torch = compiling_torch(options)
     D, Y, M, b = (torch.from_numpy(a) for a in (problem.D, problem.trials.y, problem.mask, problem.drive))
 
     def loss(W):
@@ -117,7 +113,7 @@ def _torch_compile(problem: Problem, options: Options) -> Candidate:
             W, m, v = step(W, m, v, torch.tensor(1 - 0.9**k, dtype=W.dtype), torch.tensor(1 - 0.999**k, dtype=W.dtype))
         return W
 
-    return Candidate("torch.compile", "torch", lambda: train(50), len(D) * 50, answer=lambda: train(CHECK_STEPS).numpy())
+    return candidate("torch compiled", train, len(D), 50)
 
 
 def _jax(problem: Problem, options: Options) -> Candidate:
@@ -134,9 +130,7 @@ def _jax(problem: Problem, options: Options) -> Candidate:
 
     gradient = jax.vmap(jax.grad(loss))
     train = jax.jit(lambda W, steps: adam_scan(jax, jnp, W, lambda W: gradient(W, b, D, Y) * M, steps), static_argnums=1)
-    steps = 20 if options.quick else 100
-    return Candidate("jax vmap(grad) + scan", "jax", lambda: train(W0, steps).block_until_ready(), len(W0) * steps,
-                     answer=lambda: np.asarray(train(W0, CHECK_STEPS)))
+    return candidate("jax", lambda steps: train(W0, steps).block_until_ready(), len(W0), 20 if options.quick else 100)
 
 
 def adam_scan(jax, jnp, W, gradient, steps: int):
@@ -155,18 +149,7 @@ def adam_scan(jax, jnp, W, gradient, steps: int):
     return jax.lax.scan(body, (W, zero, zero, jnp.zeros((), W.dtype)), None, length=steps)[0][0]
 
 
-PEERS = (
-    Peer("torch bmm + mask", "torch", _torch_bmm),
-    Peer("torch.compile", "torch", _torch_compile),
-    Peer("jax vmap(grad) + scan", "jax", _jax),
-)
-
-
-def same_loss(ours: np.ndarray, first: np.ndarray, theirs: np.ndarray, dtype: str) -> str | None:
-    """None, or how far the losses [batch] are apart; `first` is the loss before the first step."""
-    with np.errstate(invalid="ignore"):
-        apart = float(np.max(np.abs(theirs - ours) / first))
-    return None if apart <= TOLERANCE[dtype] else f"loss after {CHECK_STEPS} steps differs by {apart:.2g} of the first loss"
+PEERS = peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax)
 
 
 def run(options: Options) -> Iterator[Table | Sweep]:

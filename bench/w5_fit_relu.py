@@ -19,9 +19,9 @@ import numpy as np
 import sublearn as sl
 
 from . import machine
-from .harness import OURS, Candidate, Options, Peer, Skipped, Sweep, Table, goal_of, measure, sweep, thread_steps
+from .fit_peers import CHECK_STEPS, candidate, compiling_torch, peers, same_loss
+from .harness import OURS, Candidate, Options, Sweep, Table, goal_of, measure, sweep, thread_steps
 from .libraries import jax_cpu, torch_cpu
-from .w3_fit_recurrent import CHECK_STEPS, same_loss
 
 STUDENTS, BUDGET = 4096, 16
 FLOP_TEXT = "2 m (2 i h + 3 h o), the gradient dense"
@@ -79,14 +79,11 @@ def _torch_bmm(problem: Problem, options: Options) -> Candidate:
             sgd.step()
         return theta.detach()
 
-    steps = 5 if options.quick else 20
-    return Candidate("torch bmm + mask", "torch", lambda: train(steps), len(Y) * steps, answer=lambda: train(CHECK_STEPS).numpy())
+    return candidate("torch", train, len(Y), 5 if options.quick else 20)
 
 
 def _torch_compile(problem: Problem, options: Options) -> Candidate:
-    if options.quick:
-        raise Skipped("left out with --quick (compiling takes a minute)")
-    torch = torch_cpu(options)
+    torch = compiling_torch(options)
     i, h, o = problem.widths
     X, Y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
     M = torch.from_numpy(problem.mask.astype(problem.theta.dtype))
@@ -105,7 +102,7 @@ def _torch_compile(problem: Problem, options: Options) -> Candidate:
             theta = step(theta)
         return theta
 
-    return Candidate("torch.compile(vmap(grad))", "torch", lambda: train(20), len(Y) * 20, answer=lambda: train(CHECK_STEPS).numpy())
+    return candidate("torch compiled", train, len(Y), 20)
 
 
 def _jax(problem: Problem, options: Options) -> Candidate:
@@ -125,16 +122,10 @@ def _jax(problem: Problem, options: Options) -> Candidate:
         return theta - lr * (gradient(theta, Y) * M), None
 
     train = jax.jit(lambda theta, steps: jax.lax.scan(body, theta, None, length=steps)[0], static_argnums=1)
-    steps = 10 if options.quick else 50
-    return Candidate("jax vmap(grad) + scan", "jax", lambda: train(start, steps).block_until_ready(), len(Y) * steps,
-                     answer=lambda: np.asarray(train(start, CHECK_STEPS)))
+    return candidate("jax", lambda steps: train(start, steps).block_until_ready(), len(Y), 10 if options.quick else 50)
 
 
-PEERS = (
-    Peer("torch bmm + mask", "torch", _torch_bmm),
-    Peer("torch.compile(vmap(grad))", "torch", _torch_compile),
-    Peer("jax vmap(grad) + scan", "jax", _jax),
-)
+PEERS = peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax)
 
 
 def run(options: Options) -> Iterator[Table | Sweep]:

@@ -8,8 +8,13 @@ from tests.cases import NETWORKS, masks, names, students
 from tests.twins import networks as twin
 
 
+# One hidden layer has a sweep of its own: tiles of 8, 4, 2 and 1 units, one, two and more outputs, odd and single samples.
+SHALLOW = [sl.Feedforward((3, 15, 3), 7, activation="tanh", bias=True), sl.Feedforward((2, 9, 1), 4, activation="relu", bias=True),
+           sl.Feedforward((3, 18, 2), 1, activation="relu"), sl.Feedforward((2, 4, 4), 3, bias=("b2",))]
+
+
 @pytest.mark.parametrize("optimizer,lr", [("sgd", 1e-3), ("momentum", 3e-4), ("adam", 1e-2)])
-@pytest.mark.parametrize("net", NETWORKS, ids=names)
+@pytest.mark.parametrize("net", NETWORKS + SHALLOW, ids=names)
 def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
     theta, x, y = students(net, 11, seed=2)
     mask = masks(net, 11, 6, seed=3)

@@ -6,6 +6,7 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
+from tests import adversarial_rank
 
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (3, 5), (4, 4), (7, 8), (8, 8), (9, 8), (12, 10), (15, 16), (17, 17), (16, 33), (48, 31), (32, 32)]
 
@@ -88,6 +89,27 @@ def test_certified_is_never_wrong_and_verdicts_are_numpys(n, isa):
     assert certified_total > 0.5 * count  # the certificate decides most of even this collection
 
 
+def test_adversarial_families_without_a_disagreement():
+    """A small run of `python -m tests.adversarial_rank`, all instruction sets."""
+    found = adversarial_rank.count(12, seed=1, sizes=(4, 8, 12, 16, 24, 32))
+    assert len(found) == 6 * len(_cpu.isas())
+    for name, counts in found.items():
+        assert counts["matrices"] == 12 * 13 and counts["certified"] > 0.4 * counts["matrices"], name
+        assert counts["certified and wrong"] == counts["different where clear"] == 0, name
+
+
+def test_verdict_does_not_depend_on_neighbours(isa):
+    """Matrices that run out of rank in other steps than their neighbours in the pack: the same verdict and proof alone."""
+    rng = np.random.default_rng(8)
+    for n in (3, 8, 13, 16):
+        a = np.concatenate([stack[:9] for _, stack in adversarial_rank.families(rng, n, 9)])
+        a = np.ascontiguousarray(a[rng.permutation(len(a))])
+        together = _cpu.rank_real(a, n * np.finfo(float).eps, 1)
+        alone = [_cpu.rank_real(a[b : b + 1], n * np.finfo(float).eps, 1) for b in range(len(a))]
+        for k in range(3):
+            np.testing.assert_array_equal(together[k], np.concatenate([one[k] for one in alone]))
+
+
 def test_certificate_covers_ordinary_data(isa):
     rng = np.random.default_rng(5)
     for m, n in ((8, 8), (16, 16), (32, 32), (12, 10)):
@@ -102,13 +124,13 @@ def test_rtol_large_sizes_and_edges():
     rng = np.random.default_rng(6)
     a = np.diag([1.0, 0.5, 1e-3, 1e-9])
     assert [int(sl.rank(a, rtol=t)) for t in (0.9, 1e-2, 1e-6, 1e-12, 0.0)] == [1, 2, 3, 4, 4]
-    big = rng.standard_normal((3, 200, 7)) @ rng.standard_normal((3, 7, 150))
-    np.testing.assert_array_equal(sl.rank(big), 7)
+    for m, n in ((200, 150), (600, 90)):  # the kernel, and LAPACK's SVD
+        np.testing.assert_array_equal(sl.rank(rng.standard_normal((3, m, 7)) @ rng.standard_normal((3, 7, n))), 7)
     np.testing.assert_array_equal(sl.rank(np.zeros((5, 3, 4))), 0)
     assert sl.rank(np.zeros((2, 0, 4))).tolist() == [0, 0]
     np.testing.assert_array_equal(sl.rank(np.array([[[5e-324]], [[0.0]]])), [1, 0])
     for bad in (np.nan, np.inf, -np.inf):
-        for n in (4, 200):
+        for n in (4, 200, 600):
             a = np.ones((3, n, n))
             a[2, 1, 1] = bad
             with pytest.raises(ValueError, match="a: expected finite numbers"):

@@ -2,7 +2,7 @@
 //
 // Rows of `chunks` packs, reached through pointers so that an exchange moves no numbers; everything in L1 up to 64 x 64. A reflection is
 // applied to four rows at a time: four scalar products are summed across the lanes together.
-// Cost 2 length rows^2 multiply-adds, 15 % of the multiply-add peak at 32 x 32 and 40 % at 64 x 64 (AVX-512, Zen 5). (Tried at 32 x 32 and
+// Cost 2 length rows^2 multiply-adds, 13 % of the multiply-add peak at 32 x 32 and 20 % at 64 x 64 (AVX-512, Zen 5). (Tried at 32 x 32 and
 // 5 % slower: w in registers for a known number of chunks, products spread by permutations instead of through memory, the last
 // group filled up with zero rows, two packs of columns of the inverse at a time.)
 #pragma once

@@ -3,17 +3,17 @@
 //   SameUpdate   all students learn the same r weights: r packs
 //   DenseUpdate  every student its own; sgd and momentum are so cheap that every weight that some lane learns is updated, under
 //                the mask of those lanes
-//   OwnUpdate    every student its own; Adam costs ten times as much per weight, so slot k holds the k-th weight of every lane, gathered and
-//                scattered lane by lane: a quarter of an Adam step of 12 weights of 8 x 8. (Tried on AVX-512, Zen 5, and slower: packing the
-//                lanes of a weight by compress and expand or by permutations, 2 % in float32 and 15 % in float64; reciprocals of 14
-//                bits and Newton steps in place of the square root and the division, which run beside the gathers, 15 %.)
+//   OwnUpdate    every student its own; Adam costs ten times as much per weight, so slot k holds the k-th weight of every lane,
+//                gathered and scattered lane by lane: a quarter of an Adam step of 12 weights of 8 x 8. (Tried on AVX-512, Zen 5, and
+//                slower: packing the lanes of a weight by compress and expand or by permutations, 2 % in float32 and 15 % in float64;
+//                reciprocals of 14 bits and Newton steps in place of the square root and the division, which run beside the gathers, 15 %.)
 // g, from and to are [size + 1] packs; from and to agree on entry and everywhere else on exit.
 #pragma once
 #include <cstdint>
 #include <type_traits>
 
-#include "core/scratch.h"
 #include "core/pack.h"
+#include "core/scratch.h"
 #include "ops/descend.h"
 
 namespace sl {

@@ -121,7 +121,7 @@ SL_INLINE void cols_times(const A* M, int stride, const B* v, int rows, int colu
 }
 
 // One step of a recurrence, acc += M v and acc += M^T v for an N x N matrix, everything but M in registers. The next step waits for
-// this one, so where there are registers the sums are split in two: chains of N / 2 multiply-adds, at N = 8 shorter than the time to load M.
+// this one: where there are registers the sums are split in two, chains of N / 2 multiply-adds, at N = 8 shorter than loading M.
 #if defined(__AVX512F__)
 constexpr bool kSplitSteps = true;
 #else

@@ -1,0 +1,40 @@
+"""What the peers of the fit workloads (W3, W5) share: how a peer's training run becomes a candidate, and when its answer counts as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .harness import Candidate, Options, Peer, Skipped
+from .libraries import torch_cpu
+
+CHECK_STEPS = 20  # of the run whose loss must be ours
+TOLERANCE = {"float32": 1e-3, "float64": 1e-9}  # of the loss a student starts with
+
+
+def candidate(library: str, train: Callable[[int], object], students: int, steps: int) -> Candidate:
+    """train(steps) fits all students and returns their weights, in the library's own array; it blocks until they are there."""
+    return Candidate(NAMES[library], library.split()[0], lambda: train(steps), students * steps, answer=lambda: np.asarray(train(CHECK_STEPS)))
+
+
+def compiling_torch(options: Options):
+    """torch, unless a quick run was asked for."""
+    if options.quick:
+        raise Skipped("left out with --quick (compiling takes a minute)")
+    return torch_cpu(options)
+
+
+NAMES = {"torch": "torch bmm + mask", "torch compiled": "torch.compile", "jax": "jax vmap(grad) + scan"}
+
+
+def peers(**build: Callable) -> tuple[Peer, ...]:
+    """One Peer per library; build: torch=, torch_compiled=, jax=, each a function (problem, options) -> Candidate."""
+    return tuple(Peer(NAMES[name.replace("_", " ")], name.split("_")[0], function) for name, function in build.items())
+
+
+def same_loss(ours: np.ndarray, first: np.ndarray, theirs: np.ndarray, dtype: str) -> str | None:
+    """None, or how far the losses [batch] are apart; `first` is the loss before the first step."""
+    with np.errstate(invalid="ignore"):
+        apart = float(np.max(np.abs(theirs - ours) / first))
+    return None if apart <= TOLERANCE[dtype] else f"loss after {CHECK_STEPS} steps differs by {apart:.2g} of the first loss"
