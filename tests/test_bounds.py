@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn._parity import odd_parts, real_solutions
+from sublearn._parity import degrees_of, odd_parts, real_solutions
 
 SHARED = ("B", "D")
 
@@ -130,3 +130,15 @@ def test_odd_degrees_raise_the_lower_bound():
         if said.reason == "T9 via T8":
             assert said.kind == "maximal" and sl.degree(net, said.witness, SHARED) % 2 == 1 and said.error >= 1e-6
     assert "T9 via T8" in found.reason
+
+
+def test_degrees_that_loops_from_one_point_missed():
+    """1-4-1, T = 5: loops alone, until quiet to 1e-6, stopped at 2 and 5 solutions from some random points; an odd 5 would prove MP = 1."""
+    net = sl.Recurrent(1, 4, 1, 5)
+    masks = np.zeros((2, net.size), dtype=bool)
+    for mask, places in zip(masks, ([0, 1, 2, 12], [7, 11, 13, 14])):
+        mask[net.slices["W"].start + np.array(places)] = True
+    assert degrees_of(net, masks, SHARED).tolist() == [3, 6]
+    found = sl.predictions(net, masks, SHARED, degree=True)
+    assert found.reason.tolist() == ["T8", "T1"] and found.degree.tolist() == [3, 6]
+    assert sl.match_probability(net, sl.Allocation.from_mask(net, masks[1]), 600, SHARED, method="exact").unmatched > 0
