@@ -157,7 +157,7 @@ def test_impossibility_is_proven_by_rank_and_arithmetic():
 
 
 def test_impossibility_by_integer_programme_is_proven_by_its_constraints():
-    """Overlapping limits: the ranks named are true, and they and the limits named leave no choice, says an integer programme of their own."""
+    """Overlapping limits: the ranks named are true, and they and the limits named leave no choice, says an integer programme."""
     scipy = pytest.importorskip("scipy.optimize")
     rng = np.random.default_rng(12)
     proofs = overlapping = 0

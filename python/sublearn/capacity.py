@@ -224,7 +224,7 @@ def _saturation(net: Network, budget: int) -> int | None:
     Linear feedforward: no count is needed, n_0 generic samples (n_0 + 1 with biases) determine the affine map.
     tanh feedforward: c >= m, one equation for each sample, an analytic function of it that is not zero: m = r + 1.
     Linear recurrent: the outputs differ by sum_k (M_k - M*_k) x_{t-k} + (a sequence from the biases), M_k = D W^k B. The M_k - M*_k obey a
-    linear recurrence of order 2 n, so if some of them is not zero, the first one has a lag k <= 2 n - 1, and from step k + 1 on each step is
+    linear recurrence of order 2 n, so if some of them is not zero, the first one has a lag k <= 2 n - 1, and from step k + 1 on each is
     an equation for x_{t-k} that the earlier inputs leave free: c >= T - (2 n - 1), so T = 2 n + r. If all are zero, what the biases add
     obeys a recurrence of order 2 n + 1, and is zero if it is so for 2 n + 1 steps.
     """
