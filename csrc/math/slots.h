@@ -20,7 +20,7 @@ template <class C, class I> SL_INLINE Value<C> gather(const C* base, const I* in
     if (same) return base[index[0]];
     using T = typename Traits<S>::Scalar;
     const T* p = reinterpret_cast<const T*>(base);
-    S r;
+    S r{};
     for (int l = 0; l < L; ++l) r[l] = p[index[l] * L + l];
     return r;
   }

@@ -196,6 +196,7 @@ class HostPlace:
     """The CPU: the compiled functions themselves; torch tensors come back as torch tensors."""
 
     device = False
+    largest_side = 512  # of a matrix, for rank_real; the largest measured, where the kernel is 4 times faster than an SVD (docs/speed.md)
 
     def __init__(self, torch: object = None):
         self._torch = torch is not None
@@ -225,6 +226,8 @@ class HostPlace:
 
 class CudaPlace:
     """A GPU. Rows are numpy arrays (carried there and back) or views of device arrays (used where they are)."""
+
+    largest_side = 128  # of a matrix, for rank_real: what fits the shared memory of a block
 
     def __init__(self, module: Any, device: int, stream: int, leader: Any, torch: object):
         self._module, self._device, self._stream, self._leader, self._host_torch = module, device, stream, leader, torch is not None

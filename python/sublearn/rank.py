@@ -8,9 +8,6 @@ from . import _cpu, _devices
 from ._arrays import FLOATS, thread_count
 from ._errors import whole_number
 
-# Longer side above which LAPACK's SVD decides at once. CPU: up to 512, the largest measured, the kernel is 4 times faster (docs/speed.md).
-LARGEST_SIDE, LARGEST_SIDE_ON_GPU = 512, 128
-
 
 def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: str = "auto",
          stream: object = None) -> np.ndarray:
@@ -38,7 +35,7 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
         raise ValueError(f"rtol: expected a finite number >= 0, got {rtol}")
     if m == 0 or n == 0:
         ranks = np.zeros(batch, dtype=np.int64)
-    elif max(m, n) > (LARGEST_SIDE_ON_GPU if place.device else LARGEST_SIDE):
+    elif max(m, n) > place.largest_side:  # an SVD decides at once
         stack = place.download(stack)
         if not np.isfinite(stack).all():
             raise ValueError("a: expected finite numbers, got nan or inf")
