@@ -115,3 +115,12 @@ def shape_back(array: np.ndarray, batch: int | None, shape: tuple[int, ...] = ()
     if batch is not None:
         return array.reshape((batch, *shape))
     return array.reshape((-1, *shape))[0] if isinstance(array, np.ndarray) else array.reshape(shape)
+
+
+def distinct_rows(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of masks bool [k, size], and int64 [k]: the number of each row's distinct one."""
+    if len(masks) < 2 or masks.strides[0] == 0:  # one mask, broadcast
+        return np.ascontiguousarray(masks[:1]), np.zeros(len(masks), dtype=np.int64)
+    packed = np.ascontiguousarray(np.packbits(masks, axis=1))
+    _, index, which = np.unique(packed.view(f"V{packed.shape[1]}").reshape(-1), return_index=True, return_inverse=True)
+    return masks[index], which.reshape(-1)

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from .network import Network
 
 __all__ = ["KINDS", "Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
-           "kinds_of_masks", "tally", "NO_NEAR_MISS"]  # fmt: skip
+           "kinds_of_masks", "tally"]  # fmt: skip
 
 KINDS = ("minimal", "maximal", "intermediate", "unknown")
-NO_NEAR_MISS = 1e-26  # relative loss: of 400 000 starts with kappa - 1 weights six came below 1e-20, none below 1e-24
 _NOT_JUDGED = -1
 _DISTINCT_MASKS = 4096
 
@@ -147,18 +146,10 @@ def kinds_of_masks(
 
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
-    """Kinds of distinct masks: ranks of all at once, then one by one those that T1 leaves open."""
-    from .allocation import Allocation
-    from .generic import attained_ranks, required_rank
-    from .theory import predict
+    """Kinds of distinct masks."""
+    from .theory import predictions
 
-    kinds = np.full(len(masks), KINDS.index("minimal"), dtype=np.int8)
-    left = np.ones(len(masks), dtype=bool)
-    if net.activation != "relu":
-        left = attained_ranks(net, masks, shared) >= required_rank(net, shared)
-    for place in np.flatnonzero(left):
-        kinds[place] = KINDS.index(predict(net, Allocation.from_mask(net, masks[place]), shared).kind)
-    return kinds
+    return np.array([KINDS.index(kind) for kind in predictions(net, masks, shared).kind], dtype=np.int8)
 
 
 def tally(kinds: np.ndarray, verdicts: np.ndarray) -> Comparison:
@@ -255,6 +246,7 @@ def compare_with_exact(
     """
     from .allocation import as_strategy
     from .decide import EXACT, decide
+    from .exact import NO_NEAR_MISS
     from .theory import predict
     from .trial import draw_trials
 

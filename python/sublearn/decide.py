@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _devices
-from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from ._arrays import common_batch, distinct_rows, float_array, index_rows, learnable, shape_back, thread_count
 from ._closed_forms import first_output_right, plain
 from ._errors import whole_number
 from ._structures import affine
@@ -189,15 +189,6 @@ def _screen(problem: _Problem, open_: np.ndarray) -> None:
     rows = open_ & deficient[which]
     problem.settle(rows, 0, "T1", certified=True)
     open_ &= ~rows
-
-
-def distinct_rows(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows of masks, and for every row the number of its distinct one."""
-    if masks.strides[0] == 0 or len(masks) == 1:  # one mask, broadcast
-        return np.ascontiguousarray(masks[:1]), np.zeros(len(masks), dtype=np.int64)
-    packed = np.ascontiguousarray(np.packbits(masks, axis=1))
-    _, index, which = np.unique(packed.view(f"V{packed.shape[1]}").reshape(-1), return_index=True, return_inverse=True)
-    return masks[index], which.reshape(-1)
 
 
 def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._arrays import distinct_rows
 from ._closed_forms import attained_rank_formula, last_layer, layer_spans, plain, scattered_full_rank_chance
 from ._errors import whole_number
 from ._parity import ERROR, degrees_of, odd_parts
@@ -204,7 +205,7 @@ def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), d
     """
     shared = check_shared(net, shared)
     masks = check_masks(net, masks, shared)
-    distinct, which = _distinct(masks)
+    distinct, which = distinct_rows(masks)
     judge = _judge_relu if plain(net).activation == "relu" else _judge
     found = judge(plain(net), distinct, shared)
     if degree and plain(net).activation == "linear":
@@ -280,15 +281,6 @@ class _Verdicts:
 
     def settle(self, rows: np.ndarray, kind: str, reason: object, error: object, text: object) -> None:
         self.kind[rows], self.reason[rows], self.error[rows], self.text[rows] = KINDS.index(kind), reason, error, text
-
-
-def _distinct(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows of masks bool [k, size], and int64 [k]: the number of each row's distinct one."""
-    if len(masks) < 2:
-        return masks, np.zeros(len(masks), dtype=np.int64)
-    packed = np.ascontiguousarray(np.packbits(masks, axis=1))
-    _, first, which = np.unique(packed.view(f"V{packed.shape[1]}").reshape(-1), return_index=True, return_inverse=True)
-    return masks[first], which.reshape(-1)
 
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> _Verdicts:
