@@ -11,10 +11,13 @@ from tests.twins import networks as twin
 # One hidden layer has a sweep of its own: tiles of 8, 4, 2 and 1 units, one, two and more outputs, odd and single samples.
 SHALLOW = [sl.Feedforward((3, 15, 3), 7, activation="tanh", bias=True), sl.Feedforward((2, 9, 1), 4, activation="relu", bias=True),
            sl.Feedforward((3, 18, 2), 1, activation="relu"), sl.Feedforward((2, 4, 4), 3, bias=("b2",))]
+# Few learnable weights and many samples: samples in the lanes. Whole and half blocks, padding, one, two and more outputs, biases.
+MANY_SAMPLES = [sl.Feedforward((5, 8, 2), 37, activation="relu", bias=True), sl.Feedforward((9, 6, 3), 70, activation="tanh", bias=True),
+                sl.Feedforward((20, 5, 1), 130, bias=("b2",)), sl.Feedforward((12, 11, 4), 64, activation="relu", bias=("b1",))]
 
 
 @pytest.mark.parametrize("optimizer,lr", [("sgd", 1e-3), ("momentum", 3e-4), ("adam", 1e-2)])
-@pytest.mark.parametrize("net", NETWORKS + SHALLOW, ids=names)
+@pytest.mark.parametrize("net", NETWORKS + SHALLOW + MANY_SAMPLES, ids=names)
 def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
     theta, x, y = students(net, 11, seed=2)
     mask = masks(net, 11, 6, seed=3)
@@ -30,7 +33,7 @@ def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("net", NETWORKS[:8] + NETWORKS[9:12], ids=names)
+@pytest.mark.parametrize("net", NETWORKS[:8] + NETWORKS[9:12] + MANY_SAMPLES, ids=names)
 def test_one_result_for_every_batch_and_thread_count(net, dtype, isa):
     theta, x, y = students(net, 37, seed=4, dtype=dtype)
     mask = masks(net, 37, 4, seed=5)
@@ -56,48 +59,52 @@ def test_loss_is_the_loss_at_theta():
     np.testing.assert_allclose(result.loss, ((sl.outputs(net, result.theta, x) - y) ** 2).sum((1, 2)), rtol=1e-12)
 
 
-def test_each_student_stops_by_itself():
+@pytest.mark.parametrize("net,group,lr", [
+    (sl.Recurrent(2, 8, 2, 6), "D", 3e-3), (sl.Feedforward((5, 8, 2), 64, activation="relu", bias=True), "b2", 1e-4),
+], ids=["students_in_lanes", "samples_in_lanes"])
+def test_each_student_stops_by_itself(net, group, lr):
     """A planted target: students that start nearer stop earlier, and all end below tol."""
-    net = sl.Recurrent(2, 8, 2, 6)
     rng = np.random.default_rng(0)
     teacher = rng.standard_normal((64, net.size)) * 0.3
     x = rng.standard_normal((64, *net.x_shape))
     y = sl.outputs(net, teacher, x)
-    mask = sl.only(net, "D").allocation.mask
+    mask = sl.only(net, group).allocation.mask
     start = teacher.copy()
     start[:, mask] += rng.standard_normal((64, mask.sum())) * np.linspace(0, 0.5, 64)[:, None]
-    result = sl.fit(net, start, x, y, mask, steps=20_000, lr=3e-3, tol=1e-5)
+    result = sl.fit(net, start, x, y, mask, steps=20_000, lr=lr, tol=1e-5)
     assert (result.status == "converged").all()
     assert (result.loss <= 1e-5 * (y**2).sum((1, 2))).all()
     assert result.steps[0] == 0 and len(set(result.steps)) > 30
     slow = result.steps.argmax()
-    again = sl.fit(net, start[slow], x[slow], y[slow], mask, steps=int(result.steps[slow]), lr=3e-3)
+    again = sl.fit(net, start[slow], x[slow], y[slow], mask, steps=int(result.steps[slow]), lr=lr)
     np.testing.assert_array_equal(again.theta, result.theta[slow])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-def test_divergence_stops_at_the_last_finite_theta(optimizer, isa):
-    net = sl.Recurrent(2, 8, 2, 6)
+@pytest.mark.parametrize("net,group", [(sl.Recurrent(2, 8, 2, 6), "W"), (sl.Feedforward((5, 8, 2), 64, bias=("b1",)), "b1")],
+                         ids=["students_in_lanes", "samples_in_lanes"])
+def test_divergence_stops_at_the_last_finite_theta(net, group, optimizer, isa):
     theta, x, y = students(net, 10, seed=7)
-    wild = sl.fit(net, theta, x, y, sl.only(net, "W"), steps=500, lr=1.0, optimizer=optimizer)
+    wild = sl.fit(net, theta, x, y, sl.only(net, group), steps=500, lr=1.0, optimizer=optimizer)
     assert (wild.status == "diverged").all() and (wild.steps < 500).all()
     assert np.isfinite(wild.theta).all() and np.isfinite(wild.loss).all()
     b = 4
-    again = sl.fit(net, theta[b], x[b], y[b], sl.only(net, "W"), steps=int(wild.steps[b]), lr=1.0, optimizer=optimizer)
+    again = sl.fit(net, theta[b], x[b], y[b], sl.only(net, group), steps=int(wild.steps[b]), lr=1.0, optimizer=optimizer)
     np.testing.assert_array_equal(again.theta, wild.theta[b])
-    one_more = sl.fit(net, theta[b], x[b], y[b], sl.only(net, "W"), steps=int(wild.steps[b]) + 1, lr=1.0, optimizer=optimizer)
+    one_more = sl.fit(net, theta[b], x[b], y[b], sl.only(net, group), steps=int(wild.steps[b]) + 1, lr=1.0, optimizer=optimizer)
     assert one_more.status == "diverged"
     # A wild neighbour does not disturb a tame one.
     scaled = theta.copy()
     scaled[4] *= 1e3
-    mixed = sl.fit(net, scaled, x, y, sl.only(net, "W"), steps=50, lr=1e-6, optimizer=optimizer)
-    tame = sl.fit(net, theta, x, y, sl.only(net, "W"), steps=50, lr=1e-6, optimizer=optimizer)
+    mixed = sl.fit(net, scaled, x, y, sl.only(net, group), steps=50, lr=1e-6, optimizer=optimizer)
+    tame = sl.fit(net, theta, x, y, sl.only(net, group), steps=50, lr=1e-6, optimizer=optimizer)
     keep = np.arange(10) != 4
     np.testing.assert_array_equal(mixed.theta[keep], tame.theta[keep])
 
 
-def test_zero_steps_and_empty_allocations():
-    net = sl.Feedforward((3, 4, 2), 3)
+@pytest.mark.parametrize("samples", [3, 80])
+def test_zero_steps_and_empty_allocations(samples):
+    net = sl.Feedforward((3, 4, 2), samples)
     theta, x, y = students(net, 3)
     for allocation, steps in ((sl.everything(net), 0), (np.zeros(net.size, bool), 10)):
         result = sl.fit(net, theta, x, y, allocation, steps=steps)

@@ -4,6 +4,8 @@
 // mixes lanes, so a student's result cannot depend on its neighbours. Packs are GCC/Clang vector types: + - * / and
 // comparisons work lane by lane. The instruction set is fixed per compilation (SL_ISA, csrc/cpu/isa.cmake).
 #pragma once
+#include <type_traits>
+
 #include "core/lanes.h"
 
 #if defined(__AVX2__)
@@ -57,6 +59,16 @@ template <class M> SL_INLINE bool any(M m) {
 #endif
   }
 }
+
+  // max(z, 0), NaN stays NaN: the maximum takes its second operand then. GCC 12 does not find the instruction for 64-byte packs.
+  template <class S> SL_INLINE S rectified(S z) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same<S, Pack<float>>::value) return (S)_mm512_maskz_max_ps(0xffff, __m512{}, (__m512)z);
+    else if constexpr (std::is_same<S, Pack<double>>::value) return (S)_mm512_maskz_max_pd(0xff, __m512d{}, (__m512d)z);
+    else
+#endif
+      return z > S{} ? z : (z == z ? S{} : z);
+  }
 
 }  // namespace SL_ISA
 }  // namespace sl

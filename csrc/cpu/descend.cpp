@@ -11,6 +11,7 @@
 
 #include <utility>
 
+#include "cpu/descend_samples.h"
 #include "cpu/sweeps.h"
 #include "cpu/updates.h"
 
@@ -23,7 +24,8 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
   using S = Pack<T>;
   using M = PackMask<T>;
   constexpr int L = kLanes<T>;
-  const DescendArgs<T>& a = *static_cast<const DescendArgs<T>*>(context);
+  const SomeStudents<T>& some = *static_cast<const SomeStudents<T>*>(context);
+  const DescendArgs<T>& a = *some.args;
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
   const int r = a.budget, E = s.equations;
@@ -34,10 +36,10 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
   auto take = [&](size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); };
   S *theta = take(weights), *other = take(weights), *g = take(weights), *target = take(static_cast<size_t>(E));
 
-  const int count = in.batch - pack * L < L ? static_cast<int>(in.batch - pack * L) : L;
+  const int count = some.count - pack * L < L ? static_cast<int>(some.count - pack * L) : L;
   S target2{};
   for (int l = 0; l < L; ++l) {
-    const int64_t b = pack * L + (l < count ? l : 0);
+    const int64_t b = some.student(pack * L + (l < count ? l : 0));
     for (int k = 0; k < s.size; ++k) lane(theta + net.position(k), l) = in.theta[b * in.theta_stride + k];
     for (int k = 0; k < s.inputs_size; ++k) lane(net.input(k), l) = in.x[b * in.x_stride + k];
     for (int k = 0; k < r; ++k) {
@@ -101,7 +103,7 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
     std::swap(theta, other);
   }
   for (int l = 0; l < count; ++l) {
-    const int64_t b = pack * L + l;
+    const int64_t b = some.student(pack * L + l);
     a.loss_out[b] = lane(&loss, l);
     a.steps_out[b] = done[l];
     a.status_out[b] = status[l];
@@ -113,16 +115,39 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
 }
 
 template <class T>
-void descend_batch(const DescendArgs<T>& a, Control& control) {
+void descend_in_lanes(const SomeStudents<T>& some, Control& control) {
   using S = Pack<T>;
-  const int64_t packs = (a.students.batch + kLanes<T> - 1) / kLanes<T>;
+  const DescendArgs<T>& a = *some.args;
+  const int64_t packs = (some.count + kLanes<T> - 1) / kLanes<T>;
   with_sweep<S>(*a.students.shape, [&](auto type) {
     using Net = typename decltype(type)::type;
     const Body body = a.index_stride == 0                 ? descend_pack<Net, SameUpdate<S>, T>
                       : a.optimizer == Optimizer::adam ? descend_pack<Net, OwnUpdate<S>, T>
                                                        : descend_pack<Net, DenseUpdate<S>, T>;
-    parallel_for(packs, a.threads, control, body, const_cast<DescendArgs<T>*>(&a));
+    parallel_for(packs, a.threads, control, body, const_cast<SomeStudents<T>*>(&some));
   });
+}
+
+// Students with few learnable weights from the front of `order`, the others from its end.
+template <class T>
+void descend_batch(const DescendArgs<T>& a, Control& control) {
+  const Shape& s = *a.students.shape;
+  const int64_t batch = a.students.batch;
+  Scratch scratch(sizeof(int64_t) * static_cast<size_t>(batch) + 64);
+  int64_t* order = take_array<int64_t>(scratch, static_cast<size_t>(batch));
+  int64_t few = 0, others = 0;
+  bool by_samples = false;
+  for (int64_t b = 0; b < batch; ++b) {
+    if (b == 0 || a.index_stride != 0) {
+      int r = a.budget;
+      while (r > 0 && a.indices[b * a.index_stride + r - 1] >= s.size) --r;
+      by_samples = descends_by_samples<T>(s, r);
+    }
+    if (by_samples) order[few++] = b;
+    else order[batch - ++others] = b;
+  }
+  if (few) descend_by_samples(SomeStudents<T>{&a, order, few}, control);
+  if (others) descend_in_lanes(SomeStudents<T>{&a, order + few, others}, control);
 }
 
 }  // namespace

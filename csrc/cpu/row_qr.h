@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/scratch.h"
+#include "cpu/lane_sums.h"
 #include "cpu/rank_qr.h"
 
 namespace sl {
@@ -25,55 +26,6 @@ SL_INLINE bool proven(int r, int full, T norm2, T tail2, T inverse2, T rtol) {
     if (!(std::sqrt(tail2) + error <= low)) return false;
   }
   return T(1) / std::sqrt(inverse2) > T(2) * rtol * norm + error;
-}
-
-// Sum of the lanes, by halves.
-template <class S> SL_INLINE typename Traits<S>::Scalar total_of(S x) {
-  using T = typename Traits<S>::Scalar;
-#if defined(__AVX512F__)
-  typedef T Half __attribute__((vector_size(32)));
-  typedef T Quarter __attribute__((vector_size(16)));
-  Half h[2];
-  __builtin_memcpy(h, &x, sizeof x);
-  const Half s = h[0] + h[1];
-  Quarter q[2];
-  __builtin_memcpy(q, &s, sizeof s);
-  const Quarter t = q[0] + q[1];
-  if constexpr (sizeof(T) == 8) return t[0] + t[1];
-  else return (t[0] + t[2]) + (t[1] + t[3]);
-#else
-  T part[Traits<S>::lanes];
-  __builtin_memcpy(part, &x, sizeof x);
-  for (int half = Traits<S>::lanes / 2; half > 0; half /= 2)
-    for (int l = 0; l < half; ++l) part[l] += part[l + half];
-  return part[0];
-#endif
-}
-
-// The sums of four packs of doubles at once: pairs are added while they are brought together, a third of the shuffles.
-template <class S> SL_INLINE void totals_of(S a, S b, S c, S d, typename Traits<S>::Scalar* out) {
-#if defined(__AVX2__)
-  if constexpr (sizeof(typename Traits<S>::Scalar) == 8) {
-#if defined(__AVX512F__)
-    auto fold = [](S x) {
-      __m256d half[2];
-      __builtin_memcpy(half, &x, sizeof x);
-      return half[0] + half[1];
-    };
-    const __m256d w = fold(a), x = fold(b), y = fold(c), z = fold(d);
-#else
-    const __m256d w = __builtin_bit_cast(__m256d, a), x = __builtin_bit_cast(__m256d, b);
-    const __m256d y = __builtin_bit_cast(__m256d, c), z = __builtin_bit_cast(__m256d, d);
-#endif
-    const __m256d s = _mm256_hadd_pd(w, x), t = _mm256_hadd_pd(y, z);
-    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_permute2f128_pd(s, t, 0x21), _mm256_blend_pd(s, t, 0xC)));
-    return;
-  }
-#endif
-  out[0] = total_of<S>(a);
-  out[1] = total_of<S>(b);
-  out[2] = total_of<S>(c);
-  out[3] = total_of<S>(d);
 }
 
 template <class T>

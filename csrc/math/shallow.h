@@ -10,8 +10,6 @@
 // x [i][m] and y* [o][m] lie as they come. Cost per sample: i h + o h multiply-adds forward and for the gradients, o h for the adjoint;
 // per V samples and tile of 8 units i (8 + V) + 3 o 8 loads forward and as many back, i 8 + o 8 stores.
 #pragma once
-#include <type_traits>
-
 #include "core/pack.h"
 #include "core/scratch.h"
 #include "core/shape.h"
@@ -75,16 +73,6 @@ class Shallow {
     if constexpr (sizeof(x) == kPackBytes) asm("" : "+v"(x));
 #endif
     return x;
-  }
-
-  // relu_of, NaN stays NaN: the maximum takes its second operand then. GCC 12 does not find the instruction for 64-byte packs.
-  static SL_INLINE S rectified(S z) {
-#if defined(__AVX512F__)
-    if constexpr (std::is_same<S, Pack<float>>::value) return (S)_mm512_maskz_max_ps(0xffff, __m512{}, (__m512)z);
-    else if constexpr (std::is_same<S, Pack<double>>::value) return (S)_mm512_maskz_max_pd(0xff, __m512d{}, (__m512d)z);
-    else
-#endif
-      return relu_of(z);
   }
 
   template <int O>

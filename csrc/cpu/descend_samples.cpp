@@ -1,0 +1,451 @@
+// Masked gradient descent of networks with one hidden layer, one student at a time, its samples in the lanes. See ops/descend.h.
+//
+//   h = phi(W1 x + b1),  y = W2 h + b2,  e = 2 (y - y*),  loss = sum (y - y*)^2
+//   dL/dW2_ej = sum_s e_e h_j,  dL/db2_e = sum_s e_e,  delta_j = phi'(h_j) sum_e W2_ej e_e,  dL/dW1_ji = sum_s delta_j x_i
+// A bias is a weight from an input, or from a unit, that is always 1.
+//
+// With students in the lanes (descend.cpp) every lane learns other weights, so all gradients are computed and then masked. Samples in the
+// lanes share the mask, and what does not learn costs nothing:
+//   - pre-activations begin at their frozen part z0, the sum over frozen weights, computed once;
+//   - a unit with no learnable weight on either side belongs to the target;
+//   - only learnable weights have gradients, only units with learnable incoming weights have a delta.
+// Multiply-adds per sample: 2 r1 + r2 + o (h + h1), r1 and r2 learnable weights in the two layers, h1 units with learnable incoming weights;
+// with students in the lanes 2 i h + 3 o h. At 5-8-2 with 16 learnable weights 58 against 128.
+//
+// Learnable weights lie in slots, those of W1 and b1 first, unit by unit. A step takes blocks of P packs of samples forward and back while
+// outputs and errors are in registers, and leaves one pack of partial sums per slot; lane_sums turns L of those into one pack of
+// gradients, so that the optimiser moves L weights at once. Two students take turns, because a step waits for the one before it.
+// The limit is loads, two a cycle (docs/speed.md).
+#include "cpu/descend_samples.h"
+
+#include <utility>
+
+#include "core/pack.h"
+#include "core/scratch.h"
+#include "cpu/lane_sums.h"
+#include "cpu/updates.h"
+#include "math/activation.h"
+#include "math/slots.h"
+#include "math/tiles.h"
+
+namespace sl {
+namespace SL_ISA {
+namespace {
+
+constexpr int P = 4;           // packs of samples in a block; a last block may have half of them
+constexpr int kStudents = 16;  // in one piece of work
+
+template <class T>
+class Learner {
+  using S = Pack<T>;
+  static constexpr int L = kLanes<T>;
+  struct Outgoing {  // a learnable weight from unit to output
+    int unit, output;
+  };
+
+  // Rows of samples are a whole number of half blocks.
+  static int packs_of_samples(const Shape& s) { return (s.samples + P / 2 * L - 1) / (P / 2 * L) * (P / 2); }
+  static size_t packs_of_slots(int budget) { return (static_cast<size_t>(budget) + L - 1) / L; }
+
+ public:
+  static size_t input_packs(const Shape& s) { return (static_cast<size_t>(s.widths[0]) + 1) * static_cast<size_t>(packs_of_samples(s)); }
+
+  // x [i][m] as rows of packs and a row of ones. Past the last sample all are 0, and so are activities and errors.
+  static void pack_inputs(const Shape& s, const T* x, S* rows) {
+    const int m = packs_of_samples(s);
+    for (int j = 0; j < s.widths[0]; ++j) pack_row(x + j * s.samples, s.samples, m, rows + j * m);
+    for (int k = 0; k < m * L; ++k) lane(rows + s.widths[0] * m, k) = k < s.samples ? T(1) : T(0);
+  }
+
+  static size_t scratch_bytes(const Shape& s, int budget) {
+    const size_t h = static_cast<size_t>(s.widths[1]) + 1, o = static_cast<size_t>(s.widths[2]), m = static_cast<size_t>(packs_of_samples(s));
+    const size_t packs = packs_of_slots(budget), slots = packs * L;
+    return sizeof(S) * ((h + o) * (m + P) + slots + 4 * packs) + slots * (sizeof(S*) + sizeof(Outgoing) + sizeof(int)) +
+           h * (2 * sizeof(int) + o * sizeof(T)) + static_cast<size_t>(s.size) + 64 * 16;
+  }
+
+  Learner(const DescendArgs<T>& a, Scratch& scratch)
+      : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)) {
+    const size_t h = static_cast<size_t>(h_) + 1, o = static_cast<size_t>(o_), m = static_cast<size_t>(m_);
+    const size_t packs = packs_of_slots(a.budget), slots = packs * L;
+    z0_ = take_array<S>(scratch, h * m);
+    t0_ = take_array<S>(scratch, o * m);
+    act_ = take_array<S>(scratch, h * P);
+    e_ = take_array<S>(scratch, o * P);
+    g_ = take_array<S>(scratch, slots);
+    theta_ = take_array<S>(scratch, packs);
+    before_ = take_array<S>(scratch, packs);
+    first_ = take_array<S>(scratch, packs);
+    second_ = take_array<S>(scratch, packs);
+    row_ = take_array<const S*>(scratch, slots);
+    out_ = take_array<Outgoing>(scratch, slots);
+    flat_ = take_array<int>(scratch, slots);
+    into_ = take_array<int>(scratch, h);
+    unit_ = take_array<int>(scratch, h);
+    W2_ = take_array<T>(scratch, h * o);
+    learns_ = take_array<bool>(scratch, static_cast<size_t>(s_.size));
+  }
+
+  void begin(int64_t b, const S* x) {
+    b_ = b;
+    const T* theta = a_.students.theta + b * a_.students.theta_stride;
+    const int* indices = a_.indices + b * a_.index_stride;
+    const T* y = a_.y + b * a_.y_stride;
+    S target2{};
+    for (int e = 0; e < o_; ++e) {
+      S* t = t0_ + e * m_;
+      pack_row(y + e * s_.samples, s_.samples, m_, t);
+      for (int p = 0; p < m_; ++p) {
+        target2 += t[p] * t[p];
+        t[p] = -t[p];
+      }
+    }
+    for (int k = 0; k < a_.budget; ++k)
+      if (indices[k] < s_.size) learns_[indices[k]] = true;
+    slots_ = live_ = 0;
+    const S* ones = x + i_ * m_;
+    const int rows = s_.bias[0] >= 0 ? i_ + 1 : i_;
+    for (int j = 0; j < h_; ++j) {
+      S* z = z0_ + live_ * m_;
+      for (int p = 0; p < m_; ++p) z[p] = S{};
+      const int before = slots_;
+      for (int q = 0; q < rows; ++q) {
+        const int flat = q < i_ ? s_.weight[0] + j * i_ + q : s_.bias[0] + j;
+        if (learns_[flat]) {
+          row_[slots_] = x + q * m_;
+          take_slot(flat, theta);
+        } else {
+          add(theta[flat], x + q * m_, z);
+        }
+      }
+      bool leaves = false;
+      for (int e = 0; e < o_; ++e) leaves |= learns_[s_.weight[1] + e * h_ + j];
+      if (slots_ > before || leaves) {
+        for (int e = 0; e < o_; ++e) W2_[live_ * o_ + e] = theta[s_.weight[1] + e * h_ + j];
+        unit_[live_] = j;
+        into_[live_++] = slots_ - before;
+      } else {
+        activate_all(s_.activation, z, m_);
+        for (int e = 0; e < o_; ++e) add(theta[s_.weight[1] + e * h_ + j], z, t0_ + e * m_);
+      }
+    }
+    incoming_ = slots_;
+    for (int u = 0; u < live_; ++u)
+      for (int e = 0; e < o_; ++e) {
+        const int flat = s_.weight[1] + e * h_ + unit_[u];
+        if (learns_[flat]) {
+          out_[slots_ - incoming_] = {u, e};
+          take_slot(flat, theta);
+        }
+      }
+    ones_ = nullptr;
+    if (s_.bias[1] >= 0)
+      for (int e = 0; e < o_; ++e) {
+        const int flat = s_.bias[1] + e;
+        W2_[live_ * o_ + e] = learns_[flat] ? theta[flat] : T(0);
+        if (learns_[flat]) {
+          ones_ = ones;
+          out_[slots_ - incoming_] = {live_, e};
+          take_slot(flat, theta);
+        } else {
+          add(theta[flat], ones, t0_ + e * m_);
+        }
+      }
+    for (int k = 0; k < slots_; ++k) learns_[flat_[k]] = false;
+    packs_ = static_cast<int>(packs_of_slots(slots_));
+    for (int k = 0; k < packs_; ++k) {
+      for (int l = 0; l < L; ++l) {
+        if (k * L + l >= slots_) {
+          lane(theta_ + k, l) = T(0);
+          g_[k * L + l] = S{};
+        }
+      }
+      before_[k] = theta_[k];
+      first_[k] = second_[k] = S{};
+    }
+    loss_ = static_cast<T>(__builtin_inf());
+    goal_ = a_.tol >= 0 ? total_of<S>(target2) * static_cast<T>(a_.tol) : T(-1);
+    status_ = FitStatus::steps_done;
+    running_ = true;
+  }
+
+  // The loss, and the gradients' partial sums, after `step` updates; whether an update follows.
+  SL_INLINE bool evaluate(int64_t step) {
+    if (!running_) return false;
+    const bool want = step < a_.steps;
+    const T now = o_ == 1 ? sweep<1>(want) : o_ == 2 ? sweep<2>(want) : sweep<0>(want);
+    if (!(now < static_cast<T>(__builtin_inf()))) {  // back to the last finite weights
+      std::swap(theta_, before_);
+      if (step == 0) loss_ = now;
+      return stop(FitStatus::diverged, step > 0 ? step - 1 : 0);
+    }
+    loss_ = now;
+    if (now <= goal_) return stop(FitStatus::converged, step);
+    return want || stop(FitStatus::steps_done, step);
+  }
+
+  SL_INLINE void update(const UpdateRule<T>& rule) {
+    with_optimizer(rule, [&](auto kind) {
+      for (int k = 0; k < packs_; ++k) {
+        const S g = lane_sums(g_ + k * L), w = theta_[k];
+        before_[k] = w;
+        theta_[k] = w - rule.template change<decltype(kind)::value>(g + g, first_[k], second_[k]);
+      }
+    });
+    const T* w = weights() + incoming_;
+    for (int k = 0; k < slots_ - incoming_; ++k) W2_[out_[k].unit * o_ + out_[k].output] = w[k];
+  }
+
+  void finish() const {
+    a_.loss_out[b_] = loss_;
+    a_.steps_out[b_] = done_;
+    a_.status_out[b_] = static_cast<int8_t>(status_);
+    for (int k = 0; k < slots_; ++k) a_.theta_out[b_ * s_.size + flat_[k]] = weights()[k];
+  }
+
+ private:
+  static void pack_row(const T* from, int samples, int packs, S* to) {
+    for (int p = samples / L; p < packs; ++p) to[p] = S{};
+    __builtin_memcpy(to, from, sizeof(T) * static_cast<size_t>(samples));
+  }
+  const T* weights() const { return reinterpret_cast<const T*>(theta_); }
+  void take_slot(int flat, const T* theta) {
+    flat_[slots_] = flat;
+    lane(theta_ + slots_ / L, slots_ % L) = theta[flat];
+    ++slots_;
+  }
+  void add(T w, const S* from, S* to) const {
+    for (int p = 0; p < m_; ++p) to[p] += w * from[p];
+  }
+  bool stop(FitStatus status, int64_t done) {
+    status_ = status;
+    done_ = done;
+    return running_ = false;
+  }
+
+  template <int O>
+  __attribute__((noinline)) T sweep(bool want) {
+    S loss{};
+    int at = 0;
+    for (; at + P <= m_; at += P) loss += block<P, O>(at, want);
+    if (at < m_) loss += block<P / 2, O>(at, want);
+    return total_of<S>(loss);
+  }
+
+  // Forward and back for the U packs of samples from `at` on; O outputs in registers, or any number in memory (0).
+  template <int U, int O>
+  SL_INLINE S block(int at, bool want) {
+    const int o = O ? O : o_;
+    S few[O ? O * U : 1];
+    S* y = O ? few : e_;
+#pragma GCC unroll 2
+    for (int e = 0; e < o; ++e)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) y[e * U + p] = t0_[e * m_ + at + p];
+    const T* w = weights();
+    const S* const* row = row_;
+    for (int u = 0; u < live_; ++u) {
+      S z[U];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) z[p] = z0_[u * m_ + at + p];
+      int n = into_[u];
+      for (; n >= 4; n -= 4, w += 4, row += 4) weigh<4, U>(w, row, at, z);
+      switch (n) {
+        case 3: weigh<3, U>(w, row, at, z); break;
+        case 2: weigh<2, U>(w, row, at, z); break;
+        case 1: weigh<1, U>(w, row, at, z); break;
+        default: break;
+      }
+      w += n;
+      row += n;
+      S* act = act_ + u * P;
+      if (s_.activation == Activation::relu) {
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) z[p] = rectified(z[p]);
+      } else if (s_.activation == Activation::tanh) {
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) act[p] = z[p];
+        all_tanh(act, U);
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) z[p] = act[p];
+      }
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) act[p] = z[p];
+      send<U, O>(u, z, y);
+    }
+    if (ones_) {
+      S one[U];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) one[p] = act_[live_ * P + p] = ones_[at + p];
+      send<U, O>(live_, one, y);
+    }
+    S loss{};
+#pragma GCC unroll 2
+    for (int e = 0; e < o; ++e)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) loss += y[e * U + p] * y[e * U + p];
+    if (want) back<U, O>(at, y);
+    return loss;
+  }
+
+  template <int N, int U>
+  SL_INLINE void weigh(const T* w, const S* const* row, int at, S* z) const {
+#pragma GCC unroll 4
+    for (int t = 0; t < N; ++t) {
+      const S* x = row[t] + at;
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) z[p] += w[t] * x[p];
+    }
+  }
+
+  template <int U, int O>
+  SL_INLINE void send(int u, const S* z, S* y) const {
+    const int o = O ? O : o_;
+    const T* W2 = W2_ + u * o;
+#pragma GCC unroll 2
+    for (int e = 0; e < o; ++e)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) y[e * U + p] += W2[e] * z[p];
+  }
+
+  // y holds y - y*: half of e, and the gradients are doubled at the end.
+  template <int U, int O>
+  SL_INLINE void back(int at, const S* y) {
+    const int o = O ? O : o_;
+    const bool begins = at == 0;
+    const S* const* row = row_;
+    S* g = g_;
+    for (int u = 0; u < live_; ++u) {
+      int n = into_[u];
+      if (n == 0) continue;
+      const T* W2 = W2_ + u * o;
+      const S* act = act_ + u * P;
+      S d[U];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) d[p] = W2[0] * y[p];
+#pragma GCC unroll 2
+      for (int e = 1; e < o; ++e)
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) d[p] += W2[e] * y[e * U + p];
+      if (s_.activation == Activation::relu) {
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) d[p] = gate_by(act[p], d[p]);
+      } else if (s_.activation == Activation::tanh) {
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) d[p] -= act[p] * act[p] * d[p];
+      }
+      for (; n >= 4; n -= 4, g += 4, row += 4) collect<4, U>(row, at, d, g, begins);
+      switch (n) {
+        case 3: collect<3, U>(row, at, d, g, begins); break;
+        case 2: collect<2, U>(row, at, d, g, begins); break;
+        case 1: collect<1, U>(row, at, d, g, begins); break;
+        default: break;
+      }
+      g += n;
+      row += n;
+    }
+    const int outgoing = slots_ - incoming_;
+    if (O && outgoing > 0)
+      for (int k = 0; k < o * U; ++k) e_[k] = y[k];
+    for (int k = 0; k < outgoing; ++k) {
+      const S *act = act_ + out_[k].unit * P, *e = e_ + out_[k].output * U;
+      S sum = begins ? S{} : g[k];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) sum += e[p] * act[p];
+      g[k] = sum;
+    }
+  }
+
+  template <int N, int U>
+  SL_INLINE void collect(const S* const* row, int at, const S* d, S* g, bool begins) const {
+#pragma GCC unroll 4
+    for (int t = 0; t < N; ++t) {
+      const S* x = row[t] + at;
+      S sum = begins ? S{} : g[t];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) sum += d[p] * x[p];
+      g[t] = sum;
+    }
+  }
+
+  static __attribute__((noinline)) void all_tanh(S* z, int count) {  // its constants must not take the registers of relu
+    for (int k = 0; k < count; ++k) z[k] = tanh_of(z[k]);
+  }
+
+  const DescendArgs<T>& a_;
+  const Shape& s_;
+  const int i_, h_, o_, m_;  // m_: packs of samples
+  S *z0_, *t0_;              // [live][m], [o][m]: frozen parts of pre-activations, and of y - y*
+  S *act_, *e_;              // [live + 1][P], [o][P]: activities and y - y* of one block
+  S* g_;                     // [slots]: gradients before the sum over lanes
+  S *theta_, *before_, *first_, *second_;  // [slots / L]: weights, those before the last update, moments
+  const S** row_;            // [slots]: what a learnable weight of the first layer reads
+  Outgoing* out_;
+  int *flat_, *into_, *unit_;  // flat index of a slot; learnable weights into a live unit, and which unit that is
+  T* W2_;                      // [live + 1][o]
+  bool* learns_;               // [size]
+  const S* ones_ = nullptr;    // the unit that is always 1, where a bias of the outputs learns
+  int live_ = 0, slots_ = 0, incoming_ = 0, packs_ = 0;
+  int64_t b_ = 0, done_ = 0;
+  T loss_ = 0, goal_ = 0;
+  FitStatus status_ = FitStatus::steps_done;
+  bool running_ = false;
+};
+
+template <class T>
+void descend_students(void* context, int worker, int64_t piece, Control& control) {
+  using S = Pack<T>;
+  const SomeStudents<T>& some = *static_cast<const SomeStudents<T>*>(context);
+  const DescendArgs<T>& a = *some.args;
+  const Students<T>& in = a.students;
+  const Shape& s = *in.shape;
+  const size_t inputs = Learner<T>::input_packs(s);
+  Scratch scratch(2 * (Learner<T>::scratch_bytes(s, a.budget) + sizeof(S) * inputs + 64));
+  Learner<T> pair[2] = {Learner<T>(a, scratch), Learner<T>(a, scratch)};
+  S* x[2] = {take_array<S>(scratch, inputs), take_array<S>(scratch, inputs)};
+  if (in.x_stride == 0) Learner<T>::pack_inputs(s, in.x, x[0]);
+  const int64_t end = (piece + 1) * kStudents < some.count ? (piece + 1) * kStudents : some.count;
+  for (int64_t first = piece * kStudents; first < end; first += 2) {
+    const int count = end - first < 2 ? 1 : 2;
+    for (int k = 0; k < count; ++k) {
+      const int64_t b = some.student(first + k);
+      if (in.x_stride) Learner<T>::pack_inputs(s, in.x + b * in.x_stride, x[k]);
+      pair[k].begin(b, in.x_stride ? x[k] : x[0]);
+    }
+    UpdateRule<T> rule(a.optimizer, a.lr);
+    for (int64_t step = 0;; ++step) {
+      const bool one = pair[0].evaluate(step), two = pair[1].evaluate(step);
+      if (!one && !two) break;
+      if ((step & 255) == 255 && control.should_stop(worker)) return;
+      rule.next_step();
+      if (one) pair[0].update(rule);
+      if (two) pair[1].update(rule);
+    }
+    for (int k = 0; k < count; ++k) pair[k].finish();
+  }
+}
+
+}  // namespace
+
+template <class T>
+bool descends_by_samples(const Shape& s, int learnable) {
+  if (s.kind != Kind::feedforward || s.layers != 2) return false;
+  const double i = s.widths[0], h = s.widths[1], o = s.widths[2], r = learnable;
+  const double packs = (s.samples + P / 2 * kLanes<T> - 1) / (P / 2 * kLanes<T>) * (P / 2);
+  const double in_lanes = kRegisters >= 32 ? 1.0 : 1.3;  // with 16 registers students in the lanes keep less of a tile in them
+  return packs * 2 * (r + h * (o + 1)) + 3 * r + 70 < in_lanes * s.samples * (2 * i * h + 3 * o * h) / kLanes<T>;
+}
+
+template <class T>
+void descend_by_samples(const SomeStudents<T>& some, Control& control) {
+  const int64_t pieces = (some.count + kStudents - 1) / kStudents;
+  parallel_for(pieces, some.args->threads, control, descend_students<T>, const_cast<SomeStudents<T>*>(&some));
+}
+
+template bool descends_by_samples<float>(const Shape&, int);
+template bool descends_by_samples<double>(const Shape&, int);
+template void descend_by_samples<float>(const SomeStudents<float>&, Control&);
+template void descend_by_samples<double>(const SomeStudents<double>&, Control&);
+
+}  // namespace SL_ISA
+}  // namespace sl
