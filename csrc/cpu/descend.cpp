@@ -28,10 +28,11 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
   const DescendArgs<T>& a = *some.args;
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
-  const int r = a.budget, E = s.equations;
+  const int r = a.budget, E = s.equations, listed = a.index_stride == 0 ? r : 0;
   const size_t weights = static_cast<size_t>(s.size) + 1;  // entry `size` belongs to unused places of the index table
-  Scratch scratch(Net::scratch_bytes(s) + Update::scratch_bytes(s.size, r) + sizeof(S) * (3 * weights + static_cast<size_t>(E)) + 64 * 4);
-  Net net(s, scratch);
+  Scratch scratch(Net::scratch_bytes(s, listed) + Update::scratch_bytes(s.size, r) + sizeof(S) * (3 * weights + static_cast<size_t>(E)) +
+                  64 * 4);
+  Net net(s, listed, scratch);
   Update update(s.size, r, scratch);
   auto take = [&](size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); };
   S *theta = take(weights), *other = take(weights), *g = take(weights), *target = take(static_cast<size_t>(E));
@@ -52,6 +53,7 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
   for (int k = 0; k <= s.size; ++k) other[k] = theta[k];
   net.inputs_ready(constant<S>(T(1)));
   net.learn(a.group_learns);
+  if (listed) net.learn_only(a.indices, listed);
   net.prepare(theta);
   update.ready(theta);
 

@@ -9,8 +9,8 @@
 //   - pre-activations begin at their frozen part z0, the sum over frozen weights, computed once;
 //   - a unit with no learnable weight on either side belongs to the target;
 //   - only learnable weights have gradients, only units with learnable incoming weights have a delta.
-// Multiply-adds per sample: 2 r1 + r2 + o (h + h1), r1 and r2 learnable weights in the two layers, h1 units with learnable incoming weights;
-// with students in the lanes 2 i h + 3 o h. At 5-8-2 with 16 learnable weights 58 against 128.
+// Multiply-adds per sample: 2 r1 + r2 + o (h + h1), r1 and r2 learnable weights in the two layers, h1 units with learnable incoming
+// weights; with students in the lanes 2 i h + 3 o h. At 5-8-2 with 16 learnable weights 58 against 128.
 //
 // Learnable weights lie in slots, those of W1 and b1 first, unit by unit. A step takes blocks of P packs of samples forward and back while
 // outputs and errors are in registers, and leaves one pack of partial sums per slot; lane_sums turns L of those into one pack of
@@ -22,7 +22,7 @@
 
 #include "core/pack.h"
 #include "core/scratch.h"
-#include "cpu/lane_sums.h"
+#include "cpu/across_lanes.h"
 #include "cpu/updates.h"
 #include "math/activation.h"
 #include "math/slots.h"
@@ -58,8 +58,8 @@ class Learner {
   }
 
   static size_t scratch_bytes(const Shape& s, int budget) {
-    const size_t h = static_cast<size_t>(s.widths[1]) + 1, o = static_cast<size_t>(s.widths[2]), m = static_cast<size_t>(packs_of_samples(s));
-    const size_t packs = packs_of_slots(budget), slots = packs * L;
+    const size_t h = static_cast<size_t>(s.widths[1]) + 1, o = static_cast<size_t>(s.widths[2]);
+    const size_t m = static_cast<size_t>(packs_of_samples(s)), packs = packs_of_slots(budget), slots = packs * L;
     return sizeof(S) * ((h + o) * (m + P) + slots + 4 * packs) + slots * (sizeof(S*) + sizeof(Outgoing) + sizeof(int)) +
            h * (2 * sizeof(int) + o * sizeof(T)) + static_cast<size_t>(s.size) + 64 * 16;
   }

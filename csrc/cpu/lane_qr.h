@@ -6,32 +6,11 @@
 #include <type_traits>
 #include <utility>
 
+#include "cpu/across_lanes.h"
 #include "cpu/rank_qr.h"
 
 namespace sl {
 namespace SL_ISA {
-
-// One stage of a transposition in registers: exchange blocks of h numbers between rows h apart, then blocks of 2h, ..
-template <class T, int h>
-SL_INLINE void exchange_blocks(Pack<T>* row) {
-  constexpr int L = kLanes<T>;
-  if constexpr (h < L) {
-    PackMask<T> low{}, high{};
-#pragma GCC unroll 16
-    for (int l = 0; l < L; ++l) {
-      low[l] = (l & h) ? l - h + L : l;
-      high[l] = (l & h) ? l + L : l + h;
-    }
-#pragma GCC unroll 16
-    for (int l = 0; l < L; ++l)
-      if (!(l & h)) {
-        const Pack<T> a = row[l], b = row[l + h];
-        row[l] = __builtin_shuffle(a, b, low);
-        row[l + h] = __builtin_shuffle(a, b, high);
-      }
-    exchange_blocks<T, 2 * h>(row);
-  }
-}
 
 // Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
 template <class T, int kMost>
@@ -42,7 +21,7 @@ SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
   if constexpr (kMost >= L) for (; c + L <= count; c += L) {
     S row[L];
     for (int l = 0; l < L; ++l) __builtin_memcpy(&row[l], from[l] + c, sizeof(S));
-    exchange_blocks<T, 1>(row);
+    transpose<T>(row);
 #pragma GCC unroll 16
     for (int l = 0; l < L; ++l) out[c + l] = row[l];
   }

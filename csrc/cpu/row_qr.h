@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "core/scratch.h"
-#include "cpu/lane_sums.h"
+#include "cpu/across_lanes.h"
 #include "cpu/rank_qr.h"
 
 namespace sl {

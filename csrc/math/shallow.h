@@ -26,12 +26,12 @@ class Shallow {
  public:
   static bool fits(const Shape& s) { return s.kind == Kind::feedforward && s.layers == 2; }
 
-  static size_t scratch_bytes(const Shape& s) {
+  static size_t scratch_bytes(const Shape& s, int /*listed*/) {
     const size_t units = static_cast<size_t>(s.widths[1]) + static_cast<size_t>(s.widths[2]);
     return sizeof(S) * (static_cast<size_t>(s.inputs_size) + V * units) + 64 * 3;
   }
 
-  Shallow(const Shape& s, Scratch& scratch) : shape_(s), i_(s.widths[0]), h_(s.widths[1]), o_(s.widths[2]), m_(s.samples) {
+  Shallow(const Shape& s, int /*listed*/, Scratch& scratch) : shape_(s), i_(s.widths[0]), h_(s.widths[1]), o_(s.widths[2]), m_(s.samples) {
     x_ = take(scratch, static_cast<size_t>(s.inputs_size));
     act_ = take(scratch, static_cast<size_t>(V) * h_);
     y_ = take(scratch, static_cast<size_t>(V) * o_);
@@ -50,6 +50,7 @@ class Shallow {
     learns_b1_ = shape_.bias[0] >= 0 && group_learns[g++];
     learns_b2_ = shape_.bias[1] >= 0 && group_learns[g];
   }
+  void learn_only(const int*, int) {}  // few learnable weights: cpu/descend_samples.cpp
   void prepare(const S*) {}
 
   // The loss at theta; with `want`, g[k] = dL/dtheta[k] for every weight of the groups that learn.

@@ -1,9 +1,37 @@
-// lane_sums.h: sums across the lanes of a pack: of one pack, of four, and of as many as a pack has lanes.
+// across_lanes.h: what mixes lanes. Transposition, and sums over the lanes of one pack, of four, and of as many as a pack has lanes.
 #pragma once
 #include "core/pack.h"
 
 namespace sl {
 namespace SL_ISA {
+
+// One stage of a transposition in registers: exchange blocks of h numbers between rows h apart, then blocks of 2h, ..
+template <class T, int h>
+SL_INLINE void exchange_blocks(Pack<T>* row) {
+  constexpr int L = kLanes<T>;
+  if constexpr (h < L) {
+    PackMask<T> low{}, high{};
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l) {
+      low[l] = (l & h) ? l - h + L : l;
+      high[l] = (l & h) ? l + L : l + h;
+    }
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l)
+      if (!(l & h)) {
+        const Pack<T> a = row[l], b = row[l + h];
+        row[l] = __builtin_shuffle(a, b, low);
+        row[l + h] = __builtin_shuffle(a, b, high);
+      }
+    exchange_blocks<T, 2 * h>(row);
+  }
+}
+
+// As many packs as lanes, transposed in place.
+template <class T>
+SL_INLINE void transpose(Pack<T>* row) {
+  exchange_blocks<T, 1>(row);
+}
 
 // The sum of the lanes, by halves.
 template <class S> SL_INLINE typename Traits<S>::Scalar total_of(S x) {
@@ -76,8 +104,8 @@ SL_INLINE S fold_pair(S a, S b) {
   return __builtin_shuffle(a, b, first) + __builtin_shuffle(a, b, second);
 }
 
-// The sums of L packs, L the number of lanes: sum k in lane k. L - 1 additions and 2 (L - 1) shuffles, a quarter of L sums one by one. Two
-// steps stay inside blocks of 128 bits (one for doubles), the others move whole blocks: shuffles with constant patterns, single instructions.
+// The sums of L packs, L the number of lanes: sum k in lane k. L - 1 additions and 2 (L - 1) shuffles, a quarter of L sums one by one.
+// Two steps stay inside blocks of 128 bits (one for doubles), the others move whole blocks: constant patterns, single instructions.
 template <class S>
 SL_INLINE S lane_sums(const S* a) {
   constexpr int L = Traits<S>::lanes;
