@@ -1,12 +1,12 @@
 """W5: masked gradient descent of shallow relu students on inputs shared by all of them.
 
-4096 students 5-8-2 with m = 16 or 64 samples; 16 of the 56 weights learn, another 16 for every student. Loss = sum over outputs and
-samples of (y - y*)^2, learning rate 0.01 / m. Ours is `sl.fit(..., optimizer="sgd")` with x without a batch axis. The peers compute the
+4096 students 5-8-2 with m = 16 or 64 samples; 16 of the 56 weights learn, another 16 for every student. And 512 students 20-64-5 with 64
+samples, where 100 of the 1600 weights learn. Loss = sum over outputs and samples of (y - y*)^2, learning rate 0.01 / m. Ours is `sl.fit(..., optimizer="sgd")` with x without a batch axis. The peers compute the
 dense gradient and mask it, and may run fewer steps: rates are per student and step. Before the timing each peer's loss after
 CHECK_STEPS steps, computed from its weights in numpy, must be ours.
 
 FLOP of one student-step, dense: 2 m (2 i h + 3 h o): the first layer forward and its gradient, the second layer forward, its gradient and
-its adjoint.
+its adjoint. Ours leaves out what does not learn where that is faster, so the share of the peak can pass 100 %.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Problem:
         return 0.01 / self.x.shape[1]
 
 
-def problem_of(dtype: type, samples: int = 16, students: int = STUDENTS, hidden: int = 8, budget: int = BUDGET, seed: int = 0) -> Problem:
-    widths = (5, hidden, 2)
+def problem_of(dtype: type, samples: int = 16, students: int = STUDENTS, hidden: int = 8, budget: int = BUDGET, seed: int = 0,
+               inputs: int = 5, outputs: int = 2) -> Problem:
+    widths = (inputs, hidden, outputs)
     net = sl.Feedforward(widths, samples, activation="relu")
     trials = sl.draw_trials(net, sl.scattered(net, budget), students, seed=seed, dtype=dtype)
     x = np.ascontiguousarray(trials.x[0])
@@ -128,21 +129,29 @@ def _jax(problem: Problem, options: Options) -> Candidate:
 PEERS = peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax)
 
 
+CASES = {  # how each table names its case in goals.toml
+    "m = 16": {"samples": 16},
+    "m = 64": {"samples": 64},
+    "20-64-5": {"samples": 64, "students": 512, "inputs": 20, "hidden": 64, "outputs": 5, "budget": 100},
+}
+
+
 def run(options: Options) -> Iterator[Table | Sweep]:
     threads = options.threads
-    for samples in (16, 64):
+    for case, sizes in CASES.items():
         for dtype in (np.float32, np.float64):
             name = np.dtype(dtype).name
-            problem = problem_of(dtype, samples, 512 if options.quick else STUDENTS)
-            batch, steps = len(problem.theta), 50 if options.quick else 200
-            reached, first = fit(problem, CHECK_STEPS, threads).loss, loss(problem, problem.theta)
-            timings = measure(Candidate(OURS, OURS, lambda p=problem, s=steps: fit(p, s, threads), batch * steps), PEERS, problem, options,
-                              lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name))
+            students = sizes.get("students", STUDENTS) // (8 if options.quick else 1)
+            problem = problem_of(dtype, **{**sizes, "students": students})
             i, h, o = problem.widths
-            case = f"m = {samples}"
-            yield Table("W5", case, name, "student-steps", f"gradient descent of {batch} relu students 5-8-2, 16 learnable weights each, "
-                        f"{steps} steps in one call, {threads} threads", timings, 2 * samples * (2 * i * h + 3 * h * o), FLOP_TEXT,
-                        machine.peak(np.dtype(dtype).itemsize * 8, threads), goal_of("W5", name, case))
+            m, steps = sizes["samples"], 50 if options.quick else 200
+            reached, first = fit(problem, CHECK_STEPS, threads).loss, loss(problem, problem.theta)
+            timings = measure(Candidate(OURS, OURS, lambda p=problem, s=steps: fit(p, s, threads), students * steps), PEERS, problem, options,
+                              lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name))
+            yield Table("W5", case, name, "student-steps", f"gradient descent of {students} relu students {i}-{h}-{o}, {m} samples, "
+                        f"{sizes.get('budget', BUDGET)} learnable weights each, {steps} steps in one call, {threads} threads", timings,
+                        2 * m * (2 * i * h + 3 * h * o), FLOP_TEXT, machine.peak(np.dtype(dtype).itemsize * 8, threads),
+                        goal_of("W5", name, case))
     yield from sweeps(options)
 
 
