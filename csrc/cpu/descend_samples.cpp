@@ -432,7 +432,7 @@ bool descends_by_samples(const Shape& s, int learnable) {
   if (s.kind != Kind::feedforward || s.layers != 2) return false;
   const double i = s.widths[0], h = s.widths[1], o = s.widths[2], r = learnable;
   const double packs = (s.samples + P / 2 * kLanes<T> - 1) / (P / 2 * kLanes<T>) * (P / 2);
-  const double in_lanes = kRegisters >= 32 ? 1.0 : 1.3;  // with 16 registers students in the lanes keep less of a tile in them
+  const double in_lanes = kRegisters >= 32 ? 0.95 : 1.15;  // with 16 registers students in the lanes keep less of a tile in them
   return packs * 2 * (r + h * (o + 1)) + 3 * r + 70 < in_lanes * s.samples * (2 * i * h + 3 * o * h) / kLanes<T>;
 }
 
