@@ -22,29 +22,23 @@ namespace SL_ISA {
 // x where the mask is on, 0 elsewhere: w - 0 leaves every w as it is.
 template <class S, class M> SL_INLINE S only(M mask, S x) { return __builtin_bit_cast(S, mask & __builtin_bit_cast(M, x)); }
 
-// w - x in the lanes of the bits.
-template <class S> SL_INLINE S minus_in(uint16_t bits, S w, S x) {
+// A mask as the subtraction under it wants it: with AVX-512 one bit per lane, in registers of their own (loading and combining whole packs
+// of masks took half of an update), elsewhere as it is. minus_in: w - x in the lanes of the mask.
 #if defined(__AVX512F__)
-  if constexpr (sizeof(w[0]) == 4) return (S)_mm512_mask_sub_ps((__m512)w, bits, (__m512)w, (__m512)x);
-  else return (S)_mm512_mask_sub_pd((__m512d)w, static_cast<__mmask8>(bits), (__m512d)w, (__m512d)x);
-#else
-  return w - x;  // not used
-#endif
+template <class M> using LaneMask = uint16_t;
+template <class M> SL_INLINE LaneMask<M> lane_mask(M m) {
+  if constexpr (sizeof(m[0]) == 4) return static_cast<uint16_t>(_mm512_test_epi32_mask((__m512i)m, (__m512i)m));
+  else return static_cast<uint16_t>(_mm512_test_epi64_mask((__m512i)m, (__m512i)m));
 }
-
-// One bit per lane, as AVX-512 has it in registers of its own: a whole pack of masks otherwise has to be loaded and combined per weight,
-// and a step of sgd took 8 cycles per weight instead of 3.
-using LaneBits = uint16_t;
-template <class M> SL_INLINE LaneBits bits_of(M m) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(m[0]) == 4) return static_cast<LaneBits>(_mm512_test_epi32_mask((__m512i)m, (__m512i)m));
-  else return static_cast<LaneBits>(_mm512_test_epi64_mask((__m512i)m, (__m512i)m));
-#else
-  LaneBits r = 0;
-  for (int l = 0; l < static_cast<int>(sizeof(m) / sizeof(m[0])); ++l) r = static_cast<LaneBits>(r | (m[l] ? 1 << l : 0));
-  return r;
-#endif
+template <class S> SL_INLINE S minus_in(uint16_t lanes, S w, S x) {
+  if constexpr (sizeof(w[0]) == 4) return (S)_mm512_mask_sub_ps((__m512)w, lanes, (__m512)w, (__m512)x);
+  else return (S)_mm512_mask_sub_pd((__m512d)w, static_cast<__mmask8>(lanes), (__m512d)w, (__m512d)x);
 }
+#else
+template <class M> using LaneMask = M;
+template <class M> SL_INLINE M lane_mask(M m) { return m; }
+template <class S, class M> SL_INLINE S minus_in(M lanes, S w, S x) { return w - only(lanes, x); }
+#endif
 
 // What a step does to one weight: constants of the step, and the change of a weight given its gradient and its state.
 template <class T>
@@ -128,11 +122,13 @@ class DenseUpdate {
   using M = typename Traits<S>::Mask;
 
  public:
-  static size_t scratch_bytes(int size, int) { return (sizeof(S) + sizeof(M) + sizeof(int) + sizeof(LaneBits)) * static_cast<size_t>(size) + 64 * 4; }
+  static size_t scratch_bytes(int size, int) {
+    return (sizeof(S) + sizeof(M) + sizeof(LaneMask<M>) + sizeof(int)) * static_cast<size_t>(size) + 64 * 4;
+  }
   DenseUpdate(int size, int, Scratch& scratch) : size_(size) {
     first_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(size)));
     on_ = static_cast<M*>(scratch.take(sizeof(M) * static_cast<size_t>(size)));
-    bits_ = static_cast<LaneBits*>(scratch.take(sizeof(LaneBits) * static_cast<size_t>(size)));
+    lanes_ = static_cast<LaneMask<M>*>(scratch.take(sizeof(LaneMask<M>) * static_cast<size_t>(size)));
     place_ = static_cast<int*>(scratch.take(sizeof(int) * static_cast<size_t>(size)));
   }
   void learn(int, int lane, int position) {
@@ -141,8 +137,7 @@ class DenseUpdate {
   void ready(const S*) {
     for (int k = 0; k < size_; ++k)
       if (any<M>(on_[k])) {
-        on_[count_] = on_[k];
-        bits_[count_] = bits_of<M>(on_[k]);
+        lanes_[count_] = lane_mask<M>(on_[k]);
         place_[count_++] = k;
       }
   }
@@ -150,18 +145,11 @@ class DenseUpdate {
   void step(const UpdateRule<T>& rule, const S* g, M alive, const S* from, S* to) {
     with_optimizer(rule, [&](auto kind) {
       S unused{};  // second moments: Adam does not come here
-#if defined(__AVX512F__)
-      const LaneBits live = bits_of<M>(alive);
+      const LaneMask<M> live = lane_mask<M>(alive);
       for (int k = 0; k < count_; ++k) {
         const int at = place_[k];
-        to[at] = minus_in<S>(live & bits_[k], from[at], rule.template change<decltype(kind)::value>(g[at], first_[k], unused));
-      }
-      return;
-#endif
-      for (int k = 0; k < count_; ++k) {
-        const int at = place_[k];
-        const S w = from[at];
-        to[at] = w - only(alive & on_[k], rule.template change<decltype(kind)::value>(g[at], first_[k], unused));
+        const S change = rule.template change<decltype(kind)::value>(g[at], first_[k], unused);
+        to[at] = minus_in<S>(static_cast<LaneMask<M>>(live & lanes_[k]), from[at], change);
       }
     });
   }
@@ -171,7 +159,7 @@ class DenseUpdate {
   int count_ = 0;
   S* first_;
   M* on_;
-  LaneBits* bits_;
+  LaneMask<M>* lanes_;  // [count]: of the weights that some lane learns
   int* place_;
 };
 

@@ -9,7 +9,8 @@
 // W1 lies transposed, [input][unit], so that K units are contiguous: `position` maps a flat index to where it lies.
 // x [i][m] and y* [o][m] lie as they come. Cost per sample: i h + o h multiply-adds forward and for the gradients, o h for the adjoint;
 // per V samples and tile of K units i (K + V) + o K loads forward, 2 V K + i (K + V) + 3 o K back, and V K + i K + o K stores. With 32
-// registers 4 x 4 needs a third fewer loads and stores per sample than 2 x 8, and is a fifth faster at 5-8-2; with 16 registers 4 x 2 is 1.3 times as fast as 8 x 1.
+// registers 4 x 4 needs a third fewer loads and stores per sample than 2 x 8, and is a fifth faster at 5-8-2; with 16, 4 x 2 is 1.3 times as
+// fast as 8 x 1.
 #pragma once
 #include "core/pack.h"
 #include "core/scratch.h"
