@@ -296,7 +296,7 @@ def _certify_affine(problem: _Problem) -> None:
         return
     trials = problem.net, problem.theta[rows], problem.x[rows], problem.y[rows]
     if problem.net.activation == "relu":
-        from .relu_exact import prove_last
+        from ._relu_proofs import prove_last
 
         theta, proven = prove_last(*trials, problem.masks[rows])
     else:
