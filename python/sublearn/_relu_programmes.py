@@ -1,8 +1,8 @@
 """Relu networks that learn in one hidden layer: what a pattern of signs asks for, as linear programmes.
 
 Layer k learns; what it reads, s [., m] for m samples, is fixed, and so are the layers above it. With unit j's pre-activations
-u_j = p_j + X_j^T w_j in R^m (p_j its frozen part, X_j [d_j, m] what its d_j learnable weights read) and a sign for every hidden unit from layer k
-up in every sample, let v >= 0 be the absolute pre-activations. Then a match is C v = e, v >= 0, with
+u_j = p_j + X_j^T w_j in R^m (p_j its frozen part, X_j [d_j, m] what its d_j learnable weights read) and a sign for every hidden unit
+from layer k up in every sample, let v >= 0 be the absolute pre-activations. Then a match is C v = e, v >= 0, with
 
 - for every sample o output equations     V (on v)_last = y - c,
 - for every sample and unit of a hidden layer l > k     A_l (on v)_{l-1} - sign v_l = -b_l,
@@ -10,7 +10,7 @@ up in every sample, let v >= 0 be the absolute pre-activations. Then a match is 
 
 Programmes of some of the samples have the equations of these only, programmes of upper layers let the activities below them be any
 numbers >= 0: both are implied by the whole, so where they are infeasible so is the whole.
-A unit that reads silent units only, without bias, has pre-activation 0 for sure; it counts as off and its equation is left out.
+A unit that reads silent units or inputs only, without bias, has pre-activation 0 for sure; it counts as off, its equation is left out.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class OneLayer:
         self.n, self.m, self.total = len(W), signal.shape[1], int(self.at[-1])
         self.p = np.where(on, 0.0, W) @ signal
         self.X = [signal[row] for row in on]
-        self.scale = max(1e-300, *(float(np.abs(part).max(initial=0.0)) for part in (self.target, self.p, *(b for _, b in self.above))))
+        self.idle = np.array([~X.any(axis=0) for X in self.X]) & (self.p == 0)  # [n, m]: pre-activation 0, whatever is learned
+        self.scale = max(float(np.abs(part).max(initial=0.0)) for part in (self.target, self.p, *(b for _, b in self.above))) or 1.0
         self._fixed = [self._upper(first) for first in range(len(self.units))]
 
     def _upper(self, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +71,7 @@ class OneLayer:
         return F, np.concatenate([np.zeros(o), *(-b for _, b in self.above[first:])])
 
     def sample(self, i: int, on: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-        """C [c, rows, units from `first` on], e [rows] of sample i for patterns on bool [c, units from `first` on]: layers from `first` on."""
+        """C [c, rows, units from `first` on], e [rows] of sample i for patterns on [c, units from `first` on]: layers from there on."""
         at, o = self.at[first:] - self.at[first], len(self.V)
         F, e = self._fixed[first]
         C = F * on[:, None, :]
@@ -88,9 +89,24 @@ class OneLayer:
             out[:, at[l] - at[1] : at[l + 1] - at[1]] = ~on[:, at[l - 1] : at[l]].any(axis=1, keepdims=True) & (b == 0)
         return out
 
+    def silent_target(self, i: int) -> bool:
+        """Is zero asked of sample i, and no bias acts from layer k + 1 on?"""
+        return not self.target[:, i].any() and not any(b.any() for _, b in self.above)
+
+    def asks_for_nothing(self) -> bool:
+        """Does zero as the value of all learnable weights meet all targets exactly: no target, no bias above, no frozen part?"""
+        return not self.p.any() and all(self.silent_target(i) for i in range(self.m))
+
     def units_of(self, samples: list[int]) -> list[np.ndarray]:
-        """Per unit of layer k: orthonormal [s, s - rank] that no choice of its weights can reach in these samples."""
-        return [_complement(X[:, samples], len(samples)) for X in self.X]
+        """Per unit of layer k: orthonormal [s, .] that no choice of its weights can reach in these samples; zero where the unit is idle."""
+        return [self._unit(j, samples) for j in range(self.n)]
+
+    def _unit(self, j: int, samples: list[int]) -> np.ndarray:
+        busy = np.flatnonzero(~self.idle[j, samples])
+        N = _complement(self.X[j][:, np.array(samples)[busy]], len(busy))
+        out = np.zeros((len(samples), N.shape[1]))
+        out[busy] = N
+        return out
 
     def upper_shape(self, first: int) -> tuple[int, int]:
         return self._fixed[first][0].shape
@@ -116,7 +132,9 @@ class OneLayer:
     def unit_patterns(self, j: int) -> np.ndarray:
         """bool [c, m]: patterns of unit j of layer k over the samples that its weights can give (zeros fit both signs)."""
         every = ((np.arange(2**self.m)[:, None] >> np.arange(self.m)) & 1).astype(bool)
-        return every[_meets(every, self.p[j], _complement(self.X[j], self.m))]
+        every = every[~every[:, self.idle[j]].any(axis=1)]
+        busy = np.flatnonzero(~self.idle[j])
+        return every[_meets(every[:, busy], self.p[j, busy], _complement(self.X[j][:, busy], len(busy)))]
 
     def weights(self, u: np.ndarray) -> np.ndarray:
         """theta with the pre-activations u [n, m] over scale in layer k."""

@@ -47,14 +47,14 @@ def prove(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndar
                                         allowed[rows].reshape(len(rows), -1))
             proven[rows] &= sure
         found = values.reshape(len(rows), n, width)
-        proven[rows] &= _has_signs(net, k, theta[rows], matmul(found, S[rows]), [part[rows] for part in on])
+        proven[rows] &= _has_signs(net, k, theta[rows], matmul(found, S[rows]), [part[rows] for part in on], _zero(S[rows]).all(axis=1))
         sure, groups = proven[rows], net.unpack(out)
         _put(groups, layer_names(net, k), rows[sure], found.hi[sure])
     return out, proven
 
 
 def _slopes(net: Feedforward, theta: np.ndarray, k: int, on: list[np.ndarray]) -> tuple[Ball, Ball]:
-    """Outputs less the last bias, within patterns, as G u + offset in the pre-activations u of layer k: G [b, m, o, n], offset [b, m, o]."""
+    """Outputs less the last bias, within patterns, as G u + offset in pre-activations u of layer k: G [b, m, o, n], offset [b, m, o]."""
     groups, (b, m, n) = net.unpack(theta), on[0].shape
     G, offset = Ball(np.eye(n) * on[0][:, :, None, :]), Ball(np.zeros((b, m, n)))
     for l, part in enumerate(on[1:], k + 1):
@@ -81,11 +81,12 @@ def _reads_biases(net: Feedforward, k: int, on: list[np.ndarray]) -> np.ndarray:
     return reads
 
 
-def _has_signs(net: Feedforward, k: int, theta: np.ndarray, u: Ball, on: list[np.ndarray]) -> np.ndarray:
-    """bool [b]: have all units from layer k on the signs of their patterns, for pre-activations u [b, n, m] of layer k?"""
+def _has_signs(net: Feedforward, k: int, theta: np.ndarray, u: Ball, on: list[np.ndarray], idle: np.ndarray) -> np.ndarray:
+    """bool [b]: have all units from layer k on the signs of their patterns, for pre-activations u [b, n, m] of layer k, which reads
+    nothing where idle bool [b, m]?"""
     groups = net.unpack(theta)
     sure = np.ones(len(theta), dtype=bool)
-    silent = np.zeros_like(on[0])  # pre-activations known to be zero: nothing is read
+    silent = np.repeat(idle[:, :, None], on[0].shape[2], axis=2)  # pre-activations known to be zero: nothing is read
     for l, part in enumerate(on, k):
         slack = np.abs(u.lo) + u.rad
         part = np.swapaxes(part, 1, 2)

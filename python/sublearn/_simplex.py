@@ -17,8 +17,8 @@ def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndar
     """(status int8 [b], v [b, k]) of C v = e, v >= margin, for C [b, r, k] and e [b, r].
 
     status 0: every v >= margin misses by more than TOLERANCE (in the sum of absolute values), by a combination of the equations that
-    shows it (Farkas). 1: a solution v; where margin is 0 a basic one whose basic entries are all above TOLERANCE, so that small changes of e
-    do not matter. -1: neither.
+    shows it (Farkas). 1: a solution v; where margin is 0 a basic one whose basic entries are all above TOLERANCE, so that small changes
+    of e do not matter. -1: neither.
     """
     b, r, k = C.shape
     status, out = np.full(b, -1, dtype=np.int8), np.zeros((b, k))
@@ -70,7 +70,8 @@ def _conclude(C, e, sign, T, basis, margin) -> tuple[np.ndarray, np.ndarray]:
         used = C[q][:, basis[q][own]]
         v = np.linalg.lstsq(used, e[q], rcond=None)[0]
         size = max(1.0, v.max(initial=1.0))
-        if v.min(initial=size) > (-0.5 * margin if margin else TOLERANCE * size) and np.abs(used @ v - e[q]).max() < 1e-3 * TOLERANCE * size:
+        least = -0.5 * margin if margin else TOLERANCE * size
+        if v.min(initial=size) > least and np.abs(used @ v - e[q]).max() < 1e-3 * TOLERANCE * size:
             out[q, basis[q][own]] = v
             out[q] += margin
             status[q] = 1

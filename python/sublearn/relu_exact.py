@@ -14,6 +14,9 @@ Programmes are solved side by side by the simplex method (_simplex.py), batched 
 Answers: yes (a solution with a margin; the weights are returned), no (everything that was dropped misses by more than the tolerance),
 undecided (neither, or more than MOST programmes). All up to rounding, but a yes is proven afterwards where the weights can be moved
 inside their pattern (_relu_proofs.py).
+Cost, one core: 3-4-2, m = 3 (nine learnable in W1) 2 ms per trial; learning W1 of 2-3-3-2, m = 3: 2 ms, of 3-4-4-2, m = 3: 8 ms, of
+3-5-5-2, m = 3: 25 ms. Joint patterns of one sample are at most
+2^(units that can be on or off), those of all samples a product of which the rules leave little.
 """
 
 from __future__ import annotations
@@ -77,6 +80,12 @@ def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, ma
 
 def _settle(net, k, rows, theta, x, y, masks, answer: Answer) -> None:
     trials = [OneLayer(net, k, theta[q], x[q].reshape(net.x_shape), y[q].reshape(net.y_shape), masks[q]) for q in rows]
+    nothing = np.array([trial.asks_for_nothing() for trial in trials])
+    for q in rows[nothing]:  # weights of zero do that, for sure; but no pattern may have this with a margin
+        answer.match[q], answer.proven[q], answer.theta[q, masks[q]] = 1, True, 0.0
+    rows, trials = rows[~nothing], [trial for trial, none in zip(trials, nothing) if not none]
+    if not trials:
+        return
     units = [[trial.unit_patterns(j) for j in range(trial.n)] for trial in trials]
     searches = [_Search(*each) for each in zip(trials, units, _patterns_of_samples(trials, units))]
     while True:
@@ -96,12 +105,13 @@ def _settle(net, k, rows, theta, x, y, masks, answer: Answer) -> None:
 
 def _patterns_of_samples(trials: list[OneLayer], units: list[list[np.ndarray]]) -> list[list[np.ndarray] | None]:
     """Per trial and sample bool [c, total], the joint patterns with which this sample alone can meet its target; None: too many to list."""
-    known: dict[tuple[int, int], np.ndarray] = {(t, i): np.zeros((1, 0), dtype=bool) for t, trial in enumerate(trials) for i in range(trial.m)}
+    places = [(t, i) for t, trial in enumerate(trials) for i in range(trial.m)]
+    known = {place: np.zeros((1, 0), dtype=bool) for place in places}  # of the layers above
     many = set()
     for layer in range(len(trials[0].units) - 1, -1, -1):
         jobs = []
-        for (t, i), upper in known.items():
-            trial = trials[t]
+        for t, i in places:
+            trial, upper = trials[t], known[t, i]
             choices = [np.unique(unit[:, i]) for unit in units[t]] if layer == 0 else [np.array([False, True])] * trial.units[layer]
             if t in many or len(upper) * np.prod([float(len(c)) for c in choices]) > MOST:
                 many.add(t)
@@ -117,17 +127,37 @@ def _patterns_of_samples(trials: list[OneLayer], units: list[list[np.ndarray]]) 
 
 
 def _of_sample(trial: OneLayer, i: int, on: np.ndarray, layer: int) -> _Job:
-    """Programmes of one sample with the patterns of all layers from number `layer` on."""
+    """Programmes of one sample with the patterns of all layers from number `layer` on.
+
+    Where everything that is asked for is zero, activities count up to a factor, and activities of zero are what the pattern with all units
+    off has: others must have activities of sum 1 in this layer.
+    """
     if layer == 0:
         rest = trial.units_of([i])
-        return _Job(len(on), *trial.shape(1, rest), lambda where: trial.programmes([i], on[where, None], rest))
-    below = np.ones((len(on), trial.units[layer - 1]), dtype=bool)  # any activities >= 0
-    on = np.concatenate([below, on], axis=1)
-    return _Job(len(on), *trial.upper_shape(layer - 1), lambda where: trial.sample(i, on[where], layer - 1))
+        build, at = lambda where: trial.programmes([i], on[where, None], rest), 0
+        size = trial.shape(1, rest)
+        free = not any(N.size for N in rest)
+    else:
+        at, free = trial.units[layer - 1], True
+        whole = np.concatenate([np.ones((len(on), at), dtype=bool), on], axis=1)  # below: any activities >= 0
+        build, size = lambda where: trial.sample(i, whole[where], layer - 1), trial.upper_shape(layer - 1)
+    if not (free and trial.silent_target(i)):
+        return _Job(len(on), *size, build)
+
+    def with_sum(where):
+        C, e = build(where)
+        acts = on[where, : trial.units[layer]]
+        row = np.zeros((len(C), 1, C.shape[2]))
+        row[:, 0, at : at + acts.shape[1]] = acts
+        right = np.broadcast_to(e, C.shape[:2])
+        return np.concatenate([C, row], axis=1), np.concatenate([right, acts.any(axis=1, keepdims=True)], axis=1)
+
+    return _Job(len(on), size[0] + 1, size[1], with_sum)
 
 
 class _Step(NamedTuple):
-    """Programmes of one trial: choice int [c, s], which pattern of each of the first s samples; codes int [c, n], the units' own patterns."""
+    """Programmes of one trial: choice int [c, s], the number of the pattern of each of the first s samples; codes int [c, n], per unit of
+    the learning layer the bits of its own pattern."""
 
     choice: np.ndarray
     codes: np.ndarray
@@ -135,13 +165,18 @@ class _Step(NamedTuple):
 
 
 class _Search:
-    """One trial, depth first. match: 1, 0, -1; the answer as soon as `next_step` has nothing to ask."""
+    """One trial, depth first. match (1, 0, -1) is the answer once `next_step` has nothing to ask.
+
+    A pattern that is neither feasible nor not (a corner without margin: mostly an activity of exactly 0, which another pattern has too) is
+    asked again with a margin; if no pattern is feasible in the end, such ones leave the trial undecided.
+    """
 
     def __init__(self, trial: OneLayer, units: list[np.ndarray], samples: list[np.ndarray] | None):
         self.trial, self.match = trial, -1
         self.stack: list[tuple[np.ndarray, np.ndarray]] = []
         self.best: list[np.ndarray] = []  # choices of whole patterns that are no clear no; of the one that is a yes
         self.margins, self.spent, self.block, self.v = list(_MARGINS), 0, _BLOCK, None
+        self.doubts: np.ndarray | None = None  # asked again with a margin, at once
         if samples is None:
             return
         self.order = sorted(range(trial.m), key=lambda i: len(samples[i]))
@@ -159,6 +194,9 @@ class _Search:
         self.stack.append((np.zeros((1, 0), dtype=np.int64), np.zeros((1, trial.n), dtype=np.int64)))
 
     def next_step(self) -> _Step | None:
+        if self.doubts is not None:
+            doubts, self.doubts = self.doubts, None
+            return self._again(doubts, _MARGINS[1])
         while self.stack:
             choice, codes = self.stack.pop()
             s = choice.shape[1]
@@ -184,9 +222,11 @@ class _Search:
         if self.best and self.margins:
             if self.match == 0:
                 self.match = -1
-            choice = np.concatenate(self.best)
-            return _Step(choice, np.zeros((len(choice), self.trial.n), dtype=np.int64), self.margins.pop(0))
+            return self._again(np.concatenate(self.best), self.margins.pop(0))
         return None
+
+    def _again(self, choice: np.ndarray, margin: float) -> _Step:
+        return _Step(choice, np.zeros((len(choice), self.trial.n), dtype=np.int64), margin)
 
     def job(self, step: _Step) -> _Job:
         samples, rest = self.order[: step.choice.shape[1]], self.rest[step.choice.shape[1] - 1]
@@ -209,7 +249,8 @@ class _Search:
             if step.margin:
                 self.margins = []
         elif not step.margin and (status == -1).any():
-            self.best.append(step.choice[status == -1])
+            self.doubts = step.choice[status == -1]
+            self.best.append(self.doubts)
 
     def pattern(self) -> np.ndarray:
         """bool [m, total] of the yes."""
