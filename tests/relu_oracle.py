@@ -1,7 +1,12 @@
 """The smallest miss of a relu network that learns in one hidden layer, by scipy's HiGHS: an integer programme over all activation patterns.
 
 Independent of the library's own search: unknowns are the weights themselves, activations are tied to them by a bound on pre-activations.
+
+    python tests/relu_oracle.py 400 1     # seconds, seed: random networks against the library's verdicts
 """
+
+import sys
+import time
 
 import numpy as np
 
@@ -100,3 +105,44 @@ def least_miss(net, k, theta, x, y, mask, bound=300.0):
     if miss < 1e-4 and not model.solve(pattern)[0] < 1e-5:
         return np.nan
     return miss
+
+
+def study(seconds, seed):
+    """Random networks of one to three hidden layers, allocations and teachers against `settle`: counts, printed."""
+    import sublearn as sl
+    from sublearn.relu_exact import settle
+
+    rng, end = np.random.default_rng(seed), time.monotonic() + seconds
+    told = dict.fromkeys(("trials", "yes", "undecided", "between the tolerances", "contradictions"), 0)
+    while time.monotonic() < end:
+        widths = tuple(int(v) for v in rng.integers((2, *[1] * int(rng.integers(2, 5))), 5))
+        m, layers = int(rng.integers(1, 4)), len(widths) - 1
+        if sum(widths[1:-1]) > 9 or sum(widths[1:-1]) * m > 21:
+            continue
+        net = sl.Feedforward(widths, m, "relu", [False, True, ("b1",)][rng.integers(3)])
+        k = int(rng.integers(1, layers))
+        budget = {f"W{k}": int(rng.integers(1, widths[k] * widths[k - 1] + 1))}
+        if f"b{k}" in net.groups:
+            budget[f"b{k}"] = int(rng.integers(0, widths[k] + 1))
+        drawn = sl.draw_trials(net, sl.split(net, {name: r for name, r in budget.items() if r}), 4, seed=int(rng.integers(10**6)))
+        planted = np.where(drawn.mask, drawn.teacher, drawn.student)
+        y = drawn.y if rng.random() < 0.6 else sl.outputs(net, planted, drawn.x)
+        match, theta, _ = settle(net, drawn.student, drawn.x.reshape(4, -1), y.reshape(4, -1), drawn.mask)
+        for q in range(4):
+            told["trials"] += 1
+            told["yes"] += int(match[q] == 1)
+            if match[q] < 0:
+                told["undecided"] += 1
+                continue
+            miss = least_miss(net, k, drawn.student[q], drawn.x[q], y[q], drawn.mask[q])
+            far = match[q] == 1 and np.abs(sl.outputs(net, theta[q], drawn.x[q]) - y[q]).max() < 1e-9 and np.abs(theta[q]).max() > 30
+            if not (miss < 1e-6 or miss > 1e-4):
+                told["between the tolerances"] += 1
+            elif match[q] != int(miss < 1e-4) and not far:  # far: weights beyond the programme's bound
+                told["contradictions"] += 1
+                print("contradiction:", net, k, budget, match[q], miss)
+    print(told)
+
+
+if __name__ == "__main__":
+    study(float(sys.argv[1]), int(sys.argv[2]))

@@ -1,7 +1,8 @@
 """Linear feasibility in batches: is there v >= 0 with C v = e? Phase one of the simplex method, all programmes side by side.
 
 C [b, r, k], e [b, r] with entries of order one; variables are scaled by nothing else. Artificials a >= 0 in C' v + a = e' (rows turned so
-that e' >= 0) are driven out; the most negative reduced cost enters, after 3 r steps the first one (Bland), so it ends.
+that e' >= 0) are driven out; the most negative reduced cost enters and the largest pivot leaves, after 3 r steps the first of each (Bland),
+so it ends.
 Cost: one pass over the tableaux [b, r + 1, k + 1] per step, some r steps: 10 to 60 us per programme of 5 to 18 rows, in batches.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 TOLERANCE = 1e-9  # relative to the sizes in a programme: smaller margins are undecided
-_TINY = 1e-11  # of a pivot, of a reduced cost
+_TINY, _PIVOT = 1e-11, 1e-9  # least reduced cost, least pivot
 
 
 def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,13 +31,13 @@ def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndar
     T = np.concatenate([C * sign[:, :, None], (e * sign)[:, :, None]], axis=2)
     T = np.concatenate([T, -T.sum(axis=1, keepdims=True)], axis=1)  # last row: reduced costs and minus the sum of artificials
     basis = np.repeat(k + np.arange(r)[None], b, axis=0)  # k + row: artificial
-    place = np.arange(b)
+    place, early = np.arange(b), 3 * r
     for step in range(60 * (r + 1)):
         cost = T[:, -1, :k]
-        enter = cost.argmin(axis=1) if step < 3 * r else (cost < -_TINY).argmax(axis=1)
+        enter = cost.argmin(axis=1) if step < early else (cost < -_TINY).argmax(axis=1)
         at = np.arange(len(T))
         column = T[at, :, enter]
-        can = column[:, :-1] > _TINY
+        can = column[:, :-1] > _PIVOT
         going = (cost[at, enter] < -_TINY) & can.any(axis=1)
         if not going.all():
             done = ~going
@@ -48,7 +49,8 @@ def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndar
             at = np.arange(len(T))
         ratio = np.where(can, np.maximum(T[:, :-1, -1], 0.0) / np.where(can, column[:, :-1], 1.0), np.inf)
         least = ratio.min(axis=1, keepdims=True)
-        leave = np.where(ratio <= least * (1 + 1e-12) + 1e-300, basis, 10**9).argmin(axis=1)
+        tied = ratio <= least * (1 + 1e-12) + 1e-300  # often: equations with right side 0. Large pivots lose least to rounding
+        leave = np.where(tied, column[:, :-1], 0.0).argmax(axis=1) if step < early else np.where(tied, basis, 10**9).argmin(axis=1)
         row = T[at, leave] / column[at, leave][:, None]
         T -= column[:, :, None] * row[:, None, :]
         T[at, leave] = row
