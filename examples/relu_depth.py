@@ -1,6 +1,6 @@
 """Which hidden layer of a relu network should learn? Existence by a search over all activation patterns, and what Newton's method finds.
 
-    python examples/relu_depth.py                     # six allocations, 2000 trials each: three minutes on one core
+    python examples/relu_depth.py                     # six allocations, 2000 trials each: two minutes on one core
     python examples/relu_depth.py --trials 100
 
 Prints, for every allocation, the match probability with its 95 % interval, the undecided and the certified trials, the time of a verdict,
