@@ -77,7 +77,6 @@ def few_masks(net, shared, within, count):
 @pytest.mark.parametrize("net,shared,within", [
     (sl.Recurrent(1, 3, 1, 9), ("B", "D"), "W"),
     (sl.Recurrent(1, 2, 1, 6), ("B",), ("W", "D")),
-    (sl.Recurrent(2, 2, 1, 8), (), None),
     (sl.Recurrent(1, 2, 1, 9, bias=True), ("D",), ("W", "B", "b", "c")),
     (sl.Feedforward((3, 2, 3), 6), (), None),
 ], ids=names)
