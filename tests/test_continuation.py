@@ -166,16 +166,23 @@ def test_degrees_do_not_depend_on_the_random_point(isa):
     assert alone.found[0] == first.found[3]
 
 
+WIDE = sl.Recurrent(2, 2, 2, 9), ("W",)
+
+
+def wide_mask():
+    """Two solutions: three entries of B and of D."""
+    return WIDE[0].pack({"B": [[0, 1], [1, 1]], "W": np.zeros((2, 2), int), "D": [[0, 1], [1, 1]]}).astype(bool)
+
+
 def test_saturated_systems_move_the_teacher():
-    """kappa below the number of equations, and no kappa equations known that force the others: two inputs."""
-    net = sl.Recurrent(2, 3, 1, 10)  # W alone moves 9 equations, of rank 7
-    system = system_of(net, SHARED)
-    assert system.saturated and system.kappa == 7
-    mask = np.zeros(net.size, bool)
-    mask[net.slices["W"]] = [True, True, False, True, True, True, False, True, True]
+    """kappa below the number of equations, and no kappa equations known that force the others: W shared, two inputs."""
+    net, shared = WIDE
+    system = system_of(net, shared)
+    assert system.saturated and system.kappa == 6 < system.moving.sum()
+    mask = wide_mask()
     base = monodromy(system, mask[None])
     assert base.complete[0] and base.found[0] >= 1
-    assert sl.degree(net, mask, SHARED, seed=3) == base.found[0]
+    assert sl.degree(net, mask, shared, seed=3) == base.found[0] == 2
 
 
 NETS = [(sl.Recurrent(1, 4, 1, 5), 4, "W"), (sl.Recurrent(2, 6, 2, 3), 4, "W"), (sl.Recurrent(1, 2, 1, 6), 3, "W")]
@@ -219,10 +226,7 @@ def test_solution_counts_say_how_sure_they_are():
     assert count.trace == "complete" and count.points == 2 and count.error == 0
     loops = solution_count(net, mask, SHARED, trace_most=1)
     assert loops.trace == "not run" and loops.degree == count.degree and 0 < loops.error <= 1e-6
-    wide = sl.Recurrent(2, 3, 1, 10)  # saturated: no free targets
-    seven = np.zeros(wide.size, bool)
-    seven[wide.slices["W"]] = [True, True, False, True, True, True, False, True, True]
-    assert solution_count(wide, seven, SHARED).trace == "not run"
+    assert solution_count(WIDE[0], wide_mask(), WIDE[1]).trace == "not run"  # saturated: no free targets
 
 
 def test_the_impulse_form_has_the_same_solutions():

@@ -54,7 +54,7 @@ class System:
             raise ValueError(f"net: expected a linear network, got {net.describe()}")
         self.net, self.shared = net, shared
         self.kappa = required_rank(net, shared)
-        self.impulse = isinstance(net, Recurrent) and net.inputs == 1 and "b" not in net.groups
+        self.impulse = isinstance(net, Recurrent) and net.inputs == 1 and not net.bias  # an output bias is no response to an input
         rng = np.random.default_rng([net.size, net.equations, 7])
         p = _cpu.PRIMES[0]
         theta, x = (rng.integers(0, p, (1, count), dtype=np.int64) for count in (net.size, net.shape.inputs_size))

@@ -70,8 +70,9 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
        complex solutions followed to this trial. A yes is certified where Krawczyk's test proves a solution; "T8" is a yes by theorem,
        with theta only the nearest point found. A no found by paths rests on a complete set of complex solutions (estimated error
        1e-6), and is not called certified. teacher [batch, size]: needed where kappa is below the number of equations that depend on
-       the weights; without it such trials stay undecided where Newton finds nothing. relu networks that learn in the hidden layer
-       before the last one only, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below 1e-9 are undecided).
+       the weights; without it such trials stay undecided where Newton finds nothing. relu networks that learn in one hidden layer
+       only, at any depth, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below 1e-9, and searches of more
+       than 20 000 linear programmes, are left to Newton's method).
        tanh and relu: Newton for what is left.
 
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
@@ -296,7 +297,7 @@ def _certify_affine(problem: _Problem) -> None:
         return
     trials = problem.net, problem.theta[rows], problem.x[rows], problem.y[rows]
     if problem.net.activation == "relu":
-        from .relu_exact import prove_last
+        from ._relu_proofs import prove_last
 
         theta, proven = prove_last(*trials, problem.masks[rows])
     else:
@@ -336,7 +337,7 @@ def _substitute(problem: _Problem, open_: np.ndarray, search, students: np.ndarr
 
 
 def _enumerate(problem: _Problem, open_: np.ndarray) -> None:
-    """T11: relu networks that learn in the hidden layer before the last one only: all activation patterns."""
+    """T11: relu networks that learn in one hidden layer only: all activation patterns."""
     from .relu_exact import applies, settle
 
     masks, which = distinct_rows(problem.masks)

@@ -284,7 +284,7 @@ def _atanh(h: Ball) -> Ball:
 
 def relu(z: Ball) -> Ball:
     on = z.hi > 0
-    return Ball(np.where(on, z.hi, 0.0), np.where(on, z.lo, 0.0), z.rad)
+    return Ball(np.where(on, z.hi, 0.0), np.where(on, z.lo, 0.0), np.where(z.hi < -np.abs(z.lo) - z.rad, 0.0, z.rad))
 
 
 def _same(z: Ball) -> Ball:
