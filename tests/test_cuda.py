@@ -8,6 +8,7 @@ import sublearn as sl
 from sublearn import _devices
 
 from tests import device_checks as checks
+from tests import resident_checks
 from tests.cases import NETWORKS, names, students
 
 pytestmark = pytest.mark.gpu
@@ -103,6 +104,24 @@ def test_a_student_does_not_depend_on_its_neighbours():
 def test_verdicts(method, trials, options):
     flips = checks.verdicts_agree_with_the_cpu(method, trials, **options)
     print(f"{method}: {flips} of {trials} verdicts differ from the CPU's")
+
+
+@pytest.mark.parametrize("question", resident_checks.QUESTIONS, ids=str)
+def test_trials_stay_on_the_gpu(question):
+    resident_checks.agree_with_the_cpu(question, 3000 if question[3] == "newton" else 400)
+
+
+@pytest.mark.parametrize("net", NETWORKS, ids=names)
+def test_screen(net):
+    resident_checks.screened_as_on_the_cpu(net, sorted({1, 2, min(net.size, net.equations)}), 1000)
+
+
+def test_chunks_overlap(monkeypatch):
+    resident_checks.chunks_overlap(monkeypatch, resident_checks.QUESTIONS[0], 5000, 700)
+
+
+def test_planned_memory_of_trials(monkeypatch):
+    resident_checks.memory_is_planned(monkeypatch, resident_checks.QUESTIONS[0], 3000, 2_000_000)
 
 
 def test_deciding(device):

@@ -1,11 +1,13 @@
 // The Python module sublearn._cuda (or _cuda_emulated): device arrays and the contracts on them. Arguments are checked in Python; what is
-// checked again here is only what memory safety needs. Nothing waits for the device except `Array.numpy`.
+// checked again here is only what memory safety needs. Nothing waits for the device except `Array.numpy` and `Queue.wait`.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -27,20 +29,20 @@ struct Array {
   std::vector<int64_t> shape;
   py::dtype dtype;
   int device = 0;
-  bool owns = false;
+  std::unique_ptr<sl::cuda::Memory> own;
   py::object keep;
 
-  Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_) : shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), owns(true) {
+  Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_, std::shared_ptr<sl::cuda::Queue> queue = nullptr)
+      : shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_) {
+    check(!queue || queue->device() == device, "queue: of another device");
     const size_t n = bytes();
     py::gil_scoped_release release;
-    data = sl::cuda::allocate(n, device);
+    own = std::make_unique<sl::cuda::Memory>(n, device, std::move(queue));
+    data = own->data();
   }
   Array(void* data_, std::vector<int64_t> shape_, py::dtype dtype_, int device_, py::object keep_)
       : data(data_), shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), keep(std::move(keep_)) {}
   Array(const Array&) = delete;
-  ~Array() {
-    if (owns) sl::cuda::release(data, device);
-  }
   int64_t count() const {
     int64_t n = 1;
     for (int64_t s : shape) n *= s;
@@ -127,6 +129,8 @@ void jacobian(const sl::Shape& s, const Array& theta, const Array& x, const Arra
   else jacobian_of<double>(s, theta, x, indices, out, stream);
 }
 
+const int8_t* opened(const Array* open, int64_t batch) { return open ? numbers<int8_t>(*open, {batch}, "open") : nullptr; }
+
 template <class T> void copy_theta(const sl::Students<T>& in, T* out, sl::cuda::Stream& on) {
   const size_t bytes = sizeof(T) * static_cast<size_t>(in.shape->size);
   if (out == in.theta) return;
@@ -136,18 +140,20 @@ template <class T> void copy_theta(const sl::Students<T>& in, T* out, sl::cuda::
 
 template <class T>
 void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<char>& learns, int64_t steps,
-            int optimizer, double lr, double tol, const Array& theta_out, const Array& loss, const Array& done, const Array& status, uintptr_t stream) {
-  const int64_t batch = theta_out.rows();
+            int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done, const Array& status, const Array* open,
+            uintptr_t stream) {
+  const int64_t batch = loss.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   int64_t stride = 0, y_stride = 0;
   const int* places = batched<int>(indices, batch, budget, stride, "indices");
   const T* target = batched<T>(y, batch, s.equations, y_stride, "y");
   sl::DescendArgs<T> a{students<T>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(learns.data()),
-                       static_cast<sl::Optimizer>(optimizer), steps, lr, tol, numbers<T>(theta_out, {batch, s.size}, "theta_out"),
+                       static_cast<sl::Optimizer>(optimizer), steps, lr, tol, theta_out ? numbers<T>(*theta_out, {batch, s.size}, "theta_out") : nullptr,
                        numbers<T>(loss, {batch}, "loss"), numbers<int64_t>(done, {batch}, "steps"), numbers<int8_t>(status, {batch}, "status"), 0};
-  run(theta_out, stream, [&](sl::cuda::Stream& on) {
-    copy_theta(a.students, a.theta_out, on);
-    sl::cuda::descend(a, on);
+  const int8_t* rows = opened(open, batch);
+  run(loss, stream, [&](sl::cuda::Stream& on) {
+    if (a.theta_out) copy_theta(a.students, a.theta_out, on);
+    sl::cuda::descend(a, on, rows);
   });
 }
 std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>& learns) {
@@ -157,16 +163,17 @@ std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>& learn
   return out;
 }
 void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns, int64_t steps,
-         int optimizer, double lr, double tol, const Array& theta_out, const Array& loss, const Array& done, const Array& status, uintptr_t stream) {
+         int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done, const Array& status, uintptr_t stream,
+         const Array* open) {
   const auto flags = group_flags(s, learns);
-  if (holds<float>(theta)) fit_of<float>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, stream);
-  else fit_of<double>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, stream);
+  if (holds<float>(theta)) fit_of<float>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, open, stream);
+  else fit_of<double>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, open, stream);
 }
 
 void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
             const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task, const Array& trials,
-            const Array& theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream) {
-  const int64_t batch = theta_out.rows();
+            const Array* theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream, const Array* open) {
+  const int64_t batch = found.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   check(static_cast<int>(start_scale.size()) == s.size, "start_scale: wrong size");
   check(starts >= 1 && max_iterations >= 1, "starts and max_iterations must be at least 1");
@@ -176,16 +183,17 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
   const double* target = batched<double>(y, batch, s.equations, y_stride, "y");
   sl::NewtonArgs a{students<double>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(flags.data()),
                    start_scale.data(), starts, max_iterations, tol, seed, task, numbers<uint32_t>(trials, {batch}, "trials"),
-                   numbers<double>(theta_out, {batch, s.size}, "theta_out"), numbers<double>(loss, {batch}, "loss"),
+                   theta_out ? numbers<double>(*theta_out, {batch, s.size}, "theta_out") : nullptr, numbers<double>(loss, {batch}, "loss"),
                    numbers<int32_t>(found, {batch}, "found"), numbers<int64_t>(iterations, {1}, "iterations"), 0};
-  run(theta_out, stream, [&](sl::cuda::Stream& on) {
-    copy_theta(a.students, a.theta_out, on);
-    sl::cuda::newton(a, on);
+  const int8_t* rows = opened(open, batch);
+  run(found, stream, [&](sl::cuda::Stream& on) {
+    if (a.theta_out) copy_theta(a.students, a.theta_out, on);
+    sl::cuda::newton(a, on, rows);
   });
 }
 
 void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared, const std::vector<double>& gains,
-          const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x, const Array& mask, uintptr_t stream) {
+          const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x, const Array* mask, uintptr_t stream) {
   const int64_t count = teacher.rows();
   check(count + int64_t{first} <= (int64_t{1} << 32), "trial numbers must stay below 2**32");
   check(static_cast<int>(gains.size()) == s.groups, "gains: one entry per group");
@@ -211,8 +219,50 @@ void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, cons
   sl::TrialArgs a{&s, seed, task, first, count, reinterpret_cast<const bool*>(flags.data()), gains.data(),
                   {fixed.data(), pieces.data(), static_cast<int64_t>(pieces.size())}, numbers<double>(teacher, {count, s.size}, "teacher"),
                   numbers<double>(student, {count, s.size}, "student"), numbers<double>(x, {count, s.inputs_size}, "x"),
-                  numbers<bool>(mask, {count, s.size}, "mask"), 0};
+                  mask ? numbers<bool>(*mask, {count, s.size}, "mask") : nullptr, 0};
   run(teacher, stream, [&](sl::cuda::Stream& on) { sl::cuda::draw_trials(a, on); });
+}
+
+void screen(const Array& mask, const Array& jacobian, const std::vector<uint32_t>& p, int required, const Array& inside, const Array& outside,
+            int64_t at_once, const Array& indices, const Array& classes, uintptr_t stream) {
+  const int64_t batch = classes.rows(), points = static_cast<int64_t>(p.size()), families = inside.rows();
+  check(mask.shape.size() == 2 && jacobian.shape.size() == 3 && indices.shape.size() == 2, "screen: wrong shapes");
+  const int64_t size = mask.shape[1];
+  for (const uint32_t prime : p) check(prime < (uint32_t{1} << 31) && sl::is_prime(prime), "p: expected primes below 2**31");
+  sl::ScreenArgs a{batch, static_cast<int>(size), static_cast<int>(jacobian.shape[1]), static_cast<int>(indices.shape[1]),
+                   numbers<bool>(mask, {batch, size}, "mask"), required, static_cast<int>(points),
+                   numbers<int64_t>(jacobian, {points, -1, size}, "jacobian"), p.data(), static_cast<int>(families),
+                   numbers<int>(inside, {families, size}, "inside"), numbers<int>(outside, {families, size}, "outside"), at_once,
+                   numbers<int>(indices, {batch, -1}, "indices"), numbers<int8_t>(classes, {batch}, "classes")};
+  run(classes, stream, [&](sl::cuda::Stream& on) { sl::cuda::screen(a, on); });
+}
+void found_by_loss(const Array& loss, const Array& y, double tol, const Array* open, const Array& found, uintptr_t stream) {
+  const int64_t batch = found.rows();
+  check(y.shape.size() == 2, "y: wrong shape");
+  sl::FoundByLossArgs a{batch, static_cast<int>(y.shape[1]), numbers<double>(loss, {batch}, "loss"), numbers<double>(y, {batch, -1}, "y"), tol,
+                        opened(open, batch), numbers<int32_t>(found, {batch}, "found")};
+  run(found, stream, [&](sl::cuda::Stream& on) { sl::cuda::found_by_loss(a, on); });
+}
+
+// Waits in short sleeps, so that Ctrl-C is heard.
+void wait(const sl::cuda::Queue& queue) {
+  for (int sleeps = 0; !queue.idle(); ++sleeps) {
+    if (sleeps % 64 == 63 && PyErr_CheckSignals() != 0) throw py::error_already_set();
+    py::gil_scoped_release release;
+    std::this_thread::sleep_for(std::chrono::microseconds(sleeps < 64 ? 20 : 500));
+  }
+}
+// A numpy array in pinned memory.
+py::array pinned(const std::vector<int64_t>& shape, const py::dtype& dtype, std::shared_ptr<sl::cuda::Queue> queue) {
+  size_t bytes = static_cast<size_t>(dtype.itemsize());
+  for (int64_t s : shape) bytes *= static_cast<size_t>(s);
+  auto memory = std::make_unique<sl::cuda::Pinned>(bytes, std::move(queue));
+  void* data = memory->data();
+  py::capsule owner(memory.release(), [](void* p) {
+    py::gil_scoped_release release;
+    delete static_cast<sl::cuda::Pinned*>(p);
+  });
+  return py::array(dtype, shape, data, owner);
 }
 
 void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64_t hidden_seed, uint32_t p, const Array& out, uintptr_t stream) {
@@ -242,8 +292,13 @@ PYBIND11_MODULE(SL_MODULE, m) {
 #else
   m.attr("EMULATED") = false;
 #endif
+  py::class_<sl::cuda::Queue, std::shared_ptr<sl::cuda::Queue>>(m, "Queue", "A stream of its own, in no order with the default stream.")
+      .def(py::init<int>(), "device"_a = 0)
+      .def_property_readonly("stream", [](const sl::cuda::Queue& q) { return reinterpret_cast<uintptr_t>(q.handle()); })
+      .def("wait", &wait);
   py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy and torch read it by __cuda_array_interface__.")
-      .def(py::init<std::vector<int64_t>, py::dtype, int>(), "shape"_a, "dtype"_a, "device"_a = 0)
+      .def(py::init<std::vector<int64_t>, py::dtype, int, std::shared_ptr<sl::cuda::Queue>>(), "shape"_a, "dtype"_a, "device"_a = 0,
+           "queue"_a = std::shared_ptr<sl::cuda::Queue>())
       .def_static("view", [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {
         return std::make_shared<Array>(reinterpret_cast<void*>(data), std::move(shape), std::move(dtype), device, std::move(keep));
       }, "data"_a, "shape"_a, "dtype"_a, "device"_a, "keep"_a)
@@ -271,6 +326,30 @@ PYBIND11_MODULE(SL_MODULE, m) {
         const void* source = from.data();
         run(a, stream, [&](sl::cuda::Stream& s) { s.upload(a.data, source, a.bytes()); });
       }, "from_"_a, "stream"_a = 0)
+      .def("carry", [](const Array& a, py::array to, uintptr_t stream) {  // into a pinned array, without waiting
+        check(static_cast<size_t>(to.nbytes()) >= a.bytes() && (to.flags() & py::array::c_style), "carry: too small, or another order");
+        void* host = to.mutable_data();
+        run(a, stream, [&](sl::cuda::Stream& s) { s.carry(host, a.data, a.bytes()); });
+      }, "to"_a, "stream"_a = 0)
+      .def("take", [](const Array& a, const py::array_t<int, py::array::c_style>& rows, uintptr_t stream) {  // some rows, as numpy
+        check(!a.shape.empty() && rows.ndim() == 1, "take: wrong shape");
+        for (py::ssize_t k = 0; k < rows.size(); ++k) check(rows.data()[k] >= 0 && rows.data()[k] < a.shape[0], "take: no such row");
+        std::vector<int64_t> shape = a.shape;
+        shape[0] = rows.size();
+        py::array out(a.dtype, shape);
+        void* host = out.mutable_data();
+        const int* from = rows.data();
+        const int64_t count = rows.size();
+        const size_t bytes = a.shape[0] ? a.bytes() / static_cast<size_t>(a.shape[0]) : 0;
+        run(a, stream, [&](sl::cuda::Stream& s) {
+          int* which = s.scratch<int>(count);
+          s.upload(which, from, sizeof(int) * static_cast<size_t>(count));
+          void* together = s.scratch(bytes * static_cast<size_t>(count));
+          s.gather(together, a.data, bytes, which, count);
+          s.download(host, together, bytes * static_cast<size_t>(count));
+        });
+        return out;
+      }, "rows"_a, "stream"_a = 0)
       .def("numpy", [](const Array& a, uintptr_t stream) {
         py::array out(a.dtype, a.shape);
         void* to = out.mutable_data();
@@ -296,9 +375,17 @@ PYBIND11_MODULE(SL_MODULE, m) {
   m.def("outputs", &outputs, "shape"_a, "theta"_a, "x"_a, "out"_a, "stream"_a = 0);
   m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);
   m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
-        "steps_out"_a, "status"_a, "stream"_a = 0);
+        "steps_out"_a, "status"_a, "stream"_a = 0, "open"_a = nullptr);
   m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,
-        "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0);
+        "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0, "open"_a = nullptr);
+  m.def("screen", &screen, "mask"_a, "jacobian"_a, "p"_a, "required"_a, "inside"_a, "outside"_a, "at_once"_a, "indices"_a, "classes"_a,
+        "stream"_a = 0);
+  m.def("found_by_loss", &found_by_loss, "loss"_a, "y"_a, "tol"_a, "open"_a, "found"_a, "stream"_a = 0);
+  m.attr("NO") = sl::kNo;
+  m.attr("SEARCHED") = sl::kSearched;
+  m.attr("AFFINE") = sl::kAffine;
+  m.attr("NOT_ALLOWED") = sl::kNotAllowed;
+  m.def("pinned", &pinned, "shape"_a, "dtype"_a, "queue"_a);
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
   m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,
         "stream"_a = 0);

@@ -54,7 +54,7 @@ template <bool kPacked> struct Places {
 template <class Model, class T, bool kPacked>
 __global__ void __launch_bounds__(cuda::kWarp)
     descend_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ DescendArgs<T> a,
-                   const __grid_constant__ Groups groups, const Rate<T>* rates, int64_t rate_count) {
+                   const __grid_constant__ Groups groups, const Rate<T>* rates, int64_t rate_count, const int8_t* open) {
   using C = Entry<T>;
   SL_STRIP(strip, strips, bytes, kFast<Model>);
   Model model(s, strip, Tables::gradient);
@@ -68,6 +68,12 @@ __global__ void __launch_bounds__(cuda::kWarp)
   model.blank();
   const Students<T>& in = a.students;
   for (int64_t b = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; b < in.batch; b += int64_t{gridDim.x} * blockDim.x) {
+    if (open && open[b] != kSearched) {
+      a.loss_out[b] = static_cast<T>(__builtin_inf());
+      a.steps_out[b] = 0;
+      a.status_out[b] = static_cast<int8_t>(FitStatus::steps_done);
+      continue;
+    }
     load_student(s, model, theta, in.theta + b * in.theta_stride, in.x + b * in.x_stride);
     int r = 0;  // slots are padded at the end
     for (; r < a.budget; ++r) {
@@ -144,13 +150,13 @@ __global__ void __launch_bounds__(cuda::kWarp)
     a.loss_out[b] = loss;
     a.steps_out[b] = done;
     a.status_out[b] = static_cast<int8_t>(status);
-    for (int k = 0; k < r; ++k) a.theta_out[b * s.size + flats[k]] = theta[flats[k]];
+    for (int k = 0; k < r && a.theta_out; ++k) a.theta_out[b * s.size + flats[k]] = theta[flats[k]];
   }
 }
 
 // False, and nothing done, where the model must have its strip in shared memory and cannot.
 template <class Model, bool kPacked, class T>
-bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream) {
+bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
   const Shape& s = *a.students.shape;
   const size_t states = a.optimizer == Optimizer::adam ? 3 : a.optimizer == Optimizer::momentum ? 2 : 1;
   const size_t numbers = s.size + 2 * static_cast<size_t>(s.equations) + states * a.budget;
@@ -168,30 +174,30 @@ bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream) {
   Rate<T>* rates = stream.scratch<Rate<T>>(static_cast<int64_t>(table.size()));
   stream.upload(rates, table.data(), table.size() * sizeof(Rate<T>));
   launch_strips(descend_kernel<Model, T, kPacked>, bytes, a.students.batch, kSharedStrip, stream, s, a, groups_of(s, a.group_learns),
-                rates, static_cast<int64_t>(table.size()));
+                rates, static_cast<int64_t>(table.size()), open);
   return true;
 }
 
-template <int N, class T> bool descend_in_registers(const DescendArgs<T>& a, cuda::Stream& stream) {
+template <int N, class T> bool descend_in_registers(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
   const Shape& s = *a.students.shape;
   if (s.hidden != N || s.inputs + N + 1 > 254 || s.outputs > 254) return false;
   switch (s.outputs) {
-    case 1: return descend_with<InRegisters<T, N, 1>, true>(a, stream);
-    case 2: return descend_with<InRegisters<T, N, 2>, true>(a, stream);
-    default: return descend_with<InRegisters<T, N, 0>, true>(a, stream);
+    case 1: return descend_with<InRegisters<T, N, 1>, true>(a, stream, open);
+    case 2: return descend_with<InRegisters<T, N, 2>, true>(a, stream, open);
+    default: return descend_with<InRegisters<T, N, 0>, true>(a, stream, open);
   }
 }
 
-template <class T> void descend_batch(const DescendArgs<T>& a, cuda::Stream& stream) {
-  if (a.students.shape->kind == Kind::feedforward) descend_with<Feedforward<T, Entry<T>>, false>(a, stream);
-  else if (!descend_in_registers<8>(a, stream) && !descend_in_registers<4>(a, stream))
-    descend_with<Recurrent<T, 0, Entry<T>>, false>(a, stream);
+template <class T> void descend_batch(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
+  if (a.students.shape->kind == Kind::feedforward) descend_with<Feedforward<T, Entry<T>>, false>(a, stream, open);
+  else if (!descend_in_registers<8>(a, stream, open) && !descend_in_registers<4>(a, stream, open))
+    descend_with<Recurrent<T, 0, Entry<T>>, false>(a, stream, open);
 }
 
 }  // namespace
 }  // namespace SL_ISA
 
-void cuda::descend(const DescendArgs<float>& a, Stream& stream) { SL_ISA::descend_batch(a, stream); }
-void cuda::descend(const DescendArgs<double>& a, Stream& stream) { SL_ISA::descend_batch(a, stream); }
+void cuda::descend(const DescendArgs<float>& a, Stream& stream, const int8_t* open) { SL_ISA::descend_batch(a, stream, open); }
+void cuda::descend(const DescendArgs<double>& a, Stream& stream, const int8_t* open) { SL_ISA::descend_batch(a, stream, open); }
 
 }  // namespace sl

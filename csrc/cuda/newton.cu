@@ -24,7 +24,7 @@ constexpr size_t kSharedNewton = 227 * 1024;
 using C = Entry<double>;
 using I = Entry<int>;
 
-struct Queue {
+struct Jobs {
   unsigned long long* next;
   int64_t total;
   int* lock;  // [batch] one spin lock per student, for its best start
@@ -115,7 +115,7 @@ SL_INLINE void gram(const C* v, int stride, int step, int terms, int size, C* A)
 template <class Model> class Searcher {
  public:
   __device__ __forceinline__ Searcher(const Shape& s, const NewtonArgs& a, const double* start_scale, const Groups& groups,
-                                      const Queue& queue, Strip& strip)
+                                      const Jobs& queue, Strip& strip)
       : s_(s), a_(a), scale_(start_scale), queue_(queue), r_(a.budget), model_(s, strip, Tables::jacobian) {
     model_.learn(groups.learns);
     model_.blank();
@@ -192,7 +192,7 @@ template <class Model> class Searcher {
       job = static_cast<int64_t>(atomicAdd(queue_.next, 1ull));
       if (job >= queue_.total) return false;
       const int found = *static_cast<volatile const int32_t*>(a_.found_out + job % batch);
-      if (found < 0 || found > job / batch) break;
+      if (found == -1 || found > job / batch) break;  // not kClosed
     }
     student_ = job % batch;
     start_ = static_cast<int>(job / batch);
@@ -249,8 +249,10 @@ template <class Model> class Searcher {
       if (matched ? *found < 0 || start_ < *found : *found < 0 && relative < *best) {
         if (matched) *found = start_;
         *best = relative;
-        volatile double* theta = a_.theta_out + b * s_.size;
-        for (int k = 0; k < r_; ++k) theta[slots_.flat[k]] = at_[k];
+        if (a_.theta_out) {
+          volatile double* theta = a_.theta_out + b * s_.size;
+          for (int k = 0; k < r_; ++k) theta[slots_.flat[k]] = at_[k];
+        }
       }
       __threadfence();
       atomicExch(queue_.lock + b, 0);
@@ -299,7 +301,7 @@ template <class Model> class Searcher {
   const Shape& s_;
   const NewtonArgs& a_;
   const double* scale_;
-  const Queue& queue_;
+  const Jobs& queue_;
   const int r_;
   Model model_;
   int begin_, E_, system_;
@@ -314,22 +316,22 @@ template <class Model> class Searcher {
 template <class Model>
 __global__ void __launch_bounds__(cuda::kWarp)
     newton_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ NewtonArgs a,
-                  const double* start_scale, const __grid_constant__ Groups groups, const __grid_constant__ Queue queue) {
+                  const double* start_scale, const __grid_constant__ Groups groups, const __grid_constant__ Jobs queue) {
   SL_STRIP(strip, strips, bytes, kFast<Model>);
   Searcher<Model> searcher(s, a, start_scale, groups, queue, strip);
   searcher.run();
 }
 
-__global__ void begin_kernel(int64_t batch, int32_t* found, double* loss, int* lock) {
+__global__ void begin_kernel(int64_t batch, const int8_t* open, int32_t* found, double* loss, int* lock) {
   for (int64_t b = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; b < batch; b += int64_t{gridDim.x} * blockDim.x) {
-    found[b] = -1;
+    found[b] = !open || open[b] == kSearched ? -1 : kClosed;
     loss[b] = __builtin_inf();
     lock[b] = 0;
   }
 }
 
 // False, and nothing done, where the model must have its strip in shared memory and cannot.
-template <class Model> bool newton_with(const NewtonArgs& a, const double* start_scale, const Queue& queue, cuda::Stream& stream) {
+template <class Model> bool newton_with(const NewtonArgs& a, const double* start_scale, const Jobs& queue, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
   if (kFast<Model> && !fits_in_shared(Searcher<Model>::bytes(s, a.budget), kSharedNewton, stream)) return false;
   launch_strips(newton_kernel<Model>, Searcher<Model>::bytes(s, a.budget), queue.total, kSharedNewton, stream, s, a, start_scale,
@@ -340,17 +342,17 @@ template <class Model> bool newton_with(const NewtonArgs& a, const double* start
 }  // namespace
 }  // namespace SL_ISA
 
-void cuda::newton(const NewtonArgs& a, Stream& stream) {
+void cuda::newton(const NewtonArgs& a, Stream& stream, const int8_t* open) {
   using namespace SL_ISA;
   const Shape& s = *a.students.shape;
   const int64_t batch = a.students.batch;
   stream.clear(a.iterations_out, sizeof *a.iterations_out);
   if (batch == 0) return;
-  Queue queue{stream.scratch<unsigned long long>(1), batch * (a.budget == 0 ? 1 : a.starts), stream.scratch<int>(batch)};
+  Jobs queue{stream.scratch<unsigned long long>(1), batch * (a.budget == 0 ? 1 : a.starts), stream.scratch<int>(batch)};
   stream.clear(queue.next, sizeof *queue.next);
   double* start_scale = stream.scratch<double>(s.size);
   stream.upload(start_scale, a.start_scale, sizeof(double) * static_cast<size_t>(s.size));
-  launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch,
+  launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch, open,
          a.found_out, a.loss_out, queue.lock);
   const auto with = [&](auto type) { return newton_with<typename decltype(type)::type>(a, start_scale, queue, stream); };
   if (s.kind == Kind::feedforward) {

@@ -31,6 +31,9 @@ void Stream::download(void* to, const void* from, size_t bytes) {
   if (bytes) SL_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, native(handle)));
   wait();
 }
+void Stream::carry(void* to, const void* from, size_t bytes) {
+  if (bytes) SL_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, native(handle)));
+}
 void Stream::clear(void* to, size_t bytes) {
   if (bytes) SL_CUDA(cudaMemsetAsync(to, 0, bytes, native(handle)));
 }
@@ -47,6 +50,16 @@ void Stream::repeat(void* to, const void* from, size_t bytes, int64_t count) {
     launch(repeat_kernel, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(256), 0, *this, static_cast<uint32_t*>(to),
            static_cast<const uint32_t*>(from), words, all);
 }
+static __global__ void gather_kernel(unsigned char* to, const unsigned char* from, int64_t row_bytes, const int* which, int64_t all) {
+  for (int64_t k = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; k < all; k += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    to[k] = from[which[k / row_bytes] * row_bytes + k % row_bytes];
+}
+void Stream::gather(void* to, const void* from, size_t row_bytes, const int* which, int64_t count) {
+  const int64_t all = static_cast<int64_t>(row_bytes) * count, blocks = (all + 255) / 256;
+  if (all)
+    launch(gather_kernel, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(256), 0, *this, static_cast<unsigned char*>(to),
+           static_cast<const unsigned char*>(from), static_cast<int64_t>(row_bytes), which, all);
+}
 void Stream::wait() { SL_CUDA(cudaStreamSynchronize(native(handle))); }
 
 namespace {
@@ -60,18 +73,44 @@ struct On {  // makes a device current for a scope
 };
 }  // namespace
 
-void* allocate(size_t bytes, int device) {
+Queue::Queue(int device) : device_(device) {
   const On on(device);
-  void* memory = nullptr;
-  SL_CUDA(cudaMalloc(&memory, bytes ? bytes : 1));
-  return memory;
+  cudaStream_t made;
+  SL_CUDA(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
+  handle_ = made;
 }
-void release(void* memory, int device) noexcept {
+Queue::~Queue() { cudaStreamDestroy(native(handle_)); }
+bool Queue::idle() const {
+  const cudaError_t code = cudaStreamQuery(native(handle_));
+  if (code == cudaErrorNotReady) {
+    cudaGetLastError();
+    return false;
+  }
+  check(code, "cudaStreamQuery");
+  return true;
+}
+
+Memory::Memory(size_t bytes, int device, std::shared_ptr<const Queue> queue) : device_(device), queue_(std::move(queue)) {
+  const On on(device);
+  if (queue_) SL_CUDA(cudaMallocAsync(&data_, bytes ? bytes : 1, native(queue_->handle())));
+  else SL_CUDA(cudaMalloc(&data_, bytes ? bytes : 1));
+}
+Memory::~Memory() {
   int before = 0;
-  if (!memory || cudaGetDevice(&before) != cudaSuccess) return;
-  cudaSetDevice(device);
-  cudaFree(memory);
+  if (!data_ || cudaGetDevice(&before) != cudaSuccess) return;
+  cudaSetDevice(device_);
+  if (queue_) cudaFreeAsync(data_, native(queue_->handle()));
+  else cudaFree(data_);
   cudaSetDevice(before);
+}
+
+Pinned::Pinned(size_t bytes, std::shared_ptr<const Queue> queue) : queue_(std::move(queue)) {
+  const On on(queue_->device());
+  SL_CUDA(cudaMallocHost(&data_, bytes ? bytes : 1));
+}
+Pinned::~Pinned() {
+  cudaStreamSynchronize(native(queue_->handle()));
+  cudaFreeHost(data_);
 }
 
 int device_count() noexcept {

@@ -124,6 +124,7 @@ void draw_trials(const TrialArgs& a, Stream& stream) {
   numbers(kTeacher, s.size, true, a.teacher);
   numbers(kStudent, s.size, true, a.student);
   numbers(kInputs, s.inputs_size, false, a.x);
+  if (!a.mask) return;
 
   std::vector<DevicePiece> pieces;
   std::vector<int64_t> lists;

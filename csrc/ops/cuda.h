@@ -3,6 +3,8 @@
 // What there is one of per student or per matrix (theta, x, y, indices, trials, a, all results) lives on the device.
 // What there is one of per call (*shape, group_learns, start_scale, shared, gains, the recipe) lives on the host; the operation copies
 // it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
+// Beyond the CPU's contracts: draw_trials draws no masks where mask is null. descend and newton: theta_out null: not wanted; with `open`
+// [batch], only students with open = kSearched are worked on (kClosed in found_out, or an infinite loss, says that one was not).
 #pragma once
 #include "ops/descend.h"
 #include "ops/jacobian.h"
@@ -12,6 +14,7 @@
 #include "ops/rank_real.h"
 #include "ops/stream.h"
 #include "ops/trial.h"
+#include "ops/verdict.h"
 
 namespace sl {
 namespace cuda {
@@ -21,9 +24,11 @@ void outputs(const OutputsArgs<double>&, Stream&);
 void jacobian(const JacobianArgs<float>&, Stream&);
 void jacobian(const JacobianArgs<double>&, Stream&);
 void jacobian_mod(const JacobianModArgs&, Stream&);
-void descend(const DescendArgs<float>&, Stream&);
-void descend(const DescendArgs<double>&, Stream&);
-void newton(const NewtonArgs&, Stream&);  // iterations_out: one number on the device
+void descend(const DescendArgs<float>&, Stream&, const int8_t* open = nullptr);
+void descend(const DescendArgs<double>&, Stream&, const int8_t* open = nullptr);
+void newton(const NewtonArgs&, Stream&, const int8_t* open = nullptr);  // iterations_out: one number on the device
+void screen(const ScreenArgs&, Stream&);
+void found_by_loss(const FoundByLossArgs&, Stream&);
 void rank_real(const RankRealArgs<float>&, Stream&);
 void rank_real(const RankRealArgs<double>&, Stream&);
 void rank_modp(const RankModpArgs&, Stream&);

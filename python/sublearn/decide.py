@@ -110,11 +110,8 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     elif method == "newton":
         _newton(problem, open_, starts, seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
     else:
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-        if not (math.isfinite(lr) and lr > 0):
-            raise ValueError(f"lr: expected a finite number above 0, got {lr}")
-        _descend(problem, open_, whole_number("steps", steps, 0), optimizer, lr)
+        check_search(method, iterations, steps, optimizer, lr)
+        _descend(problem, open_, steps, optimizer, lr)
     back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
     return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.theta, (net.size,)),
                     back(problem.loss), back(problem.start))
@@ -123,6 +120,25 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
 def check_method(net: Network, method: str) -> None:
     if method not in (*METHODS, EXACT):
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, {EXACT}, got {method!r}")
+
+
+def check_search(method: str, iterations: int = 200, steps: int = 10_000, optimizer: str = "adam", lr: float = 1e-2) -> dict:
+    """The options of a search by newton or descent, as far as the method uses them."""
+    if method == "newton":
+        return {"iterations": whole_number("iterations", iterations, 1)}
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+    if not (math.isfinite(lr) and lr > 0):
+        raise ValueError(f"lr: expected a finite number above 0, got {lr}")
+    return {"steps": whole_number("steps", steps, 0), "optimizer": optimizer, "lr": lr}
+
+
+def solve_affine(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, tol: float,
+                 threads: int = 0) -> np.ndarray:
+    """Step 2 of `decide` alone, on the CPU, for rows float64 [count, ..] and masks bool [count, size]: int8 [count], -1 left open."""
+    problem = _Problem(net, shared, theta, x, y, masks, tol=tol, threads=threads, kernels=_devices.place("cpu"))
+    _solve_affine(problem, np.ones(len(theta), dtype=bool))
+    return problem.match
 
 
 def searched_starts(net: Network, method: str, starts: int) -> int:

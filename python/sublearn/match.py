@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import _dispatch
+from . import _dispatch, _resident
 from ._errors import whole_number
 from ._closed_forms import plain
 from ._intervals import clopper_pearson
@@ -168,20 +168,15 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     tol = check_tolerance(tol, method)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
     where = _dispatch.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
-    most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if where == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     began = time.perf_counter()
     matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
-    chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
-    for begin in range(first, first + trials, chunk):
-        count = min(chunk, first + trials - begin)
-        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=where)
-        masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
-        verdicts = decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol,
-                          seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=where,
-                          **({"teacher": drawn.teacher} if method == EXACT else {}), **options)
+    question = (net, strategy, shared, method, seed, task, screen, starts, tol, gains)
+    stay = where == "cuda" and _resident.applies(net, strategy, method)
+    chunks = (_resident.chunks if stay else _chunks)(*question, first=first, trials=trials, keep_masks=keep_trials,
+                                                     threads=threads, **({} if stay else {"backend": where}), **options)
+    for verdicts, masks in chunks:
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
         undecided += int((verdicts.match == -1).sum())
@@ -193,7 +188,7 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         begun = verdicts.start[yes & (verdicts.start >= 0)]  # paths and theorems have no start
         found_after += np.bincount(begun, minlength=len(found_after)).cumsum()
         if keep_trials:
-            kept.append((verdicts.match, drawn.mask))
+            kept.append((verdicts.match, masks))
     return MatchResult(
         net=net, allocation=strategy, shared=shared, method=method, tol=tol, seed=seed, task=task, matched=matched,
         unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
@@ -203,3 +198,17 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
     )
+
+
+def _chunks(net, strategy, shared, method, seed, task, screen, starts, tol, gains, *, first, trials, keep_masks, threads, backend, **options):
+    """(Verdicts, masks) of trials held on the CPU, as many at a time as fit; on a GPU each step carries them there and back."""
+    most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if backend == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
+    numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
+    chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
+    for begin in range(first, first + trials, chunk):
+        count = min(chunk, first + trials - begin)
+        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=backend)
+        masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
+        yield decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol, seed=seed, task=task,
+                     first=begin, gains=gains, threads=threads, backend=backend,
+                     **({"teacher": drawn.teacher} if method == EXACT else {}), **options), drawn.mask
