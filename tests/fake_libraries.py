@@ -3,6 +3,7 @@ the adapters of `_devices.py` run in tests without a GPU. The true libraries: te
 
 from __future__ import annotations
 
+import ctypes
 import types
 from contextlib import contextmanager
 
@@ -80,3 +81,74 @@ def torch() -> types.ModuleType:
     module.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=STREAM), stream=stream,
                                         ExternalStream=lambda pointer, device: None)
     return module
+
+
+# DLPack, written down a second time, in ctypes: an exporter, and a reader of what ours exports.
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device", ctypes.c_int32), ("ndim", ctypes.c_int32),
+                ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)),
+                ("strides", ctypes.POINTER(ctypes.c_int64)), ("byte_offset", ctypes.c_uint64)]
+
+
+_Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class _Managed(ctypes.Structure):
+    _fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter)]
+
+
+class _Versioned(ctypes.Structure):
+    _fields_ = [("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p), ("deleter", _Deleter),
+                ("flags", ctypes.c_uint64), ("tensor", _Tensor)]
+
+
+_new = ctypes.pythonapi.PyCapsule_New
+_new.restype, _new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+_NAMES = {False: b"dltensor", True: b"dltensor_versioned"}  # the capsule keeps a pointer to its name
+
+
+class DlpackOnly:
+    """An array on "GPU" `device` that offers DLPack and nothing else, as jax's do. `ended` counts the exports that were given back."""
+
+    def __init__(self, array, device=0, versioned=True, read_only=False, dtype=None, kind=2, inside=None):
+        self.of_numpy, self.ended, self.streams = array, 0, []
+        self._device, self._versioned, self._read_only, self._kind, self._dtype = device, versioned, read_only, kind, dtype
+        self._inside = kind if inside is None else inside  # the capsule's own device type
+        self._held = []
+
+    shape = property(lambda self: self.of_numpy.shape)
+    dtype = property(lambda self: self.of_numpy.dtype)
+
+    def __dlpack_device__(self):
+        return self._kind, self._device
+
+    def __dlpack__(self, *, stream=None, **options):
+        if options and not self._versioned:
+            raise TypeError("unexpected keyword argument 'max_version'")
+        self.streams.append(stream)
+        a = self.of_numpy
+        code, bits = self._dtype or ({"i": 0, "u": 1, "f": 2, "b": 6}[a.dtype.kind], 8 * a.itemsize)
+        shape, strides = (ctypes.c_int64 * a.ndim)(*a.shape), (ctypes.c_int64 * a.ndim)(*(s // a.itemsize for s in a.strides))
+        ended = _Deleter(lambda _: setattr(self, "ended", self.ended + 1))
+        tensor = _Tensor(a.ctypes.data - 8, self._inside, self._device, a.ndim, code, bits, 1, shape, None if a.flags.c_contiguous else strides, 8)
+        held = _Versioned(1, 1, None, ended, int(self._read_only), tensor) if self._versioned else _Managed(tensor, None, ended)
+        self._held.append((held, shape, strides, ended))
+        return _new(ctypes.addressof(held), _NAMES[self._versioned], None)
+
+
+def read_capsule(capsule) -> tuple[int, int, np.ndarray]:
+    """(device type, device, the numbers) of an unversioned capsule; gives it back, as a consumer does."""
+    held = _Managed.from_address(_pointer(capsule, b"dltensor"))
+    t = held.tensor
+    dtype = np.dtype({0: "int", 1: "uint", 2: "float", 6: "bool"}[t.code] + ("" if t.code == 6 else str(t.bits)))
+    shape, strides = t.shape[: t.ndim], [s * dtype.itemsize for s in t.strides[: t.ndim]]
+    size = int(np.prod(shape)) * dtype.itemsize
+    numbers = np.ndarray(shape, dtype, (ctypes.c_char * size).from_address(t.data + t.byte_offset), 0, strides).copy()
+    device = t.device_type, t.device
+    ctypes.pythonapi.PyCapsule_SetName(ctypes.py_object(capsule), b"used_dltensor")
+    held.deleter(ctypes.addressof(held))
+    return *device, numbers

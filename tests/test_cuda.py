@@ -1,6 +1,8 @@
 """Calls on an NVIDIA GPU: the checks of device_checks.py with numpy arrays, the module's own, cupy's and torch's; streams and several GPUs.
 These tests skip themselves where there is no GPU."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,24 @@ def torch_device():
                          lambda a: isinstance(a, torch.Tensor) and a.is_cuda)
 
 
-KINDS = {"numpy": checks.carried, "device arrays": checks.plain, "cupy": cupy_device, "torch": torch_device}
+def jax_device():
+    """jax reads and writes DLPack; results are the module's own arrays."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    jax = pytest.importorskip("jax")
+    if jax.default_backend() != "gpu":
+        pytest.skip("this jax has no GPU")
+    jax.config.update("jax_enable_x64", True)
+    module = _devices.compiled()[0]
+
+    def get(result):
+        there = jax.dlpack.from_dlpack(result) if result.dtype != bool and 0 not in result.shape else result.numpy()
+        np.testing.assert_array_equal(np.asarray(there), result.numpy())
+        return result.numpy()
+
+    return checks.Device(jax.numpy.asarray, get, lambda a: isinstance(a, module.Array))
+
+
+KINDS = {"numpy": checks.carried, "device arrays": checks.plain, "cupy": cupy_device, "torch": torch_device, "jax": jax_device}
 
 
 @pytest.fixture(params=KINDS)

@@ -63,6 +63,105 @@ def test_strides_and_streams_of_cupy_and_torch(library, monkeypatch):
     assert streams == [fake_libraries.STREAM, 5, 6, 7]
 
 
+@pytest.fixture(params=[True, False], ids=["versioned", "unversioned"])
+def dlpack(request):
+    """Arrays that offer DLPack and nothing else, of before and after its first version."""
+    module = _devices.compiled()[0]
+    put = lambda a: fake_libraries.DlpackOnly(np.array(a), versioned=request.param, read_only=request.param)  # noqa: E731
+    return checks.Device(put, lambda a: a.numpy(), lambda a: isinstance(a, module.Array))
+
+
+def test_dlpack_only(dlpack):
+    checks.rank_is_the_planted_one(dlpack, (5, 7), np.float64)
+    checks.rank_asks_an_svd_near_the_tolerance(dlpack, np.float32)
+    checks.rank_mod_is_exact(dlpack, (7, 8), 65537)
+    checks.networks_agree_with_the_cpu(dlpack, NETWORKS[1], np.float64)
+    checks.fits_agree_with_the_cpu(dlpack, NETWORKS[1], np.float32, "adam")
+    checks.deciding_device_arrays(dlpack)
+    checks.mixed_places_are_named(dlpack)
+
+
+def test_dlpack_without_a_copy_and_given_back(monkeypatch):
+    """The kernel reads the exporter's memory on the stream that the exporter was told; the export ends with the call."""
+    module, seen = _devices.compiled()[0], []
+    inner = module.rank_real
+    monkeypatch.setattr(module, "rank_real", lambda a, *rest: seen.append((a.data, rest[-1])) or inner(a, *rest))
+    for stream, told in ((None, 1), (5, 5)):
+        a = fake_libraries.DlpackOnly(np.eye(3)[None])
+        assert sl.rank(a, stream=stream).numpy().tolist() == [3]
+        assert seen.pop() == (a.of_numpy.ctypes.data, 0 if stream is None else 5)
+        assert set(a.streams) == {told} and a.ended == len(a.streams)
+
+
+def test_results_are_exported():
+    """What a call returns for arrays of other libraries: DLPack out, kept alive by its consumer, and the stream that wrote it."""
+    module = _devices.compiled()[0]
+    a = fake_libraries.DlpackOnly(np.stack([np.eye(3), np.ones((3, 3))]))
+    ranks = sl.rank(a, stream=6)
+    assert ranks.__dlpack_device__() == (2, 0) and ranks.__cuda_array_interface__["stream"] == 6
+    capsule = ranks.__dlpack__(stream=1, max_version=(1, 0), dl_device=(2, 0), copy=False)
+    again = module.Array.from_dlpack("ranks", ranks.__dlpack__())
+    del ranks
+    assert again.numpy().tolist() == [3, 1]
+    kind, device, numbers = fake_libraries.read_capsule(capsule)
+    assert (kind, device, numbers.tolist(), numbers.dtype) == (2, 0, [3, 1], np.int64)
+    for dtype in (np.float32, np.float64, np.int8, np.int32, np.uint32, np.bool_):
+        out = module.Array([2, 3], np.dtype(dtype))
+        out.upload(np.array([[0, 1, 0], [1, 1, 0]], dtype))
+        numbers = fake_libraries.read_capsule(out.__dlpack__(stream=-1))[2]
+        assert numbers.dtype == dtype and numbers.tolist() == out.numpy().tolist()
+    with pytest.raises(BufferError, match="stays on its GPU"):
+        again.__dlpack__(dl_device=(1, 0))
+    with pytest.raises(BufferError, match="without a copy"):
+        again.__dlpack__(copy=True)
+    used = again.__dlpack__()
+    fake_libraries.read_capsule(used)
+    with pytest.raises(TypeError, match="nobody has used yet"):
+        module.Array.from_dlpack("a", used)
+
+
+def test_unfit_device_arrays_are_named():
+    net = NETWORKS[1]
+    make, theta = fake_libraries.DlpackOnly, np.zeros((2, net.size))
+    x = make(np.zeros((2, *net.x_shape)))
+    every_other = np.zeros((2, 2 * net.size))[:, ::2]
+    unfit = [
+        (make(every_other), ValueError, r"theta: expected a C-contiguous device array, got strides \[\d+, 2\] of a DLPack array"),
+        (make(theta.astype(np.float16)), TypeError, "theta: expected float32 or float64, got float16"),
+        (make(theta.astype(np.int64)), TypeError, "theta: expected float32 or float64, got int64"),
+        (make(theta.astype(np.float16), dtype=(4, 16)), TypeError, "theta: expected a dtype that numpy has, got DLPack code 4 of 16 bits, 1 lanes"),
+        (make(theta, inside=1), ValueError, "theta: its DLPack capsule holds memory of device type 1, not of a CUDA device"),
+        (make(theta, device=1), ValueError, "arrays on different devices: theta on cuda:1, x on cuda:0; expected all on one"),
+        (make(theta, kind=10), ValueError, "theta: expected an array of the CPU or of a CUDA device, got one of DLPack device type 10"),
+        (theta, ValueError, "x lives on a GPU, theta lives on the CPU; expected all in one place"),
+        (make(theta[:, :-1].copy()), ValueError, r"theta: expected shape \[\d+\] or \[batch, \d+\]"),
+    ]
+    for value, error, text in unfit:
+        with pytest.raises(error, match=text):
+            sl.outputs(net, value, x)
+
+
+def test_unfit_cuda_array_interfaces_are_named():
+    a = np.eye(4)
+
+    def offering(**changed):
+        about = {"shape": a.shape, "typestr": "<f8", "data": (a.ctypes.data, False), "strides": None, "version": 3, **changed}
+        return types.SimpleNamespace(__cuda_array_interface__=about, shape=a.shape, dtype=a.dtype)
+
+    assert int(sl.rank(offering(data=(a.ctypes.data, True))).numpy()) == 4  # read-only is enough: nothing is written to an input
+    for value, error, text in (
+        (offering(typestr=">f8"), TypeError, "a: expected float32 or float64, got >f8"),
+        (offering(typestr="<f2"), TypeError, "a: expected float32 or float64, got float16"),
+        (offering(typestr="<c16"), TypeError, "a: expected float32 or float64, got complex128"),
+        (offering(strides=(8, 32)), ValueError, r"a: expected a C-contiguous device array, got strides \(8, 32\)"),
+        (offering(mask=1), ValueError, "a: expected an array without a mask"),
+    ):
+        with pytest.raises(error, match=text):
+            sl.rank(value)
+    with pytest.raises(TypeError, match="a: expected int64 on a GPU, got >i8"):
+        sl.rank_mod(offering(typestr=">i8"))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("sides", checks.SIDES, ids=str)
 def test_rank(device, sides, dtype):

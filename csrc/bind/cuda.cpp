@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "bind/dlpack.h"
 #include "core/error.h"
 #include "math/modp.h"
 #include "ops/cuda.h"
@@ -29,6 +30,7 @@ struct Array {
   std::vector<int64_t> shape;
   py::dtype dtype;
   int device = 0;
+  int64_t stream = -1;  // on which a call wrote it, -1: none did
   std::unique_ptr<sl::cuda::Memory> own;
   py::object keep;
 
@@ -277,9 +279,37 @@ void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64
 py::dict interface(const Ref& a) {
   py::list shape;
   for (int64_t s : a->shape) shape.append(s);
-  // 1: the default stream, on which an array's last writer need not be; the Python layer passes arrays on in stream order.
+  const py::object stream = a->stream < 0 ? py::object(py::none()) : py::int_(a->stream ? a->stream : 1);  // 1 stands for the default stream
   return py::dict("shape"_a = py::tuple(shape), "typestr"_a = a->dtype.attr("str"), "data"_a = py::make_tuple(reinterpret_cast<uintptr_t>(a->data), false),
-                  "version"_a = 3, "strides"_a = py::none(), "stream"_a = py::none());
+                  "version"_a = 3, "strides"_a = py::none(), "stream"_a = stream);
+}
+
+// stream: as in the array API: None or 1 the default stream, -1 no waiting, else a handle.
+py::capsule to_dlpack(const Ref& a, const py::object& stream, const py::object&, const py::object& device, const py::object& copy) {
+  const auto here = py::make_tuple(dlpack::kCuda, a->device);
+  if (!device.is_none() && !device.equal(here)) throw py::buffer_error("dl_device: this array stays on its GPU");
+  if (!copy.is_none() && copy.cast<bool>()) throw py::buffer_error("copy: this array is exported without a copy");
+  const int64_t reader = stream.is_none() ? 0 : stream.cast<int64_t>();
+  if (a->stream >= 0 && reader != -1 && (reader == 1 ? 0 : reader) != a->stream) {
+    py::gil_scoped_release release;
+    sl::cuda::Stream(reinterpret_cast<void*>(a->stream), a->device).let_wait(reinterpret_cast<void*>(reader == 1 ? 0 : reader));
+  }
+  return dlpack::export_array(a->data, a->device, a->shape, a->dtype.kind(), static_cast<size_t>(a->dtype.itemsize()), a);
+}
+Ref from_dlpack(const std::string& name, const py::object& capsule) {
+  const dlpack::Import in = dlpack::import(capsule);
+  const dlpack::Tensor& t = in.tensor;
+  check(t.device_type == dlpack::kCuda || t.device_type == dlpack::kCudaManaged,
+        name + ": its DLPack capsule holds memory of device type " + std::to_string(t.device_type) + ", not of a CUDA device");
+  const std::string dtype = dlpack::dtype_of(t);
+  if (dtype.empty())
+    throw py::type_error(name + ": expected a dtype that numpy has, got DLPack code " + std::to_string(t.code) + " of " + std::to_string(t.bits) + " bits, " +
+                         std::to_string(t.lanes) + " lanes");
+  const std::vector<int64_t> shape(t.shape, t.shape + t.ndim);
+  check(dlpack::row_major(t), name + ": expected a C-contiguous device array, got strides " +
+                                  py::str(py::cast(std::vector<int64_t>(t.strides, t.strides + (t.strides ? t.ndim : 0)))).cast<std::string>() +
+                                  " of a DLPack array");
+  return std::make_shared<Array>(static_cast<char*>(t.data) + t.byte_offset, shape, py::dtype(dtype), t.device, in.owner);
 }
 
 }  // namespace
@@ -296,7 +326,7 @@ PYBIND11_MODULE(SL_MODULE, m) {
       .def(py::init<int>(), "device"_a = 0)
       .def_property_readonly("stream", [](const sl::cuda::Queue& q) { return reinterpret_cast<uintptr_t>(q.handle()); })
       .def("wait", &wait);
-  py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy and torch read it by __cuda_array_interface__.")
+  py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy, torch and jax read it by __cuda_array_interface__ or __dlpack__.")
       .def(py::init<std::vector<int64_t>, py::dtype, int, std::shared_ptr<sl::cuda::Queue>>(), "shape"_a, "dtype"_a, "device"_a = 0,
            "queue"_a = std::shared_ptr<sl::cuda::Queue>())
       .def_static("view", [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {
@@ -308,7 +338,12 @@ PYBIND11_MODULE(SL_MODULE, m) {
       .def_readonly("device", &Array::device)
       .def_property_readonly("data", [](const Array& a) { return reinterpret_cast<uintptr_t>(a.data); })
       .def_property_readonly("nbytes", &Array::bytes)
+      .def_readwrite("stream", &Array::stream)
       .def_property_readonly("__cuda_array_interface__", &interface)
+      .def("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
+           "copy"_a = py::none())
+      .def("__dlpack_device__", [](const Array& a) { return py::make_tuple(dlpack::kCuda, a.device); })
+      .def_static("from_dlpack", &from_dlpack, "name"_a, "capsule"_a)
       .def("reshape", [](const Ref& a, std::vector<int64_t> shape) {
         auto out = std::make_shared<Array>(a->data, std::move(shape), a->dtype, a->device, py::cast(a));
         check(out->count() == a->count(), "reshape: another number of entries");

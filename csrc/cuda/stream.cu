@@ -61,6 +61,14 @@ void Stream::gather(void* to, const void* from, size_t row_bytes, const int* whi
            static_cast<const unsigned char*>(from), static_cast<int64_t>(row_bytes), which, all);
 }
 void Stream::wait() { SL_CUDA(cudaStreamSynchronize(native(handle))); }
+void Stream::let_wait(void* other) {
+  cudaEvent_t event;
+  SL_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  cudaError_t code = cudaEventRecord(event, native(handle));
+  if (code == cudaSuccess) code = cudaStreamWaitEvent(native(other), event, 0);
+  cudaEventDestroy(event);  // given back when it has happened
+  check(code, "cudaStreamWaitEvent");
+}
 
 namespace {
 struct On {  // makes a device current for a scope

@@ -33,6 +33,7 @@ struct Stream {
   // Rows `which` [count] (on the device) of an array, one after the other.
   void gather(void* device_to, const void* device_from, size_t row_bytes, const int* which, int64_t count);
   void wait();
+  void let_wait(void* other);  // what another stream does from now on waits for what this one has been given so far
 
  private:
   int previous_;

@@ -1,4 +1,4 @@
-"""Where a call runs and where its arrays live: numpy, torch or DLPack on the CPU; cupy, torch or `__cuda_array_interface__` on a GPU.
+"""Where a call runs and where its arrays live: numpy, torch or DLPack on the CPU; cupy, torch, DLPack or `__cuda_array_interface__` on a GPU.
 
 A place is made once per call. Its methods carry the names and signatures of the compiled CPU functions, so that the operations read
 the same for both: rows in, results out, where the input lives. Device arrays are passed on without copies, on cupy's or torch's current
@@ -54,11 +54,37 @@ def on_device(value: object) -> bool:
         return False
     if _torch(value):
         return bool(value.is_cuda)
-    return hasattr(value, "__cuda_array_interface__")
+    return _dlpack_device(value)[0] in _CUDA_TYPES or hasattr(value, "__cuda_array_interface__")
+
+
+_CUDA_TYPES = (2, 13)  # of DLPack: memory of a CUDA device, managed memory
+_HOST_TYPES = (1, 3, 11)  # the CPU's, pinned for CUDA or ROCm
+
+
+def _dlpack_device(value: Any) -> tuple[int, int]:
+    """(device type, number) as DLPack counts them; (0, 0) where the array does not say."""
+    if not (hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__")):
+        return 0, 0
+    kind, number = value.__dlpack_device__()
+    return int(kind), int(number)
+
+
+def _check_reachable(name: str, value: Any) -> None:
+    if not isinstance(value, np.ndarray) and (kind := _dlpack_device(value)[0]) not in (0, *_HOST_TYPES, *_CUDA_TYPES):
+        raise ValueError(f"{name}: expected an array of the CPU or of a CUDA device, got one of DLPack device type {kind}")
+
+
+def _library(value: object) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _by_dlpack(value: Any) -> bool:
+    """Whether a device array of another library (cupy and torch say their stream, ours is known) comes by DLPack, which also orders streams."""
+    return _library(value) not in ("cupy", "torch", "sublearn") and _dlpack_device(value)[0] in _CUDA_TYPES
 
 
 def _torch(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "data_ptr")
+    return _library(value) == "torch" and hasattr(value, "data_ptr")
 
 
 def to_numpy(name: str, value: object) -> np.ndarray:
@@ -67,12 +93,14 @@ def to_numpy(name: str, value: object) -> np.ndarray:
         module, why = compiled()
         if module is None:
             raise ValueError(f"{name}: lives on a GPU, but {why}")
-        return _view(module, name, value).numpy(_current_stream(value))
+        stream = _current_stream(value)
+        return _view(module, name, value, stream).numpy(stream)
     if isinstance(value, np.ndarray):
         return value
     if _torch(value):
         return value.detach().numpy()
     if hasattr(value, "__dlpack__"):
+        _check_reachable(name, value)
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError):
@@ -80,24 +108,43 @@ def to_numpy(name: str, value: object) -> np.ndarray:
     return np.asarray(value)
 
 
-def _view(module: Any, name: str, value: Any) -> Any:
-    """The compiled module's view of a device array; a strided one is copied by its own library."""
+def _view(module: Any, name: str, value: Any, stream: int) -> Any:
+    """The compiled module's view of a device array, ready on `stream`; a strided one is copied by cupy or torch. Nothing is written to it."""
     if isinstance(value, module.Array):
         return value
+    if _by_dlpack(value):
+        handle = stream or 1  # the default stream's number in DLPack
+        try:
+            capsule = value.__dlpack__(stream=handle, max_version=(1, 0))
+        except TypeError:  # an exporter from before DLPack 1.0
+            capsule = value.__dlpack__(stream=handle)
+        return module.Array.from_dlpack(name, capsule)
     if _torch(value):
         value = value.detach().contiguous()
     elif hasattr(value, "flags") and not getattr(value.flags, "c_contiguous", True):
         value = importlib.import_module("cupy").ascontiguousarray(value)
     about = value.__cuda_array_interface__
     shape, dtype, data = tuple(about["shape"]), np.dtype(about["typestr"]), about["data"][0] or 0
+    if about.get("mask") is not None:
+        raise ValueError(f"{name}: expected an array without a mask")
     strides = about.get("strides")
     expected = [dtype.itemsize * math.prod(shape[k + 1:]) for k in range(len(shape))]
     if strides is not None and 0 not in shape and any(s != e for s, e, n in zip(strides, expected, shape) if n > 1):
         raise ValueError(f"{name}: expected a C-contiguous device array, got strides {tuple(strides)}")
+    return module.Array.view(data, list(shape), dtype, _device_of(module, name, value), value)
+
+
+def _device_of(module: Any, name: str, value: Any) -> int:
+    """The number of the GPU an array lives on."""
+    if isinstance(value, module.Array):
+        return value.device
+    if _by_dlpack(value):
+        return _dlpack_device(value)[1]
+    data = value.__cuda_array_interface__["data"][0]
     device = module.device_of(data) if data else _device_number(value)
     if device < 0:
         raise ValueError(f"{name}: its __cuda_array_interface__ does not point to device memory")
-    return module.Array.view(data, list(shape), dtype, device, value)
+    return device
 
 
 def _device_number(value: Any) -> int:
@@ -112,8 +159,10 @@ def _current_stream(value: Any) -> int:
     """The stream on which the array's library works now."""
     if _torch(value):
         return importlib.import_module("torch").cuda.current_stream(value.device).cuda_stream
-    if type(value).__module__.partition(".")[0] == "cupy":
+    if _library(value) == "cupy":
         return importlib.import_module("cupy").cuda.get_current_stream().ptr
+    if _by_dlpack(value):
+        return 0  # the exporter is told, and makes the default stream wait for the array
     announced = getattr(value, "__cuda_array_interface__", {}).get("stream")
     return 0 if announced in (None, 1) else int(announced)
 
@@ -159,6 +208,8 @@ def place(backend: str, stream: object = None, **arrays: object) -> "HostPlace |
     """Where a call with these arrays runs. auto: on the GPU if the arrays live there, else on the CPU."""
     from ._dispatch import choose
 
+    for name, value in arrays.items():
+        _check_reachable(name, value)
     away = {name: value for name, value in arrays.items() if on_device(value)}
     torch = next((value for value in arrays.values() if _torch(value)), None)
     if not away:
@@ -174,13 +225,13 @@ def place(backend: str, stream: object = None, **arrays: object) -> "HostPlace |
     here = [name for name, value in arrays.items() if name not in away and name != "allocation" and _has_numbers(value)]
     if here:
         raise ValueError(f"arrays on different devices: {_list(away)} on a GPU, {_list(here)} on the CPU; expected all in one place")
-    views = {name: _view(module, name, value) for name, value in away.items()}
-    if len({view.device for view in views.values()}) > 1:
-        came = ", ".join(f"{name} on cuda:{view.device}" for name, view in views.items())
+    devices = {name: _device_of(module, name, value) for name, value in away.items()}
+    if len(set(devices.values())) > 1:
+        came = ", ".join(f"{name} on cuda:{device}" for name, device in devices.items())
         raise ValueError(f"arrays on different devices: {came}; expected all on one")
     leader = next(iter(away.values()))
     handle = _current_stream(leader) if stream is None else stream_handle(stream)
-    return CudaPlace(module, next(iter(views.values())).device, handle, leader, None)
+    return CudaPlace(module, next(iter(devices.values())), handle, leader, None)
 
 
 def _list(names: Any) -> str:
@@ -234,7 +285,7 @@ class CudaPlace:
         self.device = leader is not None  # results are device arrays
 
     def array(self, name: str, value: object) -> Any:
-        return _view(self._module, name, value) if on_device(value) else value
+        return _view(self._module, name, value, self._stream) if on_device(value) else value
 
     def host(self) -> "CudaPlace":
         """The same GPU and stream, for numpy rows and results."""
@@ -251,7 +302,7 @@ class CudaPlace:
         return out
 
     def download(self, array: Any) -> np.ndarray:
-        return array if isinstance(array, np.ndarray) else _view(self._module, "result", array).numpy(self._stream)
+        return array if isinstance(array, np.ndarray) else _view(self._module, "result", array, self._stream).numpy(self._stream)
 
     def take(self, rows: Any, which: np.ndarray) -> np.ndarray:
         """Some rows, on the CPU."""
@@ -263,7 +314,7 @@ class CudaPlace:
 
     def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Any, Any]:
         """A new device array in the caller's library, and the module's view of it."""
-        library = type(self._leader).__module__.partition(".")[0]
+        library = _library(self._leader)
         if library == "torch":
             torch, device = importlib.import_module("torch"), f"cuda:{self._device}"
             # Its allocator reuses memory in the order of the current stream.
@@ -278,7 +329,8 @@ class CudaPlace:
                     out = cupy.empty(shape, dtype)
         else:
             out = self._module.Array(list(shape), np.dtype(dtype), self._device)
-        return out, _view(self._module, "result", out)
+            out.stream = self._stream
+        return out, _view(self._module, "result", out, self._stream)
 
     def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any,
              workspace: int = 0, beside: int = 0) -> dict[str, Any]:
