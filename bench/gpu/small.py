@@ -1,9 +1,11 @@
 """Every kernel once, on few and small problems: for compute-sanitizer, which slows kernels down a hundredfold. numpy only."""
 
+from unittest import mock
+
 import numpy as np
 
 import sublearn as sl
-from sublearn import _devices
+from sublearn import _devices, _resident
 
 rng = np.random.default_rng(0)
 for dtype in (np.float64, np.float32):
@@ -29,4 +31,10 @@ for net in nets:
     if net.activation != "relu":
         place.jacobian_mod(net.shape, rng.integers(0, 99, (5, net.size)), rng.integers(0, 99, (5, net.shape.inputs_size)), 1, 2**31 - 1)
     sl.decide(net, trials.student, trials.x, trials.y, own, starts=2, iterations=4, screen=False, backend="cuda")
+# Trials that stay on the GPU: two chunks under way, masks of their own and one for all, both searches.
+with mock.patch.object(_resident, "_TRIALS", 20):
+    for net, strategy, shared in ((nets[0], sl.scattered(nets[0], 12, "W"), ("B", "D")), (nets[0], sl.rows(nets[0], 12, "W"), ("B", "D")),
+                                  (nets[3], sl.scattered(nets[3], 6), ()), (nets[4], sl.scattered(nets[4], 9), ())):
+        for method, how in (("newton", {"starts": 2, "iterations": 4}), ("descent", {"steps": 3})):
+            assert sl.match_probability(net, strategy, 50, shared, method, backend="cuda", **how).trials == 50
 print("every kernel ran")
