@@ -26,6 +26,11 @@ QUESTIONS = [  # net, strategy, shared, method, options: trials of every class, 
 QUESTIONS += [(net, sl.scattered(net, budget), (), "newton", {"starts": 2}) for net, budget in (
     (sl.Feedforward((3, 4, 2), 3, activation="relu"), 3), (sl.Recurrent(2, 5, 2, 3, activation="tanh", bias=True), 9),
     (sl.Recurrent(2, 3, 2, 1, bias=("c",)), 7))]
+RELU, TANH = sl.Feedforward((3, 4, 2), 3, activation="relu"), sl.Feedforward((3, 6, 2), 4, activation="tanh")
+QUESTIONS += [  # linear systems only: own masks and one for all, always solvable or not
+    (THREE, sl.scattered(THREE, 7, "W2"), (), "newton", {"starts": 2}), (TANH, sl.even_rows(TANH, 4, "W2"), (), "newton", {"starts": 2}),
+    (RELU, sl.scattered(RELU, 6, "W2"), (), "newton", {"starts": 2}), (RELU, sl.only(RELU, "W2"), (), "newton", {"starts": 1}),
+    (SMALL, sl.rows(SMALL, 5, "D"), ("B", "W"), "newton", {"starts": 2, "screen": False})]
 
 
 def ask(question, trials, backend, **how):

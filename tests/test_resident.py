@@ -55,23 +55,32 @@ def test_what_needs_no_gpu(monkeypatch):
     """Fewer weights than the required rank, or one mask of too low a rank: no kernel runs. Affine allocations are solved, not searched."""
     module = _devices.compiled()[0]
     monkeypatch.setattr(module, "newton", None)
+    monkeypatch.setattr(module, "fit", None)
     net = checks.SMALL
     few = sl.match_probability(net, sl.scattered(net, 9, "W"), 50, ("B", "D"), backend="cuda")
     low = sl.match_probability(net, sl.rows(net, 12, "W"), 50, ("D",), backend="cuda")
-    solved = sl.match_probability(net, sl.scattered(net, 6, "B"), 20, ("W", "D"), backend="cuda", screen=False)
+    solved = sl.match_probability(net, sl.scattered(net, 6, "B"), 20, ("W", "D"), "descent", backend="cuda", screen=False)
     assert few.unmatched == few.screened == low.unmatched == low.screened == 50 and few.backend == "cuda"
     assert solved.unmatched + solved.matched == solved.solved_affine == 20
 
 
 def test_what_a_linear_solve_leaves_open_is_searched(monkeypatch):
     """As its own trial: the same answer as from `decide`, which tries the solve once more."""
-    question, asked = checks.QUESTIONS[5], []
+    question, asked = (*checks.QUESTIONS[5][:3], "descent", {"steps": 5}), []
     want, inner = checks.ask(question, 200, "cuda"), _resident.decide
     monkeypatch.setattr(_resident, "solve_affine", lambda *a: np.full(len(a[2]), -1, np.int8))
     monkeypatch.setattr(_resident, "decide", lambda *a, **how: asked.append(how["first"]) or inner(*a, **how))
     got = checks.ask(question, 200, "cuda")
     assert len(asked) == want.solved_affine > 0 and all(70 <= trial < 270 for trial in asked)
     np.testing.assert_array_equal(got.verdicts, want.verdicts)
+
+
+def test_linear_systems_need_no_cpu_where_they_have_a_solution(monkeypatch):
+    fetched, inner = [], _resident.solve_affine
+    monkeypatch.setattr(_resident, "solve_affine", lambda *a: fetched.append(len(a[2])) or inner(*a))
+    solvable, few = (checks.ask(checks.QUESTIONS[-k], 100, "cuda") for k in (4, 3))
+    assert solvable.matched == solvable.solved_affine == 100 and not fetched[:-1]
+    assert few.solved_affine == 100 and 0 < few.unmatched == fetched[-1] and few.matched > 0
 
 
 def test_bad_options_are_named():

@@ -28,6 +28,11 @@ struct Jobs {
   unsigned long long* next;
   int64_t total;
   int* lock;  // [batch] one spin lock per student, for its best start
+  const int8_t* open;  // [batch] or null: all are searched
+
+  __device__ bool runs(int64_t student, int64_t start) const {
+    return !open || open[student] == kSearched || (open[student] == kAffine && start == 0);
+  }
 };
 
 SL_INLINE int row_of(int i) { return i * (i + 1) / 2; }  // rows of a lower triangle one after the other
@@ -191,11 +196,11 @@ template <class Model> class Searcher {
     for (;;) {
       job = static_cast<int64_t>(atomicAdd(queue_.next, 1ull));
       if (job >= queue_.total) return false;
-      const int found = *static_cast<volatile const int32_t*>(a_.found_out + job % batch);
-      if (found == -1 || found > job / batch) break;  // not kClosed
+      student_ = job % batch;
+      start_ = static_cast<int>(job / batch);
+      const int found = *static_cast<volatile const int32_t*>(a_.found_out + student_);
+      if ((found == -1 || found > start_) && queue_.runs(student_, start_)) break;
     }
-    student_ = job % batch;
-    start_ = static_cast<int>(job / batch);
     const double* theta = a_.students.theta + student_ * a_.students.theta_stride;
     load_student(s_, model_, theta_, theta, a_.students.x + student_ * a_.students.x_stride);
     model_.inputs_ready(1.0);
@@ -322,11 +327,11 @@ __global__ void __launch_bounds__(cuda::kWarp)
   searcher.run();
 }
 
-__global__ void begin_kernel(int64_t batch, const int8_t* open, int32_t* found, double* loss, int* lock) {
+__global__ void begin_kernel(int64_t batch, const __grid_constant__ Jobs queue, int32_t* found, double* loss) {
   for (int64_t b = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; b < batch; b += int64_t{gridDim.x} * blockDim.x) {
-    found[b] = !open || open[b] == kSearched ? -1 : kClosed;
+    found[b] = queue.runs(b, 0) ? -1 : kClosed;
     loss[b] = __builtin_inf();
-    lock[b] = 0;
+    queue.lock[b] = 0;
   }
 }
 
@@ -348,12 +353,12 @@ void cuda::newton(const NewtonArgs& a, Stream& stream, const int8_t* open) {
   const int64_t batch = a.students.batch;
   stream.clear(a.iterations_out, sizeof *a.iterations_out);
   if (batch == 0) return;
-  Jobs queue{stream.scratch<unsigned long long>(1), batch * (a.budget == 0 ? 1 : a.starts), stream.scratch<int>(batch)};
+  Jobs queue{stream.scratch<unsigned long long>(1), batch * (a.budget == 0 ? 1 : a.starts), stream.scratch<int>(batch), open};
   stream.clear(queue.next, sizeof *queue.next);
   double* start_scale = stream.scratch<double>(s.size);
   stream.upload(start_scale, a.start_scale, sizeof(double) * static_cast<size_t>(s.size));
-  launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch, open,
-         a.found_out, a.loss_out, queue.lock);
+  launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch, queue,
+         a.found_out, a.loss_out);
   const auto with = [&](auto type) { return newton_with<typename decltype(type)::type>(a, start_scale, queue, stream); };
   if (s.kind == Kind::feedforward) {
     with(Type<Feedforward<double, C>>{});

@@ -87,7 +87,10 @@ Queue::Queue(int device) : device_(device) {
   SL_CUDA(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
   handle_ = made;
 }
-Queue::~Queue() { cudaStreamDestroy(native(handle_)); }
+Queue::~Queue() {
+  cudaStreamSynchronize(native(handle_));  // memory given back in its order is the device's again
+  cudaStreamDestroy(native(handle_));
+}
 bool Queue::idle() const {
   const cudaError_t code = cudaStreamQuery(native(handle_));
   if (code == cudaErrorNotReady) {

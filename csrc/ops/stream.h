@@ -44,7 +44,7 @@ struct Stream {
 class Queue {
  public:
   explicit Queue(int device);
-  ~Queue();  // what runs still ends
+  ~Queue();  // waits for what runs
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
   void* handle() const { return handle_; }

@@ -2,7 +2,8 @@
 
 A chunk of trials is one sequence of kernels on one stream: draw (D3), the teacher's outputs, which weights learn, rank screen (T1), path
 rule (T2), search. Two chunks are under way at a time, so the GPU has work while the CPU counts. Device memory is planned beforehand.
-Trials whose outputs are affine in the learnable weights (T2, T11) are few here: their numbers are fetched for the linear solve of decide.py.
+Where outputs are affine in the learnable weights (T2, T11), start 0 of Newton's method solves the linear system; the trials that it leaves open,
+and with method "descent" all of them, are fetched for the solve of decide.py, which can also say no.
 Step 0 of `decide` has nothing to do: the teacher of a drawn trial does share these groups.
 """
 
@@ -39,8 +40,8 @@ class Found(NamedTuple):
 
 
 def applies(net: Network, strategy: Strategy, method: str) -> bool:
-    """Whether some trial of the strategy may need a search; else linear solves on the CPU decide them all."""
-    return method in METHODS and not affine(net, strategy.support[None])[0]
+    """Whether the GPU can decide most trials: not where all are linear systems that the method does not solve."""
+    return method == "newton" or (method in METHODS and not affine(net, strategy.support[None])[0])
 
 
 def chunks(net: Network, strategy: Strategy, shared: tuple[str, ...], method: str, seed: int, task: int, screen: bool, starts: int,
@@ -92,6 +93,7 @@ class _Question:
         self.hopeless = strategy.budget < self.required
         if ranked and self.allocation is not None:
             self.hopeless = bool(attained_ranks(net, self.allocation.mask[None], shared)[0] < self.required)
+        self.affine = self.allocation is not None and bool(affine(net, self.allocation.mask[None])[0])
         self.learns = [bool(strategy.support[where].any()) for where in net.slices.values()]
         self.scale = start_scale(net, check_gains(net, gains)).tolist()
 
@@ -102,7 +104,9 @@ class _Question:
         rows = {"teacher": ((net.size,), np.float64), "student": ((net.size,), np.float64), "x": ((net.shape.inputs_size,), np.float64),
                 "y": ((net.equations,), np.float64), "loss": ((), np.float64), "found": ((), np.int32)}
         if self.allocation is None:
-            rows |= {"mask": ((net.size,), np.bool_), "indices": ((self.strategy.budget,), np.intc), "class": ((), np.int8)}
+            rows |= {"mask": ((net.size,), np.bool_), "indices": ((self.strategy.budget,), np.intc)}
+        if self.allocation is None or self.affine:
+            rows |= {"class": ((), np.int8)}
         if self.method == "newton":
             return rows | {"trial": ((), np.uint32)}
         return rows | {"steps": ((), np.int64), "status": ((), np.int8)}
@@ -167,6 +171,8 @@ class _Lane:
         self._back = {name: module.pinned([count], self._rows[name].dtype, self._queue) for name in ("found", "class") if name in self._rows}
         self._numbers = module.pinned([count], np.dtype(np.uint32), self._queue)
         self._first = self._count = 0
+        if question.affine:
+            self._rows["class"].upload(np.full(count, module.AFFINE, np.int8), self._queue.stream)
 
     def launch(self, first: int, count: int) -> None:
         """Queues trials first .. first + count - 1; waits for nothing."""
@@ -200,14 +206,15 @@ class _Lane:
         """Waits for the chunk."""
         self._queue.wait()
         count, module = self._count, self._module
-        start = self._back["found"][:count].copy()
+        start = np.maximum(self._back["found"][:count], -1)
         match, reason = np.where(start >= 0, 1, -1).astype(np.int8), np.full(count, self._asked.method, dtype="<U8")
         no = np.zeros(count, dtype=bool)
         if "class" in self._back:
-            no = self._back["class"][:count] == module.NO
+            kind = self._back["class"][:count]
+            no, straight = kind == module.NO, kind == module.AFFINE
             match[no], reason[no] = 0, "T1"
-            start[start < 0] = -1
-            rows = np.flatnonzero(self._back["class"][:count] == module.AFFINE)
+            reason[straight] = "T11" if self._asked.net.activation == "relu" else "T2"
+            rows = np.flatnonzero(straight & (start < 0))
             if len(rows):
                 match[rows], start[rows], reason[rows] = self._solve(rows)
         return Found(match, no, reason, start)
@@ -215,7 +222,9 @@ class _Lane:
     def _solve(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """match, start and reason of affine trials; what a linear solve leaves open is searched on the CPU."""
         asked, net = self._asked, self._asked.net
-        theta, x, y, masks = (self._rows[name].take(rows.astype(np.intc), self._queue.stream) for name in ("student", "x", "y", "mask"))
+        take = lambda name: self._rows[name].take(rows.astype(np.intc), self._queue.stream)  # noqa: E731
+        theta, x, y = take("student"), take("x"), take("y")
+        masks = take("mask") if asked.allocation is None else np.broadcast_to(asked.allocation.mask, (len(rows), net.size))
         match = solve_affine(net, asked.shared, theta, x, y, masks, asked.tol, thread_count(asked.threads))
         start, reason = np.where(match == 1, 0, -1).astype(np.int32), np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
         for k in np.flatnonzero(match == -1):
