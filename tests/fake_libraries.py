@@ -134,7 +134,8 @@ class DlpackOnly:
         code, bits = self._dtype or ({"i": 0, "u": 1, "f": 2, "b": 6}[a.dtype.kind], 8 * a.itemsize)
         shape, strides = (ctypes.c_int64 * a.ndim)(*a.shape), (ctypes.c_int64 * a.ndim)(*(s // a.itemsize for s in a.strides))
         ended = _Deleter(lambda _: setattr(self, "ended", self.ended + 1))
-        tensor = _Tensor(a.ctypes.data - 8, self._inside, self._device, a.ndim, code, bits, 1, shape, None if a.flags.c_contiguous else strides, 8)
+        tensor = _Tensor(a.ctypes.data - 8, self._inside, self._device, a.ndim, code, bits, 1, shape,
+                         None if a.flags.c_contiguous else strides, 8)
         held = _Versioned(1, 1, None, ended, int(self._read_only), tensor) if self._versioned else _Managed(tensor, None, ended)
         self._held.append((held, shape, strides, ended))
         return _new(ctypes.addressof(held), _NAMES[self._versioned], None)

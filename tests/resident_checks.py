@@ -67,7 +67,8 @@ def screened_as_on_the_cpu(net, budgets, batch):
         J = np.array([J[:, :-1] for J, _ in points], np.int64).reshape(len(points), net.equations, net.size)
         tables = _resident.affine_tables(net)
         indices, classes = module.Array([batch, budget], np.dtype(np.intc)), module.Array([batch], np.dtype(np.int8))
-        module.screen(put(masks), put(J), [p for _, p in points], required, put(tables["inside"]), put(tables["outside"]), 7, indices, classes)
+        module.screen(put(masks), put(J), [p for _, p in points], required, put(tables["inside"]), put(tables["outside"]), 7, indices,
+                      classes)
         np.testing.assert_array_equal(indices.numpy(), index_rows(masks))
         low = attained_ranks(net, masks) < required if required else np.zeros(batch, bool)
         want = np.where(low, module.NO, np.where(affine(net, masks), module.AFFINE, module.SEARCHED))
@@ -112,5 +113,6 @@ def memory_is_planned(monkeypatch, question, trials, allowed):
     np.testing.assert_array_equal(ask(question, trials, "cuda").verdicts, whole.verdicts)
     assert 0.3 * allowed < sum(taken) <= allowed  # the rest: matrices to be ranked, rounding to whole trials
     monkeypatch.setenv("SUBLEARN_CUDA_MEMORY", "100")
-    with pytest.raises(MemoryError, match=r"match_probability: one student needs \d+ bytes of device memory beside \d+ for the call; \d+ are free"):
+    text = r"match_probability: one student needs \d+ bytes of device memory beside \d+ for the call; \d+ are free"
+    with pytest.raises(MemoryError, match=text):
         ask(question, trials, "cuda")

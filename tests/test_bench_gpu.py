@@ -1,4 +1,4 @@
-"""The GPU benchmarks, run by the emulator with tiny sizes, so that what is wrong in them is found without a GPU; and the script around them."""
+"""The GPU benchmarks, run by the emulator with tiny sizes, so that errors in them are found without a GPU; and the script around them."""
 
 import json
 import os
@@ -56,7 +56,8 @@ def test_failures_are_kept_apart(emulated, monkeypatch, tmp_path, capsys):
         yield harness.Listing("first", "kept", ["n"], [[1]])
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(__main__, "WORKLOADS", {"broken": broken, "whole": lambda o: iter([harness.Listing("second", "kept", ["n"], [[2]])])})
+    whole = lambda options: iter([harness.Listing("second", "kept", ["n"], [[2]])])  # noqa: E731
+    monkeypatch.setattr(__main__, "WORKLOADS", {"broken": broken, "whole": whole})
     path = tmp_path / "out.json"
     assert __main__.main(["--json", str(path)]) == 1
     told = json.loads(path.read_text())

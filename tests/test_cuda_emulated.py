@@ -129,7 +129,7 @@ def test_unfit_device_arrays_are_named():
         (make(every_other), ValueError, r"theta: expected a C-contiguous device array, got strides \[\d+, 2\] of a DLPack array"),
         (make(theta.astype(np.float16)), TypeError, "theta: expected float32 or float64, got float16"),
         (make(theta.astype(np.int64)), TypeError, "theta: expected float32 or float64, got int64"),
-        (make(theta.astype(np.float16), dtype=(4, 16)), TypeError, "theta: expected a dtype that numpy has, got DLPack code 4 of 16 bits, 1 lanes"),
+        (make(theta.astype(np.float16), dtype=(4, 16)), TypeError, "theta: expected a dtype that numpy has, got DLPack code 4 of 16 bits"),
         (make(theta, inside=1), ValueError, "theta: its DLPack capsule holds memory of device type 1, not of a CUDA device"),
         (make(theta, device=1), ValueError, "arrays on different devices: theta on cuda:1, x on cuda:0; expected all on one"),
         (make(theta, kind=10), ValueError, "theta: expected an array of the CPU or of a CUDA device, got one of DLPack device type 10"),

@@ -59,7 +59,8 @@ END
   cat "$out"/bench-*.log >"$out/tables.txt" 2>/dev/null || true
 }
 
-stage machine 20 bash -c 'nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm --format=csv; nvcc --version | tail -2; nproc; "$0" --version' "$python"
+stage machine 20 bash -c 'nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm --format=csv
+  nvcc --version | tail -2; nproc; "$0" --version' "$python"
 
 # Only what this machine's GPU needs (the default builds for sm_80, sm_90 and PTX).
 arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d '. ')
@@ -68,7 +69,8 @@ build() {
   set -e
   local settings=(-DSUBLEARN_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${arch:-90}-real")
   if "$python" -c 'import scikit_build_core, pip' 2>/dev/null; then
-    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS="${settings[*]}" "$python" -m pip install --no-build-isolation --no-deps --no-index --no-compile --target "$site" .
+    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS="${settings[*]}" "$python" -m pip install --no-build-isolation --no-deps --no-index \
+      --no-compile --target "$site" .
   else  # the same by plain CMake
     echo "no scikit-build-core here: plain CMake"
     cmake -S . -B "$work/build" "${settings[@]}" "-DPython_EXECUTABLE=$("$python" -c 'import sys; print(sys.executable)')" \
@@ -88,7 +90,7 @@ stage tests 150 "$python" -m pytest -p no:cacheprovider -W default -m gpu -rs --
 if command -v compute-sanitizer >/dev/null; then
   stage memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 --print-limit 20 "$python" -m bench.gpu.small
   stage racecheck 60 compute-sanitizer --tool racecheck --error-exitcode 9 --print-limit 20 "$python" -m bench.gpu.small
-else
+elif wanted memcheck || wanted racecheck; then
   say "memcheck, racecheck: not run, no compute-sanitizer here"
   failed=1
 fi

@@ -1,11 +1,11 @@
-"""W1 to W4 and match probabilities on a GPU: the work of the CPU benchmarks, more of it at a time. Goals are rates on an H200, units per second.
+"""W1 to W4 and match probabilities on a GPU: the work of the CPU benchmarks, more of it at a time. Goals: rates on an H200, in units/s.
 
   W1  ranks of float matrices that live on the GPU    torch matrix_rank and svdvals, cupy svd (both cuSOLVER), jax jit(vmap)
   W2  ranks mod 2^31 - 1                               (no peer runs on a GPU); sublearn on this machine's CPU
   W3  masked Adam of linear recurrent 2-8-2            torch bmm + mask, jax jit(vmap(grad)) + scan
   W4  Levenberg-Marquardt on the same networks         torch batched, jax vmap
   match  match_probability, from drawing to counting, on the same networks; sublearn on this machine's CPU. The note says how much of our
-         time the search alone takes, on trials that are on the GPU already: the rest is drawing, screening, counting, and idling
+         time the search alone takes, on trials that are on the GPU already: the rest is drawing, screening and idling
   verdicts  match_probability on the CPU and the GPU, trial by trial: how many differ
 
 Everything of a table is timed by turns in one process (bench/harness.py); a call ends when the GPU has finished. Ours reads and leaves
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -241,11 +242,12 @@ def match(options: Options) -> Iterator[Table]:
     many, few = (96, 32) if options.quick else (2**20, 2**13)
     for budget in (12,) if options.quick else (10, 12):
         strategy = sl.scattered(net, budget, "W")
-        ask = lambda trials, where: sl.match_probability(net, strategy, trials, shared, starts=starts, backend=where)  # noqa: E731, B023
-        found, on_cpu = ask(many, "cuda"), ask(few, "cpu")
-        cpu = Peer("sublearn on the CPU", "cpu", lambda _, o: Candidate("sublearn on the CPU", "cpu", lambda: ask(few, "cpu"), few))
+        ours, theirs = (partial(sl.match_probability, net, strategy, trials, shared, starts=starts, backend=where)
+                        for trials, where in ((many, "cuda"), (few, "cpu")))
+        found, on_cpu = ours(), theirs()
+        cpu = Peer("sublearn on the CPU", "cpu", lambda _, o, call=theirs: Candidate("sublearn on the CPU", "cpu", call, few))
         note = f"matched {found.probability:.4f} of {many}, on the CPU {on_cpu.probability:.4f} of {few}"
-        timings = measure(Candidate(OURS, OURS, lambda: ask(many, "cuda"), many, note), (cpu,), None, options)
+        timings = measure(Candidate(OURS, OURS, ours, many, note), (cpu,), None, options)
         what = f"match_probability of scattered masks, r = {budget}, 2-8-2, T = 6, {starts} starts, {many} trials (CPU {few})"
         table = Table("match", f"r = {budget}", "float64", "trials", what, timings)
         if table.ours.measured:
@@ -259,8 +261,8 @@ def search_seconds(net: sl.Recurrent, strategy: sl.Strategy, shared: tuple[str, 
     drawn = sl.draw_trials(net, strategy, trials, shared)
     theta, x, y = put(drawn.student), put(drawn.x.reshape(trials, -1)), put(drawn.y.reshape(trials, -1))
     place = _devices.place("auto", theta=theta)
-    arguments = (net.shape, *(place.array("", a) for a in (theta, x, y)), index_rows(drawn.mask), start_scale(net, np.ones(len(net.groups))),
-                 starts, 200, 1e-20, 0, 0, np.arange(trials, dtype=np.uint32))
+    arguments = (net.shape, theta, x, y, index_rows(drawn.mask), start_scale(net, np.ones(len(net.groups))), starts, 200, 1e-20, 0, 0,
+                 np.arange(trials, dtype=np.uint32))
     for _ in range(2):
         began = time.perf_counter()
         place.newton(*arguments)  # waits: it counts iterations

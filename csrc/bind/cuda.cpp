@@ -142,15 +142,16 @@ template <class T> void copy_theta(const sl::Students<T>& in, T* out, sl::cuda::
 
 template <class T>
 void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<char>& learns, int64_t steps,
-            int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done, const Array& status, const Array* open,
-            uintptr_t stream) {
+            int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done, const Array& status,
+            const Array* open, uintptr_t stream) {
   const int64_t batch = loss.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   int64_t stride = 0, y_stride = 0;
   const int* places = batched<int>(indices, batch, budget, stride, "indices");
   const T* target = batched<T>(y, batch, s.equations, y_stride, "y");
   sl::DescendArgs<T> a{students<T>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(learns.data()),
-                       static_cast<sl::Optimizer>(optimizer), steps, lr, tol, theta_out ? numbers<T>(*theta_out, {batch, s.size}, "theta_out") : nullptr,
+                       static_cast<sl::Optimizer>(optimizer), steps, lr, tol,
+                       theta_out ? numbers<T>(*theta_out, {batch, s.size}, "theta_out") : nullptr,
                        numbers<T>(loss, {batch}, "loss"), numbers<int64_t>(done, {batch}, "steps"), numbers<int8_t>(status, {batch}, "status"), 0};
   const int8_t* rows = opened(open, batch);
   run(loss, stream, [&](sl::cuda::Stream& on) {
@@ -164,12 +165,12 @@ std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>& learn
   for (int g = 0; g < s.groups; ++g) out[static_cast<size_t>(g)] = learns[static_cast<size_t>(g)];
   return out;
 }
-void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns, int64_t steps,
-         int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done, const Array& status, uintptr_t stream,
-         const Array* open) {
+void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
+         int64_t steps, int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done,
+         const Array& status, uintptr_t stream, const Array* open) {
   const auto flags = group_flags(s, learns);
-  if (holds<float>(theta)) fit_of<float>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, open, stream);
-  else fit_of<double>(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, open, stream);
+  const auto of = holds<float>(theta) ? &fit_of<float> : &fit_of<double>;
+  of(s, theta, x, y, indices, flags, steps, optimizer, lr, tol, theta_out, loss, done, status, open, stream);
 }
 
 void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
@@ -225,8 +226,8 @@ void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, cons
   run(teacher, stream, [&](sl::cuda::Stream& on) { sl::cuda::draw_trials(a, on); });
 }
 
-void screen(const Array& mask, const Array& jacobian, const std::vector<uint32_t>& p, int required, const Array& inside, const Array& outside,
-            int64_t at_once, const Array& indices, const Array& classes, uintptr_t stream) {
+void screen(const Array& mask, const Array& jacobian, const std::vector<uint32_t>& p, int required, const Array& inside,
+            const Array& outside, int64_t at_once, const Array& indices, const Array& classes, uintptr_t stream) {
   const int64_t batch = classes.rows(), points = static_cast<int64_t>(p.size()), families = inside.rows();
   check(mask.shape.size() == 2 && jacobian.shape.size() == 3 && indices.shape.size() == 2, "screen: wrong shapes");
   const int64_t size = mask.shape[1];
@@ -241,8 +242,8 @@ void screen(const Array& mask, const Array& jacobian, const std::vector<uint32_t
 void found_by_loss(const Array& loss, const Array& y, double tol, const Array* open, const Array& found, uintptr_t stream) {
   const int64_t batch = found.rows();
   check(y.shape.size() == 2, "y: wrong shape");
-  sl::FoundByLossArgs a{batch, static_cast<int>(y.shape[1]), numbers<double>(loss, {batch}, "loss"), numbers<double>(y, {batch, -1}, "y"), tol,
-                        opened(open, batch), numbers<int32_t>(found, {batch}, "found")};
+  sl::FoundByLossArgs a{batch, static_cast<int>(y.shape[1]), numbers<double>(loss, {batch}, "loss"), numbers<double>(y, {batch, -1}, "y"),
+                        tol, opened(open, batch), numbers<int32_t>(found, {batch}, "found")};
   run(found, stream, [&](sl::cuda::Stream& on) { sl::cuda::found_by_loss(a, on); });
 }
 
@@ -279,7 +280,8 @@ void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64
 py::dict interface(const Ref& a) {
   py::list shape;
   for (int64_t s : a->shape) shape.append(s);
-  const py::object stream = a->stream < 0 ? py::object(py::none()) : py::int_(a->stream ? a->stream : 1);  // 1 stands for the default stream
+  // 1 stands for the default stream
+  const py::object stream = a->stream < 0 ? py::object(py::none()) : py::int_(a->stream ? a->stream : 1);
   return py::dict("shape"_a = py::tuple(shape), "typestr"_a = a->dtype.attr("str"), "data"_a = py::make_tuple(reinterpret_cast<uintptr_t>(a->data), false),
                   "version"_a = 3, "strides"_a = py::none(), "stream"_a = stream);
 }
@@ -303,12 +305,12 @@ Ref from_dlpack(const std::string& name, const py::object& capsule) {
         name + ": its DLPack capsule holds memory of device type " + std::to_string(t.device_type) + ", not of a CUDA device");
   const std::string dtype = dlpack::dtype_of(t);
   if (dtype.empty())
-    throw py::type_error(name + ": expected a dtype that numpy has, got DLPack code " + std::to_string(t.code) + " of " + std::to_string(t.bits) + " bits, " +
-                         std::to_string(t.lanes) + " lanes");
+    throw py::type_error(name + ": expected a dtype that numpy has, got DLPack code " + std::to_string(t.code) + " of " +
+                         std::to_string(t.bits) + " bits, " + std::to_string(t.lanes) + " lanes");
   const std::vector<int64_t> shape(t.shape, t.shape + t.ndim);
+  const std::vector<int64_t> strides(t.strides, t.strides + (t.strides ? t.ndim : 0));
   check(dlpack::row_major(t), name + ": expected a C-contiguous device array, got strides " +
-                                  py::str(py::cast(std::vector<int64_t>(t.strides, t.strides + (t.strides ? t.ndim : 0)))).cast<std::string>() +
-                                  " of a DLPack array");
+                                  py::str(py::cast(strides)).cast<std::string>() + " of a DLPack array");
   return std::make_shared<Array>(static_cast<char*>(t.data) + t.byte_offset, shape, py::dtype(dtype), t.device, in.owner);
 }
 
@@ -326,7 +328,8 @@ PYBIND11_MODULE(SL_MODULE, m) {
       .def(py::init<int>(), "device"_a = 0)
       .def_property_readonly("stream", [](const sl::cuda::Queue& q) { return reinterpret_cast<uintptr_t>(q.handle()); })
       .def("wait", &wait);
-  py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy, torch and jax read it by __cuda_array_interface__ or __dlpack__.")
+  py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy, torch and jax read it by __cuda_array_interface__ or "
+                                     "__dlpack__.")
       .def(py::init<std::vector<int64_t>, py::dtype, int, std::shared_ptr<sl::cuda::Queue>>(), "shape"_a, "dtype"_a, "device"_a = 0,
            "queue"_a = std::shared_ptr<sl::cuda::Queue>())
       .def_static("view", [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {

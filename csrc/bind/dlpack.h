@@ -54,7 +54,8 @@ inline Import import(const py::object& capsule) {
   PyObject* c = capsule.ptr();
   if (PyCapsule_IsValid(c, "dltensor")) return take<Managed>(c, "dltensor", "used_dltensor");
   if (PyCapsule_IsValid(c, "dltensor_versioned")) {
-    if (static_cast<Versioned*>(PyCapsule_GetPointer(c, "dltensor_versioned"))->major != 1) throw py::type_error("DLPack of another version than 1");
+    const auto* held = static_cast<Versioned*>(PyCapsule_GetPointer(c, "dltensor_versioned"));
+    if (held->major != 1) throw py::type_error("DLPack of another version than 1");
     return take<Versioned>(c, "dltensor_versioned", "used_dltensor_versioned");
   }
   throw py::type_error("expected a DLPack capsule that nobody has used yet");
@@ -85,7 +86,8 @@ inline bool row_major(const Tensor& t) {
 
 // A capsule for a row-major array that lives as long as `owner`.
 template <class Owner>
-py::capsule export_array(void* data, int device, const std::vector<int64_t>& shape, char kind, size_t item_bytes, std::shared_ptr<Owner> owner) {
+py::capsule export_array(void* data, int device, const std::vector<int64_t>& shape, char kind, size_t item_bytes,
+                         std::shared_ptr<Owner> owner) {
   struct Held {
     Managed managed;
     std::vector<int64_t> shape, strides;
@@ -97,8 +99,8 @@ py::capsule export_array(void* data, int device, const std::vector<int64_t>& sha
   for (size_t k = shape.size(); k-- > 1;) held->strides[k - 1] = held->strides[k] * shape[k];
   held->owner = std::move(owner);
   const uint8_t code = kind == 'f' ? kFloat : kind == 'u' ? kUint : kind == 'b' ? kBool : kInt;
-  held->managed.tensor = {data, kCuda, device, static_cast<int32_t>(shape.size()), code, static_cast<uint8_t>(8 * item_bytes), 1, held->shape.data(),
-                          held->strides.data(), 0};
+  held->managed.tensor = {data, kCuda, device, static_cast<int32_t>(shape.size()), code, static_cast<uint8_t>(8 * item_bytes), 1,
+                          held->shape.data(), held->strides.data(), 0};
   held->managed.context = held.get();
   held->managed.deleter = [](Managed* m) {
     py::gil_scoped_acquire gil;  // the owner may hold Python objects

@@ -51,14 +51,14 @@ void Stream::repeat(void* to, const void* from, size_t bytes, int64_t count) {
            static_cast<const uint32_t*>(from), words, all);
 }
 static __global__ void gather_kernel(unsigned char* to, const unsigned char* from, int64_t row_bytes, const int* which, int64_t all) {
-  for (int64_t k = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; k < all; k += static_cast<int64_t>(gridDim.x) * blockDim.x)
+  for (int64_t k = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; k < all; k += int64_t{gridDim.x} * blockDim.x)
     to[k] = from[which[k / row_bytes] * row_bytes + k % row_bytes];
 }
 void Stream::gather(void* to, const void* from, size_t row_bytes, const int* which, int64_t count) {
   const int64_t all = static_cast<int64_t>(row_bytes) * count, blocks = (all + 255) / 256;
   if (all)
-    launch(gather_kernel, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(256), 0, *this, static_cast<unsigned char*>(to),
-           static_cast<const unsigned char*>(from), static_cast<int64_t>(row_bytes), which, all);
+    launch(gather_kernel, dim3(static_cast<unsigned>(blocks < 65536 ? blocks : 65536)), dim3(256), 0, *this,
+           static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), static_cast<int64_t>(row_bytes), which, all);
 }
 void Stream::wait() { SL_CUDA(cudaStreamSynchronize(native(handle))); }
 void Stream::let_wait(void* other) {

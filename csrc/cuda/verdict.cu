@@ -33,8 +33,8 @@ __global__ void __launch_bounds__(kThreads) indices_kernel(const bool* mask, int
   }
 }
 
-__global__ void __launch_bounds__(kThreads) columns_kernel(const int64_t* J, const int* indices, int64_t batch, int equations, int size, int budget,
-                                                           int64_t* out) {
+__global__ void __launch_bounds__(kThreads)
+    columns_kernel(const int64_t* J, const int* indices, int64_t batch, int equations, int size, int budget, int64_t* out) {
   const int64_t entries = int64_t{equations} * budget;
   for (int64_t at = thread_number(); at < batch * entries; at += thread_count()) {
     const int64_t b = at / entries, e = at % entries / budget, k = at % budget;
@@ -54,8 +54,8 @@ __device__ bool held_by(const int* weights, int budget, const int* inside, const
 }
 
 // ranks [points][stride]
-__global__ void __launch_bounds__(kThreads) class_kernel(const __grid_constant__ ScreenArgs a, int64_t first, int64_t count, const int64_t* ranks,
-                                                         int64_t stride) {
+__global__ void __launch_bounds__(kThreads)
+    class_kernel(const __grid_constant__ ScreenArgs a, int64_t first, int64_t count, const int64_t* ranks, int64_t stride) {
   for (int64_t b = thread_number(); b < count; b += thread_count()) {
     bool full = a.required == 0;
     for (int q = 0; q < a.points && !full; ++q) full = ranks[q * stride + b] >= a.required;

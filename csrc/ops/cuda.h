@@ -4,8 +4,8 @@
 // What there is one of per call (*shape, group_learns, start_scale, shared, gains, the recipe) lives on the host; the operation copies
 // it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
 // Beyond the CPU's contracts: draw_trials draws no masks where mask is null. descend and newton: theta_out null: not wanted; with `open`
-// [batch] (ops/verdict.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear system
-// in a few iterations. kClosed in found_out, or an infinite loss, says that a student was left out.
+// [batch] (ops/verdict.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear
+// system in a few iterations. kClosed in found_out, or an infinite loss, says that a student was left out.
 #pragma once
 #include "ops/descend.h"
 #include "ops/jacobian.h"

@@ -1,4 +1,4 @@
-"""Where a call runs and where its arrays live: numpy, torch or DLPack on the CPU; cupy, torch, DLPack or `__cuda_array_interface__` on a GPU.
+"""Where a call runs and where its arrays live: numpy, torch or DLPack on the CPU; the same, cupy or `__cuda_array_interface__` on a GPU.
 
 A place is made once per call. Its methods carry the names and signatures of the compiled CPU functions, so that the operations read
 the same for both: rows in, results out, where the input lives. Device arrays are passed on without copies, on cupy's or torch's current
@@ -79,7 +79,7 @@ def _library(value: object) -> str:
 
 
 def _by_dlpack(value: Any) -> bool:
-    """Whether a device array of another library (cupy and torch say their stream, ours is known) comes by DLPack, which also orders streams."""
+    """Whether a device array comes by DLPack, which orders streams: cupy and torch say theirs, and that of our own is known."""
     return _library(value) not in ("cupy", "torch", "sublearn") and _dlpack_device(value)[0] in _CUDA_TYPES
 
 
@@ -109,7 +109,7 @@ def to_numpy(name: str, value: object) -> np.ndarray:
 
 
 def _view(module: Any, name: str, value: Any, stream: int) -> Any:
-    """The compiled module's view of a device array, ready on `stream`; a strided one is copied by cupy or torch. Nothing is written to it."""
+    """The compiled module's view of a device array, ready on `stream`; cupy and torch copy a strided one. Nothing is written to it."""
     if isinstance(value, module.Array):
         return value
     if _by_dlpack(value):

@@ -1,9 +1,9 @@
-"""Trials that are drawn, screened and searched on a GPU and never leave it: what comes back of a trial is its class and the start that matched.
+"""Trials that are drawn, screened and searched on a GPU and never leave it: a class and the start that matched are what comes back.
 
 A chunk of trials is one sequence of kernels on one stream: draw (D3), the teacher's outputs, which weights learn, rank screen (T1), path
 rule (T2), search. Two chunks are under way at a time, so the GPU has work while the CPU counts. Device memory is planned beforehand.
-Where outputs are affine in the learnable weights (T2, T11), start 0 of Newton's method solves the linear system; the trials that it leaves open,
-and with method "descent" all of them, are fetched for the solve of decide.py, which can also say no.
+Where outputs are affine in the learnable weights (T2, T11), start 0 of Newton's method solves the linear system; the trials that it
+leaves open, and with method "descent" all of them, are fetched for the solve of decide.py, which can also say no.
 Step 0 of `decide` has nothing to do: the teacher of a drawn trial does share these groups.
 """
 
@@ -45,8 +45,9 @@ def applies(net: Network, strategy: Strategy, method: str) -> bool:
 
 
 def chunks(net: Network, strategy: Strategy, shared: tuple[str, ...], method: str, seed: int, task: int, screen: bool, starts: int,
-           tol: float, gains: dict, *, first: int, trials: int, keep_masks: bool, threads: int | None = None, **options: Any) -> Iterator[tuple[Found, np.ndarray | None]]:
-    """(Found, masks or None) of trials first .. first + trials - 1, piece by piece in order. Arguments are those of `match_probability`, checked."""
+           tol: float, gains: dict, *, first: int, trials: int, keep_masks: bool, threads: int | None = None,
+           **options: Any) -> Iterator[tuple[Found, np.ndarray | None]]:
+    """(Found, masks or None) of trials first .. first + trials - 1, in order. Arguments: those of `match_probability`, checked."""
     question = _Question(net, strategy, shared, method, seed, task, screen, starts, tol, gains, threads, **options)
     found = _screened(question, trials) if question.hopeless else _searched(question, first, trials)
     for part in found:
@@ -118,7 +119,8 @@ class _Question:
             return {"indices": np.flatnonzero(self.allocation.mask)[None].astype(np.intc)}
         net = plain(self.net)
         points = [point(net, draw)[0][:, :-1] for draw in range(_POINTS)] if self.required else []
-        return {"jacobian": np.array(points, np.int64).reshape(len(points), net.equations, net.size), **affine_tables(self.net)}
+        jacobian = np.array(points, np.int64).reshape(len(points), net.equations, net.size)
+        return {"jacobian": jacobian, **affine_tables(self.net)}
 
     @property
     def matrix_bytes(self) -> int:
@@ -168,7 +170,8 @@ class _Lane:
             self._constants[name] = new(array.shape, array.dtype)
             self._constants[name].upload(np.ascontiguousarray(array), self._queue.stream)
         self._iterations = new((1,), np.int64)
-        self._back = {name: module.pinned([count], self._rows[name].dtype, self._queue) for name in ("found", "class") if name in self._rows}
+        back = ("found", "class") if "class" in self._rows else ("found",)
+        self._back = {name: module.pinned([count], self._rows[name].dtype, self._queue) for name in back}
         self._numbers = module.pinned([count], np.dtype(np.uint32), self._queue)
         self._first = self._count = 0
         if question.affine:
@@ -187,13 +190,15 @@ class _Lane:
         indices = a["indices"] if asked.allocation is None else self._constants["indices"]
         if asked.allocation is None:
             c = self._constants
-            module.screen(a["mask"], c["jacobian"], [point(plain(asked.net), k)[1] for k in range(c["jacobian"].shape[0])], asked.required,
-                          c["inside"], c["outside"], asked.ranked_at_once, indices, a["class"], stream)
+            primes = [point(plain(asked.net), k)[1] for k in range(c["jacobian"].shape[0])]
+            module.screen(a["mask"], c["jacobian"], primes, asked.required, c["inside"], c["outside"], asked.ranked_at_once, indices,
+                          a["class"], stream)
         if asked.method == "newton":
             self._numbers[:count] = np.arange(first, first + count, dtype=np.uint32)
             a["trial"].upload(self._numbers[:count], stream)
-            module.newton(shape, a["student"], a["x"], a["y"], indices, asked.learns, asked.scale, asked.starts, asked.options["iterations"],
-                          asked.tol, asked.seed, asked.task, a["trial"], None, a["loss"], a["found"], self._iterations, stream, a.get("class"))
+            module.newton(shape, a["student"], a["x"], a["y"], indices, asked.learns, asked.scale, asked.starts,
+                          asked.options["iterations"], asked.tol, asked.seed, asked.task, a["trial"], None, a["loss"], a["found"],
+                          self._iterations, stream, a.get("class"))
         else:
             o = asked.options
             module.fit(shape, a["student"], a["x"], a["y"], indices, asked.learns, o["steps"], OPTIMIZERS.index(o["optimizer"]), o["lr"],
@@ -226,10 +231,11 @@ class _Lane:
         theta, x, y = take("student"), take("x"), take("y")
         masks = take("mask") if asked.allocation is None else np.broadcast_to(asked.allocation.mask, (len(rows), net.size))
         match = solve_affine(net, asked.shared, theta, x, y, masks, asked.tol, thread_count(asked.threads))
-        start, reason = np.where(match == 1, 0, -1).astype(np.int32), np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
+        start = np.where(match == 1, 0, -1).astype(np.int32)
+        reason = np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
         for k in np.flatnonzero(match == -1):
-            one = decide(net, theta[k], x[k].reshape(net.x_shape), y[k].reshape(net.y_shape), masks[k], asked.shared, asked.method, screen=False,
-                         starts=asked.starts, tol=asked.tol, seed=asked.seed, task=asked.task, first=self._first + int(rows[k]),
-                         gains=asked.gains, threads=asked.threads, backend="cpu", **asked.options)
+            one = decide(net, theta[k], x[k].reshape(net.x_shape), y[k].reshape(net.y_shape), masks[k], asked.shared, asked.method,
+                         screen=False, starts=asked.starts, tol=asked.tol, seed=asked.seed, task=asked.task,
+                         first=self._first + int(rows[k]), gains=asked.gains, threads=asked.threads, backend="cpu", **asked.options)
             match[k], start[k], reason[k] = int(one.match), int(one.start), str(one.reason)
         return match, start, reason

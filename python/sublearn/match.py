@@ -200,15 +200,18 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     )
 
 
-def _chunks(net, strategy, shared, method, seed, task, screen, starts, tol, gains, *, first, trials, keep_masks, threads, backend, **options):
+def _chunks(net, strategy, shared, method, seed, task, screen, starts, tol, gains, *, first, trials, keep_masks, threads, backend,
+            **options):
     """(Verdicts, masks) of trials held on the CPU, as many at a time as fit; on a GPU each step carries them there and back."""
     most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if backend == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
     chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
     for begin in range(first, first + trials, chunk):
         count = min(chunk, first + trials - begin)
-        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=backend)
+        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads,
+                            backend=backend)
         masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
-        yield decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol, seed=seed, task=task,
-                     first=begin, gains=gains, threads=threads, backend=backend,
-                     **({"teacher": drawn.teacher} if method == EXACT else {}), **options), drawn.mask
+        verdicts = decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol, seed=seed,
+                          task=task, first=begin, gains=gains, threads=threads, backend=backend,
+                          **({"teacher": drawn.teacher} if method == EXACT else {}), **options)
+        yield verdicts, drawn.mask if keep_masks else None
