@@ -33,6 +33,10 @@ QUESTIONS += [  # linear systems only: own masks and one for all, always solvabl
     (SMALL, sl.rows(SMALL, 5, "D"), ("B", "W"), "newton", {"starts": 2, "screen": False})]
 
 
+def name(question) -> str:
+    return f"{question[0].describe()} {question[1].name} {question[3]}".replace(" ", "_")
+
+
 def ask(question, trials, backend, **how):
     net, strategy, shared, method, options = question
     return sl.match_probability(net, strategy, trials, shared, method, seed=5, task=2, first=70, keep_trials=True, backend=backend,

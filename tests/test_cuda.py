@@ -125,7 +125,7 @@ def test_verdicts(method, trials, options):
     print(f"{method}: {flips} of {trials} verdicts differ from the CPU's")
 
 
-@pytest.mark.parametrize("question", resident_checks.QUESTIONS, ids=str)
+@pytest.mark.parametrize("question", resident_checks.QUESTIONS, ids=resident_checks.name)
 def test_trials_stay_on_the_gpu(question):
     resident_checks.agree_with_the_cpu(question, 3000 if question[3] == "newton" else 400)
 

@@ -20,7 +20,7 @@ def emulated(monkeypatch):
     _devices.compiled.cache_clear()
 
 
-@pytest.mark.parametrize("question", checks.QUESTIONS, ids=lambda q: f"{q[0].describe()} {q[1].name} {q[3]}".replace(" ", "_"))
+@pytest.mark.parametrize("question", checks.QUESTIONS, ids=checks.name)
 def test_verdicts(question):
     checks.agree_with_the_cpu(question, 70 if question[3] == "newton" else 20)
 
