@@ -51,6 +51,22 @@ def test_memory(monkeypatch, number, allowed):
     checks.memory_is_planned(monkeypatch, checks.QUESTIONS[number], 60, allowed)
 
 
+@pytest.mark.parametrize("number", [0, 3, 5, 10, 11])
+def test_planned_memory_suffices(monkeypatch, number):
+    """A GPU with so little memory that 300 trials must be split: the plan holds with the kernels' own workspace, and all comes back."""
+    module, question = _devices.compiled()[0], checks.QUESTIONS[number]
+    whole, free = checks.ask(question, 300, "cuda"), module.device_info(0)["free_bytes"]
+    monkeypatch.setenv("SUBLEARN_EMULATED_MEMORY", "300000")
+    calls = []
+    inner = _resident._Lane.launch
+    monkeypatch.setattr(_resident._Lane, "launch", lambda lane, *a: calls.append(a) or inner(lane, *a))
+    parts = checks.ask(question, 300, "cuda")
+    np.testing.assert_array_equal(parts.verdicts, whole.verdicts)
+    assert len(calls) > 2 and module.device_info(0)["free_bytes"] == 300000
+    monkeypatch.delenv("SUBLEARN_EMULATED_MEMORY")
+    assert module.device_info(0)["free_bytes"] == free
+
+
 def test_what_needs_no_gpu(monkeypatch):
     """Fewer weights than the required rank, or one mask of too low a rank: no kernel runs. Affine allocations are solved, not searched."""
     module = _devices.compiled()[0]
@@ -94,9 +110,10 @@ def test_bad_options_are_named():
 
 def test_a_failure_leaves_the_next_call_whole(monkeypatch):
     module, question = _devices.compiled()[0], checks.QUESTIONS[0]
-    want = checks.ask(question, 40, "cuda")
+    want, free = checks.ask(question, 40, "cuda"), module.device_info(0)["free_bytes"]
     with monkeypatch.context() as patched:
         patched.setattr(module, "newton", lambda *a: (_ for _ in ()).throw(RuntimeError("planted")))
         with pytest.raises(RuntimeError, match="planted"):
             checks.ask(question, 40, "cuda")
+    assert module.device_info(0)["free_bytes"] == free
     np.testing.assert_array_equal(checks.ask(question, 40, "cuda").verdicts, want.verdicts)

@@ -6,6 +6,10 @@
 #include <ucontext.h>
 #endif
 
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -242,10 +246,37 @@ void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void
 }  // namespace emulate
 }  // namespace sl
 
-// Fresh memory is all ones: NaN as a number, -1 as an integer.
+// Device memory: 1 GiB, or SUBLEARN_EMULATED_MEMORY bytes. Fresh memory is all ones: NaN as a number, -1 as an integer.
+namespace {
+constexpr size_t kHead = 256;  // before each piece: its size
+std::atomic<size_t> in_use{0};
+size_t capacity() {
+  const char* given = std::getenv("SUBLEARN_EMULATED_MEMORY");
+  return given ? std::strtoull(given, nullptr, 10) : size_t{1} << 30;
+}
+}  // namespace
 cudaError_t cudaMalloc(void** out, size_t bytes) {
-  *out = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
-  if (!*out) return cudaErrorMemoryAllocation;
+  *out = nullptr;
+  if (in_use + bytes > capacity()) return cudaErrorMemoryAllocation;
+  auto* piece = static_cast<unsigned char*>(std::aligned_alloc(256, kHead + (bytes + 255) / 256 * 256));
+  if (!piece) return cudaErrorMemoryAllocation;
+  in_use += bytes;
+  std::memcpy(piece, &bytes, sizeof bytes);
+  *out = piece + kHead;
   std::memset(*out, 0xff, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* p) {
+  if (!p) return cudaSuccess;
+  unsigned char* piece = static_cast<unsigned char*>(p) - kHead;
+  size_t bytes;
+  std::memcpy(&bytes, piece, sizeof bytes);
+  in_use -= bytes;
+  std::free(piece);
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
+  *total = capacity();
+  *free_bytes = *total - std::min<size_t>(in_use, *total);
   return cudaSuccess;
 }

@@ -184,13 +184,13 @@ struct cudaPointerAttributes { cudaMemoryType type; int device; };
 struct cudaDeviceProp { char name[64]; int major, minor, multiProcessorCount; size_t sharedMemPerBlockOptin; };
 
 cudaError_t cudaMalloc(void** out, size_t bytes);
-inline cudaError_t cudaFree(void* p) { std::free(p); return cudaSuccess; }
+cudaError_t cudaFree(void* p);
 inline cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { return cudaMalloc(out, bytes); }
 inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) { std::memcpy(to, from, bytes); return cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) { std::memset(to, value, bytes); return cudaSuccess; }
-inline cudaError_t cudaMallocHost(void** out, size_t bytes) { return cudaMalloc(out, bytes); }
-inline cudaError_t cudaFreeHost(void* p) { return cudaFree(p); }
+inline cudaError_t cudaMallocHost(void** out, size_t bytes) { *out = std::malloc(bytes); return *out ? cudaSuccess : cudaErrorMemoryAllocation; }
+inline cudaError_t cudaFreeHost(void* p) { std::free(p); return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) { *out = nullptr; return cudaSuccess; }
 inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
@@ -213,5 +213,5 @@ inline cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr a, int d) {
   *out = a == cudaDevAttrMultiProcessorCount ? 2 : 227 * 1024;
   return cudaSetDevice(d);
 }
-inline cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) { *free_bytes = *total = size_t{1} << 30; return cudaSuccess; }
+cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total);
 inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void*) { *a = {cudaMemoryTypeDevice, 0}; return cudaSuccess; }
