@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -43,9 +44,11 @@ def test_workloads(emulated, monkeypatch, tmp_path, capsys, workload):
         assert all("no GPU in a test" == t["not_measured"] for t in told["tables"][0]["timings"][1:])
     if workload == "crossovers":
         lines = told["listings"][-1]["rows"]
-        assert [line[1] for line in lines] == ["CUDA_LEAST_WORK", "_TRIALS"]
-        for file, name, _, _ in lines:
-            assert f"\n{name} = " in (ROOT / file).read_text()
+        assert [line[1] for line in lines] == ["CUDA_LEAST_WORK", "_TRIALS", "kSharedStrip"]
+        for file, name, now, _ in lines:  # they are there, with the value told
+            found = re.search(rf"\b{name} = ([^;#\n]+)", (ROOT / file).read_text())
+            assert found and eval(found[1]) == (now if isinstance(now, int) else eval(now))
+        assert _devices.compiled()[0].strips(0) > 0
     assert "0 of" in capsys.readouterr().out or workload != "W1"
 
 

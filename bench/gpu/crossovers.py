@@ -3,6 +3,8 @@
 CUDA_LEAST_WORK (python/sublearn/_dispatch.py): match_probability by each method on the CPU, all its cores, and on the GPU, for batches of
 trials that double; the least trials x starts x weights from which the GPU stays ahead. One number serves both methods: the larger one.
 _TRIALS (python/sublearn/_resident.py): the chunk with the most trials per second.
+kSharedStrip (csrc/cuda/strip.cuh): fits of networks that grow, with the tables of 32 students in shared memory and in device memory; the
+largest tables for which shared memory is faster.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from unittest import mock
 
+import numpy as np
+
 import sublearn as sl
-from sublearn import _dispatch, _resident
+from sublearn import _devices, _dispatch, _resident
 
 from ..harness import Listing, Options
 
 NET, SHARED = sl.Recurrent(2, 8, 2, 6), ("B", "D")
 STRATEGY = sl.scattered(NET, 12, "W")
 METHODS = {"newton": {"starts": 10}, "descent": {"steps": 2000}}
+_MOST_SHARED = 227 * 1024  # of a block, from compute capability 9.0 on
 MOST_SECONDS = 1.0  # of a call on the CPU: there the GPU has long won, or will not
 
 
@@ -40,6 +45,38 @@ def first_lead(works: list[int], cpu: list[float], gpu: list[float]) -> int | No
     for work, slow, fast in zip(works, cpu, gpu):
         ahead = (ahead or work) if fast < slow else None
     return ahead
+
+
+def strips(options: Options) -> tuple[Listing, str]:
+    """Seconds of the same fit with tables in shared and in device memory; the value for kSharedStrip."""
+    module, students, steps = _devices.compiled()[0], 64 if options.quick else 32768, 2 if options.quick else 500
+    rows, best = [], 0
+
+    def put(array: np.ndarray):
+        out = module.Array(list(array.shape), array.dtype)
+        out.upload(array)
+        return out
+
+    def fit(*problem) -> None:
+        sl.fit(*problem, steps=steps, lr=1e-3)
+        module.synchronize()
+
+    for hidden in (3, 6) if options.quick else (3, 5, 6, 7, 9, 10, 12, 14, 16, 18, 20):  # 4 and 8 have kernels of their own
+        net = sl.Recurrent(2, hidden, 2, 6)
+        drawn = sl.draw_trials(net, sl.rows(net, 9, "W"), students, SHARED, dtype=np.float32)
+        call = partial(fit, net, *map(put, (drawn.student, drawn.x, drawn.y)), drawn.mask[0])
+        try:
+            module.strips(_MOST_SHARED)
+            shared = seconds_of(call)
+            size = module.strips(1)
+            device = seconds_of(call)
+        finally:
+            module.strips(0)
+        if size <= _MOST_SHARED:
+            rows.append([hidden, size, shared, device])
+            best = size if shared < device else best
+    what = f"fit of {students} recurrent students on the GPU, {steps} steps: seconds with tables in shared and in device memory"
+    return Listing("crossovers", what, ["hidden", "bytes of 32 students", "shared", "device"], rows), f"{-(-best // 1024)} * 1024"
 
 
 def crossovers(options: Options) -> Iterator[Listing]:
@@ -68,4 +105,7 @@ def crossovers(options: Options) -> Iterator[Listing]:
     yield Listing("crossovers", "trials per second of match_probability by newton, for chunks of so many trials", ["chunk", "trials/s"],
                   [list(row) for row in zip(sizes, rates)])
     told.append(["python/sublearn/_resident.py", "_TRIALS", _resident._TRIALS, f"2**{sizes[rates.index(max(rates))].bit_length() - 1}"])
+    listing, limit = strips(options)
+    yield listing
+    told.append(["csrc/cuda/strip.cuh", "kSharedStrip", "112 * 1024", limit])
     yield Listing("crossovers", "lines to be edited", ["file", "name", "now", "measured here"], told)

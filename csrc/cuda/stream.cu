@@ -2,6 +2,7 @@
 #include "ops/stream.h"
 
 #include "cuda/launch.cuh"
+#include "ops/cuda.h"
 
 namespace sl {
 namespace cuda {
@@ -147,6 +148,10 @@ Device device_info(int device) {
   Device d{p.name, p.major, p.minor, p.multiProcessorCount, 0, 0};
   SL_CUDA(cudaMemGetInfo(&d.free_bytes, &d.total_bytes));
   return d;
+}
+StripTuning& strip_tuning() {
+  static StripTuning tuning;
+  return tuning;
 }
 int multiprocessors(int device) {
   int count = 0;

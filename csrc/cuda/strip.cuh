@@ -16,6 +16,7 @@
 #include "cuda/launch.cuh"
 #include "math/feedforward.h"
 #include "math/recurrent.h"
+#include "ops/cuda.h"
 #include "ops/students.h"
 
 namespace sl {
@@ -75,6 +76,8 @@ inline Groups all_groups(bool learns) {
 
 // Whether a strip of this many bytes fits in the shared memory of a block.
 inline bool fits_in_shared(size_t bytes, size_t shared_most, const cuda::Stream& stream) {
+  const size_t tuned = cuda::strip_tuning().most;
+  if (tuned) shared_most = tuned;
   int most = 0;
   SL_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, stream.device));
   return bytes <= std::min(shared_most, static_cast<size_t>(most));
@@ -87,6 +90,7 @@ void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, i
                    A&&... arguments) {
   const int64_t warps = (students + cuda::kWarp - 1) / cuda::kWarp;
   if (warps == 0) return;
+  cuda::strip_tuning().last = bytes;
   const bool shared = fits_in_shared(bytes, shared_most, stream);
   int64_t blocks = std::min<int64_t>(warps, cuda::resident_blocks(kernel, cuda::kWarp, shared ? bytes : 0, stream));
   unsigned char* strips = nullptr;

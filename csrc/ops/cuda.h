@@ -7,6 +7,8 @@
 // [batch] (ops/verdict.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear
 // system in a few iterations. kClosed in found_out, or an infinite loss, says that a student was left out.
 #pragma once
+#include <atomic>
+
 #include "ops/descend.h"
 #include "ops/jacobian.h"
 #include "ops/newton.h"
@@ -19,6 +21,13 @@
 
 namespace sl {
 namespace cuda {
+// For measuring where a student's tables should lie (bench/gpu/crossovers.py): bytes per warp up to which they lie in shared memory, 0 for
+// the constants of the kernels; and the bytes of the last launch.
+struct StripTuning {
+  std::atomic<size_t> most{0}, last{0};
+};
+StripTuning& strip_tuning();
+
 void draw_trials(const TrialArgs&, Stream&);
 void outputs(const OutputsArgs<float>&, Stream&);
 void outputs(const OutputsArgs<double>&, Stream&);
