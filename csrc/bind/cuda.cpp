@@ -426,7 +426,7 @@ PYBIND11_MODULE(SL_MODULE, m) {
   m.def("strips", [](size_t most) {
     sl::cuda::strip_tuning().most = most;
     return sl::cuda::strip_tuning().last.load();
-  }, "most"_a, "Bytes per warp up to which tables lie in shared memory, 0 for the constants of the kernels; returns those of the last launch.");
+  }, "most"_a, "Bytes per warp up to which tables lie in shared memory, 0: the constants of the kernels. Returns the last launch's.");
   m.def("pinned", &pinned, "shape"_a, "dtype"_a, "queue"_a);
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
   m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,

@@ -189,7 +189,10 @@ inline cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { ret
 inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) { std::memcpy(to, from, bytes); return cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) { std::memset(to, value, bytes); return cudaSuccess; }
-inline cudaError_t cudaMallocHost(void** out, size_t bytes) { *out = std::malloc(bytes); return *out ? cudaSuccess : cudaErrorMemoryAllocation; }
+inline cudaError_t cudaMallocHost(void** out, size_t bytes) {
+  *out = std::malloc(bytes);
+  return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+}
 inline cudaError_t cudaFreeHost(void* p) { std::free(p); return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) { *out = nullptr; return cudaSuccess; }
