@@ -4,7 +4,7 @@
 # Needs nvcc, and in the Python on the PATH (or in $PYTHON): numpy, pytest, pybind11, cmake and ninja, scikit-build-core if there is one;
 # peers: torch, jax, cupy. Every stage has its own time limit and its log; one that fails or is stopped loses no other's results, and a
 # benchmark that is stopped keeps its finished tables. Exit code: 0, or 1 if any stage failed.
-#   SUBLEARN_GPU_SECONDS=570   of all stages together
+#   SUBLEARN_GPU_SECONDS=570   of all stages together; SUBLEARN_GPU_STAGE_SECONDS: of each, beside its own limit
 #   SUBLEARN_GPU_QUICK=1       tiny sizes, to see that all works
 #   SUBLEARN_GPU_SITE=DIR      use the package in DIR, build nothing
 #   SUBLEARN_GPU_STAGES="build tests"   these only (a prefix will do: bench)
@@ -14,6 +14,7 @@ out=$(mkdir -p "$out" && cd "$out" && pwd) || exit 1
 cd "$(dirname "$0")/../.." || exit 1
 python=${PYTHON:-python3}
 most=${SUBLEARN_GPU_SECONDS:-570}
+each=${SUBLEARN_GPU_STAGE_SECONDS:-$most}
 quick=()
 [ -n "${SUBLEARN_GPU_QUICK:-}" ] && quick=(--quick)
 work=$(mktemp -d)
@@ -33,11 +34,12 @@ stage() {  # name, seconds at most, command...
   shift 2
   wanted "$name" || return 0
   ((limit > most - SECONDS)) && limit=$((most - SECONDS))
-  if ((limit < 3)); then
+  if ((limit < 5)); then
     say "$name: not run, no time left"
     failed=1
     return
   fi
+  ((limit > each)) && limit=$each
   timeout -k 5 "$limit" "$@" >"$out/$name.log" 2>&1
   code=$?
   if ((code == 0)); then
@@ -95,6 +97,7 @@ elif wanted memcheck || wanted racecheck; then
   failed=1
 fi
 for workload in W1 W3 W4 W2 match verdicts crossovers; do
+  wanted "bench-$workload" || continue
   stage "bench-$workload" 75 "$python" -m bench.gpu "$workload" "${quick[@]}" --json "$out/bench-$workload.json"
   collect
 done
