@@ -14,8 +14,11 @@ TOLERANCE = {"float32": 1e-3, "float64": 1e-9}  # of the loss a student starts w
 
 
 def candidate(library: str, train: Callable[[int], object], students: int, steps: int) -> Candidate:
-    """train(steps) fits all students and returns their weights, in the library's own array; it blocks until they are there."""
-    return Candidate(NAMES[library], library.split()[0], lambda: train(steps), students * steps, answer=lambda: np.asarray(train(CHECK_STEPS)))
+    """library: one of NAMES, and after a comma how it is written. train(steps) fits all students and returns their weights, in the
+    library's own array; it blocks until they are there."""
+    known, comma, form = library.partition(",")
+    return Candidate(NAMES[known] + comma + form, known.split()[0], lambda: train(steps), students * steps,
+                     answer=lambda: np.asarray(train(CHECK_STEPS)))
 
 
 def compiling_torch(options: Options):

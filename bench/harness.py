@@ -237,7 +237,7 @@ class Table:
 
     def _ratio_verdict(self, name: str, wanted: float) -> dict:
         against = self.goal["against"]
-        rivals = [t for t in self.peers if against in ("best", t.library)]
+        rivals = [t for t in self.peers if against in ("best", t.library) or t.name.endswith(against)]
         rival = self._best(rivals)
         reached = self.ratio(rival)
         who = "the best peer" if against == "best" else against

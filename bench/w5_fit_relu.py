@@ -1,9 +1,11 @@
 """W5: masked gradient descent of shallow relu students on inputs shared by all of them.
 
-4096 students 5-8-2 with m = 16 or 64 samples; 16 of the 56 weights learn, another 16 for every student. And 512 students 20-64-5 with 64
-samples, where 100 of the 1600 weights learn. Loss = sum over outputs and samples of (y - y*)^2, learning rate 0.01 / m. Ours is `sl.fit(..., optimizer="sgd")` with x without a batch axis. The peers compute the
-dense gradient and mask it, and may run fewer steps: rates are per student and step. Before the timing each peer's loss after
-CHECK_STEPS steps, computed from its weights in numpy, must be ours.
+4096 students 5-8-2 with m = 16 or 64 samples; 16 of the 56 weights learn, another 16 for every student. And 512 students 20-64-5 with
+64 samples, where 100 of the 1600 weights learn. Loss = sum over outputs and samples of (y - y*)^2, learning rate 0.01 / m. Ours is
+`sl.fit(..., optimizer="sgd")` with x without a batch axis. The peers compute the dense gradient and mask it, and may run fewer steps: rates
+are per student and step. Activities of a peer are [hidden, samples], or, where it says "samples first", [samples, hidden], as one would write
+it for one network: the form that "must" was measured with, and mostly the slower one. Before the timing each peer's loss after CHECK_STEPS
+steps, computed from its weights in numpy, must be ours.
 
 FLOP of one student-step, dense: 2 m (2 i h + 3 h o): the first layer forward and its gradient, the second layer forward, its gradient and
 its adjoint. Ours leaves out what does not learn where that is faster, so the share of the peak can pass 100 %.
@@ -13,17 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 import sublearn as sl
 
 from . import machine
-from .fit_peers import CHECK_STEPS, candidate, compiling_torch, peers, same_loss
-from .harness import OURS, Candidate, Options, Sweep, Table, goal_of, measure, sweep, thread_steps
+from .fit_peers import CHECK_STEPS, NAMES, candidate, compiling_torch, peers, same_loss
+from .harness import OURS, Candidate, Options, Peer, Sweep, Table, goal_of, measure, short, sweep, thread_steps
 from .libraries import jax_cpu, torch_cpu
 
 STUDENTS, BUDGET = 4096, 16
+SAMPLES_FIRST = ", samples first"
 FLOP_TEXT = "2 m (2 i h + 3 h o), the gradient dense"
 
 
@@ -83,15 +87,16 @@ def _torch_bmm(problem: Problem, options: Options) -> Candidate:
     return candidate("torch", train, len(Y), 5 if options.quick else 20)
 
 
-def _torch_compile(problem: Problem, options: Options) -> Candidate:
+def _torch_compile(problem: Problem, options: Options, samples_first: bool = False) -> Candidate:
     torch = compiling_torch(options)
+    torch.compiler.reset()  # it stops compiling after eight sizes
     i, h, o = problem.widths
-    X, Y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
-    M = torch.from_numpy(problem.mask.astype(problem.theta.dtype))
+    X, Y, M = (torch.from_numpy(a) for a in _arrays(problem, samples_first))
     lr = problem.lr
 
     def loss(w, y):
-        e = w[h * i :].view(o, h) @ torch.relu(w[: h * i].view(h, i) @ X) - y
+        W1, W2 = w[: h * i].view(h, i), w[h * i :].view(o, h)
+        e = (torch.relu(X @ W1.T) @ W2.T if samples_first else W2 @ torch.relu(W1 @ X)) - y
         return (e * e).sum()
 
     gradient = torch.func.vmap(torch.func.grad(loss))
@@ -103,18 +108,18 @@ def _torch_compile(problem: Problem, options: Options) -> Candidate:
             theta = step(theta)
         return theta
 
-    return candidate("torch compiled", train, len(Y), 20)
+    return candidate("torch compiled" + SAMPLES_FIRST * samples_first, train, len(Y), 20)
 
 
-def _jax(problem: Problem, options: Options) -> Candidate:
+def _jax(problem: Problem, options: Options, samples_first: bool = False) -> Candidate:
     jax, jnp = jax_cpu()
     i, h, o = problem.widths
-    dtype = problem.theta.dtype
-    X, Y, M, start = (jnp.asarray(a) for a in (problem.x, problem.y, problem.mask.astype(dtype), problem.theta))
-    lr = problem.lr
+    X, Y, M = (jnp.asarray(a) for a in _arrays(problem, samples_first))
+    start, lr = jnp.asarray(problem.theta), problem.lr
 
     def loss(w, y):
-        e = w[h * i :].reshape(o, h) @ jax.nn.relu(w[: h * i].reshape(h, i) @ X) - y
+        W1, W2 = w[: h * i].reshape(h, i), w[h * i :].reshape(o, h)
+        e = (jax.nn.relu(X @ W1.T) @ W2.T if samples_first else W2 @ jax.nn.relu(W1 @ X)) - y
         return (e * e).sum()
 
     gradient = jax.vmap(jax.grad(loss))
@@ -123,10 +128,19 @@ def _jax(problem: Problem, options: Options) -> Candidate:
         return theta - lr * (gradient(theta, Y) * M), None
 
     train = jax.jit(lambda theta, steps: jax.lax.scan(body, theta, None, length=steps)[0], static_argnums=1)
-    return candidate("jax", lambda steps: train(start, steps).block_until_ready(), len(Y), 10 if options.quick else 50)
+    return candidate("jax" + SAMPLES_FIRST * samples_first, lambda steps: train(start, steps).block_until_ready(), len(Y),
+                     10 if options.quick else 50)
 
 
-PEERS = peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax)
+def _arrays(problem: Problem, samples_first: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y and the mask as numbers; x and y [.., m] or [m, ..]."""
+    x, y = (problem.x.T, problem.y.transpose(0, 2, 1)) if samples_first else (problem.x, problem.y)
+    return np.ascontiguousarray(x), np.ascontiguousarray(y), problem.mask.astype(problem.theta.dtype)
+
+
+PEERS = (*peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax),
+         *(Peer(NAMES[library] + SAMPLES_FIRST, library.split()[0], partial(build, samples_first=True))
+           for library, build in (("torch compiled", _torch_compile), ("jax", _jax))))
 
 
 CASES = {  # how each table names its case in goals.toml
@@ -148,10 +162,14 @@ def run(options: Options) -> Iterator[Table | Sweep]:
             reached, first = fit(problem, CHECK_STEPS, threads).loss, loss(problem, problem.theta)
             timings = measure(Candidate(OURS, OURS, lambda p=problem, s=steps: fit(p, s, threads), students * steps), PEERS, problem, options,
                               lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name))
-            yield Table("W5", case, name, "student-steps", f"gradient descent of {students} relu students {i}-{h}-{o}, {m} samples, "
+            table = Table("W5", case, name, "student-steps", f"gradient descent of {students} relu students {i}-{h}-{o}, {m} samples, "
                         f"{sizes.get('budget', BUDGET)} learnable weights each, {steps} steps in one call, {threads} threads", timings,
                         2 * m * (2 * i * h + 3 * h * o), FLOP_TEXT, machine.peak(np.dtype(dtype).itemsize * 8, threads),
                         goal_of("W5", name, case))
+            ratio = table.ratio(table.best_peer)
+            if ratio is not None:
+                table.notes.append(f"x{short(ratio)} the best peer, {table.best_peer.name}")
+            yield table
     yield from sweeps(options)
 
 
