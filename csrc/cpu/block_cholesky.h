@@ -44,12 +44,13 @@ class BlockCholesky {
     work_ = take_array<double>(scratch, padded_);
   }
 
-  // The lower triangles of G of all lanes.
-  void gram(const S* v, size_t row_stride, size_t term_stride, int terms) {
+  // The lower triangles of G of the lanes in use.
+  void gram(const S* v, size_t row_stride, size_t term_stride, int terms, const bool* used) {
     for (int t = 0; t == 0 || t < terms; t += kTerms) {
       const int count = terms - t < kTerms ? terms - t : kTerms;
       spread(v + static_cast<size_t>(t) * term_stride, row_stride, term_stride, count);
       for (int l = 0; l < L; ++l) {
+        if (!used[l]) continue;
         const double* p = panel_ + static_cast<size_t>(l) * padded_ * kTerms;
         for (int i = 0; i < blocks_; ++i)
           for (int j = 0; j <= i; ++j)

@@ -14,7 +14,7 @@ struct SomeStudents {
 };
 
 // Whether it is the faster way for a student with so many learnable weights (its own number: its result does not depend on its batch).
-// Both sides count multiply-adds of packs; 70 + 3 r stands for sums across lanes and updates. Measured 2026-11-21, Zen 5 with AVX-512.
+// A batch with students of both kinds takes two passes, one after the other, with packs of their own.
 template <class T> bool descends_by_samples(const Shape&, int learnable);
 template <class T> void descend_by_samples(const SomeStudents<T>&, Control&);
 

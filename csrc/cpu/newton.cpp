@@ -246,8 +246,10 @@ class Worker {
   }
   void factor_large() {
     const size_t E = static_cast<size_t>(E_);
-    if (dual_) large_->gram(J_, 1, E, r_);
-    else large_->gram(J_, E, 1, E_);
+    bool used[L];
+    for (int l = 0; l < L; ++l) used[l] = job_[l] >= 0;
+    if (dual_) large_->gram(J_, 1, E, r_, used);
+    else large_->gram(J_, E, 1, E_, used);
     for (int l = 0; l < L; ++l) {
       if (job_[l] < 0) continue;
       const double trace = large_->trace(l);
