@@ -1,12 +1,12 @@
-// complex_pack.h: complex numbers in SIMD lanes, and their first-order jets, as scalars for the network mathematics.
+// complex_pack.h: complex numbers in SIMD lanes, as a scalar for the network mathematics and for the path tracker.
 //
 // ComplexPack holds the real parts of all lanes in one register and the imaginary parts in another: a product is four
-// multiply-adds and no shuffle. Dual<S> carries a value and a derivative along one direction: (v, d) (w, e) = (v w, v e + d w),
-// so that one forward pass of a network whose data move also tells how fast the outputs move. (Not Complex<Pack>: these must lie
-// inside the namespace of the instruction set, so that the networks' calls of gather, lane and so on find them there.)
-// Linear networks only: tanh_of, relu_of and gate_by are there to compile, and are never called.
+// multiply-adds and no shuffle. (Not Complex<Pack>: these must lie inside the namespace of the instruction set, so that the networks'
+// calls of gather, lane and so on find them there.) Linear networks only: tanh_of, relu_of and gate_by are there to compile, and are
+// never called.
 #pragma once
 #include "core/pack.h"
+#include "math/complex_lane.h"
 #include "math/slots.h"
 
 namespace sl {
@@ -45,10 +45,11 @@ SL_INLINE ComplexPack reciprocal(ComplexPack a) {
 SL_INLINE ComplexPack choose(PackMask<double> m, ComplexPack a, ComplexPack b) {
   return {select<Pack<double>>(m, a.re, b.re), select<Pack<double>>(m, a.im, b.im)};
 }
-SL_INLINE void put(ComplexPack* to, int l, double re, double im) {
-  reinterpret_cast<double*>(&to->re)[l] = re;
-  reinterpret_cast<double*>(&to->im)[l] = im;
+SL_INLINE void put(ComplexPack* to, int l, ComplexLane value) {
+  reinterpret_cast<double*>(&to->re)[l] = value.re;
+  reinterpret_cast<double*>(&to->im)[l] = value.im;
 }
+SL_INLINE ComplexLane lane_of(const ComplexPack& a, int l) { return {a.re[l], a.im[l]}; }
 
 // What the networks ask of a scalar with lanes (see slots.h).
 SL_INLINE ComplexPack gather(const ComplexPack* base, const int* index, bool same) {
@@ -74,24 +75,20 @@ SL_INLINE void scatter(ComplexPack* base, const int* index, ComplexPack value, b
     p[index[l] * 2 * L + L + l] = value.im[l];
   }
 }
-SL_INLINE void add_lane(ComplexPack* to, int l, ComplexPack value) { put(to, l, to->re[l] + value.re[l], to->im[l] + value.im[l]); }
+SL_INLINE void add_lane(ComplexPack* to, int l, ComplexPack value) { put(to, l, {to->re[l] + value.re[l], to->im[l] + value.im[l]}); }
 SL_INLINE ComplexPack tanh_of(ComplexPack z) { return z; }
 SL_INLINE ComplexPack relu_of(ComplexPack z) { return z; }
 SL_INLINE ComplexPack gate_by(ComplexPack, ComplexPack g) { return g; }
 
-template <class S> struct Dual {
-  S v{}, d{};
+template <> struct Beside<ComplexPack> {
+  using Real = Pack<double>;
+  using Mask = PackMask<double>;
+  static SL_INLINE bool any(Mask m) { return SL_ISA::any<Mask>(m); }
+  static SL_INLINE Mask opposite(Mask m) { return ~m; }
+  static SL_INLINE Real select(Mask m, Real a, Real b) { return SL_ISA::select<Real>(m, a, b); }
+  static SL_INLINE double get(Real x, int l) { return x[l]; }
+  static SL_INLINE void set(Real& x, int l, double value) { x[l] = value; }
 };
-template <class S> struct Traits<Dual<S>> { using Scalar = double; using Mask = bool; static constexpr int lanes = Traits<S>::lanes; };
-template <class S> SL_INLINE Dual<S> operator+(Dual<S> a, Dual<S> b) { return {a.v + b.v, a.d + b.d}; }
-template <class S> SL_INLINE Dual<S> operator*(Dual<S> a, Dual<S> b) {
-  Dual<S> r{a.v * b.v, a.v * b.d};
-  add_product(r.d, a.d, b.v);
-  return r;
-}
-template <class S> SL_INLINE Dual<S>& operator+=(Dual<S>& a, Dual<S> b) { return a = a + b; }
-template <class S> SL_INLINE Dual<S> tanh_of(Dual<S> z) { return z; }
-template <class S> SL_INLINE Dual<S> relu_of(Dual<S> z) { return z; }
 
 }  // namespace SL_ISA
 }  // namespace sl

@@ -134,6 +134,37 @@ class Feedforward {
       }
   }
 
+  // As in recurrent.h:  a'_l = W_l a'_{l-1} + W'_l a_{l-1} + b'_l per sample, for linear networks.
+  SL_HD static size_t speed_entries(const Shape& s) {
+    int most = 0;
+    for (int k = 0; k <= s.layers; ++k) most = s.widths[k] > most ? s.widths[k] : most;
+    return 2 * static_cast<size_t>(most);
+  }
+  template <class Rate, class Drift>
+  SL_HD void speeds(const C* theta, const Rate& rate, const Drift& drift, C* work, C* out) {
+    const size_t half = speed_entries(shape_) / 2;
+    for (int s = 0; s < m_; ++s) {
+      C *last = work, *now = work + half;
+      for (int j = 0; j < shape_.widths[0]; ++j) last[j] = drift(j * m_ + s);
+      for (int k = 0; k < layers_; ++k) {
+        const int rows = shape_.widths[k + 1], columns = shape_.widths[k], at = shape_.weight[k], bias = shape_.bias[k];
+        const C* in = z_ + s * R_ + source_[k];
+        for (int a = 0; a < rows; ++a) {
+          S sum = bias >= 0 ? S(rate(bias + a)) : S{};
+          for (int j = 0; j < columns; ++j) {
+            const int flat = at + a * columns + j;
+            add_speed(sum, S(theta[flat]), rate(flat), S(in[j]), S(last[j]));
+          }
+          now[a] = sum;
+        }
+        C* swap = last;
+        last = now;
+        now = swap;
+      }
+      for (int e = 0; e < o_; ++e) out[e * m_ + s] = last[e];
+    }
+  }
+
   SL_HD SlotPlace place(int flat) const {
     if (flat >= shape_.size) return {U_, 0, -1, 0};
     const Place p = place_of(shape_, flat);

@@ -206,6 +206,41 @@ class Recurrent {
     }
   }
 
+  // out[e] = d y_e / ds after forward(theta), while theta and x move with given speeds: rate(k) of weight k, drift(k) of input k.
+  // Linear networks:  h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b',  y'_t = D h'_t + D' h_t + c'.
+  // work: [speed_entries]. Cost: twice a forward pass (a jet, values along with speeds, would be three times).
+  SL_HD static size_t speed_entries(const Shape& s) { return 2 * static_cast<size_t>(s.hidden); }
+  template <class Rate, class Drift>
+  SL_HD void speeds(const C* theta, const Rate& rate, const Drift& drift, C* work, C* out) {
+    const int n = N ? N : n_;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    C *last = work, *now = work + n;
+    for (int t = 0; t < T_; ++t) {
+      const C *x = z_ + t * R_, *before = x + i_, *h = z_ + (t + 1) * R_ + i_;
+      for (int a = 0; a < n; ++a) {
+        S sum = shape_.b >= 0 ? S(rate(shape_.b + a)) : S{};
+        for (int j = 0; j < i_; ++j) add_speed(sum, S(theta[shape_.B + a * i_ + j]), rate(shape_.B + a * i_ + j), S(x[j]), drift(t * i_ + j));
+        if (t > 0) {
+          S odd{};
+          SL_UNROLL(8)
+          for (int j = 0; j < n; ++j)
+            add_speed(N > 0 && N <= 8 && kSplitSteps && (j & 1) ? odd : sum, S(W[a * n + j]), rate(shape_.W + a * n + j), S(before[j]), S(last[j]));
+          if (N > 0 && N <= 8 && kSplitSteps) sum += odd;
+        }
+        now[a] = sum;
+      }
+      for (int e = 0; e < o_; ++e) {
+        S sum = shape_.c >= 0 ? S(rate(shape_.c + e)) : S{};
+        SL_UNROLL(8)
+        for (int a = 0; a < n; ++a) add_speed(sum, S(D[e * n + a]), rate(shape_.D + e * n + a), S(h[a]), S(now[a]));
+        out[t * o_ + e] = sum;
+      }
+      C* swap = last;
+      last = now;
+      now = swap;
+    }
+  }
+
   SL_HD SlotPlace place(int flat) const {
     if (flat >= shape_.size) return {n_, 0, -1, 0};  // an unused slot: left position n holds zeros
     const Place p = place_of(shape_, flat);

@@ -156,6 +156,13 @@ SL_INLINE void cols_step(const A* M, const S (&v)[N], S (&acc)[N]) {
   }
 }
 
+// sum += (m x)' = m x' + m' x
+template <class S> SL_INLINE void add_speed(S& sum, S m, S m_speed, S x, S x_speed) {
+  S change = m * x_speed;
+  add_product(change, m_speed, x);
+  sum += change;
+}
+
 // A tile of K x C accumulators: K + C loads for K C products per time step.
 template <int K, int C, class A, class B, class O>
 SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int right_stride, int times, O* out, int out_stride) {

@@ -50,5 +50,9 @@ struct ContinuationArgs {
   double* correction;
   int threads;
 };
+// Complex numbers of a point.
+SL_INLINE int64_t point_width(const ContinuationArgs& a, const Shape& s) {
+  return s.size + s.inputs_size + (a.teacher ? s.size : s.equations) + (a.sliced ? s.equations + a.budget : 0);
+}
 SL_PER_ISA(void continuation(const ContinuationArgs&, Control&);)
 }  // namespace sl

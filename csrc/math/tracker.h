@@ -1,0 +1,555 @@
+// tracker.h: follows solutions of a square system while its data move, by predictor and corrector; one path per lane of the scalar, lanes
+// refilled from a queue. See ops/continuation.h.
+//
+// Coordinates: projective space with one chart per lane. In the affine chart u = z. In chart j (the largest coordinate, taken
+// when |z| > kFar) u_i = z_i / z_j and u_j = v = 1 / z_j, which stay bounded on a path to infinity. The homogenised equation is
+// G_e = v^d F_e(z), d its degree, so up to the factor v^(d-1), which drops out of a linear solve,
+//   dG_e / du_i = dF_e / dz_i,   dG_e / dv = d F_e - sum_i z_i dF_e / dz_i,   G_e = v F_e,   dG_e / ds = v dF_e / ds:
+// everything is made of values at the affine point, so the network mathematics is used as it is, whatever weights may learn.
+// Rows are scaled back by |v|^(d-1) before elimination. The column of v loses log10 |z| digits, which only slows Newton down.
+//
+// One step: predict u(s + h) by Hermite interpolation of values and tangents at the last three points (order 5; order 3 and 1 with
+// fewer points); move the data to s + h; two full Newton steps with fresh Jacobians; the second elimination also gives the tangent.
+// The first correction, relative to |u|, is the error of the prediction: h is set for it to be `aim` next time, the step is refused
+// above 10 aim, or when the second correction exceeds 1e-2 aim. After s = 1 two more Newton steps settle the end point.
+//
+// Model: the network over entries C. Data: where the moving data of the lanes lie (load, hide, at, rate). Jobs: the queue (take, settled_before,
+// settle). S is the scalar of a C: ComplexPack with L lanes, or ComplexLane with one, and then a mask is a bool and all choices are branches.
+#pragma once
+#include <cmath>
+
+#include "math/complex_lane.h"
+#include "math/slots.h"
+#include "math/tiles.h"
+#include "ops/continuation.h"
+
+namespace sl {
+namespace SL_ISA {
+
+constexpr double kFar = 20.0, kNear = 8.0, kRechart = 4.0;  // |z| where the affine chart is left, and taken again
+constexpr double kSlip = 1e-1;  // weight of the relative error of v = 1 / z in the error of a prediction
+constexpr double kFirstStep = 0.02, kLargestStep = 0.5, kGrow = 2.5;
+constexpr double kInfinite = 1e9;   // an end point beyond this is at infinity
+constexpr double kSettled = 1e-8;   // largest relative correction of an end point
+constexpr double kRealPart = 1e-7;  // an end point looks real below this imaginary part
+
+enum class Phase : int { first, moving, settling };
+
+template <class Model, class C, class Data, class Jobs>
+class Tracker {
+  using S = Value<C>;
+  using B = Beside<S>;
+  using V = typename B::Real;
+  using M = typename B::Mask;
+  template <class T> using Table = typename EntryBeside<C, T>::type*;
+  static constexpr int L = Traits<S>::lanes;
+
+ public:
+  template <class Memory>
+  SL_DEVICE Tracker(const ContinuationArgs& args, const Shape& shape, const bool* group_learns, Jobs& jobs, Memory& memory)
+      : a_(args), s_(shape), group_learns_(group_learns), jobs_(jobs), k_(args.budget), stride_(args.budget + 2),
+        width_(point_width(args, shape)), model_(shape, memory, Tables::jacobian), data_(args, shape, memory) {
+    model_.learn(group_learns_);
+    model_.blank();
+    auto take = [&](size_t n) { return take_array<C>(memory, n); };
+    theta_ = take(s_.size);
+    target_ = take(s_.equations);
+    target_speed_ = a_.teacher ? take(s_.equations) : nullptr;
+    column_ = take(s_.equations);
+    system_ = take(static_cast<size_t>(k_) * stride_);
+    known_ = take(6 * static_cast<size_t>(k_));
+    next_ = take(k_);
+    z_ = take(k_);
+    work_ = take(Model::speed_entries(s_));
+    if constexpr (L > 1) chart_is_ = take_array<M>(memory, k_ + 1);
+    degree_ = take_array<typename EntryBeside<C, V>::type>(memory, k_);
+    row_scale_ = take_array<typename EntryBeside<C, V>::type>(memory, k_);
+    slots_.allocate(k_, [&](size_t n) { return take_array<typename EntryBeside<C, int>::type>(memory, n); });
+    slots_.same = L > 1 && a_.allocations == 1;
+  }
+  static size_t scratch_bytes(const ContinuationArgs& a, const Shape& s) {
+    const size_t k = a.budget, E = s.equations;
+    return Model::scratch_bytes(s, Tables::jacobian) + Data::bytes(a, s) +
+           sizeof(C) * (s.size + (a.teacher ? 3 : 2) * E + k * (k + 2) + 8 * k + Model::speed_entries(s)) + (L > 1 ? sizeof(M) * (k + 1) : 0) +
+           sizeof(typename EntryBeside<C, V>::type) * 2 * k + 5 * sizeof(typename EntryBeside<C, int>::type) * Slots<L>::ints(static_cast<int>(k)) +
+           (L > 1 ? 64 * 32 : 0);
+  }
+
+  // Fills the lanes; false when there is no job.
+  SL_DEVICE bool begin() {
+    bool live = false;
+    for (int l = 0; l < L; ++l) live |= refill(l);
+    if (!live) return false;
+    for (int l = 0; l < L; ++l)
+      if (job_[l] < 0) {  // an idle lane computes on harmless numbers
+        load(l, 0);
+        job_[l] = -1;
+      }
+    charts_changed();
+    return true;
+  }
+  // One step of every lane; false when no lane has a job any more.
+  SL_DEVICE bool step() {
+    V h = h_;
+    for (int l = 0; l < L; ++l) {
+      if (job_[l] < 0 || phase_[l] != Phase::moving) B::set(h, l, 0.0);
+      else if (B::get(h, l) >= (1 - B::get(s0_, l)) * 0.999) B::set(h, l, 1 - B::get(s0_, l));
+    }
+    predict(h);
+    const V s = s0_ + h;
+    move_data(s);
+    V first{}, second{};
+    SL_ROLLED
+    for (int last = 0; last < 2; ++last) {
+      const V size = correct(last != 0);
+      if (last) second = size;
+      else first = size;
+    }
+    return judge(h, s, first, second, largest(next_));
+  }
+
+ private:
+  // Takes the next job of the queue into lane l; false when there is none.
+  SL_DEVICE bool refill(int l) {
+    for (;;) {
+      const int64_t job = jobs_.take();
+      if (job < 0) {
+        job_[l] = -1;
+        return false;
+      }
+      if (a_.stop_at_real && settled_before(job)) {
+        skip(job);
+        continue;
+      }
+      load(l, job);
+      return true;
+    }
+  }
+  // Jobs before the first real end point are followed to their ends all the same: which one is reported as the first then depends
+  // neither on threads nor on neighbours.
+  SL_DEVICE bool settled_before(int64_t job) const { return jobs_.settled_before(a_.group[job], job); }
+  SL_DEVICE void skip(int64_t job) {
+    a_.status[job] = static_cast<int8_t>(PathStatus::skipped);
+    a_.steps[job] = 0;
+    a_.largest[job] = a_.correction[job] = 0;
+    for (int k = 0; k < 2 * k_; ++k) a_.end[job * 2 * k_ + k] = a_.start[job * 2 * k_ + k];
+  }
+
+  SL_DEVICE void load(int l, int64_t job) {
+    data_.load(l, a_.points + a_.from[job] * 2 * width_, a_.points + a_.to[job] * 2 * width_);
+    const int* index = a_.indices + static_cast<int64_t>(a_.allocation[job]) * k_;
+    const int* degree = a_.degrees + static_cast<int64_t>(a_.allocation[job]) * k_;
+    for (int k = 0; k < k_; ++k) {
+      slots_.set(k, l, index[k], model_.place(index[k]));
+      data_.hide(l, index[k]);  // z stands here: not part of the data
+      for (int g = 0; g < 3; ++g) {
+        put(point(g) + k, l, {a_.start[(job * k_ + k) * 2], a_.start[(job * k_ + k) * 2 + 1]});
+        put(tangent(g) + k, l, {0, 0});
+      }
+      lane(degree_ + k, l) = degree[k];
+    }
+    job_[l] = job;
+    phase_[l] = Phase::first;
+    chart_[l] = k_;
+    points_[l] = 1;
+    steps_[l] = 0;
+    settled_[l] = 0;
+    most_[l] = 0;
+    B::set(s0_, l, 0);
+    B::set(s1_, l, -1);
+    B::set(s2_, l, -1);
+    B::set(h_, l, kFirstStep);
+    reload_ = true;
+  }
+
+  SL_DEVICE void charts_changed() {
+    affine_ = true;
+    for (int l = 0; l < L; ++l) {
+      if constexpr (L > 1)
+        for (int k = 0; k <= k_; ++k) chart_is_[k][l] = chart_[l] == k ? -1 : 0;
+      affine_ &= chart_[l] == k_;
+    }
+    reload_ = false;
+  }
+  SL_DEVICE M in_chart(int k) const {
+    if constexpr (L > 1) return chart_is_[k];
+    else return chart_[0] == k;
+  }
+
+  SL_DEVICE void predict(V h) {
+    V d1 = s0_ - s1_, d2 = s0_ - s2_, d12 = s1_ - s2_, two{}, three{};
+    for (int l = 0; l < L; ++l) {
+      B::set(two, l, points_[l] >= 2);
+      B::set(three, l, points_[l] >= 3);
+      if (points_[l] < 2) B::set(d1, l, 1);
+      if (points_[l] < 3) B::set(d2, l, 2), B::set(d12, l, 1);
+    }
+    const V one = constant<V>(1.0), i1 = one / d1, i2 = one / d2, i12 = one / d12;
+    const V w2 = h * h * two, w3 = w2 * (h + d1), w4 = w3 * (h + d1) * three, w5 = w4 * (h + d2);
+    for (int k = 0; k < k_; ++k) {  // divided differences with doubled nodes 0, 0, 1, 1, 2, 2
+      const S u0 = point(0)[k], u1 = point(1)[k], u2 = point(2)[k], t0 = tangent(0)[k], t1 = tangent(1)[k], t2 = tangent(2)[k];
+      const S f01 = (u0 - u1) * i1, f001 = (t0 - f01) * i1, f011 = (f01 - t1) * i1;
+      const S f12 = (u1 - u2) * i12, f112 = (t1 - f12) * i12, f122 = (f12 - t2) * i12;
+      const S f0011 = (f001 - f011) * i1, f0112 = (f011 - f112) * i2, f1122 = (f112 - f122) * i12;
+      const S f00112 = (f0011 - f0112) * i2, f01122 = (f0112 - f1122) * i2, f001122 = (f00112 - f01122) * i2;
+      next_[k] = u0 + t0 * h + f001 * w2 + f0011 * w3 + f00112 * w4 + f001122 * w5;
+    }
+  }
+
+  // Data, and what depends on them alone, at s.
+  SL_DEVICE void move_data(V s) {
+    s_now_ = s;
+    const S one{constant<V>(1.0), V{}};
+    for (int k = 0; k < s_.inputs_size; ++k) *model_.input(k) = data_.at(s_.size + k, s);
+    model_.inputs_ready(one);
+    const int y = s_.size + s_.inputs_size;
+    if (a_.teacher) {
+      bool all[kMaxGroups];
+      for (bool& g : all) g = true;
+      model_.learn(all);  // nothing of it is fixed
+      for (int k = 0; k < s_.size; ++k) theta_[k] = data_.at(y + k, s);
+      model_.prepare(theta_);
+      model_.forward(theta_, target_);
+      model_.speeds(theta_, [&](int k) { return data_.rate(y + k); }, [&](int k) { return data_.rate(s_.size + k); }, work_, target_speed_);
+      model_.learn(group_learns_);
+    } else {
+      for (int e = 0; e < s_.equations; ++e) target_[e] = data_.at(y + e, s);
+    }
+    for (int k = 0; k < s_.size; ++k) theta_[k] = data_.at(k, s);
+    model_.prepare(theta_);
+  }
+
+  // One Newton step from next_. Returns the squared size of the correction; `last` also computes minus the tangent.
+  SL_DEVICE V correct(bool last) {
+    S v{constant<V>(1.0), V{}};
+    for (int k = 0; k < k_; ++k) z_[k] = next_[k];
+    if (!affine_) {
+      for (int k = 0; k < k_; ++k) v = choose(in_chart(k), S(next_[k]), v);
+      const S inverse = reciprocal(v);
+      const M charted = B::opposite(in_chart(k_));
+      for (int k = 0; k < k_; ++k) {
+        const S u = next_[k];
+        z_[k] = choose(in_chart(k), inverse, choose(charted, S(u * inverse), u));
+      }
+      scale_rows(v);
+    }
+    for (int k = 0; k < k_; ++k) scatter(theta_, slots_.flat + k * L, S(z_[k]), slots_.same);
+    model_.forward(theta_, column_);
+    for (int e = 0; e < s_.equations; ++e) column_[e] = S(column_[e]) - S(target_[e]);
+    pick(column_, system_ + k_, 0);
+    model_.sensitivities(theta_);
+    const int first = model_.first_equation();
+    for (int k = 0; k < k_; ++k) {
+      model_.column(slots_, k, first, column_, 1);
+      pick(column_, system_ + k, first);
+    }
+    if (a_.sliced) cut();
+    if (last) {
+      model_.speeds(theta_, [&](int k) { return data_.rate(k); }, [&](int k) { return data_.rate(s_.size + k); }, work_, column_);
+      const int y = s_.size + s_.inputs_size;
+      for (int e = 0; e < s_.equations; ++e) column_[e] = S(column_[e]) - (a_.teacher ? S(target_speed_[e]) : data_.rate(y + e));
+      pick(column_, system_ + k_ + 1, 0);
+      if (a_.sliced) cut_speed();
+    }
+    if (!affine_) into_charts(v, last);
+    solve(last ? 2 : 1);
+    V size{};
+    for (int k = 0; k < k_; ++k) {
+      const S d = system_[k * stride_ + k_];
+      next_[k] = S(next_[k]) - d;
+      const V n = squared_size(d);
+      size = n > size || n != n ? n : size;  // NaN stays
+    }
+    if (!affine_) {  // v must not slip to zero, where solutions at infinity lie: it counts relative to itself as well
+      S change{};
+      for (int k = 0; k < k_; ++k) change = choose(in_chart(k), S(system_[k * stride_ + k_]), change);
+      const V n = squared_size(change) / squared_size(v) * (kSlip * kSlip);
+      size = B::select(B::opposite(in_chart(k_)) & (n > size), n, size);
+    }
+    return size;
+  }
+  static SL_DEVICE void subtract(C& from, S b, S c) {
+    S x = from;
+    subtract_product(x, b, c);
+    from = x;
+  }
+
+  // The term - v (c . z) of a sliced system, in the Jacobian and the residual; and its speed.
+  SL_DEVICE void cut() {
+    const int v = s_.size + s_.inputs_size + s_.equations, c = v + s_.equations;
+    S height{};
+    for (int k = 0; k < k_; ++k) height += data_.at(c + k, s_now_) * S(z_[k]);
+    for (int e = 0; e < k_; ++e) {
+      const S along = data_.at(v + a_.rows[e], s_now_);
+      C* row = system_ + e * stride_;
+      for (int k = 0; k < k_; ++k) subtract(row[k], along, data_.at(c + k, s_now_));
+      subtract(row[k_], along, height);
+    }
+  }
+  SL_DEVICE void cut_speed() {
+    const int v = s_.size + s_.inputs_size + s_.equations, c = v + s_.equations;
+    S height{}, speed{};
+    for (int k = 0; k < k_; ++k) {
+      height += data_.at(c + k, s_now_) * S(z_[k]);
+      speed += data_.rate(c + k) * S(z_[k]);
+    }
+    for (int e = 0; e < k_; ++e) {
+      C& to = system_[e * stride_ + k_ + 1];
+      subtract(to, data_.rate(v + a_.rows[e]), height);
+      subtract(to, data_.at(v + a_.rows[e], s_now_), speed);
+    }
+  }
+
+  // to[e * stride_] = the e-th equation of the square system, of a column of all equations (those before `first` are zero).
+  SL_DEVICE void pick(const C* column, C* to, int first) {
+    if (a_.rows) {
+      for (int e = 0; e < k_; ++e) to[e * stride_] = a_.rows[e] >= first ? S(column[a_.rows[e]]) : S{};
+      return;
+    }
+    for (int e = 0; e < k_; ++e) {
+      S sum{};
+      for (int q = first; q < s_.equations; ++q) sum += S(column[q]) * constant<V>(a_.mix[static_cast<size_t>(e) * s_.equations + q]);
+      to[e * stride_] = sum;
+    }
+  }
+
+  SL_DEVICE void scale_rows(S v) {
+    const V size = square_root(squared_size(v));
+    for (int e = 0; e < k_; ++e)
+      for (int l = 0; l < L; ++l) {
+        double w = 1;
+        for (int d = 1; d < static_cast<int>(lane(degree_ + e, l)); ++d) w *= B::get(size, l);
+        lane(row_scale_ + e, l) = chart_[l] == k_ ? 1.0 : w;
+      }
+  }
+  // The system in the charts of the lanes, see the top of this file.
+  SL_DEVICE void into_charts(S v, bool last) {
+    for (int e = 0; e < k_; ++e) {
+      C* row = system_ + e * stride_;
+      const V scale = row_scale_[e];
+      S along = S(row[k_]) * V(degree_[e]);
+      for (int k = 0; k < k_; ++k) subtract_product(along, S(z_[k]), S(row[k]));
+      for (int k = 0; k < k_; ++k) row[k] = choose(in_chart(k), along, S(row[k])) * scale;
+      row[k_] = S(S(row[k_]) * v) * scale;
+      if (last) row[k_ + 1] = S(S(row[k_ + 1]) * v) * scale;
+    }
+  }
+
+  // Gaussian elimination with partial pivoting in every lane; the solutions replace the last columns.
+  SL_DEVICE void solve(int sides) {
+    const int columns = k_ + sides;
+    for (int c = 0; c < k_; ++c) {
+      C* pivot = system_ + c * stride_;
+      V best = squared_size(S(pivot[c]));
+      for (int r = c + 1; r < k_; ++r) {
+        C* row = system_ + r * stride_;
+        const V size = squared_size(S(row[c]));
+        const M swap = size > best;
+        if (!B::any(swap)) continue;
+        best = B::select(swap, size, best);
+        for (int j = c; j < columns; ++j) {
+          const S x = pivot[j], y = row[j];
+          pivot[j] = choose(swap, y, x);
+          row[j] = choose(swap, x, y);
+        }
+      }
+      const S inverse = reciprocal(S(pivot[c]));
+      pivot[c] = inverse;
+      for (int r = c + 1; r < k_; ++r) {
+        C* row = system_ + r * stride_;
+        const S f = S(row[c]) * inverse;
+        for (int j = c + 1; j < columns; ++j) subtract(row[j], f, S(pivot[j]));
+      }
+    }
+    for (int r = k_ - 1; r >= 0; --r) {
+      C* row = system_ + r * stride_;
+      for (int j = k_; j < columns; ++j) {
+        S sum = row[j];
+        for (int c = r + 1; c < k_; ++c) subtract_product(sum, S(row[c]), S(system_[c * stride_ + j]));
+        row[j] = sum * S(row[r]);
+      }
+    }
+  }
+
+  SL_DEVICE V largest(const C* u) {
+    V size{};
+    for (int k = 0; k < k_; ++k) {
+      const V n = squared_size(S(u[k]));
+      size = n > size ? n : size;
+    }
+    return size;
+  }
+
+  // Accepts or refuses the step of every lane, ends paths, changes charts, refills. False when no lane has a job any more.
+  SL_DEVICE bool judge(V h, V s, V first, V second, V scale) {
+    bool live = false;
+    for (int l = 0; l < L; ++l) {
+      if (job_[l] < 0) continue;
+      const double size = std::fmax(1.0, std::sqrt(B::get(scale, l)));
+      const double e1 = std::sqrt(B::get(first, l)) / size, e2 = std::sqrt(B::get(second, l)) / size;
+      const bool finite = e1 < 1e300 && e2 < 1e300;  // false for NaN
+      int end = -1;
+      ++steps_[l];
+      if (phase_[l] == Phase::first) {
+        if (finite) {
+          double speed = 0;
+          for (int k = 0; k < k_; ++k) {
+            const ComplexLane t = tangent_here(k, l);
+            put(tangent(0) + k, l, t);
+            speed = std::fmax(speed, size_of(t));
+          }
+          B::set(h_, l, std::fmin(kFirstStep, 0.05 * size / (speed + 1e-30)));
+          phase_[l] = Phase::moving;
+        } else {
+          end = static_cast<int>(PathStatus::failed);
+        }
+      } else if (phase_[l] == Phase::settling) {
+        for (int k = 0; k < k_; ++k) put(point(0) + k, l, lane_of(next_[k], l));
+        correction_[l] = e2;
+        if (ratio(l) > kInfinite) end = static_cast<int>(PathStatus::infinite);
+        else if (finite && e2 < 1e-14) end = static_cast<int>(PathStatus::converged);
+        else if (!finite) end = static_cast<int>(most_[l] > 1e7 ? PathStatus::infinite : PathStatus::failed);
+        else if (++settled_[l] == 2)
+          end = static_cast<int>(e2 < kSettled ? PathStatus::converged : most_[l] > 1e7 ? PathStatus::infinite : PathStatus::failed);
+      } else {
+        const int order = points_[l] >= 3 ? 6 : points_[l] == 2 ? 4 : 2;
+        const double factor = finite ? 0.9 * std::pow(a_.aim / (e1 + 1e-18), 1.0 / order) : 0.25;
+        if (finite && e1 < 10 * a_.aim && e2 < 1e-2 * a_.aim) {
+          for (int k = 0; k < k_; ++k) {
+            put(point(2) + k, l, lane_of(point(1)[k], l));
+            put(tangent(2) + k, l, lane_of(tangent(1)[k], l));
+            put(point(1) + k, l, lane_of(point(0)[k], l));
+            put(tangent(1) + k, l, lane_of(tangent(0)[k], l));
+            put(point(0) + k, l, lane_of(next_[k], l));
+            put(tangent(0) + k, l, tangent_here(k, l));
+          }
+          B::set(s2_, l, B::get(s1_, l));
+          B::set(s1_, l, B::get(s0_, l));
+          B::set(s0_, l, B::get(s, l));
+          if (points_[l] < 3) ++points_[l];
+          B::set(h_, l, std::fmin(kLargestStep, B::get(h, l) * std::fmin(kGrow, std::fmax(0.3, factor))));
+          if (B::get(s, l) > 1 - 1e-14) phase_[l] = Phase::settling;
+          rechart(l);
+        } else {
+          B::set(h_, l, B::get(h, l) * std::fmin(0.5, std::fmax(0.1, factor)));
+          if (B::get(h_, l) < a_.least_step) end = static_cast<int>(most_[l] > 1e7 ? PathStatus::infinite : PathStatus::failed);
+        }
+        if (end < 0 && steps_[l] >= a_.max_steps) end = static_cast<int>(PathStatus::failed);
+      }
+      if (end < 0 && a_.stop_at_real && settled_before(job_[l]))
+        end = static_cast<int>(PathStatus::skipped);
+      if (end >= 0) {
+        report(l, end);
+        if (!refill(l)) {
+          chart_[l] = k_;
+          reload_ = true;
+          continue;
+        }
+      }
+      live = true;
+    }
+    if (reload_) charts_changed();
+    return live;
+  }
+  // The last three accepted points, newest first: known_ holds u and tangent of each.
+  SL_DEVICE C* point(int g) const { return known_ + 2 * g * k_; }
+  SL_DEVICE C* tangent(int g) const { return known_ + (2 * g + 1) * k_; }
+  SL_DEVICE ComplexLane tangent_here(int k, int l) const { return -lane_of(system_[k * stride_ + k_ + 1], l); }
+
+  SL_DEVICE double ratio(int l) const {  // the largest |z|
+    double big = 0;
+    for (int k = 0; k < k_; ++k)
+      if (k != chart_[l]) big = std::fmax(big, size_of(lane_of(point(0)[k], l)));
+    return chart_[l] == k_ ? big : std::fmax(1.0, big) / size_of(lane_of(point(0)[chart_[l]], l));
+  }
+
+  SL_DEVICE void rechart(int l) {
+    const int old = chart_[l];
+    const double z = ratio(l);
+    most_[l] = std::fmax(most_[l], z);
+    double big = 1;
+    int biggest = old;
+    for (int k = 0; k < k_; ++k) {
+      const double n = size_of(lane_of(point(0)[k], l));
+      if (k != old && n > big) big = n, biggest = k;
+    }
+    int wanted = old;
+    if (old == k_) {
+      if (z > kFar) wanted = biggest;
+    } else if (z < kNear) {
+      wanted = k_;
+    } else if (big > kRechart) {
+      wanted = biggest;
+    }
+    if (wanted == old) return;
+    // Homogeneous coordinates Z_0 .. Z_{k-1}, Z_k (that of infinity): chart j has Z_j = 1, and u_j holds Z_k.
+    SL_ROLLED
+    for (int g = 0; g < points_[l]; ++g) {
+      C *u = point(g), *t = tangent(g);
+      auto value = [&](int i) { return i == old ? ComplexLane{1, 0} : lane_of(u[i == k_ ? old : i], l); };
+      auto slope = [&](int i) { return i == old ? ComplexLane{0, 0} : lane_of(t[i == k_ ? old : i], l); };
+      const ComplexLane w = value(wanted), dw = slope(wanted);
+      const ComplexLane at_infinity = value(k_) / w, infinity_slope = (slope(k_) - at_infinity * dw) / w;
+      const ComplexLane of_old = value(old) / w, old_slope = (slope(old) - of_old * dw) / w;
+      for (int k = 0; k < k_; ++k) {
+        if (k == wanted || k == old) continue;
+        const ComplexLane n = value(k) / w, d = (slope(k) - n * dw) / w;
+        put(u + k, l, n);
+        put(t + k, l, d);
+      }
+      if (old < k_) {
+        put(u + old, l, of_old);
+        put(t + old, l, old_slope);
+      }
+      if (wanted < k_) {
+        put(u + wanted, l, at_infinity);
+        put(t + wanted, l, infinity_slope);
+      }
+    }
+    chart_[l] = wanted;
+    reload_ = true;
+  }
+
+  SL_DEVICE void report(int l, int status) {
+    const int64_t job = job_[l];
+    const int chart = chart_[l];
+    ComplexLane v{1, 0};
+    if (chart < k_) v = lane_of(point(0)[chart], l);
+    double imaginary = 0, size = 0;
+    for (int k = 0; k < k_; ++k) {
+      const ComplexLane z = (k == chart ? ComplexLane{1, 0} : lane_of(point(0)[k], l)) / v;
+      a_.end[(job * k_ + k) * 2] = z.re;
+      a_.end[(job * k_ + k) * 2 + 1] = z.im;
+      imaginary = std::fmax(imaginary, std::fabs(z.im));
+      size = std::fmax(size, size_of(z));
+    }
+    a_.status[job] = static_cast<int8_t>(status);
+    a_.steps[job] = steps_[l];
+    a_.largest[job] = std::fmax(most_[l], size);
+    a_.correction[job] = phase_[l] == Phase::settling ? correction_[l] : 0.0;
+    if (a_.stop_at_real && status == static_cast<int>(PathStatus::converged) && imaginary < kRealPart * (1 + size))
+      jobs_.settle(a_.group[job], job);
+  }
+
+  const ContinuationArgs& a_;
+  const Shape& s_;
+  const bool* group_learns_;
+  Jobs& jobs_;
+  const int k_, stride_;
+  const int64_t width_;
+  Model model_;
+  Data data_;
+  C *theta_, *target_, *target_speed_, *column_, *system_, *known_, *next_, *z_, *work_;
+  M* chart_is_ = nullptr;
+  Table<V> degree_, row_scale_;
+  V s0_{}, s1_{}, s2_{}, s_now_{}, h_{};
+  Slots<L, typename EntryBeside<C, int>::type> slots_;
+  bool affine_ = true, reload_ = false;
+  int64_t job_[L];
+  Phase phase_[L];
+  int chart_[L], points_[L], steps_[L], settled_[L];
+  double most_[L], correction_[L];
+};
+
+}  // namespace SL_ISA
+}  // namespace sl
