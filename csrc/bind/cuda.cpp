@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -193,6 +194,34 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
     if (a.theta_out) copy_theta(a.students, a.theta_out, on);
     sl::cuda::newton(a, on, rows);
   });
+}
+
+// rows [k] or mix [k, equations] on the host; all else, and the results, on the device. What the numbers in them may be is checked in Python.
+void continuation(const sl::Shape& s, const Array& points, bool teacher, const Array& indices, const Array& degrees,
+                  const std::optional<py::array_t<int, py::array::c_style>>& rows, const std::optional<py::array_t<double, py::array::c_style>>& mix,
+                  const std::vector<bool>& learns, const Array& allocation, const Array& from, const Array& to, const Array& group, const Array& start,
+                  bool stop_at_real, double aim, double least_step, int max_steps, bool sliced, const Array& end, const Array& status,
+                  const Array& steps, const Array& largest, const Array& correction, const Array& done, int64_t first, uintptr_t stream) {
+  check(s.activation == sl::Activation::linear, "continuation: linear networks only");
+  check(indices.shape.size() == 2 && indices.shape[1] >= 1, "indices: at least one learnable weight");
+  const int64_t allocations = indices.shape[0], k = indices.shape[1], jobs = start.rows(), count = points.rows();
+  check(rows.has_value() != mix.has_value() && (!sliced || rows), "either rows or mix; sliced: only with rows");
+  check(!rows || rows->size() == k, "rows: wrong shape");
+  check(!mix || mix->size() == k * s.equations, "mix: wrong shape");
+  check(!teacher || !sliced, "sliced: not with a teacher");
+  const auto flags = group_flags(s, learns);
+  sl::ContinuationArgs a{&s, teacher, sliced, nullptr, count, numbers<int>(indices, {allocations, k}, "indices"), allocations, static_cast<int>(k),
+                         numbers<int>(degrees, {allocations, k}, "degrees"), rows ? rows->data() : nullptr, mix ? mix->data() : nullptr,
+                         reinterpret_cast<const bool*>(flags.data()), jobs, numbers<int>(allocation, {jobs}, "allocation"),
+                         numbers<int>(from, {jobs}, "from"), numbers<int>(to, {jobs}, "to"), numbers<int>(group, {jobs}, "group"),
+                         numbers<double>(start, {jobs, k, 2}, "start"), stop_at_real, aim, least_step, max_steps,
+                         numbers<double>(end, {jobs, k, 2}, "end"), numbers<int8_t>(status, {jobs}, "status"),
+                         numbers<int32_t>(steps, {jobs}, "steps"), numbers<double>(largest, {jobs}, "largest"),
+                         numbers<double>(correction, {jobs}, "correction"), 0};
+  a.points = numbers<double>(points, {count, sl::point_width(a, s), 2}, "points");
+  check(reinterpret_cast<uintptr_t>(a.points) % 16 == 0, "points: not aligned to 16 bytes");
+  int64_t* firsts = numbers<int64_t>(done, {-1}, "done");
+  run(end, stream, [&](sl::cuda::Stream& on) { sl::cuda::continuation(a, firsts, first, on); });
 }
 
 void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared, const std::vector<double>& gains,
@@ -428,6 +457,9 @@ PYBIND11_MODULE(SL_MODULE, m) {
     return sl::cuda::strip_tuning().last.load();
   }, "most"_a, "Bytes per warp up to which tables lie in shared memory, 0: the constants of the kernels. Returns the last launch's.");
   m.def("pinned", &pinned, "shape"_a, "dtype"_a, "queue"_a);
+  m.def("continuation", &continuation, "shape"_a, "points"_a, "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a, "learns"_a, "allocation"_a,
+        "from_"_a, "to"_a, "group"_a, "start"_a, "stop_at_real"_a, "aim"_a, "least_step"_a, "max_steps"_a, "sliced"_a, "end"_a, "status"_a, "steps"_a,
+        "largest"_a, "correction"_a, "done"_a, "first"_a, "stream"_a = 0);
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
   m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,
         "stream"_a = 0);

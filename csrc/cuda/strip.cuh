@@ -14,6 +14,7 @@
 #include "core/lanes.h"
 #include "core/shape.h"
 #include "cuda/launch.cuh"
+#include "math/complex_lane.h"
 #include "math/feedforward.h"
 #include "math/recurrent.h"
 #include "ops/cuda.h"
@@ -43,6 +44,7 @@ template <class S> struct Entry {
   }
 };
 template <class S> struct ValueOf<Entry<S>> { using type = S; };
+template <class S, class T> struct EntryBeside<Entry<S>, T> { using type = Entry<T>; };
 
 // The strip of this warp, seen by this thread.
 struct Strip {

@@ -1,7 +1,7 @@
 // cuda.h (ops): the contracts of this folder on a device. Same Args, same meaning, same verdicts as on the CPU.
 //
 // What there is one of per student or per matrix (theta, x, y, indices, trials, a, all results) lives on the device.
-// What there is one of per call (*shape, group_learns, start_scale, shared, gains, the recipe) lives on the host; the operation copies
+// What there is one of per call (*shape, group_learns, start_scale, rows, mix, shared, gains, the recipe) lives on the host; the operation copies
 // it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
 // Beyond the CPU's contracts: draw_trials draws no masks where mask is null. descend and newton: theta_out null: not wanted; with `open`
 // [batch] (ops/verdict.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear
@@ -9,6 +9,7 @@
 #pragma once
 #include <atomic>
 
+#include "ops/continuation.h"
 #include "ops/descend.h"
 #include "ops/jacobian.h"
 #include "ops/newton.h"
@@ -39,6 +40,9 @@ void descend(const DescendArgs<double>&, Stream&, const int8_t* open = nullptr);
 void newton(const NewtonArgs&, Stream&, const int8_t* open = nullptr);  // iterations_out: one number on the device
 void screen(const ScreenArgs&, Stream&);
 void found_by_loss(const FoundByLossArgs&, Stream&);
+// done [groups], on the device: of every group the smallest job number that ended at a real point, at first more than any; `first`: the
+// number of job 0 among the jobs of all calls that share `done` (the parts of a batch, one after the other).
+void continuation(const ContinuationArgs&, int64_t* done, int64_t first, Stream&);
 void rank_real(const RankRealArgs<float>&, Stream&);
 void rank_real(const RankRealArgs<double>&, Stream&);
 void rank_modp(const RankModpArgs&, Stream&);

@@ -412,6 +412,37 @@ class CudaPlace:
         out = self._run("newton", batch, inputs, results, call, workspace=4, beside=8 * shape.size + 16)  # a lock per student
         return {**out, "iterations": total}
 
+    def continuation(self, shape, points, teacher, indices, degrees, rows, mix, allocation, origin, to, group, start, stop_at_real=False,
+                     aim=1e-4, least_step=1e-10, max_steps=2000, sliced=False, threads=0):
+        jobs, budget = start.shape
+        for name, numbers, most in (("allocation", allocation, len(indices)), ("origin", origin, len(points)), ("to", to, len(points)),
+                                    ("group", group, max(jobs, 1)), ("indices", indices, shape.size)):
+            if numbers.size and not 0 <= numbers.min() <= numbers.max() < most:  # the kernel trusts them
+                raise ValueError(f"{name}: expected numbers in 0 .. {most - 1}")
+        learns, begun = _groups(shape, indices), 0
+        whole = {"points": _pairs(points), "indices": np.asarray(indices, _INDEX), "degrees": np.asarray(degrees, _INDEX)}
+        inputs = {name: value[None] for name, value in whole.items()}  # one for all jobs, even where there are as many
+        inputs |= {name: np.asarray(value, _INDEX) for name, value in (("allocation", allocation), ("origin", origin), ("to", to), ("group", group))}
+        inputs["start"] = _pairs(start)
+        results = {"end": ((budget, 2), np.float64), "status": ((), np.int8), "steps": ((), np.int32), "largest": ((), np.float64),
+                   "correction": ((), np.float64)}
+        if jobs == 0:
+            out = {name: np.empty((0, *row), dtype) for name, (row, dtype) in results.items()}
+            return {**out, "end": out["end"].view(np.complex128)[..., 0]}
+        done = self._module.Array([int(group.max()) + 1], np.dtype(np.int64), self._device)
+        done.upload(np.full(done.shape, np.iinfo(np.int64).max), self._stream)
+
+        def call(i, o):
+            nonlocal begun
+            points, indices, degrees = (i[name].reshape(whole[name].shape) for name in ("points", "indices", "degrees"))
+            self._module.continuation(shape, points, teacher, indices, degrees, rows, mix, learns, i["allocation"], i["origin"], i["to"],
+                                      i["group"], i["start"], stop_at_real, aim, least_step, max_steps, sliced, o["end"], o["status"],
+                                      o["steps"], o["largest"], o["correction"], done, begun, self._stream)
+            begun += len_of(i["start"])
+
+        out = self._run("continuation", jobs, inputs, results, call, beside=8 * done.shape[0])
+        return {**out, "end": out["end"].view(np.complex128)[..., 0]}
+
     def draw(self, shape, seed, task, first, count, shared, gains, recipe, threads=0):
         results = {"teacher": ((shape.size,), np.float64), "student": ((shape.size,), np.float64), "x": ((shape.inputs_size,), np.float64),
                    "mask": ((shape.size,), np.bool_)}
@@ -438,6 +469,11 @@ class CudaPlace:
 
 def len_of(rows: Any) -> int:
     return rows.shape[0]
+
+
+def _pairs(z: np.ndarray) -> np.ndarray:
+    """Complex numbers [...] as pairs [..., 2]."""
+    return np.ascontiguousarray(z).view(np.float64).reshape(*z.shape, 2)
 
 
 def _groups(shape: Any, indices: np.ndarray) -> list[bool]:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from . import _cpu, _devices
 
 BACKENDS = ("auto", "cpu", "cuda")
-CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability")
+CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability", "continuation", "degree")
 # match_probability and studies go to a GPU from this many (trials x starts x weights) on. To be measured: no GPU has been timed yet.
 CUDA_LEAST_WORK = 2**24
+CUDA_LEAST_PATHS = 2**14  # complex paths go there from this many at a time on: twice as many as an H200 follows at once. A guess as well.
 
 
-def choose(backend: str, work: float = 0) -> str:
+def choose(backend: str, work: float = 0, least: float = CUDA_LEAST_WORK) -> str:
     """"cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there.
 
-    work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if the work is large enough.
+    work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if that is at least `least`.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "cpu" or (backend == "auto" and work < CUDA_LEAST_WORK):
+    if backend == "cpu" or (backend == "auto" and work < least):
         return "cpu"
     module, why = _devices.compiled()
     if backend == "cuda" and module is None:
         raise ValueError(f"backend: expected auto or cpu, got 'cuda': {why}")
     return "cuda" if module is not None and (backend == "cuda" or not module.EMULATED) else "cpu"
+
+
+def for_paths(count: int) -> _devices.HostPlace | _devices.CudaPlace:
+    """Where so many complex paths are followed if nobody says where."""
+    return _devices.place(choose("auto", count, CUDA_LEAST_PATHS))
 
 
 def backend_of(operation: str) -> str:
@@ -37,8 +43,11 @@ def _on_cuda(operation: str) -> str:
     if operation not in CUDA_OPERATIONS:
         return "no cuda: this operation has no CUDA kernel"
     where = f"cuda, {cuda_device()}"
+    by_itself = lambda least: "never by itself: an emulation" if module.EMULATED else f"by itself from {least} on"  # noqa: E731
+    if operation in ("continuation", "degree"):
+        return f'{where}: complex paths, {by_itself(f"{CUDA_LEAST_PATHS} paths at a time")}'
     if operation in ("draw_trials", "match_probability"):
-        auto = "never by itself: an emulation" if module.EMULATED else f"by itself from {CUDA_LEAST_WORK} trials x starts x weights on"
+        auto = by_itself(f"{CUDA_LEAST_WORK} trials x starts x weights")
         return f'{where}: with backend="cuda", {auto}'
     return f'{where}: for arrays that live there, or with backend="cuda"'
 

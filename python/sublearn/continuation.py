@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _cpu, closing
+from ._dispatch import for_paths
 from .generic import free_weights, required_rank
 from .network import Network, Recurrent
 
@@ -150,16 +151,17 @@ class System:
         return np.tile(np.eye(1, self.net.shape.inputs_size), (count, 1))
 
     def track(self, points: np.ndarray, indices: np.ndarray, degrees: np.ndarray, allocation, origin, to, start: np.ndarray,
-              group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, sliced: bool = False, threads: int = 0) -> Paths:
+              group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, sliced: bool = False, threads: int = 0,
+              kernels=None) -> Paths:
         """Follows `start` complex [jobs, kappa] from points[origin] to points[to]; allocation, origin, to, group int [jobs] or one int.
 
         points complex [points, width]; indices, degrees int32 [allocations, kappa]. With stop_at_real, jobs of a group are skipped
         once an earlier one has ended at a point that looks real. sliced: points hold a direction v [equations] and a tilt c [kappa] as
-        well, and f(z) = y + v (c . z) is solved.
+        well, and f(z) = y + v (c . z) is solved. kernels: the place (_devices.py) that follows them; None: the CPU, or a GPU for many.
         """
         jobs = len(start)
         as_jobs = lambda a: np.ascontiguousarray(np.broadcast_to(np.asarray(a, dtype=np.int32), jobs))  # noqa: E731
-        out = _cpu.continuation(
+        out = (kernels or for_paths(jobs)).continuation(
             self.net.shape, np.ascontiguousarray(points), self.saturated, indices, degrees, self.rows, self.mix, as_jobs(allocation),
             as_jobs(origin), as_jobs(to), as_jobs(0 if group is None else group), np.ascontiguousarray(start), stop_at_real, steps.aim,
             steps.least, steps.most, sliced, threads)

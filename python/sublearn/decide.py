@@ -76,8 +76,8 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
        tanh and relu: Newton for what is left.
 
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
-    Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians and searches run there, ranks, linear solves and
-    paths on the CPU, which waits for the GPU.
+    Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians, searches and complex paths run there, ranks and linear
+    solves on the CPU, which waits for the GPU. Many paths at a time go to a GPU by themselves, unless backend="cpu".
     Errors: TypeError and ValueError that name the argument.
     """
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
@@ -96,6 +96,7 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     tol = check_tolerance(tol, method)
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
                        tol=tol, threads=thread_count(threads), kernels=place.host())
+    paths = None if backend == "auto" and isinstance(place, _devices.HostPlace) else problem.kernels
     open_ = np.ones(count, dtype=bool)
     _constant(problem, open_)
     if screen and net.activation != "relu":
@@ -106,7 +107,7 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
         if teacher is not None:
             answers = np.broadcast_to(_as_double("teacher", _devices.to_numpy("teacher", teacher), (net.size,)).rows, (count, net.size))
         _exact(problem, open_, screen, answers, searched_starts(net, method, starts), seed, task, first, check_gains(net, gains),
-               whole_number("iterations", iterations, 1))
+               whole_number("iterations", iterations, 1), paths)
     elif method == "newton":
         _newton(problem, open_, starts, seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
     else:
@@ -267,7 +268,7 @@ def _newton(problem, open_, starts, seed, task, first, gains, iterations) -> Non
         problem.settle(rows, np.where(found >= 0, 1, -1), "newton", start=found)
 
 
-def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, iterations) -> None:
+def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, iterations, paths) -> None:
     from .triangular import more_plans, plans
 
     _certify_affine(problem)
@@ -298,7 +299,7 @@ def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, it
     found, start = problem.match[rows] == 1, problem.start[rows].copy()
     students[found] = problem.theta[rows[found]]
     verdict = settle(problem.net, problem.shared, students, problem.x[rows], problem.y[rows], problem.masks[rows],
-                     None if teacher is None else teacher[rows], found, problem.threads)
+                     None if teacher is None else teacher[rows], found, problem.threads, kernels=paths)
     better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
     problem.theta[rows[better]] = verdict.theta[better]
     problem.loss[rows] = problem.relative_loss(problem.theta, slice(None))[rows]

@@ -42,25 +42,26 @@ class Cache:
         self.system, self.most, self.threads = system, most, threads
         self.known: dict[tuple, dict[bytes, Entry]] = {}
 
-    def of(self, masks: np.ndarray, which: int, thorough: bool) -> list[Entry]:
+    def of(self, masks: np.ndarray, which: int, thorough: bool, kernels=None) -> list[Entry]:
         """Entries for masks bool [m, size] with r = rho = kappa, from random point number `which`."""
         known = self.known.setdefault((which, thorough), {})
         keys = [np.packbits(mask).tobytes() for mask in masks]
         new = {key: k for k, key in enumerate(keys) if key not in known}
         if new:
-            base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, thorough=thorough, threads=self.threads)
+            base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, thorough=thorough, threads=self.threads,
+                             kernels=kernels)
             known.update(zip(new, (Entry(base.point, z, bool(c)) for z, c in zip(base.solutions, base.complete))))
         answer = [known[key] for key in keys]
         for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
             del known[key]
         return answer
 
-    def confirmed(self, masks: np.ndarray, used: list[Entry]) -> list[bool]:
+    def confirmed(self, masks: np.ndarray, used: list[Entry], kernels=None) -> list[bool]:
         """Were the solutions used all there are, as far as can be told? As many as the complete set at one random point, and at another one."""
-        first, second = self.of(masks, 0, True), self.of(masks, 1, False)
+        first, second = self.of(masks, 0, True, kernels), self.of(masks, 1, False, kernels)
         short = [m for m in range(len(masks)) if len(second[m].solutions) != len(first[m].solutions)]
         if short:  # the quick set may be a part
-            for m, entry in zip(short, self.of(masks[short], 1, True)):
+            for m, entry in zip(short, self.of(masks[short], 1, True, kernels)):
                 second[m] = entry
         return [a.complete and len(a.solutions) == len(b.solutions) == len(entry.solutions) for a, b, entry in zip(first, second, used)]
 
@@ -85,11 +86,12 @@ class Verdict:
 
 
 def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
-           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST) -> Verdict:
+           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
     found bool [n]: theta is already a solution, by Newton's method. teacher: where more equations than kappa depend on the weights, a yes
     is certified only with it, and systems that are called saturated (continuation.py) stay undecided where Newton found nothing.
+    kernels: where paths are followed, as of `System.track`.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
@@ -112,7 +114,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         return verdict
     cache = _cache(system, most, threads)
     square = masks[left].sum(axis=1) == system.kappa
-    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, final=True)
+    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, True, kernels)
     surplus = left[~square]
     for number in range(_SUBS):
         if not len(surplus):
@@ -120,7 +122,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         subs = masks.copy()
         subs[surplus] = _square_parts(system, masks[surplus], number)
         fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
-        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, final=False)
+        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, False, kernels)
         surplus = surplus[verdict.match[surplus] != 1]
     return verdict
 
@@ -213,7 +215,7 @@ def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
     return parts[which.reshape(-1)]
 
 
-def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final) -> None:
+def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final, kernels) -> None:
     """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
     if not len(rows):
         return
@@ -225,15 +227,15 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
         rows, data = rows[left], data[left]
         if not len(rows):
             return
-        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt)
+        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels)
         if not final:
             return
 
 
-def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt) -> None:
+def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels) -> None:
     unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
     of = of.reshape(-1)
-    bases = cache.of(unique, which, thorough=attempt > 0)  # most trials have a real end: they need not know of all solutions
+    bases = cache.of(unique, which, thorough=attempt > 0, kernels=kernels)  # most trials have a real end: they need not know of all solutions
     indices, degrees = index_rows(unique), system.degrees(unique)
     points = np.concatenate([[base.point for base in bases], data])
     counts = np.array([len(base.solutions) for base in bases])[of]
@@ -249,7 +251,7 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
         mine = by_mask == m
         start[mine] = bases[m].solutions[number[mine]]
     out = system.track(points, indices, degrees, by_mask, by_mask, len(bases) + trial, start, trial, stop_at_real=attempt == 0,
-                       steps=steps, threads=threads)
+                       steps=steps, threads=threads, kernels=kernels)
     size = 1 + np.abs(out.end).max(axis=1)
     near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
     _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads)
@@ -267,7 +269,7 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
     if not settled:
         return
     which_mask = np.unique(of[list(settled)])
-    sure = dict(zip(which_mask, cache.confirmed(unique[which_mask], [bases[m] for m in which_mask])))
+    sure = dict(zip(which_mask, cache.confirmed(unique[which_mask], [bases[m] for m in which_mask], kernels)))
     for t, match in settled.items():
         if sure[of[t]]:
             verdict.match[rows[t]] = match

@@ -39,7 +39,7 @@ class Trace(NamedTuple):
 
 
 def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: np.ndarray, starts: list[np.ndarray], seed: int = 0,
-               error: float = 2e-2, most: int = 40_000, threads: int = 0) -> list[Trace]:
+               error: float = 2e-2, most: int = 40_000, threads: int = 0, kernels=None) -> list[Trace]:
     """Are starts[m] complex [delta, kappa] all solutions of allocation m (indices, degrees int32 [m, kappa]) at a random point [width]?
 
     Not for saturated systems, whose targets are not free. error: where the loops for the tilted slice stop before the trace is looked at.
@@ -61,7 +61,7 @@ def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: 
     functional = normals(system.kappa)
 
     def follow(z, owner, origin, to, steps):
-        out = system.track(points, indices, degrees, owner, origin, to, z, steps=steps, sliced=True, threads=threads)
+        out = system.track(points, indices, degrees, owner, origin, to, z, steps=steps, sliced=True, threads=threads, kernels=kernels)
         return out, out.status == CONVERGED
 
     def moved(curves, chosen, origin, to):
@@ -82,7 +82,8 @@ def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: 
         if not len(open_):
             break
         looped, _, _ = extend(system, tilted, indices, degrees, [curves[m] if m in open_ else nothing for m in range(count)],
-                              np.random.default_rng([seed, system.net.size, number, 29]), error, most, 100, sliced=True, threads=threads)
+                              np.random.default_rng([seed, system.net.size, number, 29]), error, most, 100, sliced=True, threads=threads,
+                              kernels=kernels)
         above, below = (moved(looped, open_, _TILTED, to) for to in (_ABOVE, _BELOW))
         for m in open_:
             curves[m] = looped[m]

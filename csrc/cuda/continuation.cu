@@ -1,0 +1,143 @@
+// Path tracking in complex double precision, one path per thread, threads refilled from a queue on the device. See ops/continuation.h;
+// the method is that of math/tracker.h, the very text that the CPU runs on its SIMD lanes.
+//
+// Queue: an atomic counter over the jobs, in the CPU's order. A job is skipped where an earlier one of its group has ended at a real point;
+// jobs before the first such end are followed to theirs, so the first real end in number is the same whatever the order in which threads
+// run. A thread that ends a path takes the next job while its warp goes on; one launch empties the queue.
+// Everything of a path is in the strip (complex numbers of 16 bytes: a warp's access is four lines of shared memory), except the points
+// of data, which are read where they are: twice per step, through the caches. The start point is mostly one for all paths, the end point
+// one per trial. At 1-4-1, T = 5, k = 4 that is 3.3 KB per path, 106 KB per warp: two warps per multiprocessor of an H200; at 1-8-1,
+// T = 6, k = 5 190 KB per warp: one. Beyond 227 KB strips lie in device memory, and the second-level cache decides.
+//
+// Work per step at 1-4-1, T = 5, k = 4: two evaluations (forward pass, chains, columns: 220 complex multiply-adds), one of the speeds (200),
+// two eliminations (60): about 800, at 80 steps per path 0.5 Mflop. A multiply-add is four instructions of two cycles each on one of the four
+// schedulers, its operands from shared memory four cycles each. On paper the limit is latency: with one or two warps per multiprocessor
+// nothing hides the 30 cycles of a load but what the loops have independent (four or eight rows at a time). 2 M paths/s leave 45 000
+// cycles for a step of a warp when there is one per multiprocessor, 55 for each multiply-add; 25 to 40 are expected. Not measured.
+// Where paths of a warp are in different charts, accept and refuse, or take a new job, its threads wait for each other; the evaluations,
+// nine tenths of the work, are the same code for all.
+#include "cuda/in_registers.cuh"
+#include "cuda/strip.cuh"
+#include "math/complex_lane.h"
+#include "math/tracker.h"
+#include "ops/cuda.h"
+
+namespace sl {
+namespace SL_ISA {
+namespace {
+
+constexpr size_t kSharedPaths = 227 * 1024;
+
+using S = ComplexLane;
+using C = Entry<S>;
+
+// q(s) = from + s (to - from), read from the points themselves. kStored: the speeds of the weights lie in the strip; else one bit per weight
+// says which of them learn, and so do not move (of 80 weights a tenth of the memory of a path, for a fiftieth of the traffic).
+template <bool kStored> class RowData {
+ public:
+  SL_DEVICE RowData(const ContinuationArgs&, const Shape& s, Strip& strip) : size_(s.size) {
+    if constexpr (kStored) rates_ = take_array<C>(strip, s.size);
+    else hidden_ = take_array<Entry<unsigned>>(strip, words(s));
+  }
+  static size_t bytes(const ContinuationArgs&, const Shape& s) {
+    return kStored ? sizeof(C) * static_cast<size_t>(s.size) : sizeof(Entry<unsigned>) * words(s);
+  }
+  SL_DEVICE void load(int, const double* from, const double* to) {
+    from_ = reinterpret_cast<const double2*>(from);
+    to_ = reinterpret_cast<const double2*>(to);
+    if constexpr (kStored)
+      for (int k = 0; k < size_; ++k) rates_[k] = difference(k);
+    else
+      for (int k = 0; k < (size_ + 31) / 32; ++k) hidden_[k] = 0u;
+  }
+  SL_DEVICE void hide(int, int flat) {
+    if constexpr (kStored) rates_[flat] = S{0, 0};
+    else hidden_[flat / 32] = unsigned(hidden_[flat / 32]) | 1u << flat % 32;
+  }
+  SL_DEVICE S rate(int e) const {
+    if (e >= size_) return difference(e);
+    if constexpr (kStored) return rates_[e];
+    else return unsigned(hidden_[e / 32]) >> e % 32 & 1u ? S{0, 0} : difference(e);
+  }
+  SL_DEVICE S at(int e, double s) const {
+    const double2 p = __ldg(from_ + e);
+    return S{p.x, p.y} + rate(e) * s;
+  }
+
+ private:
+  SL_HD static size_t words(const Shape& s) { return (static_cast<size_t>(s.size) + 31) / 32; }
+  SL_DEVICE S difference(int e) const {
+    const double2 p = __ldg(from_ + e), q = __ldg(to_ + e);
+    return {q.x - p.x, q.y - p.y};
+  }
+  const int size_;
+  const double2 *from_ = nullptr, *to_ = nullptr;
+  C* rates_ = nullptr;
+  Entry<unsigned>* hidden_ = nullptr;
+};
+
+struct Queue {
+  unsigned long long* next;
+  int64_t jobs;
+  long long* done;  // of every group the smallest job number, counted from `first`, that ended at a real point
+  int64_t first;
+  SL_DEVICE int64_t take() {
+    const int64_t job = static_cast<int64_t>(atomicAdd(next, 1ull));
+    return job < jobs ? job : -1;
+  }
+  SL_DEVICE bool settled_before(int group, int64_t job) const { return *static_cast<const volatile long long*>(done + group) < first + job; }
+  SL_DEVICE void settle(int group, int64_t job) { atomicMin(done + group, static_cast<long long>(first + job)); }
+};
+
+template <class Model> using PathsOf = Tracker<Model, C, RowData<kFast<Model>>, Queue>;
+
+template <class Model>
+__global__ void __launch_bounds__(cuda::kWarp, 1)
+    continuation_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ ContinuationArgs a,
+                        const __grid_constant__ Groups groups, Queue queue) {
+  SL_STRIP(strip, strips, bytes, kFast<Model>);
+  PathsOf<Model> paths(a, s, groups.learns, queue, strip);
+  if (!paths.begin()) return;
+  while (paths.step()) {
+  }
+}
+
+// False, and nothing done, where the model must have its strip in shared memory and cannot.
+template <class Model> bool continuation_with(const Shape& s, const ContinuationArgs& a, const Queue& queue, cuda::Stream& stream) {
+  const size_t bytes = PathsOf<Model>::scratch_bytes(a, s);
+  if (kFast<Model> && !fits_in_shared(bytes, kSharedPaths, stream)) return false;
+  launch_strips(continuation_kernel<Model>, bytes, a.jobs, kSharedPaths, stream, s, a, groups_of(s, a.group_learns), queue);
+  return true;
+}
+
+// The caller's array, of which there is one per call, on the device.
+template <class T> const T* on_device(const T* from, size_t count, cuda::Stream& stream) {
+  if (!from) return nullptr;
+  T* to = stream.scratch<T>(static_cast<int64_t>(count));
+  stream.upload(to, from, count * sizeof(T));
+  return to;
+}
+
+}  // namespace
+}  // namespace SL_ISA
+
+void cuda::continuation(const ContinuationArgs& args, int64_t* done, int64_t first, Stream& stream) {
+  using namespace SL_ISA;
+  if (args.jobs == 0) return;
+  const Shape& s = *args.shape;
+  ContinuationArgs a = args;
+  const size_t k = static_cast<size_t>(a.budget);
+  a.rows = on_device(args.rows, k, stream);
+  a.mix = on_device(args.mix, k * static_cast<size_t>(s.equations), stream);
+  static_assert(sizeof(long long) == sizeof(int64_t), "atomicMin knows long long");
+  const SL_ISA::Queue queue{stream.scratch<unsigned long long>(1), a.jobs, reinterpret_cast<long long*>(done), first};
+  stream.clear(queue.next, sizeof *queue.next);
+  if (s.kind == Kind::feedforward) {
+    continuation_with<Feedforward<S, C>>(s, a, queue, stream);
+    return;
+  }
+  const bool fast = s.hidden == 4 && s.outputs == 1 && continuation_with<InRegisters<S, 4, 1>>(s, a, queue, stream);
+  if (!fast) continuation_with<Recurrent<S, 0, C>>(s, a, queue, stream);
+}
+
+}  // namespace sl
