@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import _devices
+from sublearn import _cpu, _devices
 from sublearn._closed_forms import has_effect
+from sublearn.continuation import CONVERGED, FAILED, INFINITE, SKIPPED, system_of
+from sublearn.generic import attained_ranks, free_weights
+from sublearn.monodromy import monodromy
+from sublearn.trace import trace_test
 
 from tests.adversarial_rank import families, verdicts
 from tests.cases import masks, students
@@ -242,6 +246,201 @@ def deciding_device_arrays(device):
     miss = ((sl.outputs(net, theta, drawn.x[yes]) - y) ** 2).sum(axis=(1, 2)) / (y**2).sum(axis=(1, 2))
     assert miss.max() < 1e-19
     np.testing.assert_array_equal(np.where(drawn.mask, 0, device.get(got.theta)), np.where(drawn.mask, 0, drawn.student))
+
+
+# ---- complex paths ------------------------------------------------------------------------------------------------------------
+
+PATHS = [  # networks, shared groups, weights that learn: W and D in registers; sizes at run time; biases; the teacher moves; layers
+    (sl.Recurrent(1, 4, 1, 5), ("B", "D"), None), (sl.Recurrent(2, 8, 2, 4), ("B", "D"), None),
+    (sl.Recurrent(1, 4, 2, 4, bias=True), ("B", "D", "b", "c"), None), (sl.Recurrent(2, 3, 2, 3), (), None),
+    (sl.Recurrent(2, 3, 1, 10), ("B", "D"), 7), (sl.Feedforward((3, 4, 3, 2), 3, bias=True), (), None),
+]
+
+
+def on_the_gpu():
+    return _devices.place("cuda")
+
+
+def square_masks(net, shared, count):
+    """Random allocations with r = rho = kappa."""
+    kappa, free = system_of(net, shared).kappa, np.flatnonzero(free_weights(net, shared))
+    rng, many = np.random.default_rng(net.size), np.zeros((20 * count, net.size), bool)
+    for mask in many:
+        mask[rng.choice(free, kappa, replace=False)] = True
+    return many[attained_ranks(net, many, shared) == kappa][:count]
+
+
+def same_ends(got, want):
+    """The same status and the same end points, but for one path in fifty, which may be lost or jump where sums round differently.
+
+    An end point is settled by a relative correction of 1e-8 at most, most by far less.
+    """
+    apart = np.abs(got.end - want.end).max(axis=1) / (1 + np.abs(want.end).max(axis=1))
+    both = (got.status == want.status) & (want.status == CONVERGED)
+    wrong = (got.status != want.status) | (both & (apart > 1e-7))
+    assert wrong.sum() <= max(1, len(wrong) // 50), f"{wrong.sum()} of {len(wrong)} paths end elsewhere"
+    assert np.median(apart[both]) < 1e-11
+    assert abs(got.steps[both].mean() / want.steps[both].mean() - 1) < 0.1
+
+
+def paths_agree_with_the_cpu(net, shared, kappa, allocations=4, targets=5):
+    """More paths than threads, of several allocations, to complex and real data; then one path, and one more than a warp."""
+    system = system_of(net, shared)
+    assert kappa is None or (system.saturated and system.kappa == kappa)
+    masks, on_the_cpu = square_masks(net, shared, allocations), _devices.HostPlace()
+    base = monodromy(system, masks, most=40, loops=6, thorough=False, threads=1, kernels=on_the_cpu)
+    rng = np.random.default_rng(5)
+    points = np.stack([base.point, *(system.draw(rng, real=bool(k % 2)) for k in range(targets))])
+    owner = np.tile(np.repeat(np.arange(len(base.found)), base.found), targets)
+    start, to = np.tile(np.concatenate(base.solutions), (targets, 1)), np.repeat(np.arange(1, targets + 1), base.found.sum())
+
+    def track(rows, kernels, **how):
+        return system.track(points, base.indices, base.degrees, owner[rows], 0, to[rows], start[rows], kernels=kernels, **how)
+
+    everything = np.arange(len(start))
+    want = track(everything, on_the_cpu)
+    got = track(everything, on_the_gpu())
+    assert (want.status == CONVERGED).mean() > 0.9
+    same_ends(got, want)
+    for count in (1, 33):
+        few = everything[:count]
+        alone = track(few, on_the_gpu())
+        np.testing.assert_array_equal(alone.end, got.end[: len(few)])  # bit for bit: neighbours do not matter
+        np.testing.assert_array_equal(alone.steps, got.steps[: len(few)])
+    none = track(everything[:0], on_the_gpu())
+    assert none.end.shape == (0, system.kappa) and none.status.shape == (0,)
+    return want
+
+
+def sliced_paths_agree_with_the_cpu():
+    """The trace test, whose systems have a cut: complete sets, and sets that miss one."""
+    net, shared = sl.Recurrent(1, 4, 1, 4), ("B", "D")
+    system = system_of(net, shared)
+    base = monodromy(system, square_masks(net, shared, 3), threads=1, kernels=_devices.HostPlace())
+    for solutions in (base.solutions, [z[1:] if len(z) > 1 else z for z in base.solutions]):
+        here, there = (trace_test(system, base.point, base.indices, base.degrees, solutions, kernels=k) for k in (None, on_the_gpu()))
+        assert [t[:2] for t in here] == [t[:2] for t in there]
+        assert [len(t.missing) for t in here] == [len(t.missing) for t in there]
+
+
+def solution_sets_agree_with_the_cpu():
+    net, shared = sl.Recurrent(1, 4, 1, 5), ("B", "D")
+    masks = square_masks(net, shared, 4)
+    here, there = (monodromy(system_of(net, shared), masks, most=60, loops=20, thorough=False, kernels=k) for k in (None, on_the_gpu()))
+    assert here.found.tolist() == there.found.tolist() and here.found.max() > 2
+    for a, b in zip(here.solutions, there.solutions):
+        assert np.abs(a[:, None] - b[None]).max(axis=2).min(axis=1).max() < 1e-7 * (1 + np.abs(a).max())
+
+
+def _quadratics(split, vanish, count=37, seed=0):
+    """One weight w = W[1, 1] of 1-3-1, T = 3, and its last equation a w^2 + b w + c = 0: (points, starts, roots) to `count` end points.
+
+    split: the roots there are that far apart. vanish: a = 0 there, so one of the two goes to infinity.
+    """
+    net = sl.Recurrent(1, 3, 1, 3)
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((count + 1, net.size + 6)) + 1j * rng.standard_normal((count + 1, net.size + 6))
+    B, W, D = (net.slices[g].start for g in "BWD")
+    if vanish:
+        points[1:, D + 1] = 0
+    roots = []
+    for number, q in enumerate(points):
+        value = lambda w, q=q: _cpu.outputs_complex(  # noqa: E731
+            net.shape, np.where(np.arange(net.size) == W + 4, w, q[: net.size])[None], np.array([[1.0, 0, 0]]))[0, 2]
+        q[net.size : net.size + 3] = [1, 0, 0]
+        c, plus, minus = value(0), value(1), value(-1)
+        a, b = (plus + minus) / 2 - c, (plus - minus) / 2
+        if number and split is not None:
+            q[-1] = c - (b * b - (a * split) ** 2) / (4 * a)
+        c -= q[-1]
+        square = np.sqrt(b * b - 4 * a * c)
+        roots.append([-c / b] * 2 if vanish and number else [(-b - square) / (2 * a), (-b + square) / (2 * a)])
+    return net, W + 4, points, np.array(roots)
+
+
+def _follow_quadratics(place, net, weight, points, roots):
+    count = len(points) - 1
+    to = np.repeat(np.arange(1, count + 1), 2).astype(np.int32)
+    zero = np.zeros(2 * count, np.int32)
+    return place.continuation(net.shape, points, False, np.array([[weight]], np.int32), np.array([[2]], np.int32), np.array([2], np.int32),
+                              None, zero, zero, to, zero, np.tile(roots[0], count)[:, None].copy())
+
+
+def paths_to_planted_roots():
+    """Roots of quadratics: apart, nearly double, double, and one at infinity."""
+    for split, bound in ((None, 1e-12), (1e-2, 1e-10)):
+        net, weight, points, roots = _quadratics(split, False)
+        out = _follow_quadratics(on_the_gpu(), net, weight, points, roots)
+        assert (out["status"] == CONVERGED).all()
+        ends = out["end"][:, 0].reshape(-1, 2)
+        both = np.minimum(np.abs(ends - roots[1:]).max(axis=1), np.abs(ends[:, ::-1] - roots[1:]).max(axis=1))
+        assert (both < bound * (1 + np.abs(roots[1:]).max(axis=1))).all()
+    for split in (1e-4, 1e-6, 0.0):  # nothing may be reported as settled that is not next to a root
+        net, weight, points, roots = _quadratics(split, False)
+        out, cpu = (_follow_quadratics(place, net, weight, points, roots) for place in (on_the_gpu(), _cpu))
+        settled = out["status"] == CONVERGED
+        assert np.isin(out["status"], (CONVERGED, FAILED)).all() and (settled != (cpu["status"] == CONVERGED)).sum() <= 2
+        near = np.abs(out["end"] - np.repeat(roots[1:], 2, axis=0)).min(axis=1)
+        assert (near[settled] < 1e-7 * (1 + np.abs(out["end"][settled, 0]))).all()
+        assert settled.any() if split == 1e-4 else not settled.all()
+    net, weight, points, roots = _quadratics(None, True)
+    out, cpu = (_follow_quadratics(place, net, weight, points, roots) for place in (on_the_gpu(), _cpu))
+    np.testing.assert_array_equal(out["status"], cpu["status"])
+    status = np.sort(out["status"].reshape(-1, 2), axis=1)
+    assert (status == [CONVERGED, INFINITE]).all()
+    ends = out["end"][:, 0][out["status"] == CONVERGED]
+    assert (np.abs(ends - roots[1:, 0]) < 1e-10 * (1 + np.abs(ends))).all()
+    assert out["largest"][out["status"] == INFINITE].min() > 1e7
+
+
+def the_first_real_end_is_reported(monkeypatch, trials=30, bytes_allowed=None):
+    """Jobs before the first real end of a group end as they would alone, and so does it; later ones do, or are skipped."""
+    net, shared = sl.Recurrent(1, 4, 1, 5), ("B", "D")
+    system = system_of(net, shared)
+    base = monodromy(system, square_masks(net, shared, 3), most=40, loops=10, thorough=False, threads=1, kernels=_devices.HostPlace())
+    rng = np.random.default_rng(2)
+    points = np.stack([base.point, *(system.draw(rng, real=True) for _ in range(trials))])
+    owner = np.arange(trials) % len(base.found)
+    trial = np.repeat(np.arange(trials), base.found[owner])
+    number = np.concatenate([np.arange(base.found[m]) for m in owner])
+    order = np.lexsort((trial, number))
+    trial, number = trial[order], number[order]
+    start = np.array([base.solutions[owner[t]][k] for t, k in zip(trial, number)])
+    arguments = points, base.indices, base.degrees, owner[trial], 0, 1 + trial, start, trial
+    alone = system.track(*arguments, kernels=on_the_gpu())
+    if bytes_allowed:
+        monkeypatch.setenv("SUBLEARN_CUDA_MEMORY", str(bytes_allowed))
+    out = system.track(*arguments, stop_at_real=True, kernels=on_the_gpu())
+    real = (alone.status == CONVERGED) & (np.abs(alone.end.imag).max(axis=1) < 1e-7 * (1 + np.abs(alone.end).max(axis=1)))
+    seen = 0
+    for t in range(trials):
+        jobs = np.flatnonzero(trial == t)
+        first = int(np.argmax(real[jobs])) if real[jobs].any() else len(jobs)
+        seen += first < len(jobs)
+        np.testing.assert_array_equal(out.status[jobs[: first + 1]], alone.status[jobs[: first + 1]])
+        np.testing.assert_array_equal(out.end[jobs[: first + 1]], alone.end[jobs[: first + 1]])
+        later = jobs[first + 1 :]
+        assert ((out.status[later] == SKIPPED) | (out.status[later] == alone.status[later])).all()
+    assert trials // 2 < seen and (out.status == SKIPPED).sum() > trials
+    return out
+
+
+def exact_verdicts_agree_with_the_cpu(trials, nets=((sl.Recurrent(1, 4, 1, 5), 4), (sl.Recurrent(2, 8, 2, 4), 6))):
+    """Trial by trial; one in a hundred may end elsewhere where sums round differently."""
+    flips = 0
+    for net, budget in nets:
+        shared, strategy = ("B", "D"), sl.scattered(net, budget, "W")
+        masks = square_masks(net, shared, 4)[np.arange(trials) % 4]
+        drawn = sl.draw_trials(net, strategy, trials, shared=shared, seed=7)
+        want, got = (sl.decide(net, drawn.student, drawn.x, drawn.y, masks, shared, "exact", starts=1, iterations=10, backend=where)
+                     for where in ("cpu", "cuda"))
+        flips += int((want.match != got.match).sum())
+        followed = np.isin(got.reason, ("paths", "T8")).sum()
+        assert followed > trials // 10 and (got.match >= 0).mean() > 0.9
+        sure = got.certified & np.isin(got.reason, ("newton", "paths")) & (got.match == 1)
+        assert sure.sum() > trials // 4 and np.median(got.loss[sure]) < 1e-24
+    assert flips <= max(1, trials // 50), f"{flips} of {2 * trials} verdicts differ from the CPU's"
+    return flips
 
 
 # ---- memory, places, errors -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import _devices
+from sublearn import _devices, _dispatch
 
 from tests import device_checks as checks
 from tests import resident_checks
@@ -141,6 +141,35 @@ def test_chunks_overlap(monkeypatch):
 
 def test_planned_memory_of_trials(monkeypatch):
     resident_checks.memory_is_planned(monkeypatch, resident_checks.QUESTIONS[0], 3000, 2_000_000)
+
+
+@pytest.mark.parametrize("net, shared, kappa", checks.PATHS, ids=str)
+def test_paths(net, shared, kappa):
+    checks.paths_agree_with_the_cpu(net, shared, kappa, 12, 60)
+
+
+def test_paths_to_planted_roots():
+    checks.paths_to_planted_roots()
+
+
+def test_sets_of_solutions():
+    checks.sliced_paths_agree_with_the_cpu()
+    checks.solution_sets_agree_with_the_cpu()
+
+
+def test_first_real_ends(monkeypatch):
+    checks.the_first_real_end_is_reported(monkeypatch, 5000)
+    checks.the_first_real_end_is_reported(monkeypatch, 500, bytes_allowed=400_000)
+
+
+def test_exact_verdicts():
+    flips = checks.exact_verdicts_agree_with_the_cpu(2000)
+    print(f"exact: {flips} of 4000 verdicts differ from the CPU's")
+
+
+def test_many_paths_choose_the_gpu():
+    assert isinstance(_dispatch.for_paths(100), _devices.HostPlace)
+    assert isinstance(_dispatch.for_paths(_dispatch.CUDA_LEAST_PATHS), _devices.CudaPlace)
 
 
 def test_deciding(device):

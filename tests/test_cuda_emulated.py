@@ -211,6 +211,55 @@ def test_verdicts(method, trials, options):
     checks.verdicts_agree_with_the_cpu(method, trials, **options)
 
 
+@pytest.mark.parametrize("net, shared, kappa", checks.PATHS, ids=str)
+def test_paths(net, shared, kappa):
+    checks.paths_agree_with_the_cpu(net, shared, kappa, 3, 3)
+
+
+def test_paths_to_planted_roots():
+    checks.paths_to_planted_roots()
+
+
+def test_sets_of_solutions():
+    checks.sliced_paths_agree_with_the_cpu()
+    checks.solution_sets_agree_with_the_cpu()
+
+
+def test_first_real_ends(monkeypatch):
+    whole = checks.the_first_real_end_is_reported(monkeypatch)
+    parts = checks.the_first_real_end_is_reported(monkeypatch, bytes_allowed=20_000)
+    np.testing.assert_array_equal(parts.status == 0, whole.status == 0)
+
+
+def test_exact_verdicts():
+    checks.exact_verdicts_agree_with_the_cpu(200)
+
+
+def test_where_exact_verdicts_follow_paths(device, monkeypatch):
+    module, calls = _devices.compiled()[0], []
+    inner = module.continuation
+    monkeypatch.setattr(module, "continuation", lambda *arguments: calls.append(1) or inner(*arguments))
+    net, shared = sl.Recurrent(1, 4, 1, 5), ("B", "D")
+    drawn = sl.draw_trials(net, sl.scattered(net, 4, "W").draw(3), 20, shared=shared)
+    arrays = drawn.student, drawn.x, drawn.y
+    want = sl.decide(net, *arrays, drawn.mask, shared, "exact", starts=1, iterations=5, backend="auto")
+    assert not calls and (want.reason == "paths").sum() > 5  # an emulation is never chosen by itself
+    got = sl.decide(net, *map(device.put, arrays), drawn.mask, shared, "exact", starts=1, iterations=5, backend=checks.backend(device))
+    assert calls and device.made(got.match)
+    np.testing.assert_array_equal(device.get(got.match), want.match)
+
+
+def test_paths_check_what_the_kernel_trusts():
+    net = sl.Recurrent(1, 3, 1, 3)
+    place, one = _devices.place("cuda"), np.zeros(1, np.int32)
+    good = dict(allocation=one, origin=one, to=one, group=one, indices=np.array([[7]], np.int32))
+    for name in good:
+        bad = good | {name: good[name] + 100}
+        with pytest.raises(ValueError, match=f"{name}: expected numbers in 0 .."):
+            place.continuation(net.shape, np.zeros((1, net.size + 6), complex), False, bad["indices"], np.array([[2]], np.int32), one, None,
+                               bad["allocation"], bad["origin"], bad["to"], bad["group"], np.zeros((1, 1), complex))
+
+
 def test_deciding(device):
     checks.deciding_device_arrays(device)
 
@@ -228,7 +277,8 @@ def test_what_would_run_can_be_asked(capsys):
     from sublearn.cli import main
 
     assert "cuda, emulated on the CPU" in sl.backend_of("rank") and "for arrays that live there" in sl.backend_of("rank")
-    assert "no CUDA kernel" in sl.backend_of("degree")
+    assert "no CUDA kernel" in sl.backend_of("certify")
+    assert "emulated on the CPU" in sl.backend_of("degree") and "complex paths, never by itself" in sl.backend_of("degree")
     assert sl.match_probability(sl.Recurrent(1, 2, 1, 2), sl.scattered(sl.Recurrent(1, 2, 1, 2), 2, "W"), 4).backend == "cpu"
     main(["doctor"])
     assert "emulated on the CPU (sm_00" in capsys.readouterr().out

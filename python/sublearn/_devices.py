@@ -422,8 +422,7 @@ class CudaPlace:
         learns, begun = _groups(shape, indices), 0
         whole = {"points": _pairs(points), "indices": np.asarray(indices, _INDEX), "degrees": np.asarray(degrees, _INDEX)}
         inputs = {name: value[None] for name, value in whole.items()}  # one for all jobs, even where there are as many
-        inputs |= {name: np.asarray(value, _INDEX) for name, value in (("allocation", allocation), ("origin", origin), ("to", to), ("group", group))}
-        inputs["start"] = _pairs(start)
+        inputs |= {"allocation": allocation, "origin": origin, "to": to, "group": group, "start": _pairs(start)}
         results = {"end": ((budget, 2), np.float64), "status": ((), np.int8), "steps": ((), np.int32), "largest": ((), np.float64),
                    "correction": ((), np.float64)}
         if jobs == 0:

@@ -235,7 +235,8 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
 def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels) -> None:
     unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
     of = of.reshape(-1)
-    bases = cache.of(unique, which, thorough=attempt > 0, kernels=kernels)  # most trials have a real end: they need not know of all solutions
+    # Most trials have a real end: they need not know of all solutions.
+    bases = cache.of(unique, which, thorough=attempt > 0, kernels=kernels)
     indices, degrees = index_rows(unique), system.degrees(unique)
     points = np.concatenate([[base.point for base in bases], data])
     counts = np.array([len(base.solutions) for base in bases])[of]
