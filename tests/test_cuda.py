@@ -159,6 +159,7 @@ def test_sets_of_solutions():
 
 def test_first_real_ends(monkeypatch):
     checks.the_first_real_end_is_reported(monkeypatch, 5000)
+    checks.the_first_real_end_is_reported(monkeypatch, 5000, neighbours=True)
     checks.the_first_real_end_is_reported(monkeypatch, 500, bytes_allowed=400_000)
 
 

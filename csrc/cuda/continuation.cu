@@ -83,9 +83,13 @@ struct Queue {
   int64_t first;
   SL_DEVICE int64_t take() {
     const int64_t job = static_cast<int64_t>(atomicAdd(next, 1ull));
+    SL_TURN();
     return job < jobs ? job : -1;
   }
-  SL_DEVICE bool settled_before(int group, int64_t job) const { return *static_cast<const volatile long long*>(done + group) < first + job; }
+  SL_DEVICE bool settled_before(int group, int64_t job) const {
+    SL_TURN();
+    return *static_cast<const volatile long long*>(done + group) < first + job;
+  }
   SL_DEVICE void settle(int group, int64_t job) { atomicMin(done + group, static_cast<long long>(first + job)); }
 };
 

@@ -174,6 +174,7 @@ void run_block(Block& b) {
 
 const Thread& self() { return block->current->thread; }
 void* shared_memory() { return block->shared.data(); }
+void yield() { pause(); }
 unsigned lane() { return static_cast<unsigned>(block->current - block->fibers.data()) % 32; }
 
 int block_vote(bool flag, int* alive) {

@@ -2,7 +2,7 @@
 // test the very source that a GPU runs. No timing means anything here.
 //
 // Blocks run one after the other. A thread of a block is a fiber (emulate.cpp) that runs until it must wait for others: at
-// __syncthreads, __syncwarp, shuffles and votes. So the emulator finds wrong indices, wrong masks of shuffles (a lane outside its mask, lanes
+// __syncthreads, __syncwarp, shuffles and votes; and it lets others run where a kernel says SL_TURN() (launch.cuh). So the emulator finds wrong indices, wrong masks of shuffles (a lane outside its mask, lanes
 // that wait for each other with different masks) and missing writes (fresh memory is filled with NaN), writes past dynamic shared memory,
 // and barriers that some threads never reach; it does not find races between barriers: compute-sanitizer does.
 #pragma once
@@ -50,6 +50,7 @@ int block_vote(bool flag, int* alive);
 // Waits for the lanes of `mask`; mine: 8 bytes shown to the others. Returns the 32 shown, valid until the next exchange under the same mask.
 const uint64_t* exchange(unsigned mask, uint64_t mine);
 unsigned lane();
+void yield();  // the other threads run before this one goes on: where threads share a queue, they take turns
 }  // namespace emulate
 }  // namespace sl
 
@@ -122,7 +123,7 @@ inline unsigned __reduce_max_sync(unsigned mask, unsigned v) { return __reduce_o
 inline unsigned __reduce_min_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a < b ? a : b; }); }
 inline unsigned __reduce_or_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a | b; }); }
 
-// Blocks of one launch never run at the same time, and fibers only change at barriers.
+// Blocks of one launch never run at the same time, and fibers only change at barriers and at SL_TURN().
 template <class T, class U> T atomicAdd(T* at, U v) { const T old = *at; *at = static_cast<T>(old + static_cast<T>(v)); return old; }
 template <class T, class U> T atomicMax(T* at, U v) { const T old = *at; if (static_cast<T>(v) > old) *at = static_cast<T>(v); return old; }
 template <class T, class U> T atomicMin(T* at, U v) { const T old = *at; if (static_cast<T>(v) < old) *at = static_cast<T>(v); return old; }

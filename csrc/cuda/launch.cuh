@@ -1,13 +1,16 @@
 // launch.cuh: the one way kernels are started, on a GPU or in the emulator (emulate.h).
 //   launch(kernel, grid, block, shared_bytes, stream, arguments...)
 //   SL_SHARED(float, name);   in a kernel: `name` points to its dynamic shared memory (16-byte aligned)
+//   SL_TURN();                in a kernel: nothing on a GPU; in the emulator the threads of a block take turns here
 #pragma once
 #include "cuda/check.cuh"
 #include "ops/stream.h"
 
 #if defined(SL_EMULATE)
+#define SL_TURN() ::sl::emulate::yield()
 #define SL_SHARED(type, name) type* const name = static_cast<type*>(::sl::emulate::shared_memory())
 #else
+#define SL_TURN()
 #define SL_SHARED(type, name)                                        \
   extern __shared__ __align__(16) unsigned char sl_shared_bytes_[];  \
   type* const name = reinterpret_cast<type*>(sl_shared_bytes_)
