@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import sublearn as sl
+from sublearn import _devices
 from sublearn.continuation import CONVERGED, System, system_of
 from sublearn.generic import attained_ranks
 from sublearn.monodromy import Base, monodromy
@@ -48,13 +49,15 @@ class Problem:
     trial_of: np.ndarray  # int [jobs]
     start: np.ndarray  # complex [jobs, kappa]
 
-    def track(self):
-        of = self.trial_of
-        return self.system.track(self.points, self.base.indices, self.base.degrees, self.owner[of], 0, 1 + of, self.start, threads=1)
+    def track(self, jobs=slice(None), kernels=None, threads=1):
+        of = self.trial_of[jobs]
+        return self.system.track(self.points, self.base.indices, self.base.degrees, self.owner[of], 0, 1 + of, self.start[jobs],
+                                 threads=threads, kernels=kernels or _devices.place("cpu"))
 
-    def decide(self):
+    def decide(self, trials=slice(None), backend="cpu", threads=1):
         t = self.trials
-        return sl.decide(self.net, t.student, t.x, t.y, self.masks, SHARED, "exact", starts=STARTS, threads=1)
+        return sl.decide(self.net, t.student[trials], t.x[trials], t.y[trials], self.masks[trials], SHARED, "exact", starts=STARTS,
+                         threads=threads, backend=backend)
 
 
 def problem_of(inputs: int, hidden: int, outputs: int, steps: int, allocations: int = ALLOCATIONS, trials: int = TRIALS) -> Problem:

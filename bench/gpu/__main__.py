@@ -1,4 +1,4 @@
-"""python -m bench.gpu [W1 .. W4, match, verdicts, crossovers] [--quick] [--json FILE]: tables on stdout. Exit codes as of `sublearn bench`.
+"""python -m bench.gpu [W1 .. W4, W6, match, verdicts, crossovers] [--quick] [--json FILE]: tables on stdout. Exit codes as of `sublearn bench`.
 
 The file is written anew after every table, so that what was measured survives a time limit.
 """

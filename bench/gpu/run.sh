@@ -96,7 +96,7 @@ elif wanted memcheck || wanted racecheck; then
   say "memcheck, racecheck: not run, no compute-sanitizer here"
   failed=1
 fi
-for workload in W1 W3 W4 W2 match verdicts crossovers; do
+for workload in W1 W3 W4 W6 W2 match verdicts crossovers; do
   wanted "bench-$workload" || continue
   stage "bench-$workload" 75 "$python" -m bench.gpu "$workload" "${quick[@]}" --json "$out/bench-$workload.json"
   collect

@@ -6,6 +6,9 @@ import numpy as np
 
 import sublearn as sl
 from sublearn import _devices, _resident
+from sublearn.continuation import CONVERGED, system_of
+from sublearn.generic import attained_ranks, free_weights
+from sublearn.monodromy import monodromy
 
 rng = np.random.default_rng(0)
 for dtype in (np.float64, np.float32):
@@ -37,4 +40,15 @@ with mock.patch.object(_resident, "_TRIALS", 20):
                                   (nets[3], sl.scattered(nets[3], 6), ()), (nets[4], sl.scattered(nets[4], 9), ())):
         for method, how in (("newton", {"starts": 2, "iterations": 4}), ("descent", {"steps": 3})):
             assert sl.match_probability(net, strategy, 50, shared, method, backend="cuda", **how).trials == 50
+for net, shared in ((sl.Recurrent(1, 4, 1, 4), ("B", "D")), (sl.Recurrent(2, 5, 2, 3), ("B", "D")), (sl.Feedforward((2, 3, 2), 2), ())):
+    system = system_of(net, shared)
+    free = np.flatnonzero(free_weights(net, shared))
+    tried = (np.isin(np.arange(net.size), rng.choice(free, system.kappa, replace=False)) for _ in range(100))
+    mask = next(mask for mask in tried if attained_ranks(net, mask[None], shared)[0] == system.kappa)
+    base = monodromy(system, mask[None], most=20, loops=2, thorough=False, kernels=place)
+    points = np.stack([base.point, *(system.draw(rng, real=True) for _ in range(20))])
+    number = np.repeat(np.arange(20), base.found[0])
+    start = np.tile(base.solutions[0], (20, 1))
+    paths = system.track(points, base.indices, base.degrees, 0, 0, 1 + number, start, number, stop_at_real=True, kernels=place)
+    assert (paths.status == CONVERGED).any()
 print("every kernel ran")

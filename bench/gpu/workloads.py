@@ -1,9 +1,10 @@
-"""W1 to W4 and match probabilities on a GPU: the work of the CPU benchmarks, more of it at a time. Goals: rates on an H200, in units/s.
+"""W1 to W4, W6 and match probabilities on a GPU: the work of the CPU benchmarks, more of it at a time. Goals: rates on an H200, in units/s.
 
   W1  ranks of float matrices that live on the GPU    torch matrix_rank and svdvals, cupy svd (both cuSOLVER), jax jit(vmap)
   W2  ranks mod 2^31 - 1                               (no peer runs on a GPU); sublearn on this machine's CPU
   W3  masked Adam of linear recurrent 2-8-2            torch bmm + mask, jax jit(vmap(grad)) + scan
   W4  Levenberg-Marquardt on the same networks         torch batched, jax vmap
+  W6  complex paths, and exact verdicts               (no peer); sublearn on this machine's CPU; verdicts that differ from the CPU's
   match  match_probability, from drawing to counting, on the same networks; sublearn on this machine's CPU. The note says how much of our
          time the search alone takes, on trials that are on the GPU already: the rest is drawing, screening and idling
   verdicts  match_probability on the CPU and the GPU, trial by trial: how many differ
@@ -27,7 +28,7 @@ from sublearn._arrays import index_rows
 from sublearn.decide import start_scale
 from sublearn.fit import OPTIMIZERS
 
-from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton
+from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w6_exact
 from ..harness import OURS, Candidate, Listing, Options, Peer, Table, build, interleave, measure, short
 from .crossovers import crossovers
 from .peers import cupy_gpu, jax_gpu, on_gpu, torch_gpu
@@ -37,6 +38,7 @@ GOALS = {  # units per second on an H200
     "W2": {"16x16": 4e8, "32x32": 5e7, "64x64": 6e6},
     "W3 float32": {"4096 students": 3e9, "65536 students": 1e10},
     "W4": {"8 hidden": 5e8},
+    "W6 float64": {"1-4-1, T = 5, paths": 2e6},
 }
 BATCH = {8: 2**21, 16: 2**19, 32: 2**17, 64: 2**14}
 # The peers are some hundred times slower, and above 32 rows cuSOLVER takes one matrix after the other; rates are per matrix.
@@ -226,6 +228,40 @@ def w4(options: Options) -> Iterator[Table]:
     yield finished(table, call, many["iterations"])
 
 
+# ---- W6 -----------------------------------------------------------------------------------------------------------------------
+
+
+def w6(options: Options) -> Iterator[Table | Listing]:
+    """paths: every solution followed to every trial; numpy arrays are carried there and back in the timing. trials: exact verdicts."""
+    gpu, cpu, rows = _devices.place("cuda"), _devices.place("cpu"), []
+    for case, sizes in w6_exact.CASES.items():
+        problem = w6_exact.problem_of(*sizes, allocations=6 if options.quick else 24, trials=10 if options.quick else 2000)
+        few = np.flatnonzero(problem.trial_of < (60 if options.quick else 720))
+        there, here = problem.track(kernels=gpu), problem.track(few, kernels=cpu, threads=options.threads)
+        apart = np.abs(there.end[few] - here.end).max(axis=1) > 1e-6 * (1 + np.abs(here.end).max(axis=1))
+        lost = int((there.status != 0).sum())
+        differ = int(((there.status[few] != here.status) | (apart & (here.status == 0))).sum())
+        call = lambda p=problem: p.track(kernels=gpu)  # noqa: E731
+        ours = Candidate(OURS, OURS, call, len(problem.start), f"{lost} of {len(problem.start)} did not end")
+        peer = Peer("sublearn on the CPU", "cpu", lambda p, o, few=few: Candidate(
+            "sublearn on the CPU", "cpu", lambda: p.track(few, kernels=cpu, threads=o.threads), len(few)))
+        where = f"r = kappa = {problem.system.kappa}, median degree {int(np.median(problem.base.found))}"
+        timings = measure(ours, (peer,), problem, options)
+        yield finished(Table("W6", f"{case}, paths", "float64", "paths", where, timings), call, len(problem.start))
+
+        count = 60 if options.quick else 6000
+        there, here = (problem.decide(slice(count), backend=b, threads=options.threads) for b in ("cuda", "cpu"))
+        call = lambda p=problem: p.decide(slice(count), backend="cuda", threads=options.threads)  # noqa: E731
+        peer = Peer("sublearn on the CPU", "cpu", lambda p, o: Candidate(
+            "sublearn on the CPU", "cpu", lambda: p.decide(slice(count), backend="cpu", threads=o.threads), count))
+        timings = measure(Candidate(OURS, OURS, call, count), (peer,), problem, options)
+        yield finished(Table("W6", f"{case}, trials", "float64", "trials", where, timings), call, count)
+        rows.append([case, len(few), differ, count, int((there.match != here.match).sum()), int((there.match == 1).sum()),
+                     int((there.match == 0).sum()), int((there.match == -1).sum())])
+    yield Listing("W6", "the same paths and trials on the CPU and on the GPU: those that end elsewhere",
+                  ["case", "paths", "differ", "trials", "differ", "yes", "no", "undecided"], rows)
+
+
 def verdicts(options: Options) -> Iterator[Listing]:
     net, shared, rows = sl.Recurrent(2, 8, 2, 6), ("B", "D"), []
     for budget in (12,) if options.quick else (10, 12, 16):
@@ -270,4 +306,4 @@ def search_seconds(net: sl.Recurrent, strategy: sl.Strategy, shared: tuple[str, 
     return seconds / trials
 
 
-WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "match": match, "verdicts": verdicts, "crossovers": crossovers}
+WORKLOADS = {"W1": w1, "W2": w2, "W3": w3, "W4": w4, "W6": w6, "match": match, "verdicts": verdicts, "crossovers": crossovers}
