@@ -69,7 +69,6 @@ void continuation_worker(void* context, int worker, int64_t, Control& control) {
   const ContinuationArgs& a = queue.args;
   Scratch scratch(Paths::scratch_bytes(a, *a.shape));
   Paths paths(a, *a.shape, a.group_learns, queue, scratch);
-  if (!paths.begin()) return;
   for (int64_t rounds = 1; paths.step(); ++rounds)
     if ((rounds & 15) == 15 && control.should_stop(worker)) return;
 }

@@ -101,7 +101,6 @@ __global__ void __launch_bounds__(cuda::kWarp, 1)
                         const __grid_constant__ Groups groups, Queue queue) {
   SL_STRIP(strip, strips, bytes, kFast<Model>);
   PathsOf<Model> paths(a, s, groups.learns, queue, strip);
-  if (!paths.begin()) return;
   while (paths.step()) {
   }
 }

@@ -49,7 +49,6 @@ class Tracker {
   SL_DEVICE Tracker(const ContinuationArgs& args, const Shape& shape, const bool* group_learns, Jobs& jobs, Memory& memory)
       : a_(args), s_(shape), group_learns_(group_learns), jobs_(jobs), k_(args.budget), stride_(args.budget + 2),
         width_(point_width(args, shape)), model_(shape, memory, Tables::jacobian), data_(args, shape, memory) {
-    model_.learn(group_learns_);
     model_.blank();
     auto take = [&](size_t n) { return take_array<C>(memory, n); };
     theta_ = take(s_.size);
@@ -66,6 +65,7 @@ class Tracker {
     row_scale_ = take_array<typename EntryBeside<C, V>::type>(memory, k_);
     slots_.allocate(k_, [&](size_t n) { return take_array<typename EntryBeside<C, int>::type>(memory, n); });
     slots_.same = L > 1 && a_.allocations == 1;
+    for (int64_t& job : job_) job = -1;
   }
   static size_t scratch_bytes(const ContinuationArgs& a, const Shape& s) {
     const size_t k = a.budget, E = s.equations;
@@ -75,54 +75,63 @@ class Tracker {
            (L > 1 ? 64 * 32 : 0);
   }
 
-  // Fills the lanes; false when there is no job.
-  SL_DEVICE bool begin() {
-    bool live = false;
-    for (int l = 0; l < L; ++l) live |= refill(l);
-    if (!live) return false;
-    for (int l = 0; l < L; ++l)
-      if (job_[l] < 0) {  // an idle lane computes on harmless numbers
-        load(l, 0);
-        job_[l] = -1;
-      }
-    charts_changed();
-    return true;
-  }
-  // One step of every lane; false when no lane has a job any more.
+  // One step of every lane, after taking new jobs for those that have none; false when there are no jobs any more.
   SL_DEVICE bool step() {
+    if (!fill()) return false;
     V h = h_;
     for (int l = 0; l < L; ++l) {
       if (job_[l] < 0 || phase_[l] != Phase::moving) B::set(h, l, 0.0);
       else if (B::get(h, l) >= (1 - B::get(s0_, l)) * 0.999) B::set(h, l, 1 - B::get(s0_, l));
     }
     predict(h);
-    const V s = s0_ + h;
-    move_data(s);
+    s_now_ = s0_ + h;
+    move_inputs();
     V first{}, second{};
     SL_ROLLED
-    for (int last = 0; last < 2; ++last) {
-      const V size = correct(last != 0);
-      if (last) second = size;
-      else first = size;
+    for (int pass = a_.teacher ? kTeacher : kFirst; pass <= kLast; ++pass) {
+      const V size = evaluate(pass);
+      if (pass == kFirst) first = size;
+      else second = size;
     }
-    return judge(h, s, first, second, largest(next_));
+    judge(h, s_now_, first, second, largest(next_));
+    return true;
   }
 
  private:
-  // Takes the next job of the queue into lane l; false when there is none.
-  SL_DEVICE bool refill(int l) {
-    for (;;) {
+  // What is evaluated in a step, one after the other by the same code (a kernel's must stay small): the teacher's network, whose outputs are
+  // the targets, and the two Newton steps.
+  enum Pass : int { kTeacher, kFirst, kLast };
+
+  SL_DEVICE bool fill() {
+    bool live = false;
+    for (int l = 0; l < L; ++l) {
+      if (job_[l] < 0) refill(l);
+      live |= job_[l] >= 0;
+    }
+    if (!live) return false;
+    if (!begun_) {
+      begun_ = true;
+      for (int l = 0; l < L; ++l)
+        if (job_[l] < 0) {  // an idle lane computes on harmless numbers
+          load(l, 0);
+          job_[l] = -1;
+        }
+    }
+    if (reload_) charts_changed();
+    return true;
+  }
+  // Takes the next job of the queue into lane l, if there is one.
+  SL_DEVICE void refill(int l) {
+    while (!empty_) {
       const int64_t job = jobs_.take();
       if (job < 0) {
-        job_[l] = -1;
-        return false;
-      }
-      if (a_.stop_at_real && settled_before(job)) {
+        empty_ = true;
+      } else if (a_.stop_at_real && settled_before(job)) {
         skip(job);
-        continue;
+      } else {
+        load(l, job);
+        return;
       }
-      load(l, job);
-      return true;
     }
   }
   // Jobs before the first real end point are followed to their ends all the same: which one is reported as the first then depends
@@ -132,6 +141,7 @@ class Tracker {
     a_.status[job] = static_cast<int8_t>(PathStatus::skipped);
     a_.steps[job] = 0;
     a_.largest[job] = a_.correction[job] = 0;
+    SL_ROLLED
     for (int k = 0; k < 2 * k_; ++k) a_.end[job * 2 * k_ + k] = a_.start[job * 2 * k_ + k];
   }
 
@@ -139,6 +149,7 @@ class Tracker {
     data_.load(l, a_.points + a_.from[job] * 2 * width_, a_.points + a_.to[job] * 2 * width_);
     const int* index = a_.indices + static_cast<int64_t>(a_.allocation[job]) * k_;
     const int* degree = a_.degrees + static_cast<int64_t>(a_.allocation[job]) * k_;
+    SL_ROLLED
     for (int k = 0; k < k_; ++k) {
       slots_.set(k, l, index[k], model_.place(index[k]));
       data_.hide(l, index[k]);  // z stands here: not part of the data
@@ -186,6 +197,7 @@ class Tracker {
     }
     const V one = constant<V>(1.0), i1 = one / d1, i2 = one / d2, i12 = one / d12;
     const V w2 = h * h * two, w3 = w2 * (h + d1), w4 = w3 * (h + d1) * three, w5 = w4 * (h + d2);
+    SL_ROLLED
     for (int k = 0; k < k_; ++k) {  // divided differences with doubled nodes 0, 0, 1, 1, 2, 2
       const S u0 = point(0)[k], u1 = point(1)[k], u2 = point(2)[k], t0 = tangent(0)[k], t1 = tangent(1)[k], t2 = tangent(2)[k];
       const S f01 = (u0 - u1) * i1, f001 = (t0 - f01) * i1, f011 = (f01 - t1) * i1;
@@ -196,34 +208,28 @@ class Tracker {
     }
   }
 
-  // Data, and what depends on them alone, at s.
-  SL_DEVICE void move_data(V s) {
-    s_now_ = s;
+  SL_DEVICE void move_inputs() {
     const S one{constant<V>(1.0), V{}};
-    for (int k = 0; k < s_.inputs_size; ++k) *model_.input(k) = data_.at(s_.size + k, s);
+    for (int k = 0; k < s_.inputs_size; ++k) *model_.input(k) = data_.at(s_.size + k, s_now_);
     model_.inputs_ready(one);
+    if (a_.teacher) return;
     const int y = s_.size + s_.inputs_size;
-    if (a_.teacher) {
-      bool all[kMaxGroups];
-      for (bool& g : all) g = true;
-      model_.learn(all);  // nothing of it is fixed
-      for (int k = 0; k < s_.size; ++k) theta_[k] = data_.at(y + k, s);
-      model_.prepare(theta_);
-      model_.forward(theta_, target_);
-      model_.speeds(theta_, [&](int k) { return data_.rate(y + k); }, [&](int k) { return data_.rate(s_.size + k); }, work_, target_speed_);
-      model_.learn(group_learns_);
-    } else {
-      for (int e = 0; e < s_.equations; ++e) target_[e] = data_.at(y + e, s);
-    }
-    for (int k = 0; k < s_.size; ++k) theta_[k] = data_.at(k, s);
-    model_.prepare(theta_);
+    for (int e = 0; e < s_.equations; ++e) target_[e] = data_.at(y + e, s_now_);
   }
 
-  // One Newton step from next_. Returns the squared size of the correction; `last` also computes minus the tangent.
-  SL_DEVICE V correct(bool last) {
+  // One Newton step from next_: returns the squared size of the correction, and the last one leaves minus the tangent in the last column.
+  SL_DEVICE V evaluate(int pass) {
+    const int weights = pass == kTeacher ? s_.size + s_.inputs_size : 0;
+    if (pass != kLast) {  // what depends on the data alone
+      SL_ROLLED
+      for (int g = 0; g < kMaxGroups; ++g) learns_[g] = pass == kTeacher || group_learns_[g];
+      model_.learn(learns_);
+      for (int k = 0; k < s_.size; ++k) theta_[k] = data_.at(weights + k, s_now_);
+      model_.prepare(theta_);
+    }
     S v{constant<V>(1.0), V{}};
     for (int k = 0; k < k_; ++k) z_[k] = next_[k];
-    if (!affine_) {
+    if (pass != kTeacher && !affine_) {
       for (int k = 0; k < k_; ++k) v = choose(in_chart(k), S(next_[k]), v);
       const S inverse = reciprocal(v);
       const M charted = B::opposite(in_chart(k_));
@@ -233,19 +239,30 @@ class Tracker {
       }
       scale_rows(v);
     }
-    for (int k = 0; k < k_; ++k) scatter(theta_, slots_.flat + k * L, S(z_[k]), slots_.same);
+    if (pass != kTeacher)
+      for (int k = 0; k < k_; ++k) scatter(theta_, slots_.flat + k * L, S(z_[k]), slots_.same);
     model_.forward(theta_, column_);
-    for (int e = 0; e < s_.equations; ++e) column_[e] = S(column_[e]) - S(target_[e]);
-    pick(column_, system_ + k_, 0);
-    model_.sensitivities(theta_);
-    const int first = model_.first_equation();
-    for (int k = 0; k < k_; ++k) {
-      model_.column(slots_, k, first, column_, 1);
-      pick(column_, system_ + k, first);
+    if (pass == kTeacher) {
+      for (int e = 0; e < s_.equations; ++e) target_[e] = column_[e];
+    } else {
+      for (int e = 0; e < s_.equations; ++e) column_[e] = S(column_[e]) - S(target_[e]);
+      pick(column_, system_ + k_, 0);
+      model_.sensitivities(theta_);
+      const int first = model_.first_equation();
+      for (int k = 0; k < k_; ++k) {
+        model_.column(slots_, k, first, column_, 1);
+        pick(column_, system_ + k, first);
+      }
+      if (a_.sliced) cut();
     }
-    if (a_.sliced) cut();
+    if (pass != kFirst)
+      model_.speeds(theta_, [&](int k) { return data_.rate(weights + k); }, [&](int k) { return data_.rate(s_.size + k); }, work_, column_);
+    if (pass == kTeacher) {
+      for (int e = 0; e < s_.equations; ++e) target_speed_[e] = column_[e];
+      return V{};
+    }
+    const bool last = pass == kLast;
     if (last) {
-      model_.speeds(theta_, [&](int k) { return data_.rate(k); }, [&](int k) { return data_.rate(s_.size + k); }, work_, column_);
       const int y = s_.size + s_.inputs_size;
       for (int e = 0; e < s_.equations; ++e) column_[e] = S(column_[e]) - (a_.teacher ? S(target_speed_[e]) : data_.rate(y + e));
       pick(column_, system_ + k_ + 1, 0);
@@ -278,10 +295,13 @@ class Tracker {
   SL_DEVICE void cut() {
     const int v = s_.size + s_.inputs_size + s_.equations, c = v + s_.equations;
     S height{};
+    SL_ROLLED
     for (int k = 0; k < k_; ++k) height += data_.at(c + k, s_now_) * S(z_[k]);
+    SL_ROLLED
     for (int e = 0; e < k_; ++e) {
       const S along = data_.at(v + a_.rows[e], s_now_);
       C* row = system_ + e * stride_;
+      SL_ROLLED
       for (int k = 0; k < k_; ++k) subtract(row[k], along, data_.at(c + k, s_now_));
       subtract(row[k_], along, height);
     }
@@ -289,10 +309,12 @@ class Tracker {
   SL_DEVICE void cut_speed() {
     const int v = s_.size + s_.inputs_size + s_.equations, c = v + s_.equations;
     S height{}, speed{};
+    SL_ROLLED
     for (int k = 0; k < k_; ++k) {
       height += data_.at(c + k, s_now_) * S(z_[k]);
       speed += data_.rate(c + k) * S(z_[k]);
     }
+    SL_ROLLED
     for (int e = 0; e < k_; ++e) {
       C& to = system_[e * stride_ + k_ + 1];
       subtract(to, data_.rate(v + a_.rows[e]), height);
@@ -306,6 +328,7 @@ class Tracker {
       for (int e = 0; e < k_; ++e) to[e * stride_] = a_.rows[e] >= first ? S(column[a_.rows[e]]) : S{};
       return;
     }
+    SL_ROLLED
     for (int e = 0; e < k_; ++e) {
       S sum{};
       for (int q = first; q < s_.equations; ++q) sum += S(column[q]) * constant<V>(a_.mix[static_cast<size_t>(e) * s_.equations + q]);
@@ -315,15 +338,18 @@ class Tracker {
 
   SL_DEVICE void scale_rows(S v) {
     const V size = square_root(squared_size(v));
+    SL_ROLLED
     for (int e = 0; e < k_; ++e)
       for (int l = 0; l < L; ++l) {
         double w = 1;
+        SL_ROLLED
         for (int d = 1; d < static_cast<int>(lane(degree_ + e, l)); ++d) w *= B::get(size, l);
         lane(row_scale_ + e, l) = chart_[l] == k_ ? 1.0 : w;
       }
   }
   // The system in the charts of the lanes, see the top of this file.
   SL_DEVICE void into_charts(S v, bool last) {
+    SL_ROLLED
     for (int e = 0; e < k_; ++e) {
       C* row = system_ + e * stride_;
       const V scale = row_scale_[e];
@@ -380,9 +406,8 @@ class Tracker {
     return size;
   }
 
-  // Accepts or refuses the step of every lane, ends paths, changes charts, refills. False when no lane has a job any more.
-  SL_DEVICE bool judge(V h, V s, V first, V second, V scale) {
-    bool live = false;
+  // Accepts or refuses the step of every lane, ends paths, changes charts.
+  SL_DEVICE void judge(V h, V s, V first, V second, V scale) {
     for (int l = 0; l < L; ++l) {
       if (job_[l] < 0) continue;
       const double size = std::fmax(1.0, std::sqrt(B::get(scale, l)));
@@ -393,6 +418,7 @@ class Tracker {
       if (phase_[l] == Phase::first) {
         if (finite) {
           double speed = 0;
+          SL_ROLLED
           for (int k = 0; k < k_; ++k) {
             const ComplexLane t = tangent_here(k, l);
             put(tangent(0) + k, l, t);
@@ -415,6 +441,7 @@ class Tracker {
         const int order = points_[l] >= 3 ? 6 : points_[l] == 2 ? 4 : 2;
         const double factor = finite ? 0.9 * std::pow(a_.aim / (e1 + 1e-18), 1.0 / order) : 0.25;
         if (finite && e1 < 10 * a_.aim && e2 < 1e-2 * a_.aim) {
+          SL_ROLLED
           for (int k = 0; k < k_; ++k) {
             put(point(2) + k, l, lane_of(point(1)[k], l));
             put(tangent(2) + k, l, lane_of(tangent(1)[k], l));
@@ -440,16 +467,13 @@ class Tracker {
         end = static_cast<int>(PathStatus::skipped);
       if (end >= 0) {
         report(l, end);
-        if (!refill(l)) {
-          chart_[l] = k_;
-          reload_ = true;
-          continue;
-        }
+        job_[l] = -1;
+        chart_[l] = k_;
+        reload_ = true;
+        if constexpr (L > 1) refill(l);  // before later lanes report; a kernel has the code of it once, in fill()
       }
-      live = true;
     }
     if (reload_) charts_changed();
-    return live;
   }
   // The last three accepted points, newest first: known_ holds u and tangent of each.
   SL_DEVICE C* point(int g) const { return known_ + 2 * g * k_; }
@@ -458,6 +482,7 @@ class Tracker {
 
   SL_DEVICE double ratio(int l) const {  // the largest |z|
     double big = 0;
+    SL_ROLLED
     for (int k = 0; k < k_; ++k)
       if (k != chart_[l]) big = std::fmax(big, size_of(lane_of(point(0)[k], l)));
     return chart_[l] == k_ ? big : std::fmax(1.0, big) / size_of(lane_of(point(0)[chart_[l]], l));
@@ -469,6 +494,7 @@ class Tracker {
     most_[l] = std::fmax(most_[l], z);
     double big = 1;
     int biggest = old;
+    SL_ROLLED
     for (int k = 0; k < k_; ++k) {
       const double n = size_of(lane_of(point(0)[k], l));
       if (k != old && n > big) big = n, biggest = k;
@@ -491,6 +517,7 @@ class Tracker {
       const ComplexLane w = value(wanted), dw = slope(wanted);
       const ComplexLane at_infinity = value(k_) / w, infinity_slope = (slope(k_) - at_infinity * dw) / w;
       const ComplexLane of_old = value(old) / w, old_slope = (slope(old) - of_old * dw) / w;
+      SL_ROLLED
       for (int k = 0; k < k_; ++k) {
         if (k == wanted || k == old) continue;
         const ComplexLane n = value(k) / w, d = (slope(k) - n * dw) / w;
@@ -516,6 +543,7 @@ class Tracker {
     ComplexLane v{1, 0};
     if (chart < k_) v = lane_of(point(0)[chart], l);
     double imaginary = 0, size = 0;
+    SL_ROLLED
     for (int k = 0; k < k_; ++k) {
       const ComplexLane z = (k == chart ? ComplexLane{1, 0} : lane_of(point(0)[k], l)) / v;
       a_.end[(job * k_ + k) * 2] = z.re;
@@ -544,7 +572,8 @@ class Tracker {
   Table<V> degree_, row_scale_;
   V s0_{}, s1_{}, s2_{}, s_now_{}, h_{};
   Slots<L, typename EntryBeside<C, int>::type> slots_;
-  bool affine_ = true, reload_ = false;
+  bool begun_ = false, affine_ = true, reload_ = false, empty_ = false;
+  bool learns_[kMaxGroups];
   int64_t job_[L];
   Phase phase_[L];
   int chart_[L], points_[L], steps_[L], settled_[L];
