@@ -221,9 +221,10 @@ class Tracker {
   SL_DEVICE V evaluate(int pass) {
     const int weights = pass == kTeacher ? s_.size + s_.inputs_size : 0;
     if (pass != kLast) {  // what depends on the data alone
+      bool learns[kMaxGroups];  // not a member: an array with an index known only at run time would keep the whole object in memory
       SL_ROLLED
-      for (int g = 0; g < kMaxGroups; ++g) learns_[g] = pass == kTeacher || group_learns_[g];
-      model_.learn(learns_);
+      for (int g = 0; g < kMaxGroups; ++g) learns[g] = pass == kTeacher || group_learns_[g];
+      model_.learn(learns);
       for (int k = 0; k < s_.size; ++k) theta_[k] = data_.at(weights + k, s_now_);
       model_.prepare(theta_);
     }
@@ -573,7 +574,6 @@ class Tracker {
   V s0_{}, s1_{}, s2_{}, s_now_{}, h_{};
   Slots<L, typename EntryBeside<C, int>::type> slots_;
   bool begun_ = false, affine_ = true, reload_ = false, empty_ = false;
-  bool learns_[kMaxGroups];
   int64_t job_[L];
   Phase phase_[L];
   int chart_[L], points_[L], steps_[L], settled_[L];
