@@ -5,15 +5,17 @@
 // jobs before the first such end are followed to theirs, so the first real end in number is the same whatever the order in which threads
 // run. A thread that ends a path takes the next job while its warp goes on; one launch empties the queue.
 // Everything of a path is in the strip (complex numbers of 16 bytes: a warp's access is four lines of shared memory), except the points
-// of data, which are read where they are: twice per step, through the caches. The start point is mostly one for all paths, the end point
-// one per trial. At 1-4-1, T = 5, k = 4 that is 3.3 KB per path, 106 KB per warp: two warps per multiprocessor of an H200; at 1-8-1,
-// T = 6, k = 5 190 KB per warp: one. Beyond 227 KB strips lie in device memory, and the second-level cache decides.
+// of data, which are read where they are: twice per step, through the caches. The start point is mostly one for all paths, the end
+// point one per trial. At 1-4-1, T = 5, k = 4 that is 3.5 KB per path, 112 KB per warp: two warps per multiprocessor of an H200; at 1-8-1,
+// T = 6, k = 5 190 KB and at 2-8-2, T = 4, k = 6 205 KB per warp: one. Beyond 227 KB strips lie in device memory, and the second-level
+// cache decides. No array of a thread is in local memory but 32 flags (and the table of layers of a feedforward network).
 //
-// Work per step at 1-4-1, T = 5, k = 4: two evaluations (forward pass, chains, columns: 220 complex multiply-adds), one of the speeds (200),
-// two eliminations (60): about 800, at 80 steps per path 0.5 Mflop. A multiply-add is four instructions of two cycles each on one of the four
-// schedulers, its operands from shared memory four cycles each. On paper the limit is latency: with one or two warps per multiprocessor
-// nothing hides the 30 cycles of a load but what the loops have independent (four or eight rows at a time). 2 M paths/s leave 45 000
-// cycles for a step of a warp when there is one per multiprocessor, 55 for each multiply-add; 25 to 40 are expected. Not measured.
+// Work per step at 1-4-1, T = 5, k = 4, in complex multiply-adds: two evaluations (forward pass 84, chains 64, columns 60), the speeds 208,
+// two eliminations (88), prediction and data 100: some 800, and 80 steps per path: 0.5 Mflop. A complex multiply-add is four instructions
+// of two cycles on one of the four schedulers, an operand of it from shared memory four cycles. On paper the limit is latency: with one or
+// two warps per multiprocessor nothing hides the 30 cycles of a load, or a miss of the instruction cache (160 KB of code), but what
+// loops have independent. 2 M paths/s on 132 multiprocessors leave 45 000 cycles for a step of a warp where one runs alone and 90 000 where
+// there are two, 55 and 110 cycles for a multiply-add; 25 to 50 are expected. Nothing has been measured.
 // Where paths of a warp are in different charts, accept and refuse, or take a new job, its threads wait for each other; the evaluations,
 // nine tenths of the work, are the same code for all.
 #include "cuda/in_registers.cuh"
@@ -31,8 +33,8 @@ constexpr size_t kSharedPaths = 227 * 1024;
 using S = ComplexLane;
 using C = Entry<S>;
 
-// q(s) = from + s (to - from), read from the points themselves. kStored: the speeds of the weights lie in the strip; else one bit per weight
-// says which of them learn, and so do not move (of 80 weights a tenth of the memory of a path, for a fiftieth of the traffic).
+// q(s) = from + s (to - from), read from the points themselves. kStored: the speeds of the weights lie in the strip; else one bit per
+// weight says which of them learn, and so do not move (with 80 weights a fifth less memory per path).
 template <bool kStored> class RowData {
  public:
   SL_DEVICE RowData(const ContinuationArgs&, const Shape& s, Strip& strip) : size_(s.size) {

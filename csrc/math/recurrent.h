@@ -212,6 +212,7 @@ class Recurrent {
   SL_HD static size_t speed_entries(const Shape& s) { return 2 * static_cast<size_t>(s.hidden); }
   template <class Rate, class Drift>
   SL_HD void speeds(const C* theta, const Rate& rate, const Drift& drift, C* work, C* out) {
+    constexpr bool kSplit = N > 0 && N <= 8 && kSplitSteps;  // in the order of forward()
     const int n = N ? N : n_;
     const C *W = theta + shape_.W, *D = theta + shape_.D;
     C *last = work, *now = work + n;
@@ -219,13 +220,13 @@ class Recurrent {
       const C *x = z_ + t * R_, *before = x + i_, *h = z_ + (t + 1) * R_ + i_;
       for (int a = 0; a < n; ++a) {
         S sum = shape_.b >= 0 ? S(rate(shape_.b + a)) : S{};
-        for (int j = 0; j < i_; ++j) add_speed(sum, S(theta[shape_.B + a * i_ + j]), rate(shape_.B + a * i_ + j), S(x[j]), drift(t * i_ + j));
+        for (int j = 0, at = shape_.B + a * i_; j < i_; ++j) add_speed(sum, S(theta[at + j]), rate(at + j), S(x[j]), drift(t * i_ + j));
         if (t > 0) {
           S odd{};
           SL_UNROLL(8)
           for (int j = 0; j < n; ++j)
-            add_speed(N > 0 && N <= 8 && kSplitSteps && (j & 1) ? odd : sum, S(W[a * n + j]), rate(shape_.W + a * n + j), S(before[j]), S(last[j]));
-          if (N > 0 && N <= 8 && kSplitSteps) sum += odd;
+            add_speed(kSplit && (j & 1) ? odd : sum, S(W[a * n + j]), rate(shape_.W + a * n + j), S(before[j]), S(last[j]));
+          if (kSplit) sum += odd;
         }
         now[a] = sum;
       }

@@ -13,8 +13,8 @@
 // The first correction, relative to |u|, is the error of the prediction: h is set for it to be `aim` next time, the step is refused
 // above 10 aim, or when the second correction exceeds 1e-2 aim. After s = 1 two more Newton steps settle the end point.
 //
-// Model: the network over entries C. Data: where the moving data of the lanes lie (load, hide, at, rate). Jobs: the queue (take, settled_before,
-// settle). S is the scalar of a C: ComplexPack with L lanes, or ComplexLane with one, and then a mask is a bool and all choices are branches.
+// Model: the network over entries C. Data: where the moving data of the lanes lie (load, hide, at, rate). Jobs: the queue (take,
+// settled_before, settle). S is the scalar of a C: ComplexPack with L lanes, or ComplexLane with one, and then a mask is a bool.
 #pragma once
 #include <cmath>
 
@@ -69,10 +69,10 @@ class Tracker {
   }
   static size_t scratch_bytes(const ContinuationArgs& a, const Shape& s) {
     const size_t k = a.budget, E = s.equations;
-    return Model::scratch_bytes(s, Tables::jacobian) + Data::bytes(a, s) +
-           sizeof(C) * (s.size + (a.teacher ? 3 : 2) * E + k * (k + 2) + 8 * k + Model::speed_entries(s)) + (L > 1 ? sizeof(M) * (k + 1) : 0) +
-           sizeof(typename EntryBeside<C, V>::type) * 2 * k + 5 * sizeof(typename EntryBeside<C, int>::type) * Slots<L>::ints(static_cast<int>(k)) +
-           (L > 1 ? 64 * 32 : 0);
+    const size_t tables = s.size + (a.teacher ? 3 : 2) * E + k * (k + 2) + 8 * k + Model::speed_entries(s);
+    const size_t packed = L > 1 ? sizeof(M) * (k + 1) + 64 * 32 : 0;
+    return Model::scratch_bytes(s, Tables::jacobian) + Data::bytes(a, s) + sizeof(C) * tables + packed +
+           sizeof(typename EntryBeside<C, V>::type) * 2 * k + 5 * sizeof(typename EntryBeside<C, int>::type) * L * k;
   }
 
   // One step of every lane, after taking new jobs for those that have none; false when there are no jobs any more.
@@ -98,8 +98,8 @@ class Tracker {
   }
 
  private:
-  // What is evaluated in a step, one after the other by the same code (a kernel's must stay small): the teacher's network, whose outputs are
-  // the targets, and the two Newton steps.
+  // What is evaluated in a step, one after the other by the same code (a kernel's must stay small): the teacher's network, whose outputs
+  // are the targets, and the two Newton steps.
   enum Pass : int { kTeacher, kFirst, kLast };
 
   SL_DEVICE bool fill() {

@@ -1,8 +1,8 @@
 // cuda.h (ops): the contracts of this folder on a device. Same Args, same meaning, same verdicts as on the CPU.
 //
 // What there is one of per student or per matrix (theta, x, y, indices, trials, a, all results) lives on the device.
-// What there is one of per call (*shape, group_learns, start_scale, rows, mix, shared, gains, the recipe) lives on the host; the operation copies
-// it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
+// What there is one of per call (*shape, group_learns, start_scale, rows, mix, shared, gains, the recipe) lives on the host; the operation
+// copies it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
 // Beyond the CPU's contracts: draw_trials draws no masks where mask is null. descend and newton: theta_out null: not wanted; with `open`
 // [batch] (ops/verdict.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear
 // system in a few iterations. kClosed in found_out, or an infinite loss, says that a student was left out.
