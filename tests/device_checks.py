@@ -253,7 +253,7 @@ def deciding_device_arrays(device):
 PATHS = [  # networks, shared groups, weights that learn: W and D in registers; sizes at run time; biases; the teacher moves; layers
     (sl.Recurrent(1, 4, 1, 5), ("B", "D"), None), (sl.Recurrent(2, 8, 2, 4), ("B", "D"), None),
     (sl.Recurrent(1, 4, 2, 4, bias=True), ("B", "D", "b", "c"), None), (sl.Recurrent(2, 3, 2, 3), (), None),
-    (sl.Recurrent(2, 3, 1, 10), ("B", "D"), 7), (sl.Feedforward((3, 4, 3, 2), 3, bias=True), (), None),
+    (sl.Recurrent(2, 2, 2, 9), ("W",), 6), (sl.Feedforward((3, 4, 3, 2), 3, bias=True), (), None),
 ]
 
 
