@@ -80,11 +80,14 @@ class Shallow {
 
   template <int O>
   S sweep(const S* theta, const S* target, S* g, bool want) {
-    int s = m_ < V ? (m_ < 2 ? 1 : 2) : V;
-    S loss;
-    if (s == V) loss = samples<V, O, true>(theta, target, 0, g, want);
-    else if (V > 2 && s == 2) loss = samples<2, O, true>(theta, target, 0, g, want);
-    else loss = samples<1, O, true>(theta, target, 0, g, want);
+    int s = 0;
+    S loss{};
+    if (m_ >= V) {
+      loss = samples<V, O, true>(theta, target, 0, g, want);
+      s = V;
+    } else if (want) {
+      for (int k = 0; k < shape_.size; ++k) g[k] = S{};
+    }
     for (; s + V <= m_; s += V) loss += samples<V, O, false>(theta, target, s, g, want);
     if constexpr (V > 2)
       for (; s + 2 <= m_; s += 2) loss += samples<2, O, false>(theta, target, s, g, want);
@@ -99,7 +102,7 @@ class Shallow {
     const int o = O ? O : o_, h = h_;
     S few[O ? O * U : 1];
     S* y = O ? few : y_;
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int e = 0; e < o; ++e)
 #pragma GCC unroll 4
       for (int v = 0; v < U; ++v) y[e * U + v] = shape_.bias[1] >= 0 ? theta[shape_.bias[1] + e] : S{};
@@ -110,7 +113,7 @@ class Shallow {
     if (h & 2) up<2, U, O>(theta, s, k, y), k += 2;
     if (h & 1) up<1, U, O>(theta, s, k, y);
     S loss{};
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int e = 0; e < o; ++e)
 #pragma GCC unroll 4
       for (int v = 0; v < U; ++v) {
@@ -181,7 +184,7 @@ class Shallow {
         for (int q = 0; q < Q; ++q) z[v][q] = to[v * Q + q];
     }
     const S* W2 = theta + shape_.weight[1] + k;
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int e = 0; e < o; ++e, W2 += h) {
       S even[U], odd[U];
 #pragma GCC unroll 4
@@ -215,7 +218,7 @@ class Shallow {
 #pragma GCC unroll 8
         for (int q = 0; q < Q; ++q) a[v][q] = act[v * Q + q];
       S* to = g + shape_.weight[1] + k;
-#pragma GCC unroll 4
+#pragma GCC unroll 2
       for (int e = 0; e < o; ++e, to += h) {
 #pragma GCC unroll 8
         for (int q = 0; q < Q; ++q) {
@@ -229,7 +232,7 @@ class Shallow {
     if (!(learns_W1_ || learns_b1_)) return;
     S delta[U][Q] = {};
     const S* W2 = opaque(theta + shape_.weight[1] + k);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int e = 0; e < o; ++e, W2 += h) {
 #pragma GCC unroll 8
       for (int q = 0; q < Q; ++q) {
