@@ -80,14 +80,11 @@ class Shallow {
 
   template <int O>
   S sweep(const S* theta, const S* target, S* g, bool want) {
-    int s = 0;
-    S loss{};
-    if (m_ >= V) {
-      loss = samples<V, O, true>(theta, target, 0, g, want);
-      s = V;
-    } else if (want) {
-      for (int k = 0; k < shape_.size; ++k) g[k] = S{};
-    }
+    int s = m_ < V ? (m_ < 2 ? 1 : 2) : V;
+    S loss;
+    if (s == V) loss = samples<V, O, true>(theta, target, 0, g, want);
+    else if (V > 2 && s == 2) loss = samples<2, O, true>(theta, target, 0, g, want);
+    else loss = samples<1, O, true>(theta, target, 0, g, want);
     for (; s + V <= m_; s += V) loss += samples<V, O, false>(theta, target, s, g, want);
     if constexpr (V > 2)
       for (; s + 2 <= m_; s += 2) loss += samples<2, O, false>(theta, target, s, g, want);
