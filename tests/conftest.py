@@ -1,4 +1,4 @@
-"""Shared fixtures: the compiled instruction sets, and the rule that GPU tests skip themselves with a reason."""
+"""Shared fixtures: the compiled instruction sets, the emulated GPU, and the rule that GPU tests skip themselves with a reason."""
 
 import pytest
 
@@ -12,6 +12,17 @@ def isa(request):
     _cpu.set_isa(request.param)
     yield request.param
     _cpu.set_isa(before)
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """The emulator takes the place of a GPU; skips where it is not built."""
+    pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
+    monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
+    _devices.compiled.cache_clear()
+    assert _devices.compiled()[0].EMULATED
+    yield
+    _devices.compiled.cache_clear()
 
 
 def pytest_collection_modifyitems(items):

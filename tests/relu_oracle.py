@@ -107,6 +107,25 @@ def least_miss(net, k, theta, x, y, mask, bound=300.0):
     return miss
 
 
+def agreement(net, k, drawn, match, theta):
+    """(how many trials the programme judges, the set of its answers); asserts that the library's match and theta agree with each of them.
+
+    A trial between the tolerances of both is not judged."""
+    judged, answers = 0, set()
+    for q in range(len(match)):
+        miss = least_miss(net, k, drawn.student[q], drawn.x[q], drawn.y[q], drawn.mask[q])
+        if match[q] < 0 or 1e-6 <= miss <= 1e-4:
+            continue
+        judged += 1
+        answer = int(miss < 1e-4)
+        if match[q] == 1 and not answer:  # weights beyond the programme's bound: the solution itself is the proof
+            assert np.abs(theta[q]).max() > 30
+            continue
+        assert match[q] == answer, q
+        answers.add(answer)
+    return judged, answers
+
+
 def study(seconds, seed):
     """Random networks of one to three hidden layers, allocations and teachers against `settle`: counts, printed."""
     import sublearn as sl

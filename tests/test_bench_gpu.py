@@ -16,15 +16,6 @@ from bench.gpu import crossovers
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture
-def emulated(monkeypatch):
-    pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
-    monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
-    _devices.compiled.cache_clear()
-    yield
-    _devices.compiled.cache_clear()
-
-
 @pytest.mark.parametrize("workload", ["W1", "W2", "W3", "W4", "match", "verdicts", "crossovers"])
 def test_workloads(emulated, monkeypatch, tmp_path, capsys, workload):
     from bench.gpu import __main__, workloads

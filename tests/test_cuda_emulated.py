@@ -16,13 +16,7 @@ from tests.cases import NETWORKS, names
 pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
 
 
-@pytest.fixture(autouse=True)
-def emulated(monkeypatch):
-    monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
-    _devices.compiled.cache_clear()
-    assert _devices.compiled()[0].EMULATED
-    yield
-    _devices.compiled.cache_clear()
+pytestmark = pytest.mark.usefixtures("emulated")
 
 
 @pytest.fixture(params=["device arrays", "numpy"])

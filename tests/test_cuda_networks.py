@@ -12,12 +12,7 @@ from tests.cases import masks, names, students
 pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
 
 
-@pytest.fixture(autouse=True)
-def emulated(monkeypatch):
-    monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
-    _devices.compiled.cache_clear()
-    yield
-    _devices.compiled.cache_clear()
+pytestmark = pytest.mark.usefixtures("emulated")
 
 
 def on_device(array):
