@@ -49,6 +49,19 @@ def families(rng: np.random.Generator, n: int, batch: int) -> Iterator[tuple[str
     yield "rows scaled", normal((batch, n, n)) * scale[:, :, None]
     yield "columns scaled", normal((batch, n, n)) * scale[:, None, :]
     yield "planted rank, rows scaled", planted * scale[:, :, None]
+    source = rng.integers(0, np.maximum(np.arange(n), 1), (batch, n))
+    repeated = normal((batch, n, n))
+    for j in range(1, n):  # a quarter of the rows copies of earlier ones, and some zero, each matrix at its own places
+        copied = rng.random(batch) < 0.25
+        repeated[copied, j] = repeated[copied, source[copied, j]]
+    repeated[rng.random((batch, n)) < 0.1] = 0.0
+    yield "rows repeated or zero", repeated
+    # rows repeat the rounding errors of a small last pivot; what is beside them lies around the tolerance
+    r = max(1, n // 2)
+    basis, weights = normal((batch, r, n)), normal((batch, n, r))
+    basis[:, -1] = 10.0 ** rng.uniform(-6, 0, (batch, 1)) * basis[:, -1] + (basis[:, :-1].sum(1) if r > 1 else 0.0)
+    beside = 10.0 ** rng.uniform(-18, -12, (batch, 1, 1)) * normal((batch, n, n))
+    yield "small last pivot", weights @ basis + beside * (np.arange(n) >= r)[:, None]
     yield "sparse", rng.integers(-1, 2, (batch, n, n)) * (rng.random((batch, n, n)) < 2.0 / n).astype(float)
     yield "entries from 1e-300 to 1e300", np.sign(normal((batch, n, n))) * 10.0 ** rng.uniform(-300, 300, (batch, n, n))
     largest = np.abs(planted).max((1, 2), keepdims=True)

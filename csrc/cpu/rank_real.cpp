@@ -1,172 +1,201 @@
 // Numerical rank of a batch of real matrices. See ops/rank_real.h.
 //
-// Householder QR of the rows a_j (the shorter side of the matrix becomes the rows): in step k the reflection H = I - tau w w^T that maps
-// row k to a multiple of e_k is applied to the later rows. What is left of the rows after r steps is R22. Three facts, whatever the
-// order of the rows:   sigma_{r+1} <= ||R22||_F,   sigma_r >= 1 / ||R11^-1||_F,   low <= sigma_1 <= ||A||_F with
-// low = sqrt((||A||_F^2 - ||R22||_F^2) / r). The tolerance is rtol sigma_1, so the rank is proven to be r when
-//   ||R22||_F + eps ||A||_F <= rtol low   and   1 / ||R11^-1||_F > 2 rtol ||A||_F + eps ||A||_F,
-// eps ||A||_F standing for the rounding of the QR itself. Anything nearer to the tolerance is left to an SVD.
+// Householder QR of the rows a_j (the shorter side of the matrix becomes the rows): the reflection H = I - tau w w^T that maps what is
+// left of a row to a multiple of e_k is applied to the other rows. After r rows, R11 is their triangle and R22 what is left of the rest; when
+// these prove the rank is said in math/rank_proof.h.
 //
-// Because the proof holds for any order, rows are only exchanged when they must be: where row k has kept less than a tenth of what
-// a random matrix would have left there, the remaining rows are measured; a matrix with nothing left is finished, otherwise the largest row comes
-// first. Ordinary full-rank matrices never get there, which saves the norms (a third of the work) and the exchanges. A badly
-// conditioned R11 can blur ||R22||: what is not proven so is done once more with the largest row first in every step.
+// Because the proof holds for any order, rows are taken as they come. Nothing left of a row: it is skipped, and counts as a part of R22.
+// A badly conditioned R11 can blur ||R22||; the last pivot, the usual culprit, is forgiven (tail_beside_weak in rank_qr.h), and what
+// is still not proven is done once more with the largest row first in every step.
 //
-// Two layouts. Up to 16 numbers a row: one matrix per lane (lane_qr.h). Above, and for what that cannot prove: one matrix at a time,
-// lanes along the row (row_qr.h).
+// Three layouts. Up to 8 numbers a row: one matrix per lane, two packs at a time, all steps unrolled (short_qr.h). Up to 128: one matrix per
+// lane, four rows and two reflections at a time (lane_qr.h). Above, for what a pack is not worth filling with, and for what the other
+// two cannot prove: one matrix at a time, lanes along the row (row_qr.h).
 #include "ops/rank_real.h"
-
-#include <type_traits>
 
 #include "cpu/lane_qr.h"
 #include "cpu/row_qr.h"
+#include "cpu/short_qr.h"
 
 namespace sl {
 namespace SL_ISA {
 namespace {
 
-constexpr int kLaneLength = 16;  // longest row of the lane-per-matrix layout
+constexpr int kShortLength = 8, kLaneLength = 128;  // longest rows of the two layouts with one matrix per lane (docs/speed.md)
 
-// Loads pack number q into the rows of qr, scaled where squares could overflow or underflow. finite: one flag per lane.
-template <class T, int N>
-SL_INLINE void load_pack(const RankRealArgs<T>& a, int64_t q, LaneQr<T, N>& qr, const T** from, bool* finite) {
+// The matrices of one call: packs of matrices side by side in lanes, then matrices one by one. Every worker takes the next until none is left.
+template <class T>
+struct Work {
+  const RankRealArgs<T>* args;
+  bool flip;  // the columns are the rows of the QR, being fewer
+  int rows, length;
+  int64_t packs;
+  int64_t next_pack, next_single;
+
+  T rtol() const { return static_cast<T>(args->rtol); }
+  int64_t entries() const { return static_cast<int64_t>(args->m) * args->n; }
+  static int64_t take(int64_t& next, int64_t count) { return __atomic_fetch_add(&next, count, __ATOMIC_RELAXED); }
+
+  void one(RowQr<T>& qr, bool eager, int64_t b) const {
+    qr.run(args->a + b * entries(), flip, rtol(), eager, args->rank_out + b, args->certified_out + b, args->finite_out + b);
+  }
+  // The results of pack q; what its lanes did not prove is done once more.
+  SL_INLINE void settle(int64_t q, PackMask<T> rank, PackMask<T> sure, const bool* finite, RowQr<T>& second) const {
+    constexpr int L = kLanes<T>;
+    for (int l = 0; l < L && q * L + l < args->batch; ++l) {
+      const int64_t b = q * L + l;
+      args->rank_out[b] = static_cast<int64_t>(rank[l]);
+      args->finite_out[b] = finite[l];
+      args->certified_out[b] = sure[l] != 0;
+      if (!sure[l] && finite[l]) one(second, true, b);
+    }
+  }
+  void singles(RowQr<T>& qr, int worker, Control& control) {
+    for (int64_t b = take(next_single, 1); b < args->batch && !control.should_stop(worker); b = take(next_single, 1))
+      for (const bool eager : {false, true}) {
+        if (eager && (args->certified_out[b] || !args->finite_out[b])) break;
+        one(qr, eager, b);
+      }
+  }
+};
+
+// Loads pack number q into a [rows][stride], scaled where squares could overflow or underflow; returns the squared norms.
+// finite: one flag per lane; the lanes of other matrices get zeros.
+template <class T>
+SL_INLINE Pack<T> load_pack(const Work<T>& work, int64_t q, Pack<T>* a, int stride, bool* finite) {
   using S = Pack<T>;
   using M = PackMask<T>;
   constexpr int L = kLanes<T>;
-  const bool flip = a.m > a.n;
-  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
-  const int64_t entries = static_cast<int64_t>(a.m) * a.n;
-  const S zero{};
-  S* R = qr.R;
+  const int rows = work.rows, length = work.length;
+  const int64_t last = work.args->batch - 1;
+  const T* from[L];
   for (int l = 0; l < L; ++l) {
-    const int64_t b = q * L + l;
-    from[l] = a.a + (b < a.batch ? b : a.batch - 1) * entries;
+    from[l] = work.args->a + (q * L + l < last ? q * L + l : last) * work.entries();
     finite[l] = true;
   }
   const T* row[L];
-  if (!flip) {
+  S part[4]{};
+  auto add_norm = [&](const S* x) {
+    int c = 0;
+    for (; c + 3 < length; c += 4)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) part[k] += x[c + k] * x[c + k];
+    for (; c < length; ++c) part[0] += x[c] * x[c];
+  };
+  if (!work.flip) {
     for (int j = 0; j < rows; ++j) {
       for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(j) * length;
-      transpose_row<T, N>(row, length, R + j * N);
-      for (int i = length; i < N; ++i) R[j * N + i] = zero;
+      transpose_row<T>(row, length, a + j * stride);
+      add_norm(a + j * stride);
     }
   } else {
-    alignas(64) S column[N];
-    for (int i = 0; i < length; ++i) {
-      for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(i) * rows;
-      transpose_row<T, N>(row, rows, column);
-      for (int j = 0; j < rows; ++j) R[j * N + i] = column[j];
-    }
-    for (int j = 0; j < rows; ++j)
-      for (int i = length; i < N; ++i) R[j * N + i] = zero;
-  }
-  qr.rows = rows;
-  qr.full = rows < length ? rows : length;
-  auto norm = [&] {
-    S t0 = zero, t1 = zero;
-    for (int j = 0; j < rows; ++j)
-#pragma GCC unroll 16
-      for (int i = 0; i < N; i += 2) {
-        t0 += R[j * N + i] * R[j * N + i];
-        t1 += R[j * N + i + 1] * R[j * N + i + 1];
+    S column[L];
+    for (int i = 0; i < length; ++i)
+      for (int j = 0; j < rows; j += L) {
+        for (int l = 0; l < L; ++l) row[l] = from[l] + static_cast<int64_t>(i) * rows + j;
+        const int count = rows - j < L ? rows - j : L;
+        transpose_row<T>(row, count, column);
+        for (int k = 0; k < count; ++k) a[(j + k) * stride + i] = column[k];
       }
-    return t0 + t1;
-  };
-  qr.total = norm();
+    for (int j = 0; j < rows; ++j) add_norm(a + j * stride);
+  }
+  S total = (part[0] + part[1]) + (part[2] + part[3]);
   // Squares far from the ends of the exponent range (or a zero matrix) need no scaling; nan and inf are caught here too.
+  const S zero{};
   const T safe = sizeof(T) == 8 ? T(1e-200) : T(1e-20f), large = sizeof(T) == 8 ? T(1e200) : T(1e20f);
-  const M fine = (qr.total > constant<S>(safe)) & (qr.total < constant<S>(large));
+  const M fine = (total > constant<S>(safe)) & (total < constant<S>(large));
   if (any<M>(~fine)) {
     S most = zero;
     M bad{};
     for (int j = 0; j < rows; ++j)
-      for (int i = 0; i < N; ++i) {
-        const S x = R[j * N + i], y = x < zero ? -x : x;
+      for (int c = 0; c < length; ++c) {
+        const S x = a[j * stride + c], y = x < zero ? -x : x;
         bad = bad | ~(y <= constant<S>(max_of<T>()));
         most = y > most ? y : most;
       }
+    if (!any<M>(bad | (~fine & (most > zero)))) return total;  // zeros
     S scale;
     for (int l = 0; l < L; ++l) {
       finite[l] = !bad[l];
-      scale[l] = finite[l] ? balancing<T>(most[l]) : T(0);
+      scale[l] = bad[l] ? T(0) : fine[l] ? T(1) : balancing<T>(most[l]);
     }
-    for (int j = 0; j < rows; ++j)
-      for (int i = 0; i < N; ++i) R[j * N + i] = bad ? zero : R[j * N + i] * scale;
-    qr.total = norm();
+    for (S& x : part) x = zero;
+    for (int j = 0; j < rows; ++j) {
+      for (int c = 0; c < length; ++c) a[j * stride + c] = bad ? zero : a[j * stride + c] * scale;
+      add_norm(a + j * stride);
+    }
+    total = (part[0] + part[1]) + (part[2] + part[3]);
   }
-  const T rtol = static_cast<T>(a.rtol);
-  qr.floor2 = qr.total * (rtol * rtol);
-  qr.tail2 = zero;
-  qr.live = qr.total == qr.total;
-  qr.rank = M{};
-  qr.rank += static_cast<typename std::remove_reference<decltype(qr.rank[0])>::type>(qr.full);
+  return total;
 }
 
 template <class T, int N>
-void rank_lanes(void* context, int, int64_t item, Control&) {
-  using S = Pack<T>;
-  using M = PackMask<T>;
-  constexpr int L = kLanes<T>;
-  const RankRealArgs<T>& a = *static_cast<const RankRealArgs<T>*>(context);
-  const bool flip = a.m > a.n;
-  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
-  const T rtol = static_cast<T>(a.rtol);
-  alignas(64) S storage[2][N * N];
-  Scratch scratch(RowQr<T>::scratch_bytes(rows, length));
-  RowQr<T> second(rows, length, scratch);
-  const int64_t packs = (a.batch + L - 1) / L, per_item = 64;
-  for (int64_t q = item * per_item; q < (item + 1) * per_item && q < packs; q += 2) {
-    LaneQr<T, N> qr[2];
-    const T* from[2][L];
-    bool finite[2][L];
-    for (int h = 0; h < 2; ++h) {
-      qr[h].R = storage[h];
-      load_pack<T, N>(a, q + h < packs ? q + h : q, qr[h], from[h], finite[h]);
+void rank_short(void* context, int worker, int64_t, Control& control) {
+  Work<T>& work = *static_cast<Work<T>*>(context);
+  Scratch scratch(RowQr<T>::scratch_bytes(work.rows, work.length));
+  RowQr<T> second(work.rows, work.length, scratch);
+  ShortQr<T, N> qr[2];
+  constexpr int64_t kTake = 16;
+  for (int64_t q = work.take(work.next_pack, kTake); q < work.packs && !control.should_stop(worker); q = work.take(work.next_pack, kTake))
+    for (int64_t p = q; p < q + kTake && p < work.packs; p += 2) {
+      bool finite[2][kLanes<T>];
+      for (int h = 0; h < 2; ++h) qr[h].begin(load_pack<T>(work, p + h, qr[h].rows(), N, finite[h]), work.rows, work.rtol());
+      ShortQr<T, N>::all_steps(qr[0], qr[1], std::make_integer_sequence<int, N>{});
+      for (int h = 0; h < 2; ++h) work.settle(p + h, qr[h].rank(), qr[h].proven(work.rtol()), finite[h], second);
     }
-    LaneQr<T, N>::all_steps(qr[0], qr[1], std::make_integer_sequence<int, N>{});
-    for (int h = 0; h < 2 && q + h < packs; ++h) {
-      const M sure = qr[h].proven_lanes(qr[h].inverse_norm2(), rtol);
-      for (int l = 0; l < L && (q + h) * L + l < a.batch; ++l) {
-        const int64_t b = (q + h) * L + l;
-        a.rank_out[b] = static_cast<int64_t>(qr[h].rank[l]);
-        a.finite_out[b] = finite[h][l];
-        a.certified_out[b] = sure[l] != 0;
-        if (!sure[l] && finite[h][l])
-          second.run(from[h][l], flip, rtol, true, a.rank_out + b, a.certified_out + b, a.finite_out + b);
-      }
-    }
-  }
 }
 
-constexpr int64_t kRowsPerItem = 16;
+template <class T>
+void rank_lanes(void* context, int worker, int64_t, Control& control) {
+  constexpr int L = kLanes<T>;
+  Work<T>& work = *static_cast<Work<T>*>(context);
+  Scratch scratch(LaneQr<T>::scratch_bytes(work.rows, work.length) + RowQr<T>::scratch_bytes(work.rows, work.length));
+  LaneQr<T> first(work.rows, work.length, scratch);
+  RowQr<T> second(work.rows, work.length, scratch);
+  // The matrices of the next pack are asked from memory while this one is worked on.
+  constexpr int64_t kTake = 4, kLine = 64 / sizeof(T);
+  const int64_t share = (16 * L * work.length / work.rows + kLine - 1) / kLine * kLine, pack = L * work.entries();
+  for (int64_t q = work.take(work.next_pack, kTake); q < work.packs && !control.should_stop(worker); q = work.take(work.next_pack, kTake))
+    for (int64_t p = q; p < q + kTake && p < work.packs; ++p) {
+      bool finite[L];
+      const Pack<T> total = load_pack<T>(work, p, first.rows(), LaneQr<T>::stride_of(work.length), finite);
+      const int64_t end = (p + 2) * L <= work.args->batch ? (p + 2) * pack : 0;
+      int64_t next = (p + 1) * pack;
+      const PackMask<T> sure = first.run(total, work.rtol(), [&] {
+        for (const int64_t stop = next + share < end ? next + share : end; next < stop; next += kLine) __builtin_prefetch(work.args->a + next, 0, 2);
+      });
+      work.settle(p, first.rank(), sure, finite, second);
+    }
+  work.singles(second, worker, control);
+}
 
 template <class T>
-void rank_rows(void* context, int, int64_t item, Control&) {
-  const RankRealArgs<T>& a = *static_cast<const RankRealArgs<T>*>(context);
-  const bool flip = a.m > a.n;
-  const int rows = flip ? a.n : a.m, length = flip ? a.m : a.n;
-  Scratch scratch(RowQr<T>::scratch_bytes(rows, length));
-  RowQr<T> qr(rows, length, scratch);
-  for (int64_t b = item * kRowsPerItem; b < (item + 1) * kRowsPerItem && b < a.batch; ++b)
-    for (const bool eager : {false, true}) {
-      if (eager && (a.certified_out[b] || !a.finite_out[b])) break;
-      qr.run(a.a + b * a.m * a.n, flip, static_cast<T>(a.rtol), eager, a.rank_out + b, a.certified_out + b, a.finite_out + b);
-    }
+void rank_rows(void* context, int worker, int64_t, Control& control) {
+  Work<T>& work = *static_cast<Work<T>*>(context);
+  Scratch scratch(RowQr<T>::scratch_bytes(work.rows, work.length));
+  RowQr<T> qr(work.rows, work.length, scratch);
+  work.singles(qr, worker, control);
 }
 
 template <class T>
 void rank_batch(const RankRealArgs<T>& a, Control& control) {
-  const int length = a.m > a.n ? a.m : a.n;
-  RankRealArgs<T>* context = const_cast<RankRealArgs<T>*>(&a);
-  if (length <= kLaneLength) {
-    Body body = length <= 4 ? rank_lanes<T, 4> : length <= 8 ? rank_lanes<T, 8> : length <= 12 ? rank_lanes<T, 12> : rank_lanes<T, 16>;
-    const int64_t packs = (a.batch + kLanes<T> - 1) / kLanes<T>;
-    parallel_for((packs + 63) / 64, a.threads, control, body, context);
-  } else {
-    parallel_for((a.batch + kRowsPerItem - 1) / kRowsPerItem, a.threads, control, rank_rows<T>, context);
-  }
-  // A tolerance below the rounding of the method proves nothing.
-  if (a.rtol * 2 < static_cast<double>(eps_of<T>()) * length)
+  constexpr int64_t L = kLanes<T>;
+  Work<T> work{};
+  work.args = &a;
+  work.flip = a.m > a.n;
+  work.rows = work.flip ? a.n : a.m;
+  work.length = work.flip ? a.m : a.n;
+  // A pack is worth filling with half as many matrices as lanes; up to 16 numbers a row always, so that a matrix meets the same proof everywhere.
+  const int64_t rest = a.batch % L;
+  if (work.length <= kLaneLength) work.packs = a.batch / L + (rest >= L / 2 || (rest > 0 && work.length <= 16) ? 1 : 0);
+  work.next_single = work.packs * L;
+  const Body body = work.packs == 0 ? rank_rows<T>
+                    : work.length <= 4 ? rank_short<T, 4>
+                    : work.length <= kShortLength ? rank_short<T, 8>
+                    : rank_lanes<T>;
+  const int workers = worker_count(work.packs + (a.batch > work.packs * L ? a.batch - work.packs * L : 0), a.threads);
+  parallel_for(workers, workers, control, body, &work);
+  if (!tolerance_provable<T>(a.rtol, work.length))
     for (int64_t b = 0; b < a.batch; ++b) a.certified_out[b] = 0;
 }
 

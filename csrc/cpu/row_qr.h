@@ -1,10 +1,9 @@
 // row_qr.h: Householder QR of the rows of one matrix, SIMD lanes along the row (see rank_real.cpp for the method).
 //
 // Rows of `chunks` packs, reached through pointers so that an exchange moves no numbers; everything in L1 up to 64 x 64. A reflection is
-// applied to four rows at a time: four scalar products are summed across the lanes together.
-// Cost 2 length rows^2 multiply-adds, 13 % of the multiply-add peak at 32 x 32 and 20 % at 64 x 64 (AVX-512, Zen 5). (Tried at 32 x 32 and
-// 5 % slower: w in registers for a known number of chunks, products spread by permutations instead of through memory, the last
-// group filled up with zero rows, two packs of columns of the inverse at a time.)
+// applied to four rows at a time: four scalar products are summed across the lanes together. Rows are exchanged where one has kept less
+// than a tenth of what a random matrix would have left there, or in every step (eager).
+// Cost 2 length rows^2 multiply-adds, 13 % of the multiply-add peak at 32 x 32 and 20 % at 64 x 64 (AVX-512, Zen 5): sums across the lanes.
 #pragma once
 #include <utility>
 
@@ -15,18 +14,7 @@
 namespace sl {
 namespace SL_ISA {
 
-// Whether the bounds above prove rank r.
-template <class T>
-SL_INLINE bool proven(int r, int full, T norm2, T tail2, T inverse2, T rtol) {
-  if (norm2 == T(0)) return true;
-  if (r == 0 || !(inverse2 > 0)) return false;
-  const T norm = std::sqrt(norm2), error = eps_of<T>() * norm;
-  if (r < full) {
-    const T low = norm2 > tail2 ? rtol * std::sqrt((norm2 - tail2) / static_cast<T>(r)) : T(0);
-    if (!(std::sqrt(tail2) + error <= low)) return false;
-  }
-  return T(1) / std::sqrt(inverse2) > T(2) * rtol * norm + error;
-}
+constexpr double kHealthy = 1e-2;  // (row left)^2 over its expected value, below which rows are measured and exchanged
 
 template <class T>
 class RowQr {
@@ -87,7 +75,7 @@ class RowQr {
       reflect(k, n2);
     }
     *rank_out = rank;
-    *certified = proven<T>(rank, rows_, norm2, tail2, inverse_norm2(rank), rtol);
+    *certified = rank_proven<T>(rank, rows_, norm2, tail2, inverse_norm2(rank), rtol);
   }
 
  private:

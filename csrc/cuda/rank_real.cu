@@ -17,6 +17,8 @@ namespace sl {
 namespace cuda {
 namespace {
 
+using namespace SL_ISA;
+
 template <class T> struct Bits;
 template <> struct Bits<double> {
   static constexpr int kBias = 1023;

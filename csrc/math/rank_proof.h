@@ -9,9 +9,10 @@
 #include <cfloat>
 #include <cmath>
 
-#include "core/hostdev.h"
+#include "core/lanes.h"
 
 namespace sl {
+namespace SL_ISA {
 
 template <class T> SL_HD constexpr T machine_eps() { return sizeof(T) == 8 ? T(DBL_EPSILON) : T(FLT_EPSILON); }
 
@@ -33,4 +34,5 @@ template <class T> SL_HD inline bool tolerance_provable(double rtol, int length)
   return !(rtol * 2 < static_cast<double>(machine_eps<T>()) * length);
 }
 
+}  // namespace SL_ISA
 }  // namespace sl
