@@ -200,6 +200,19 @@ class LanePack {
   ModPack *a_, *pivots_, p_, inverse_, live_;
 };
 
+// Whether all entries are in [0, p); tells the caller if not. Of a pack this is asked just before it is loaded: one way through memory.
+bool inside(const RankModpArgs& a, int64_t first, int64_t count) {
+  const int64_t* from = a.a + first * a.m * a.n;
+  const int64_t entries = count * a.m * a.n;
+  uint64_t outside = 0;  // top bit: some entry is negative or above p - 1
+  for (int64_t k = 0; k < entries; ++k) {
+    const uint64_t x = static_cast<uint64_t>(from[k]);
+    outside |= x | (a.p - 1 - x);
+  }
+  if (outside >> 63) __atomic_store_n(a.outside, 1, __ATOMIC_RELAXED);
+  return outside >> 63 == 0;
+}
+
 int64_t packs_per_item(const RankModpArgs& a) {
   const int64_t least = a.m < a.n ? a.m : a.n, packs = kMultiplicationsPerItem / (int64_t{a.m} * a.n * least);
   return packs < 1 ? 1 : packs;
@@ -212,6 +225,7 @@ void rank_lanes(void* context, int, int64_t item, Control&) {
   const int64_t per_item = packs_per_item(a), entries = int64_t{a.m} * a.n;
   for (int64_t b = item * per_item * kModLanes; b < (item + 1) * per_item * kModLanes && b < a.batch; b += kModLanes) {
     const int count = a.batch - b < kModLanes ? static_cast<int>(a.batch - b) : kModLanes;
+    if (!inside(a, b, count)) return;
     const int64_t* from[kModLanes];
     for (int l = 0; l < kModLanes; ++l) from[l] = a.a + (b + (l < count ? l : 0)) * entries;
     pack.load(from);
@@ -275,6 +289,7 @@ void rank_bits(void* context, int worker, int64_t item, Control& control) {
 
 void rank_modp(const RankModpArgs& a, Control& control) {
   if (a.p == 2) {
+    if (!inside(a, 0, a.batch)) return;
     const int64_t per_item = bits_per_item(a);
     return parallel_for((a.batch + per_item - 1) / per_item, a.threads, control, rank_bits, const_cast<RankModpArgs*>(&a));
   }
@@ -285,6 +300,7 @@ void rank_modp(const RankModpArgs& a, Control& control) {
   alone.batch -= lanes.batch;
   alone.a += lanes.batch * entries;
   alone.rank_out += lanes.batch;
+  if (alone.batch > 0 && !inside(alone, 0, alone.batch)) return;
   const int64_t per_item = packs_per_item(a) * kModLanes;
   if (lanes.batch > 0) parallel_for((lanes.batch + per_item - 1) / per_item, a.threads, control, rank_lanes, &lanes);
   if (alone.batch > 0) rank_modp_large(alone, control);

@@ -91,10 +91,11 @@ def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, b
         return _without_batch(place, np.zeros(shape[0], dtype=np.int64), array.ndim)
     if place.device:
         return _without_batch(place, place.rank_mod(stack, p), array.ndim)  # the kernel reduces
-    if stack.size and stack.min() >= 0 and stack.max() < p:
-        reduced = stack.astype(np.int64, copy=False)
-    elif np.iinfo(stack.dtype).max >= p:
-        reduced = (stack % stack.dtype.type(p)).astype(np.int64, copy=False)
-    else:
-        reduced = stack.astype(np.int64, copy=False) % p
-    return _without_batch(place, place.rank_mod(np.ascontiguousarray(reduced), p, thread_count(threads)), array.ndim)
+    if stack.dtype == np.uint64:  # the one integer type that int64 does not hold
+        stack = stack % np.uint64(p)
+    stack = np.ascontiguousarray(stack, dtype=np.int64)
+    try:
+        ranks = place.rank_mod(stack, p, thread_count(threads))
+    except ValueError:  # an entry outside [0, p), which the kernel notices on its way
+        ranks = place.rank_mod(stack % p, p, thread_count(threads))
+    return _without_batch(place, ranks, array.ndim)
