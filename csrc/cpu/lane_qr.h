@@ -245,7 +245,7 @@ class LaneQr {
   }
 
   // Row j, which has met all earlier reflections, becomes reflection j in the lanes where something is left of it.
-  SL_INLINE void take_row(int j) {
+  __attribute__((noinline)) void take_row(int j) {
     const int k = front_, length = length_;
     const S *a = row(j), zero{}, one = constant<S>(T(1));
     S *w = reflection(j), part[2]{};
