@@ -141,6 +141,30 @@ def test_rows_that_lanes_skip_at_different_places(n, isa):
     assert certified.mean() > 0.95
 
 
+@pytest.mark.parametrize("m,n", [(3, 4), (8, 8), (9, 17), (33, 40), (64, 64), (127, 127), (50, 128), (129, 60)])
+def test_certified_float32_is_the_verdict_of_a_double_svd(m, n, isa):
+    """Ranks of every size in one batch, the next singular value from nothing to 30 times the tolerance, rows zero or repeated: what is
+    certified has the rank that the float32 matrix itself has, unless a singular value lies within 10 % of the tolerance."""
+    rng = np.random.default_rng([m, n])
+    batch, full, tolerance = 40, min(m, n), max(m, n) * float(np.finfo(np.float32).eps)
+    left, right = (np.linalg.qr(rng.standard_normal((batch, k, full)))[0] for k in (m, n))
+    ranks = rng.integers(1, full + 1, batch)
+    values = np.where(np.arange(full) < ranks[:, None], 10.0 ** -rng.uniform(0, 1, (batch, full)), 0.0)
+    beside = np.arange(full) == ranks[:, None]
+    values = np.where(beside, tolerance * values.max(1, keepdims=True) * 10.0 ** rng.uniform(-2, 1.5, (batch, 1)), values)
+    a = (left * values[:, None, :]) @ np.swapaxes(right, 1, 2)
+    a[::4] *= rng.random((len(a[::4]), m, 1)) < 0.7
+    a[1::4, rng.permutation(m)[: m // 3]] = 2 * a[1::4, rng.permutation(m)[: m // 3]]
+    a = np.ascontiguousarray(a.astype(np.float32))
+    s = np.linalg.svd(a.astype(float), compute_uv=False)
+    ratio = s / (tolerance * np.maximum(s[:, :1], 1e-30))
+    got, certified, _ = _cpu.rank_real(a, tolerance, 0)
+    wrong = (certified == 1) & (got != (ratio > 1).sum(1)) & ~(np.abs(ratio - 1) < 0.1).any(1)
+    assert not wrong.any(), (got[wrong], (ratio > 1).sum(1)[wrong])
+    assert certified.mean() > 0.4
+    np.testing.assert_array_equal(_cpu.rank_real(a, tolerance, 1)[1], certified)
+
+
 def test_certificate_covers_ordinary_data(isa):
     rng = np.random.default_rng(5)
     for m, n in ((8, 8), (16, 16), (32, 32), (12, 10), (64, 40)):

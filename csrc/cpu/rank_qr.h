@@ -43,7 +43,7 @@ class LaneProof {
     some_ = r_ > S{};
     whole_ = r_ >= constant<S>(static_cast<T>(full));
   }
-  // tail2: a bound of sigma_{r+1}^2.
+  // tail2: a bound of sigma_{r+1}^2 + sigma_{r+2}^2 + ..
   SL_INLINE M tail_is_small(S tail2) const {
     const S carried = total_ > tail2 ? total_ - tail2 : S{};
     const S low = square_root(carried / (some_ ? r_ : constant<S>(T(1)))) * rtol_;
@@ -64,6 +64,8 @@ class LaneProof {
 // A bound of sigma_{r+1}^2 that forgives a small last pivot, whose own rounding error the rows X of R22 repeat. With z the last column of
 // L21 L11^-1, every y gives a vector u = (-y L21 L11^-1, y) with u A = y X and |u|^2 >= |y|^2 + (y z)^2, so that for every g
 //   sigma_{r+1}^2 <= |g|^2 + ||X - z g||_F^2 = ||X||_F^2 - |z X|^2 / (1 + |z|^2)   at the best g.
+// The same number bounds sigma_{r+1}^2 + sigma_{r+2}^2 + .., which `low` asks for: with P onto all these u, their sum is at most
+// ||P A||_F^2 = tr X^T (I + Z Z^T)^-1 X, Z = L21 L11^-1, and Z Z^T >= z z^T.
 // Of lane l: packs [rows][stride] after its first r rows were taken, r >= 1; inverse [rows]: 1 / pivots; sum: working memory, [length].
 template <class T>
 __attribute__((noinline)) T tail_beside_weak(const Pack<T>* packs, const Pack<T>* inverses, int l, int rows, int length, int stride, int r, T* sum) {
@@ -83,7 +85,7 @@ __attribute__((noinline)) T tail_beside_weak(const Pack<T>* packs, const Pack<T>
   }
   for (int c = r; c < length; ++c) along += sum[c] * sum[c];
   const T rounding = machine_eps<T>() * static_cast<T>(4 * rows * length), bound = tail * (T(1) + rounding) - along / (T(1) + z2);
-  return bound > T(0) ? bound : T(0);
+  return bound < T(0) ? T(0) : bound;  // nan stays nan, and proves nothing
 }
 
 }  // namespace SL_ISA
