@@ -126,6 +126,28 @@ def test_verdict_does_not_depend_on_the_lane(dtype, isa):
                 np.testing.assert_array_equal(first[k][order], other[k])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [17, 20, 34])
+def test_proofs_at_their_limit_do_not_depend_on_neighbours(n, dtype, isa):
+    """Regular matrices with 1 / ||A^-1|| around what the proof asks for, beside matrices that skip rows anywhere: the same verdicts and
+    proofs in any order."""
+    rng = np.random.default_rng(n)
+    batch, tolerance = 192, n * float(np.finfo(dtype).eps)
+    left, right = (np.linalg.qr(rng.standard_normal((batch, n, n)))[0] for _ in range(2))
+    values = np.ones((batch, n))
+    values[:, -1] = 2 * tolerance * np.sqrt(n) * 10.0 ** rng.uniform(-0.3, 0.6, batch)
+    a = (left * values[:, None, :]) @ np.swapaxes(right, 1, 2)
+    a[::4] *= rng.random((batch // 4, n, 1)) < 0.5
+    a = np.ascontiguousarray(a.astype(dtype))
+    first = _cpu.rank_real(a, tolerance, 1)
+    assert 0.3 < first[1].mean() < 0.97
+    for _ in range(6):
+        order = rng.permutation(batch)
+        other = _cpu.rank_real(a[order], tolerance, 1)
+        for k in range(3):
+            np.testing.assert_array_equal(first[k][order], other[k])
+
+
 @pytest.mark.parametrize("n", [6, 15, 24, 40])
 def test_rows_that_lanes_skip_at_different_places(n, isa):
     """Copies of earlier rows and zero rows anywhere: planted ranks, all of them proven."""
