@@ -322,7 +322,7 @@ class LaneQr {
   }
 
   SL_INLINE M proven(T rtol) {
-    const LaneProof<T> proof(total_, taken_, rows_, rtol);
+    const LaneProof<T> proof(total_, taken_, rows_, length_, rtol);
     M small = proof.tail_is_small(tail2_);
     const M again = in_order_ & ~small & (taken_ > M{});
     if (any<M>(again)) {

@@ -39,7 +39,7 @@ class ShortQr {
 
   // The lanes whose rank is proven.
   SL_INLINE M proven(T rtol) {
-    const LaneProof<T> proof(total_, taken_, rows_, rtol);
+    const LaneProof<T> proof(total_, taken_, rows_, N, rtol);
     S tail2{};
     if (any<M>(taken_ < lanes_at<T>(rows_))) {
       // what is left of rows and columns from q on, less what is left from q + 1 on, where a lane's rank is at most q
