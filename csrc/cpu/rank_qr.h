@@ -29,8 +29,7 @@ template <class T> SL_INLINE PackMask<T> lanes_at(int c) {
 }
 template <class S> SL_INLINE S magnitude(S x) { return x < S{} ? -x : x; }
 
-// rank_proven (math/rank_proof.h) for the matrices of a pack. A lane adds a row up in one chain: nearly equal numbers, the worst found,
-// move the tail by 0.09 eps length sigma_1 in float32, 9 % of the default tolerance. So it must lie below (rtol - eps length / 8) sigma_1.
+// rank_proven (math/rank_proof.h) for the matrices of a pack.
 template <class T>
 class LaneProof {
   using S = Pack<T>;
@@ -41,7 +40,7 @@ class LaneProof {
   SL_INLINE LaneProof(S total, M rank, int full, int length, T rtol) : norm_(square_root(total)), total_(total), rtol_(rtol) {
     for (int l = 0; l < kLanes<T>; ++l) r_[l] = static_cast<T>(rank[l]);
     error_ = norm_ * machine_eps<T>();
-    rtol_tail_ = rtol - machine_eps<T>() * static_cast<T>(length) / T(8);
+    rtol_tail_ = rtol_of_tail<T>(rtol, length);
     some_ = r_ > S{};
     whole_ = r_ >= constant<S>(static_cast<T>(full));
   }

@@ -75,7 +75,7 @@ class RowQr {
       reflect(k, n2);
     }
     *rank_out = rank;
-    *certified = rank_proven<T>(rank, rows_, norm2, tail2, inverse_norm2(rank), rtol);
+    *certified = rank_proven<T>(rank, rows_, length_, norm2, tail2, inverse_norm2(rank), rtol);
   }
 
  private:

@@ -180,7 +180,7 @@ __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankRealArgs<T
   if (lane == 0 && b < a.batch) {
     a.rank_out[b] = rank;
     a.finite_out[b] = finite;
-    a.certified_out[b] = finite && provable && rank_proven<T>(rank, rows, total, tail2, inverse2, rtol);
+    a.certified_out[b] = finite && provable && rank_proven<T>(rank, rows, length, total, tail2, inverse2, rtol);
   }
 }
 
