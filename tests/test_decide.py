@@ -93,6 +93,21 @@ def test_affine_allocations_without_full_rank_are_a_clear_no():
     assert (v.match == 0).all() and (v.reason == "T2").all() and not v.certified.any()
 
 
+@pytest.mark.parametrize("net, strategy, shared", [
+    (sl.Recurrent(2, 4, 2, 4), sl.scattered(sl.Recurrent(2, 4, 2, 4), 6, "W"), SHARED),  # y_1 is given
+    (sl.Feedforward((3, 4, 2), 6), sl.only(sl.Feedforward((3, 4, 2), 6), "W2"), ("W1",)),  # 6 samples of 3 inputs: saturated
+], ids=["first output", "saturated"])
+def test_targets_rounded_to_float32_are_no_proof_against_a_match(net, strategy, shared):
+    t = sl.draw_trials(net, strategy, 24, shared=shared)
+    assert (sl.decide(net, t.student, t.x, t.y, t.mask, shared).match == 1).sum() > 16
+    given = [a.astype(np.float32) for a in (t.student, t.x, t.y)]
+    v = sl.decide(net, *given, t.mask, shared)
+    assert not np.isin(v.reason, ("D3", "T2")).any() and (v.match[v.reason != "T1"] != 0).all()
+    missed = given[2] + np.float32(1.0)
+    v = sl.decide(net, *given[:2], missed, t.mask, shared)
+    assert (v.match == 0).all()  # far off stays a no
+
+
 def test_relu_last_layer_is_decided_by_consistency():
     """T11: with only the last layer learnable the answer is a linear solve; a dead teacher is matched by switching off."""
     net = sl.Feedforward((3, 4, 2), 3, activation="relu")

@@ -26,7 +26,8 @@ METHODS = ("newton", "descent")
 EXACT = "exact"  # what can be solved or enumerated, then (linear) complex solutions followed to the trial, see exact.py
 TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 / ||y*||^2
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
-_ROUNDING = 1e4  # a linear solve's residual above this many eps of the numbers it was made of is no rounding error
+_ROUNDING = 1e4  # a residual above this many eps (of the dtype given) of the numbers it was made of is no rounding error
+_EPS = float(np.finfo(np.float64).eps)
 _REFINEMENTS = 3
 
 
@@ -54,7 +55,8 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
            stream: object = None) -> Verdicts:
     """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
 
-    theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64);
+    theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64, but
+    where kappa is below the number of equations, targets rounded to float32 lie off the reachable outputs: expect undecided students);
     allocation: an Allocation, or a bool array [size] or [batch, size]. Any batch axis may be absent. Steps, each for those left over:
 
     0. an output that no free weight reaches (y_1 where all groups but W are shared) is wrong: no ("D3": no teacher shares these groups).
@@ -83,10 +85,10 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
     check_method(net, method)
     shared = check_shared(net, shared)
-    students, inputs, targets = (
-        _as_double(name, _devices.to_numpy(name, value) if place.device else value, shape) for name, value, shape in
-        (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))
-    )
+    given = [float_array(name, _devices.to_numpy(name, value) if place.device else value, shape) for name, value, shape in
+             (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))]
+    eps = max(float(np.finfo(rows.rows.dtype).eps) for rows in given)
+    students, inputs, targets = map(_in_double, given)
     masks = learnable(net, allocation)
     check_allocation(net, Allocation.from_mask(net, masks.rows.any(axis=0)), shared)
     batch = common_batch(theta=students, x=inputs, y=targets, allocation=masks)
@@ -95,7 +97,7 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     starts = whole_number("starts", starts, 1)
     tol = check_tolerance(tol, method)
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
-                       tol=tol, threads=thread_count(threads), kernels=place.host())
+                       tol=tol, threads=thread_count(threads), kernels=place.host(), eps=eps)
     paths = None if backend == "auto" and isinstance(place, _devices.HostPlace) else problem.kernels
     open_ = np.ones(count, dtype=bool)
     _constant(problem, open_)
@@ -105,7 +107,8 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     if method == EXACT:
         answers = None
         if teacher is not None:
-            answers = np.broadcast_to(_as_double("teacher", _devices.to_numpy("teacher", teacher), (net.size,)).rows, (count, net.size))
+            answers = _in_double(float_array("teacher", _devices.to_numpy("teacher", teacher), (net.size,))).rows
+            answers = np.broadcast_to(answers, (count, net.size))
         _exact(problem, open_, screen, answers, searched_starts(net, method, starts), seed, task, first, check_gains(net, gains),
                whole_number("iterations", iterations, 1), paths)
     elif method == "newton":
@@ -160,8 +163,9 @@ def check_tolerance(tol: float | None, method: str) -> float:
 class _Problem:
     """The batch as rows, and the verdicts while they are being filled in."""
 
-    def __init__(self, net, shared, students, x, y, masks, tol, threads, kernels):
+    def __init__(self, net, shared, students, x, y, masks, tol, threads, kernels, eps=_EPS):
         self.net, self.shared, self.tol, self.threads, self.kernels = net, shared, tol, threads, kernels
+        self.eps = eps  # what the numbers given were rounded to
         self.x, self.y = np.ascontiguousarray(x), np.ascontiguousarray(y)
         self.masks = masks
         self.theta = np.array(students)
@@ -195,7 +199,7 @@ def _constant(problem: _Problem, open_: np.ndarray) -> None:
     x = problem.x[:, : net.inputs]
     into = (np.abs(groups["B"]) * np.abs(x)[:, None]).sum(axis=2) + (np.abs(groups["b"]) if "b" in groups else 0.0)
     size = (np.abs(groups["D"]) * into[:, None]).sum(axis=2) + (np.abs(groups["c"]) if "c" in groups else 0.0)
-    rows = open_ & (miss > _ROUNDING * np.finfo(np.float64).eps * (size + np.abs(problem.y[:, : net.outputs]))).any(axis=1)
+    rows = open_ & (miss > _ROUNDING * problem.eps * (size + np.abs(problem.y[:, : net.outputs]))).any(axis=1)
     problem.settle(rows, 0, "D3")
     open_ &= ~rows
 
@@ -226,7 +230,7 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
             J = problem.kernels.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
             # Singular values below the rounding of J itself are zero: saturated systems have them.
             u, s, vt = np.linalg.svd(J, full_matrices=False)
-            keep = s > s[:, :1] * max(J.shape[1:]) * 4 * np.finfo(np.float64).eps
+            keep = s > s[:, :1] * max(J.shape[1:]) * 4 * _EPS
             inverse = np.where(keep, 1.0 / np.where(keep, s, 1.0), 0.0)
             place = np.arange(len(rows))[:, None]
             for _ in range(_REFINEMENTS):
@@ -241,7 +245,7 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
         problem.theta[rows], problem.loss[rows] = theta, loss
         yes = loss < problem.tol
         miss = np.sqrt(loss * np.where(problem.norm[rows] > 0, problem.norm[rows], 1.0))
-        no = ~yes & (miss > _ROUNDING * np.finfo(np.float64).eps * scale)
+        no = ~yes & (miss > _ROUNDING * problem.eps * scale)
         problem.settle(rows[yes], 1, label, start=0)
         problem.settle(rows[no], 0, label)
         open_[rows[yes | no]] = False
@@ -394,7 +398,6 @@ def _descend(problem, open_, steps, optimizer, lr) -> None:
     problem.settle(rows, np.where(yes, 1, -1), "descent", start=np.where(yes, 0, -1))
 
 
-def _as_double(name, value, shape):
-    rows = float_array(name, value, shape)
+def _in_double(rows):
     rows.rows = rows.rows.astype(np.float64, copy=False)
     return rows
