@@ -20,6 +20,7 @@ from sublearn import study
 from sublearn._intervals import clopper_pearson
 from sublearn.study import plot, references, store, task
 from sublearn.study import spec as specs
+from sublearn.study.report import _tiles
 
 from tests.studies import start
 
@@ -984,6 +985,16 @@ def test_a_sum_with_a_searched_row_is_found():
     summary.add(row(first=4))
     summary.add(row(first=8, quantity="existence", undecided=0, unmatched=3))
     assert summary.quantity == "found" and summary.trials == 12
+
+
+def test_the_report_counts_all_trials_that_its_numbers_rest_on():
+    """A study whose `trials` was lowered keeps the rows beyond: they are in the probabilities, so they are in the count."""
+    summary = store.Summary(task.cells_of(parse())[0])
+    asked = summary.cell.trials
+    summary.add(row(count=asked + 1, matched=asked, unmatched=0, undecided=1, found_after=[asked] * 3))
+    assert summary.trials == asked + 1
+    tile = re.search(r"(\d+)[^\d]*trials run", _tiles([summary]))
+    assert tile and int(tile[1]) == asked + 1
 
 
 def test_reference_lines_by_hand(finished):

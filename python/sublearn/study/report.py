@@ -83,7 +83,7 @@ def _page(spec: Spec, found: list[Summary], made: list[Figure], store: Store, ot
         for paragraph in spec.description.split("\n\n")
         if paragraph.strip()
     ]
-    parts.append(_tiles(found, run))
+    parts.append(_tiles(found))
     if run < asked:
         parts.append(
             f'<p class="bad"><b>This study is not finished:</b> {run} of {asked} trials are in. '
@@ -108,10 +108,10 @@ def _page(spec: Spec, found: list[Summary], made: list[Figure], store: Store, ot
     return page.document(spec.title or spec.name, body)
 
 
-def _tiles(found: list[Summary], run: int) -> str:
+def _tiles(found: list[Summary]) -> str:
     tiles = [
         (f"{len(found)}", "cells (network × strategy × budget × method)"),
-        (page.thousands(run), "trials run"),
+        (page.thousands(sum(summary.trials for summary in found)), "trials run"),
     ]
     methods = list(dict.fromkeys(summary.cell.method for summary in found))
     for method in methods:
