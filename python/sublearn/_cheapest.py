@@ -95,10 +95,12 @@ class Problem:
         named = ", ".join(map(str, used)) or "(none)"
         if proof.reachable is not None:
             most, bound = proof.reachable, sets[0][1]
-            text = (
-                f"limits: the {int(tight.sum())} weights of the tight set have rank {bound}, limits {named} leave at "
-                f"most {most - bound} others: {most} < kappa = {kappa}, so no allocation within the limits can match"
-            )
+            if tight.any():
+                allowed = f"the {int(tight.sum())} weights of the tight set have rank {bound}, limits {named} leave at most "
+                allowed += f"{most - bound} others"
+            else:
+                allowed = f"limits {named} allow at most {most} weights"
+            text = f"limits: {allowed}: {most} < kappa = {kappa}, so no allocation within the limits can match"
         else:
             text = (
                 f"limits: {named} and {len(sets)} sets of weights with a rank too small leave no choice of "
