@@ -257,8 +257,10 @@ def test_errors_are_named(monkeypatch):
             sl.best_allocation(net, limits=limits)
     with pytest.raises(ValueError, match="prefer: expected"):
         sl.best_allocation(net, prefer="luck")
-    with pytest.raises(TypeError, match="random strategy"):
+    with pytest.raises(TypeError, match=r"random strategy scattered; its \.draw\(seed\) gives one"):
         sl.explain(net, sl.scattered(net, 2))
+    with pytest.raises(sl.Impossible, match="limits: limits 0 allow at most 1 weights: 1 < kappa"):
+        sl.best_allocation(net, limits=[(np.ones(net.size, bool), 1)])
     with pytest.raises(ValueError, match="eps: expected"):
         sl.capacity(net, sl.everything(net), eps=1.0)
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)

@@ -241,6 +241,9 @@ def test_rtol_large_sizes_and_edges():
         sl.rank(np.ones(3))
     with pytest.raises(ValueError, match="rtol"):
         sl.rank(np.ones((2, 2)), rtol=-1.0)
+    for rtol in ("small", [1e-3, 1e-2]):
+        with pytest.raises(TypeError, match="rtol: expected None or a number"):
+            sl.rank(np.ones((2, 2)), rtol=rtol)
 
 
 PRIMES = [2, 3, 5, 251, 65537, 2147483629, 2147483647]

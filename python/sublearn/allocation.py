@@ -363,7 +363,8 @@ def check_allocation(
 
 
 def fixed_allocation(
-    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), name: str = "allocation", hint: str = ""
+    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), name: str = "allocation",
+    hint: str = "; its .draw(seed) gives one of them",
 ) -> Allocation:
     """The one allocation that `allocation` of `net` always is: itself, or what a fixed strategy draws. TypeError for a random one."""
     check_allocation(net, allocation, shared)
@@ -377,12 +378,14 @@ def fixed_allocation(
     return fixed
 
 
-def check_trial_range(seed: object, task: object, first: object, count: object) -> tuple[int, int, int, int]:
-    """(seed, task, first, count) as ints that the counters of the draws can hold (D3); count >= 1."""
+def check_trial_range(
+    seed: object, task: object, first: object, count: object, name: str = "count"
+) -> tuple[int, int, int, int]:
+    """(seed, task, first, count) as ints that the counters of the draws can hold (D3); count >= 1, called `name` in errors."""
     seed = whole_number("seed", seed, 0, LARGEST_SEED)
     task = whole_number("task", task, 0, LARGEST_WORD)
     first = whole_number("first", first, 0, LARGEST_WORD)
-    count = whole_number("count", count, 1, LARGEST_WORD + 1 - first, "trials are numbered in 32 bits")
+    count = whole_number(name, count, 1, LARGEST_WORD + 1 - first, "trials are numbered in 32 bits")
     return seed, task, first, count
 
 

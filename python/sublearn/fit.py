@@ -38,7 +38,8 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     optimiser state and updates; the input is not touched.
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
     tol: a student stops when its loss is at most tol times the sum of squares of its y. A student that diverges stops at its last
-    finite theta and says so. Arrays of numpy, torch or cupy; the result lives where they live. Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
+    finite theta and says so. Arrays of numpy, torch or cupy; the result lives where they live.
+    Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
     """
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
     weights = float_array("theta", place.array("theta", theta), (net.size,))

@@ -15,6 +15,7 @@ def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | No
 
     theta [batch, size], x [batch, *net.x_shape], float32 or float64, finite; any batch axis may be absent.
     Arrays of numpy, torch or cupy; the result lives where they live (see docs/gpu.md for backend and stream).
+    Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, an empty batch.
     """
     place = _devices.place(backend, stream, theta=theta, x=x)
     weights = float_array("theta", place.array("theta", theta), (net.size,))
@@ -30,7 +31,8 @@ def jacobian(net: Network, theta: np.ndarray, x: np.ndarray, allocation: object,
 
     Equations in C order of y, columns by ascending flat index. theta [batch, size], x [batch, *net.x_shape]; allocation: an
     Allocation, or a bool array [size] or [batch, size] with the same budget in every row. Any batch axis may be absent.
-    relu: the slope at 0 is 0. Arrays of numpy, torch or cupy; the result lives where they live. Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, unequal budgets.
+    relu: the slope at 0 is 0. Arrays of numpy, torch or cupy; the result lives where they live.
+    Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, unequal budgets.
     """
     place = _devices.place(backend, stream, theta=theta, x=x, allocation=allocation)
     weights = float_array("theta", place.array("theta", theta), (net.size,))

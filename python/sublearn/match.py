@@ -17,6 +17,7 @@ from .decide import EXACT, check_method, check_tolerance, decide, searched_start
 from .network import Network
 from .trial import check_gains, draw_trials
 
+_OPTIONS = ("iterations", "steps", "optimizer", "lr")  # of the methods, as in `decide`
 _CHUNK_BYTES = 2**27  # of trials held at a time
 _CHUNK_TRIALS = 2**14
 _CUDA_CHUNK_BYTES, _CUDA_CHUNK_TRIALS = 2**30, 2**18  # a GPU needs tens of thousands of students at a time to be busy
@@ -161,9 +162,12 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     """
     _dispatch.choose(backend)
     check_method(net, method)
+    unknown = set(options) - set(_OPTIONS)
+    if unknown:
+        raise TypeError(f"options: expected names out of {', '.join(_OPTIONS)}, got {min(unknown)!r}")
     shared = check_shared(net, shared)
     strategy = as_strategy(check_allocation(net, allocation, shared))
-    seed, task, first, trials = check_trial_range(seed, task, first, trials)
+    seed, task, first, trials = check_trial_range(seed, task, first, trials, "trials")
     starts = whole_number("starts", starts, 1)
     tol = check_tolerance(tol, method)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))

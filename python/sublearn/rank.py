@@ -16,7 +16,8 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
     a: float32 or float64 [batch, m, n] or [m, n]. rtol: max(m, n) eps of the dtype by default. Returns int64 [batch], or one int64.
     A pivoted QR decides where it can prove the verdict (||R22|| and ||R11^-1|| against the tolerance); the rest, matrices with a
     singular value near the tolerance, is decided by numpy's SVD itself. An array of numpy, torch or cupy; the result lives where it lives.
-    Errors: TypeError for another dtype, ValueError for nan, inf, an empty batch or a negative rtol.
+    Errors: TypeError for another dtype (integers: convert them, or see `rank_mod`) or rtol, ValueError for nan, inf, more than one batch
+    axis, an empty batch or a negative rtol.
     """
     place = _devices.place(backend, stream, a=a)
     array = place.array("a", a) if place.device else _devices.to_numpy("a", a)
@@ -30,7 +31,10 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
         raise ValueError(f"a: expected at least one matrix, got {list(array.shape)}")
     if rtol is None:
         rtol = max(m, n) * float(np.finfo(stack.dtype).eps)
-    rtol = float(rtol)
+    try:
+        rtol = float(rtol)
+    except (TypeError, ValueError):
+        raise TypeError(f"rtol: expected None or a number, got {rtol!r} ({type(rtol).__name__})") from None
     if not 0 <= rtol < np.inf:
         raise ValueError(f"rtol: expected a finite number >= 0, got {rtol}")
     if m == 0 or n == 0:

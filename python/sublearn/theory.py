@@ -192,7 +192,7 @@ def predict(
     `predict_strategy`), RuntimeError if a rank and a closed form contradict each other.
     """
     shared = check_shared(net, shared)
-    mask = fixed_allocation(net, allocation, shared, hint="; see predict_strategy").mask
+    mask = fixed_allocation(net, allocation, shared, hint="; its .draw(seed) gives one of them, predict_strategy judges them all").mask
     return predictions(net, mask[None], shared, degree)[0]
 
 
