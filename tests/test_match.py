@@ -113,5 +113,12 @@ def test_bad_input_is_named():
         sl.match_probability(NET, s.draw(0).mask, 10)
     with pytest.raises(ValueError, match="gains"):
         sl.match_probability(NET, s, 10, SHARED, gains={"V": 1.0})
+    for options in ({"tol": "small"}, {"method": "descent", "lr": "fast"}):
+        with pytest.raises(TypeError, match="^(tol|lr): expected .*a finite number above 0, got '"):
+            sl.match_probability(NET, s, 10, SHARED, **options)
+    t = sl.draw_trials(NET, s, 2, SHARED)
+    for call, rest in ((sl.outputs, ()), (sl.jacobian, (t.mask,)), (sl.fit, (t.y, t.mask))):
+        with pytest.raises(TypeError, match="net: expected a Recurrent or Feedforward network, got ndarray"):
+            call(t.student, t.student, t.x, *rest)
     with pytest.raises(TypeError, match="options: expected names out of iterations, .*got 'colour'"):
         sl.match_probability(NET, s, 10, SHARED, colour="red")

@@ -1,10 +1,12 @@
-"""Checks of plain arguments that several files share: whole numbers and lists of names.
+"""Checks of plain arguments that several files share: whole numbers, positive numbers and lists of names.
 
 Every message names the argument, what was expected and what came. Checks of arrays do not live here.
 """
 
 from __future__ import annotations
 
+import math
+import numbers
 import operator
 from collections.abc import Sequence
 
@@ -22,6 +24,16 @@ def whole_number(name: str, value: object, low: int, high: int | None = None, no
     if number < low or (high is not None and number > high):
         raise ValueError(f"{name}: expected {wanted}{note}, got {number}")
     return number
+
+
+def positive(name: str, value: object, zero: bool = False, none: bool = False) -> float:
+    """`value` as a finite float above 0 (zero: or 0); `none` says that None is expected as well, it is not accepted here."""
+    wanted = f"{'None or ' if none else ''}a finite number {'>= 0' if zero else 'above 0'}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected {wanted}, got {value!r} ({type(value).__name__})")
+    if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+        raise ValueError(f"{name}: expected {wanted}, got {value}")
+    return float(value)
 
 
 def list_of_names(name: str, value: object, known: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from . import _devices
 from ._arrays import common_batch, distinct_rows, float_array, index_rows, learnable, shape_back, thread_count
 from ._closed_forms import first_output_right, plain
-from ._errors import whole_number
+from ._errors import positive, whole_number
 from ._structures import affine
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
 from .fit import OPTIMIZERS
@@ -132,8 +132,7 @@ def check_search(method: str, iterations: int = 200, steps: int = 10_000, optimi
         return {"iterations": whole_number("iterations", iterations, 1)}
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr: expected a finite number above 0, got {lr}")
+    positive("lr", lr)
     return {"steps": whole_number("steps", steps, 0), "optimizer": optimizer, "lr": lr}
 
 
@@ -155,9 +154,7 @@ def searched_starts(net: Network, method: str, starts: int) -> int:
 def check_tolerance(tol: float | None, method: str) -> float:
     if tol is None:
         return TOLERANCE[method]
-    if not (math.isfinite(tol) and tol > 0):
-        raise ValueError(f"tol: expected None or a finite number above 0, got {tol}")
-    return float(tol)
+    return positive("tol", tol, none=True)
 
 
 class _Problem:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
-from ._errors import whole_number
+from ._errors import positive, whole_number
+from .allocation import check_net
 from .network import Network
 
 OPTIMIZERS = ("sgd", "momentum", "adam")
@@ -41,6 +41,7 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     finite theta and says so. Arrays of numpy, torch or cupy; the result lives where they live.
     Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
     """
+    check_net(net)
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
     weights = float_array("theta", place.array("theta", theta), (net.size,))
     dtype = weights.rows.dtype
@@ -51,12 +52,10 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     steps = whole_number("steps", steps, 0)
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-    if not (math.isfinite(lr) and lr > 0):
-        raise ValueError(f"lr: expected a finite number above 0, got {lr}")
-    if tol is not None and not (math.isfinite(tol) and tol >= 0):
-        raise ValueError(f"tol: expected None or a finite number >= 0, got {tol}")
+    lr = positive("lr", lr)
+    tol = -1.0 if tol is None else positive("tol", tol, zero=True, none=True)
     out = place.fit(net.shape, weights.rows, inputs.rows, targets.rows, index_rows(masks.rows, pad=net.size), steps,
-                    OPTIMIZERS.index(optimizer), float(lr), -1.0 if tol is None else float(tol), thread_count(threads))
+                    OPTIMIZERS.index(optimizer), lr, tol, thread_count(threads))
     status = out["status"] if place.device else np.array(STATUS)[out["status"]]
     back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
     return FitResult(back(out["theta"], (net.size,)), back(out["loss"]), back(out["steps"]), back(status))

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from .allocation import check_net
 from .network import Network
 
 
@@ -17,6 +18,7 @@ def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | No
     Arrays of numpy, torch or cupy; the result lives where they live (see docs/gpu.md for backend and stream).
     Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, an empty batch.
     """
+    check_net(net)
     place = _devices.place(backend, stream, theta=theta, x=x)
     weights = float_array("theta", place.array("theta", theta), (net.size,))
     inputs = float_array("x", place.array("x", x), net.x_shape, weights.rows.dtype)
@@ -34,6 +36,7 @@ def jacobian(net: Network, theta: np.ndarray, x: np.ndarray, allocation: object,
     relu: the slope at 0 is 0. Arrays of numpy, torch or cupy; the result lives where they live.
     Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, unequal budgets.
     """
+    check_net(net)
     place = _devices.place(backend, stream, theta=theta, x=x, allocation=allocation)
     weights = float_array("theta", place.array("theta", theta), (net.size,))
     inputs = float_array("x", place.array("x", x), net.x_shape, weights.rows.dtype)
