@@ -1,7 +1,7 @@
 // Masked Jacobians of a batch of students, one student per lane. See ops/jacobian.h.
 #include "ops/jacobian.h"
 
-#include "cpu/models.h"
+#include "cpu/networks.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -52,7 +52,7 @@ void jacobian_item(void* context, int, int64_t item, Control&) {
 template <class T>
 void jacobian_batch(const JacobianArgs<T>& a, Control& control) {
   const int64_t packs = (a.students.batch + kLanes<T> - 1) / kLanes<T>;
-  with_model<Pack<T>>(*a.students.shape, [&](auto type) {
+  with_network<Pack<T>>(*a.students.shape, [&](auto type) {
     using Model = typename decltype(type)::type;
     parallel_for((packs + kPacksPerItem - 1) / kPacksPerItem, a.threads, control, jacobian_item<Model, T>,
                  const_cast<JacobianArgs<T>*>(&a));

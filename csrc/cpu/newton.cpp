@@ -17,7 +17,7 @@
 #include "core/random.h"
 #include "cpu/block_cholesky.h"
 #include "cpu/lane_cholesky.h"
-#include "cpu/models.h"
+#include "cpu/networks.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -39,7 +39,7 @@ struct Queue {
   int32_t* found;  // [batch]
 };
 
-template <class Model, bool kSame>
+template <class Model>
 class Worker {
  public:
   Worker(Queue& queue, Scratch& scratch)
@@ -69,7 +69,7 @@ class Worker {
       inverse_ = take(system_);
     }
     slots_.allocate(r_, [&](size_t n) { return static_cast<int*>(scratch.take(n * sizeof(int))); });
-    slots_.same = kSame;
+    slots_.same = a_.index_stride == 0;
     draws_ = static_cast<double*>(scratch.take(sizeof(double) * s_.size));
   }
   static size_t scratch_bytes(const NewtonArgs& a) {
@@ -93,7 +93,7 @@ class Worker {
       if ((++rounds & 31) == 0 && control.should_stop(worker)) break;
       if (moved_) model_.prepare(theta_);
       moved_ = false;
-      for (int k = 0; k < r_; ++k) scatter(theta_, slots_.flat + k * L, trial_[k], kSame);
+      for (int k = 0; k < r_; ++k) scatter(theta_, slots_.flat + k * L, trial_[k], slots_.same);
       model_.forward(theta_, trial_y_);
       S loss{};
       for (int e = 0; e < s_.equations; ++e) {
@@ -287,7 +287,7 @@ class Worker {
     }
   }
   void bend() {
-    for (int k = 0; k < r_; ++k) scatter(theta_, slots_.flat + k * L, at_[k] + step_[k] * kGeodesicStep, kSame);
+    for (int k = 0; k < r_; ++k) scatter(theta_, slots_.flat + k * L, at_[k] + step_[k] * kGeodesicStep, slots_.same);
     model_.forward(theta_, trial_y_);
     for (int e = 0; e < E_; ++e) column_[e] = S{};
     for (int k = 0; k < r_; ++k) {
@@ -325,11 +325,11 @@ class Worker {
   double goal_[L], norm2_[L], window_[L];
 };
 
-template <class Model, bool kSame>
+template <class Model>
 void newton_worker(void* context, int worker, int64_t, Control& control) {
   Queue& queue = *static_cast<Queue*>(context);
-  Scratch scratch(Worker<Model, kSame>::scratch_bytes(*queue.args));
-  Worker<Model, kSame> w(queue, scratch);
+  Scratch scratch(Worker<Model>::scratch_bytes(*queue.args));
+  Worker<Model> w(queue, scratch);
   w.run(worker, control);
 }
 
@@ -349,9 +349,9 @@ void newton(const NewtonArgs& a, Control& control) {
   }
   // One item per worker; each takes jobs from the queue until it is empty.
   const int workers = worker_count((batch + L - 1) / L, a.threads);
-  with_model<S>(*a.students.shape, [&](auto type) {
+  with_network<S>(*a.students.shape, [&](auto type) {
     using Model = typename decltype(type)::type;
-    parallel_for(workers, workers, control, a.index_stride == 0 ? newton_worker<Model, true> : newton_worker<Model, false>, &queue);
+    parallel_for(workers, workers, control, newton_worker<Model>, &queue);
   });
   *a.iterations_out = queue.iterations;
 }

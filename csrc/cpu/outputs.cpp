@@ -1,7 +1,7 @@
 // Outputs of a batch of students, one student per lane. See ops/outputs.h.
 #include "ops/outputs.h"
 
-#include "cpu/models.h"
+#include "cpu/networks.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -39,7 +39,7 @@ void outputs_item(void* context, int, int64_t item, Control&) {
 template <class T>
 void outputs_batch(const OutputsArgs<T>& a, Control& control) {
   const int64_t packs = (a.students.batch + kLanes<T> - 1) / kLanes<T>;
-  with_model<Pack<T>>(*a.students.shape, [&](auto type) {
+  with_network<Pack<T>>(*a.students.shape, [&](auto type) {
     using Model = typename decltype(type)::type;
     parallel_for((packs + kPacksPerItem - 1) / kPacksPerItem, a.threads, control, outputs_item<Model, T>,
                  const_cast<OutputsArgs<T>*>(&a));
