@@ -4,7 +4,8 @@
 //     sgd       w -= lr g
 //     momentum  v = 0.9 v + g;  w -= lr v
 //     adam      m = 0.9 m + 0.1 g;  q = 0.999 q + 0.001 g^2;  w -= lr / (1 - 0.9^t) m / (sqrt(q / (1 - 0.999^t)) + 1e-8)
-// Everything of a pack of students (weights, inputs, tables, optimiser state) is in one scratch block, a few KB: L1.
+// Everything of a pack of students (weights, inputs, tables, optimiser state) is in one scratch block, a few KB: L1. A step sees its network
+// through Sweep: one copy of descend_pack for each optimiser's update, not for each network too.
 // Weights are kept twice and updated from one copy into the other, so that a lane that diverges can go back one step.
 // A lane that has converged or diverged is held still by its mask; when all lanes are, the pack ends.
 #include "ops/descend.h"
@@ -19,41 +20,50 @@ namespace sl {
 namespace SL_ISA {
 namespace {
 
-template <class Net, class Update, class T>
-void descend_pack(void* context, int worker, int64_t pack, Control& control) {
+template <class Update, class T>
+size_t pack_bytes(const DescendArgs<T>& a) {
+  const Shape& s = *a.students.shape;
+  const size_t weights = static_cast<size_t>(s.size) + 1;
+  return Update::scratch_bytes(s.size, a.budget) + sizeof(Pack<T>) * (3 * weights + static_cast<size_t>(s.equations)) +
+         sizeof(int) * weights + 64 * 5;
+}
+
+template <class Update, class T>
+void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scratch, int worker, int64_t pack, Control& control) {
   using S = Pack<T>;
   using M = PackMask<T>;
   constexpr int L = kLanes<T>;
-  const SomeStudents<T>& some = *static_cast<const SomeStudents<T>*>(context);
   const DescendArgs<T>& a = *some.args;
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
-  const int r = a.budget, E = s.equations, listed = a.index_stride == 0 ? r : 0;
+  const int r = a.budget, E = s.equations;
   const size_t weights = static_cast<size_t>(s.size) + 1;  // entry `size` belongs to unused places of the index table
-  Scratch scratch(Net::scratch_bytes(s, listed) + Update::scratch_bytes(s.size, r) + sizeof(S) * (3 * weights + static_cast<size_t>(E)) +
-                  64 * 4);
-  Net net(s, listed, scratch);
   Update update(s.size, r, scratch);
   auto take = [&](size_t count) { return static_cast<S*>(scratch.take(count * sizeof(S))); };
   S *theta = take(weights), *other = take(weights), *g = take(weights), *target = take(static_cast<size_t>(E));
+  int* position = take_array<int>(scratch, weights);
+  for (int k = 0; k < s.size; ++k) position[k] = net.position(k);
+  position[s.size] = s.size;
 
   const int count = some.count - pack * L < L ? static_cast<int>(some.count - pack * L) : L;
   S target2{};
   for (int l = 0; l < L; ++l) {
     const int64_t b = some.student(pack * L + (l < count ? l : 0));
-    for (int k = 0; k < s.size; ++k) lane(theta + net.position(k), l) = in.theta[b * in.theta_stride + k];
-    for (int k = 0; k < s.inputs_size; ++k) lane(net.input(k), l) = in.x[b * in.x_stride + k];
+    for (int k = 0; k < s.size; ++k) lane(theta + position[k], l) = in.theta[b * in.theta_stride + k];
     for (int k = 0; k < r; ++k) {
       const int flat = a.indices[b * a.index_stride + k];
-      update.learn(k, l, flat < s.size ? net.position(flat) : s.size);
+      update.learn(k, l, position[flat]);
     }
     for (int k = 0; k < E; ++k) lane(target + k, l) = a.y[b * a.y_stride + k];
   }
+  for (int k = 0; k < s.inputs_size; ++k) {
+    S* x = net.input(k);
+    for (int l = 0; l < L; ++l) lane(x, l) = in.x[some.student(pack * L + (l < count ? l : 0)) * in.x_stride + k];
+  }
   for (int k = 0; k < E; ++k) target2 += target[k] * target[k];
   for (int k = 0; k <= s.size; ++k) other[k] = theta[k];
-  net.inputs_ready(constant<S>(T(1)));
   net.learn(a.group_learns);
-  if (listed) net.learn_only(a.indices, listed);
+  if (a.index_stride == 0) net.learn_only(a.indices, r);
   net.prepare(theta);
   update.ready(theta);
 
@@ -111,22 +121,35 @@ void descend_pack(void* context, int worker, int64_t pack, Control& control) {
     a.status_out[b] = status[l];
     for (int k = 0; k < r; ++k) {
       const int flat = a.indices[b * a.index_stride + k];
-      if (flat < s.size) a.theta_out[b * s.size + flat] = lane(theta + net.position(flat), l);
+      if (flat < s.size) a.theta_out[b * s.size + flat] = lane(theta + position[flat], l);
     }
   }
 }
 
+template <class Net, class T>
+void descend_network(void* context, int worker, int64_t pack, Control& control) {
+  using S = Pack<T>;
+  const SomeStudents<T>& some = *static_cast<const SomeStudents<T>*>(context);
+  const DescendArgs<T>& a = *some.args;
+  const Shape& s = *a.students.shape;
+  const int listed = a.index_stride == 0 ? a.budget : 0;
+  auto run = [&](auto type) {
+    using Update = typename decltype(type)::type;
+    Scratch scratch(Net::scratch_bytes(s, listed) + pack_bytes<Update>(a));
+    Net net(s, listed, scratch);
+    descend_pack<Update>(some, net, scratch, worker, pack, control);
+  };
+  if (a.index_stride == 0) run(Type<SameUpdate<S>>{});
+  else if (a.optimizer == Optimizer::adam) run(Type<OwnUpdate<S>>{});
+  else run(Type<DenseUpdate<S>>{});
+}
+
 template <class T>
 void descend_in_lanes(const SomeStudents<T>& some, Control& control) {
-  using S = Pack<T>;
   const DescendArgs<T>& a = *some.args;
   const int64_t packs = (some.count + kLanes<T> - 1) / kLanes<T>;
-  with_sweep<S>(*a.students.shape, [&](auto type) {
-    using Net = typename decltype(type)::type;
-    const Body body = a.index_stride == 0                 ? descend_pack<Net, SameUpdate<S>, T>
-                      : a.optimizer == Optimizer::adam ? descend_pack<Net, OwnUpdate<S>, T>
-                                                       : descend_pack<Net, DenseUpdate<S>, T>;
-    parallel_for(packs, a.threads, control, body, const_cast<SomeStudents<T>*>(&some));
+  with_sweep<Pack<T>>(*a.students.shape, [&](auto type) {
+    parallel_for(packs, a.threads, control, descend_network<typename decltype(type)::type, T>, const_cast<SomeStudents<T>*>(&some));
   });
 }
 

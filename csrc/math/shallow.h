@@ -28,12 +28,12 @@ class Shallow {
  public:
   static bool fits(const Shape& s) { return s.kind == Kind::feedforward && s.layers == 2; }
 
-  static size_t scratch_bytes(const Shape& s, int /*listed*/) {
+  static size_t scratch_bytes(const Shape& s) {
     const size_t units = static_cast<size_t>(s.widths[1]) + static_cast<size_t>(s.widths[2]);
     return sizeof(S) * (static_cast<size_t>(s.inputs_size) + V * units) + 64 * 3;
   }
 
-  Shallow(const Shape& s, int /*listed*/, Scratch& scratch) : shape_(s), i_(s.widths[0]), h_(s.widths[1]), o_(s.widths[2]), m_(s.samples) {
+  Shallow(const Shape& s, Scratch& scratch) : shape_(s), i_(s.widths[0]), h_(s.widths[1]), o_(s.widths[2]), m_(s.samples) {
     x_ = take(scratch, static_cast<size_t>(s.inputs_size));
     act_ = take(scratch, static_cast<size_t>(V) * h_);
     y_ = take(scratch, static_cast<size_t>(V) * o_);
@@ -44,7 +44,6 @@ class Shallow {
     const int at = flat - shape_.weight[0];
     return at >= 0 && at < h_ * i_ ? shape_.weight[0] + at % i_ * h_ + at / i_ : flat;
   }
-  void inputs_ready(S) {}
   void learn(const bool* group_learns) {
     learns_W1_ = group_learns[0];
     learns_W2_ = group_learns[1];
@@ -52,8 +51,6 @@ class Shallow {
     learns_b1_ = shape_.bias[0] >= 0 && group_learns[g++];
     learns_b2_ = shape_.bias[1] >= 0 && group_learns[g];
   }
-  void learn_only(const int*, int) {}  // few learnable weights: cpu/descend_samples.cpp
-  void prepare(const S*) {}
 
   // The loss at theta; with `want`, g[k] = dL/dtheta[k] for every weight of the groups that learn.
   S loss_gradient(const S* theta, const S* target, S* g, bool want) {
@@ -80,21 +77,21 @@ class Shallow {
 
   template <int O>
   S sweep(const S* theta, const S* target, S* g, bool want) {
-    int s = m_ < V ? (m_ < 2 ? 1 : 2) : V;
-    S loss;
-    if (s == V) loss = samples<V, O, true>(theta, target, 0, g, want);
-    else if (V > 2 && s == 2) loss = samples<2, O, true>(theta, target, 0, g, want);
-    else loss = samples<1, O, true>(theta, target, 0, g, want);
-    for (; s + V <= m_; s += V) loss += samples<V, O, false>(theta, target, s, g, want);
+    S loss{};
+    int s = 0;
+    for (; s + V <= m_; s += V) loss += samples<V, O>(theta, target, s, g, want);
+    return s < m_ ? last_samples<O>(theta, target, s, g, want, loss) : loss;
+  }
+
+  template <int O>
+  __attribute__((noinline)) S last_samples(const S* theta, const S* target, int s, S* g, bool want, S loss) {
     if constexpr (V > 2)
-      for (; s + 2 <= m_; s += 2) loss += samples<2, O, false>(theta, target, s, g, want);
-    if constexpr (V > 1)
-      for (; s < m_; ++s) loss += samples<1, O, false>(theta, target, s, g, want);
+      for (; s + 2 <= m_; s += 2) loss += samples<2, O>(theta, target, s, g, want);
+    for (; s < m_; ++s) loss += samples<1, O>(theta, target, s, g, want);
     return loss;
   }
 
-  // kFirst: sums of gradients begin here.
-  template <int U, int O, bool kFirst>
+  template <int U, int O>
   SL_INLINE S samples(const S* theta, const S* target, int s, S* g, bool want) {
     const int o = O ? O : o_, h = h_;
     S few[O ? O * U : 1];
@@ -121,17 +118,26 @@ class Shallow {
     if (!want) return loss;
     if (learns_b2_)
       for (int e = 0; e < o; ++e) {
-        S sum = kFirst ? S{} : g[shape_.bias[1] + e];
+        S sum = s == 0 ? S{} : g[shape_.bias[1] + e];
 #pragma GCC unroll 4
         for (int v = 0; v < U; ++v) sum += y[e * U + v];
         g[shape_.bias[1] + e] = sum;
       }
-    k = 0;
+    if (s == 0) all_down<U, O, true>(theta, s, g, y);
+    else all_down<U, O, false>(theta, s, g, y);
+    return loss;
+  }
+
+  // kFirst: sums of gradients begin here.
+  template <int U, int O, bool kFirst>
+  SL_INLINE void all_down(const S* theta, int s, S* g, const S* y) {
+    constexpr int K = U == V ? 4 : 8;
+    const int h = h_;
+    int k = 0;
     for (; k + K <= h; k += K) down<K, U, O, kFirst>(theta, s, k, g, y);
     if (K > 4 && (h & 4)) down<4, U, O, kFirst>(theta, s, k, g, y), k += 4;
     if (h & 2) down<2, U, O, kFirst>(theta, s, k, g, y), k += 2;
     if (h & 1) down<1, U, O, kFirst>(theta, s, k, g, y);
-    return loss;
   }
 
   // Activities of Q units from k on, and what they add to the outputs.
