@@ -7,6 +7,8 @@
 // loaded once for eight products and eight independent chains hide the latency of the multiply-add; then four, two, one.
 // A, B and O are the entry types of the operands' tables; Value<A> is the scalar.
 #pragma once
+#include <type_traits>
+
 #include "core/lanes.h"
 
 namespace sl {
@@ -16,6 +18,13 @@ namespace SL_ISA {
 constexpr int kRegisters = 32;
 #else
 constexpr int kRegisters = 16;
+#endif
+
+// Whether tiles of eight are worth their code: not where a product takes ten instructions and more (GF(p), intervals), on a CPU.
+#if defined(__CUDACC__)
+template <class S> constexpr bool kTall = true;
+#else
+template <class S> constexpr bool kTall = std::is_arithmetic<typename Traits<S>::Scalar>::value;
 #endif
 
 // K rows; C is the number of columns where it is known at compile time, 0 otherwise.
@@ -71,7 +80,7 @@ SL_INLINE void rows_tile_many(const A* M, int stride, const B* v, int v_stride, 
 template <int V, bool kFresh, class A, class B, class O>
 SL_INLINE void rows_times_many(const A* M, int stride, const B* v, int v_stride, int rows, int columns, O* out, int out_stride) {
   int i = 0;
-  if constexpr (kRegisters >= 32)
+  if constexpr (kRegisters >= 32 && kTall<Value<O>>)
     for (; i + 8 <= rows; i += 8) rows_tile_many<8, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
   for (; i + 4 <= rows; i += 4) rows_tile_many<4, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
   for (; i + 2 <= rows; i += 2) rows_tile_many<2, V, kFresh>(M + i * stride, stride, v, v_stride, columns, out + i, out_stride);
@@ -104,7 +113,8 @@ SL_INLINE void cols_tile(const A* M, int stride, const B* v, int rows, O* out) {
 template <class A, class B, class O>
 SL_INLINE void rows_times(const A* M, int stride, const B* v, int rows, int columns, O* out) {
   int i = 0;
-  for (; i + 8 <= rows; i += 8) rows_tile<8>(M + i * stride, stride, v, columns, out + i);
+  if constexpr (kTall<Value<O>>)
+    for (; i + 8 <= rows; i += 8) rows_tile<8>(M + i * stride, stride, v, columns, out + i);
   for (; i + 4 <= rows; i += 4) rows_tile<4>(M + i * stride, stride, v, columns, out + i);
   for (; i + 2 <= rows; i += 2) rows_tile<2>(M + i * stride, stride, v, columns, out + i);
   for (; i < rows; ++i) rows_tile<1>(M + i * stride, stride, v, columns, out + i);
@@ -114,7 +124,8 @@ SL_INLINE void rows_times(const A* M, int stride, const B* v, int rows, int colu
 template <bool kFresh = false, class A, class B, class O>
 SL_INLINE void cols_times(const A* M, int stride, const B* v, int rows, int columns, O* out) {
   int j = 0;
-  for (; j + 8 <= columns; j += 8) cols_tile<8, 0, kFresh>(M + j, stride, v, rows, out + j);
+  if constexpr (kTall<Value<O>>)
+    for (; j + 8 <= columns; j += 8) cols_tile<8, 0, kFresh>(M + j, stride, v, rows, out + j);
   for (; j + 4 <= columns; j += 4) cols_tile<4, 0, kFresh>(M + j, stride, v, rows, out + j);
   for (; j + 2 <= columns; j += 2) cols_tile<2, 0, kFresh>(M + j, stride, v, rows, out + j);
   for (; j < columns; ++j) cols_tile<1, 0, kFresh>(M + j, stride, v, rows, out + j);
