@@ -40,7 +40,7 @@ void jacobian_item(void* context, int, int64_t item, Control&) {
     model.forward(theta, y);
     model.sensitivities(theta);
     for (int k = 0; k < a.budget; ++k) {
-      model.column(slots, k, 0, column, 1);
+      model.column(slots, k, 0, column);
       for (int l = 0; l < count; ++l) {
         T* out = a.out + (q * L + l) * s.equations * a.budget + k;
         for (int e = 0; e < s.equations; ++e) out[static_cast<int64_t>(e) * a.budget] = lane(column + e, l);

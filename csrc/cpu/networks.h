@@ -15,7 +15,7 @@ class Network : public Model {
   void adjoints(const S* theta, const S* e);
   void gradient(const S* theta, const S* e, S* g);
   void sensitivities(const S* theta);
-  void column(const Slots<Traits<S>::lanes>& slots, int k, int first, S* out, int stride);
+  void column(const Slots<Traits<S>::lanes>& slots, int k, int first, S* out);  // stride 1
 };
 
 template <class S, class F>

@@ -115,9 +115,9 @@ class Worker {
         for (int k = 0; k < r_; ++k) {
           S* to = J_ + static_cast<size_t>(k) * E_;
           if (everywhere) {
-            model_.column(slots_, k, begin_, to - begin_, 1);
+            model_.column(slots_, k, begin_, to - begin_);
           } else {
-            model_.column(slots_, k, begin_, column_, 1);
+            model_.column(slots_, k, begin_, column_);
             for (int e = 0; e < E_; ++e) to[e] = select<S>(accept, column_[begin_ + e], to[e]);
           }
         }
