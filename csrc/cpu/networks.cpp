@@ -6,8 +6,12 @@ namespace SL_ISA {
 
 template <class Model, class S> void Network<Model, S>::prepare(const S* theta) { Model::prepare(theta); }
 template <class Model, class S> void Network<Model, S>::forward(const S* theta, S* y) { Model::forward(theta, y); }
-template <class Model, class S> void Network<Model, S>::adjoints(const S* theta, const S* e) { Model::adjoints(theta, e); }
 template <class Model, class S> void Network<Model, S>::gradient(const S* theta, const S* e, S* g) { Model::gradient(theta, e, g); }
+template <class Model, class S>
+void Network<Model, S>::gradient(const S* theta, const S* e, const Listed* list, int count, S* g) {
+  Model::adjoints(theta, e);
+  for (int k = 0; k < count; ++k) g[list[k].flat] = Model::gradient_at(e, list[k].place);
+}
 template <class Model, class S> void Network<Model, S>::sensitivities(const S* theta) { Model::sensitivities(theta); }
 // One copy for own places in each lane and one for shared places: asking in every gather cost 8 % with tanh.
 template <class Model, class S>

@@ -1,10 +1,15 @@
-// networks.h: the networks of packs of float or double, compiled once for all kernels (networks.cpp): a call a pass, nothing inlined. Each kernel
-// with copies of its own took twice as long to compile and was no faster.
+// networks.h: the networks of packs of float or double, compiled once for all kernels (networks.cpp): a call a pass. With copies in every
+// kernel that uses them these took two and a half times as long to compile, and were no faster.
 #pragma once
 #include "cpu/models.h"
 
 namespace sl {
 namespace SL_ISA {
+
+struct Listed {
+  int flat;
+  SlotPlace place;
+};
 
 template <class Model, class S>
 class Network : public Model {
@@ -12,8 +17,8 @@ class Network : public Model {
   using Model::Model;
   void prepare(const S* theta);
   void forward(const S* theta, S* y);
-  void adjoints(const S* theta, const S* e);
   void gradient(const S* theta, const S* e, S* g);
+  void gradient(const S* theta, const S* e, const Listed* list, int count, S* g);  // of the listed weights only
   void sensitivities(const S* theta);
   void column(const Slots<Traits<S>::lanes>& slots, int k, int first, S* out);  // stride 1
 };

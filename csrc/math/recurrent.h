@@ -174,11 +174,17 @@ class Recurrent {
 
   // The gradient of one weight after `adjoints`: T products, where gradient() takes n^2 T for all weights of W.
   SL_HD S gradient_at(const C* e, SlotPlace p) const {
+    const int n = N ? N : n_;
+    const C *left = delta_ + p.left, *right = z_ + p.right;
     S sum{};
-    if (p.direct >= 0)
-      for (int t = 0; t < T_; ++t) sum += S(e[t * o_ + p.direct]) * S(z_[(t + 1) * R_ + p.direct_right]);
-    else
-      for (int t = drive_fixed_ ? 1 : 0; t < T_; ++t) sum += S(delta_[t * n_ + p.left]) * S(z_[t * R_ + p.right]);
+    if (p.direct >= 0) {
+      left = e + p.direct, right = z_ + R_ + p.direct_right;
+      for (int t = 0; t < T_; ++t, left += o_, right += R_) sum += S(*left) * S(*right);
+    } else {
+      int t = 0;
+      if (drive_fixed_) ++t, left += n, right += R_;
+      for (; t < T_; ++t, left += n, right += R_) sum += S(*left) * S(*right);
+    }
     return sum;
   }
 
