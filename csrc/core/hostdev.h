@@ -7,7 +7,11 @@
 #define SL_DEVICE __device__ __forceinline__
 #else
 #define SL_HD
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SL_INLINE inline  // checks make code so long that copies of it take most of the time to compile
+#else
 #define SL_INLINE inline __attribute__((always_inline))
+#endif
 #define SL_DEVICE
 #endif
 #if defined(__CUDA_ARCH__)
