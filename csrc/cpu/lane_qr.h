@@ -47,7 +47,8 @@ class LaneQr {
   // Packs from row to row: odd, so that rows of 2^k packs do not share the sets of the cache.
   static int stride_of(int length) { return length < 4 ? 5 : length | 1; }
   static size_t scratch_bytes(int rows, int length) {
-    return sizeof(S) * (2 * static_cast<size_t>(rows) * stride_of(length) + 4 * static_cast<size_t>(rows) + 4) + sizeof(int) * (rows + 1) + 512;
+    const size_t packs = 2 * static_cast<size_t>(rows) * stride_of(length) + 4 * static_cast<size_t>(rows) + 4;
+    return sizeof(S) * packs + sizeof(int) * (rows + 1) + 512;
   }
   LaneQr(int rows, int length, Scratch& scratch) : rows_(rows), length_(length), stride_(stride_of(length)) {
     auto packs = [&](size_t count) { return static_cast<S*>(scratch.take(sizeof(S) * count)); };
@@ -327,7 +328,8 @@ class LaneQr {
     const M again = in_order_ & ~small & (taken_ > M{});
     if (any<M>(again)) {
       for (int l = 0; l < L; ++l)  // the reflections are done: w is free
-        if (again[l]) tail2_[l] = tail_beside_weak<T>(a_, inverse_, l, rows_, length_, stride_, static_cast<int>(taken_[l]), reinterpret_cast<T*>(w_));
+        if (again[l])
+          tail2_[l] = tail_beside_weak<T>(a_, inverse_, l, rows_, length_, stride_, static_cast<int>(taken_[l]), reinterpret_cast<T*>(w_));
       small = proof.tail_is_small(tail2_);
     }
     M sure = small & proof.head_is_large(inverse2_);

@@ -69,7 +69,8 @@ class LaneProof {
 // ||P A||_F^2 = tr X^T (I + Z Z^T)^-1 X, Z = L21 L11^-1, and Z Z^T >= z z^T.
 // Of lane l: packs [rows][stride] after its first r rows were taken, r >= 1; inverse [rows]: 1 / pivots; sum: working memory, [length].
 template <class T>
-__attribute__((noinline)) T tail_beside_weak(const Pack<T>* packs, const Pack<T>* inverses, int l, int rows, int length, int stride, int r, T* sum) {
+__attribute__((noinline)) T tail_beside_weak(const Pack<T>* packs, const Pack<T>* inverses, int l, int rows, int length, int stride, int r,
+                                             T* sum) {
   constexpr int L = kLanes<T>;
   const T* a = reinterpret_cast<const T*>(packs) + l;
   const T inverse = reinterpret_cast<const T*>(inverses + (r - 1))[l];

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kShortLength = 8, kLaneLength = 128;  // longest rows of the two layouts with one matrix per lane (docs/speed.md)
 
-// The matrices of one call: packs of matrices side by side in lanes, then matrices one by one. Every worker takes the next until none is left.
+// The matrices of one call: packs of matrices side by side in lanes, then matrices one by one. Workers take the next until none is left.
 template <class T>
 struct Work {
   const RankRealArgs<T>* args;
@@ -162,7 +162,8 @@ void rank_lanes(void* context, int worker, int64_t, Control& control) {
       const int64_t end = (p + 2) * L <= work.args->batch ? (p + 2) * pack : 0;
       int64_t next = (p + 1) * pack;
       const PackMask<T> sure = first.run(total, work.rtol(), [&] {
-        for (const int64_t stop = next + share < end ? next + share : end; next < stop; next += kLine) __builtin_prefetch(work.args->a + next, 0, 2);
+        const int64_t stop = next + share < end ? next + share : end;
+        for (; next < stop; next += kLine) __builtin_prefetch(work.args->a + next, 0, 2);
       });
       work.settle(p, first.rank(), sure, finite, second);
     }
@@ -185,7 +186,7 @@ void rank_batch(const RankRealArgs<T>& a, Control& control) {
   work.flip = a.m > a.n;
   work.rows = work.flip ? a.n : a.m;
   work.length = work.flip ? a.m : a.n;
-  // A pack is worth filling with half as many matrices as lanes; up to 16 numbers a row always, so that a matrix meets the same proof everywhere.
+  // A pack is worth filling with half as many matrices as lanes; up to 16 numbers a row always: a matrix meets the same proof everywhere.
   const int64_t rest = a.batch % L;
   if (work.length <= kLaneLength) work.packs = a.batch / L + (rest >= L / 2 || (rest > 0 && work.length <= 16) ? 1 : 0);
   work.next_single = work.packs * L;
