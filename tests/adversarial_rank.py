@@ -16,7 +16,7 @@ import numpy as np
 
 from sublearn import _cpu
 
-SIZES = (4, 8, 12, 16, 24, 32, 48)  # both layouts of the kernel, around the lanes and the padding
+SIZES = (4, 8, 12, 16, 24, 32, 48)  # both layouts in lanes, and what they leave to the third
 
 
 def families(rng: np.random.Generator, n: int, batch: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -242,7 +242,7 @@ def test_rtol_large_sizes_and_edges():
     with pytest.raises(ValueError, match="rtol"):
         sl.rank(np.ones((2, 2)), rtol=-1.0)
     for rtol in ("small", [1e-3, 1e-2]):
-        with pytest.raises(TypeError, match="rtol: expected None or a number"):
+        with pytest.raises(TypeError, match="rtol: expected None or a finite number >= 0"):
             sl.rank(np.ones((2, 2)), rtol=rtol)
 
 

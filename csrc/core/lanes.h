@@ -47,13 +47,5 @@ template <class T> SL_INLINE const T* opaque(const T* p) {
   return p;
 }
 
-// Keeps a pack that is used twice in a register; GCC 12 loads it from memory for every use.
-template <class S> SL_INLINE S in_register(S x) {
-#if defined(__AVX2__) && !defined(__CUDACC__)
-  asm("" : "+v"(x));
-#endif
-  return x;
-}
-
 }  // namespace SL_ISA
 }  // namespace sl

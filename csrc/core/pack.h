@@ -44,6 +44,18 @@ template <class S, class M> SL_INLINE S select(M mask, S a, S b) {
   return __builtin_bit_cast(S, (mask & __builtin_bit_cast(M, a)) | (~mask & __builtin_bit_cast(M, b)));
 }
 
+// Keeps x in a register as it is here: GCC 12 loads a number from memory for every use, and regroups long sums of products into trees
+// that need more registers than there are.
+template <class V> SL_INLINE void hold(V& x) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(x));
+#elif defined(__SSE4_1__)
+  asm("" : "+x"(x));
+#else
+  (void)x;
+#endif
+}
+
 template <class M> SL_INLINE bool any(M m) {
   if constexpr (sizeof(M) == 1) {
     return m;

@@ -1,4 +1,5 @@
-// across_lanes.h: what mixes lanes. Transposition, and sums over the lanes of one pack, of four, and of as many as a pack has lanes.
+// across_lanes.h: what mixes lanes. Transposition of packs, and of rows on their way into lanes; sums over the lanes of one pack, of four, and
+// of as many as a pack has lanes.
 #pragma once
 #include "core/pack.h"
 
@@ -31,6 +32,23 @@ SL_INLINE void exchange_blocks(Pack<T>* row) {
 template <class T>
 SL_INLINE void transpose(Pack<T>* row) {
   exchange_blocks<T, 1>(row);
+}
+
+// Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
+template <class T>
+SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
+  constexpr int L = kLanes<T>;
+  using S = Pack<T>;
+  int c = 0;
+  for (; c + L <= count; c += L) {
+    S row[L];
+    for (int l = 0; l < L; ++l) __builtin_memcpy(&row[l], from[l] + c, sizeof(S));
+    transpose<T>(row);
+#pragma GCC unroll 16
+    for (int l = 0; l < L; ++l) out[c + l] = row[l];
+  }
+  for (; c < count; ++c)
+    for (int l = 0; l < L; ++l) reinterpret_cast<T*>(out + c)[l] = from[l][c];
 }
 
 // The sum of the lanes, by halves.

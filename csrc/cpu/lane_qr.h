@@ -14,28 +14,10 @@
 // matrices, nothing beside 1 / rtol of doubles; where it proves nothing, the inverse itself is formed.
 #pragma once
 #include "core/scratch.h"
-#include "cpu/across_lanes.h"
 #include "cpu/rank_qr.h"
 
 namespace sl {
 namespace SL_ISA {
-
-// Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
-template <class T>
-SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
-  constexpr int L = kLanes<T>;
-  using S = Pack<T>;
-  int c = 0;
-  for (; c + L <= count; c += L) {
-    S row[L];
-    for (int l = 0; l < L; ++l) __builtin_memcpy(&row[l], from[l] + c, sizeof(S));
-    transpose<T>(row);
-#pragma GCC unroll 16
-    for (int l = 0; l < L; ++l) out[c + l] = row[l];
-  }
-  for (; c < count; ++c)
-    for (int l = 0; l < L; ++l) reinterpret_cast<T*>(out + c)[l] = from[l][c];
-}
 
 template <class T>
 class LaneQr {
@@ -45,7 +27,7 @@ class LaneQr {
 
  public:
   // Packs from row to row: odd, so that rows of 2^k packs do not share the sets of the cache.
-  static int stride_of(int length) { return length < 4 ? 5 : length | 1; }
+  static int stride_of(int length) { return length | 1; }
   static size_t scratch_bytes(int rows, int length) {
     const size_t packs = 2 * static_cast<size_t>(rows) * stride_of(length) + 4 * static_cast<size_t>(rows) + 4;
     return sizeof(S) * packs + sizeof(int) * (rows + 1) + 512;
@@ -133,7 +115,8 @@ class LaneQr {
       const S x0 = w0[c], x1 = w1[c];
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
-        const S x = in_register(a[r * stride + c]);
+        S x = a[r * stride + c];
+        hold(x);
         s[r] += x0 * x;
         t[r] += x1 * x;
       }
@@ -302,7 +285,7 @@ class LaneQr {
   __attribute__((noinline)) S inverse_norm2() {
     S sum{};
     const int n = rows_;
-    S* y = w_;  // the reflections are done
+    S* y = w_;  // the reflections are done; [rows][4], no longer than these
     for (int c = 0; c < n; c += 4) {
       for (int i = c; i < n; ++i) {
         S s[4]{};

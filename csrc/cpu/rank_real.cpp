@@ -13,6 +13,7 @@
 // two cannot prove: one matrix at a time, lanes along the row (row_qr.h).
 #include "ops/rank_real.h"
 
+#include "cpu/across_lanes.h"
 #include "cpu/lane_qr.h"
 #include "cpu/row_qr.h"
 #include "cpu/short_qr.h"

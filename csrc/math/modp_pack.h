@@ -26,16 +26,6 @@ SL_INLINE ModPack load_pack(const uint32_t* p) {
   return x;
 }
 SL_INLINE void store_pack(uint32_t* p, ModPack x) { __builtin_memcpy(p, &x, sizeof x); }
-// Keeps x in a register as it is here: GCC regroups long sums of products into trees that need more registers than there are.
-template <class V> SL_INLINE void hold(V& x) {
-#if defined(__AVX512F__)
-  asm("" : "+v"(x));
-#elif defined(__SSE4_1__)
-  asm("" : "+x"(x));
-#else
-  (void)x;
-#endif
-}
 SL_INLINE ModPack every_lane(uint32_t x) { return ModPack{} + x; }
 SL_INLINE ModPack odd(ModPack x) { return reinterpret_cast<ModPack>(reinterpret_cast<ModWide>(x) >> 32); }
 SL_INLINE ModPack smaller(ModPack a, ModPack b) { return a < b ? a : b; }

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _cpu, _devices
 from ._arrays import FLOATS, thread_count
-from ._errors import whole_number
+from ._errors import positive, whole_number
 
 
 def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: str = "auto",
@@ -14,7 +14,7 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
     """Number of singular values above rtol times the largest: the verdict of numpy.linalg.matrix_rank.
 
     a: float32 or float64 [batch, m, n] or [m, n]. rtol: max(m, n) eps of the dtype by default. Returns int64 [batch], or one int64.
-    A pivoted QR decides where it can prove the verdict (||R22|| and ||R11^-1|| against the tolerance); the rest, matrices with a
+    A QR decides where it can prove the verdict (||R22|| and ||R11^-1|| against the tolerance); the rest, matrices with a
     singular value near the tolerance, is decided by numpy's SVD itself. An array of numpy, torch or cupy; the result lives where it lives.
     Errors: TypeError for another dtype (integers: convert them, or see `rank_mod`) or rtol, ValueError for nan, inf, more than one batch
     axis, an empty batch or a negative rtol.
@@ -31,12 +31,7 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
         raise ValueError(f"a: expected at least one matrix, got {list(array.shape)}")
     if rtol is None:
         rtol = max(m, n) * float(np.finfo(stack.dtype).eps)
-    try:
-        rtol = float(rtol)
-    except (TypeError, ValueError):
-        raise TypeError(f"rtol: expected None or a number, got {rtol!r} ({type(rtol).__name__})") from None
-    if not 0 <= rtol < np.inf:
-        raise ValueError(f"rtol: expected a finite number >= 0, got {rtol}")
+    rtol = positive("rtol", rtol, zero=True, none=True)
     if m == 0 or n == 0:
         ranks = np.zeros(batch, dtype=np.int64)
     elif max(m, n) > place.largest_side:  # an SVD decides at once
