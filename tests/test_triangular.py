@@ -10,6 +10,7 @@ from sublearn.continuation import system_of
 from sublearn.generic import attained_ranks
 from sublearn.triangular import more_plans, outputs, plans, solve
 
+EPS = float(np.finfo(float).eps)
 SHARED = ("B", "D")
 
 
@@ -62,7 +63,7 @@ def test_named_structures_are_solved(net, masks, shared, name):
     theta, x, y = flat(trials)
     made = every_plan(net, allocation.mask, shared)
     plan = next(plan for plan in made if plan.name == name)
-    found = solve(net, shared, theta, x, y, [plan] * 60)
+    found = solve(net, shared, theta, x, y, [plan] * 60, EPS, trials.teacher, np.ones(60, dtype=bool))
     assert found.proven.mean() > 0.98
     ok = found.proven
     system = system_of(net, shared)
@@ -122,12 +123,14 @@ def test_every_structure_that_prediction_knows_is_solved(net, shared):
         if said.kind == "maximal" and said.reason != "D4":
             masks.append(mask)
     masks = np.array(masks)
-    theta, x, y = flat(sl.draw_trials(net, sl.only(net, *[g for g in net.groups if g not in shared]), 60, shared=shared, seed=2))
+    drawn = sl.draw_trials(net, sl.only(net, *[g for g in net.groups if g not in shared]), 60, shared=shared, seed=2)
+    theta, x, y = flat(drawn)
     made = [every_plan(net, mask, shared) for mask in masks]
     assert all(made)
     pairs = [(k, plan) for k, some in enumerate(made) for plan in some]
     rows = np.array([k for k, _ in pairs])
-    found = solve(net, shared, theta[rows], x[rows], y[rows], [plan for _, plan in pairs])
+    taught = np.ones(len(rows), dtype=bool)
+    found = solve(net, shared, theta[rows], x[rows], y[rows], [plan for _, plan in pairs], EPS, drawn.teacher[rows], taught)
     assert found.proven.mean() >= 0.95
     system = system_of(net, shared)
     miss = misses(net, found, x[rows], y[rows], system.moving)[found.proven]
@@ -152,7 +155,9 @@ def test_outputs_that_no_weight_reaches_are_checked():
     allocation = sl.Allocation(net, {"W1": grid((4, 3), [0, 1]), "W2": grid((2, 4), [0], [2])})
     drawn = sl.draw_trials(net, allocation, 20)
     y = drawn.y + np.where(np.arange(20) % 2, 0.0, 1e-3)[:, None, None] * np.random.default_rng(0).standard_normal((20, 2, 5))
-    found = solve(net, (), drawn.student, drawn.x.reshape(20, -1), y.reshape(20, -1), every_plan(net, allocation.mask, ())[:1] * 20)
+    told = net, (), drawn.student, drawn.x.reshape(20, -1), y.reshape(20, -1), every_plan(net, allocation.mask, ())[:1] * 20
+    assert not solve(*told).proven.any() and solve(*told).solved.all()  # equations are left out, and no teacher says that they follow
+    found = solve(*told, EPS, drawn.teacher, np.arange(20) % 2 == 1)
     np.testing.assert_array_equal(found.proven, np.arange(20) % 2 == 1)
 
 

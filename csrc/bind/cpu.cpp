@@ -173,9 +173,10 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
 
 py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<double>& x, const Array<double>& y, const Array<int>& indices,
                 const Array<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task,
-                const Array<uint32_t>& trials, int threads) {
+                const Array<uint32_t>& trials, int threads, const std::optional<Array<double>>& norm2) {
   const int64_t batch = trials.size();
   const Indices in = indices_of(s, indices, batch, false);
+  check(!norm2 || norm2->size() == batch, "norm2: one entry per student");
   const std::vector<char> learns = groups_of(s, in, batch);
   check(start_scale.size() == s.size, "start_scale: wrong size");
   check(starts >= 1 && max_iterations >= 1, "starts and max_iterations must be at least 1");
@@ -187,7 +188,8 @@ py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<doub
     std::copy_n(batch_in.theta + b * batch_in.theta_stride, s.size, theta_out.mutable_data() + b * s.size);
   sl::NewtonArgs a{batch_in, y.data(), target_stride(s, y, batch), in.data, in.stride, in.budget,
                    reinterpret_cast<const bool*>(learns.data()), start_scale.data(), starts, max_iterations, tol, seed, task,
-                   trials.data(), theta_out.mutable_data(), loss.mutable_data(), found.mutable_data(), &iterations, threads};
+                   trials.data(), theta_out.mutable_data(), loss.mutable_data(), found.mutable_data(), &iterations, threads,
+                   norm2 ? norm2->data() : nullptr};
   run([&](sl::Control& c) { sl::newton(a, c); });
   return py::dict("theta"_a = theta_out, "loss"_a = loss, "found"_a = found, "iterations"_a = iterations);
 }
@@ -364,7 +366,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("fit", &fit<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
         "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
   m.def("newton", &newton, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "start_scale"_a,
-        "starts"_a, "max_iterations"_a, "tol"_a, "seed"_a, "task"_a, "trials"_a, "threads"_a = 0);
+        "starts"_a, "max_iterations"_a, "tol"_a, "seed"_a, "task"_a, "trials"_a, "threads"_a = 0, "norm2"_a = py::none());
   m.def("certify", &certify, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "rows"_a,
         "y_radius"_a = py::none(), "teacher"_a = py::none(), "threads"_a = 0);
   m.def("continuation", &continuation, "shape"_a, py::arg("points").noconvert(), "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a,

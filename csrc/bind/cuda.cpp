@@ -176,7 +176,8 @@ void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y,
 
 void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
             const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task, const Array& trials,
-            const Array* theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream, const Array* open) {
+            const Array* theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream, const Array* open,
+            const Array* norm2) {
   const int64_t batch = found.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   check(static_cast<int>(start_scale.size()) == s.size, "start_scale: wrong size");
@@ -188,7 +189,8 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
   sl::NewtonArgs a{students<double>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(flags.data()),
                    start_scale.data(), starts, max_iterations, tol, seed, task, numbers<uint32_t>(trials, {batch}, "trials"),
                    theta_out ? numbers<double>(*theta_out, {batch, s.size}, "theta_out") : nullptr, numbers<double>(loss, {batch}, "loss"),
-                   numbers<int32_t>(found, {batch}, "found"), numbers<int64_t>(iterations, {1}, "iterations"), 0};
+                   numbers<int32_t>(found, {batch}, "found"), numbers<int64_t>(iterations, {1}, "iterations"), 0,
+                   norm2 ? numbers<double>(*norm2, {batch}, "norm2") : nullptr};
   const int8_t* rows = opened(open, batch);
   run(found, stream, [&](sl::cuda::Stream& on) {
     if (a.theta_out) copy_theta(a.students, a.theta_out, on);
@@ -444,7 +446,8 @@ PYBIND11_MODULE(SL_MODULE, m) {
   m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
         "steps_out"_a, "status"_a, "stream"_a = 0, "open"_a = nullptr);
   m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,
-        "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0, "open"_a = nullptr);
+        "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0, "open"_a = nullptr,
+        "norm2"_a = nullptr);
   m.def("screen", &screen, "mask"_a, "jacobian"_a, "p"_a, "required"_a, "inside"_a, "outside"_a, "at_once"_a, "indices"_a, "classes"_a,
         "stream"_a = 0);
   m.def("found_by_loss", &found_by_loss, "loss"_a, "y"_a, "tol"_a, "open"_a, "found"_a, "stream"_a = 0);

@@ -171,6 +171,7 @@ class Worker {
       lane(target_ + e, l) = v;
       norm2 += v * v;
     }
+    if (a_.norm2) norm2 = a_.norm2[b];
     for (int e = 0; e < E_; ++e)
       for (int k = 0; k < r_; ++k) lane(J_ + static_cast<size_t>(k) * E_ + e, l) = 0.0;
     goal_[l] = a_.tol * norm2;

@@ -220,6 +220,7 @@ template <class Model> class Searcher {
       target_[e] = v;
       norm2_ += v * v;
     }
+    if (a_.norm2) norm2_ = a_.norm2[student_];
     iteration_ = 0;
     rejected_ = 0;
     mu_ = kStartDamping;

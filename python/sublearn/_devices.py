@@ -395,9 +395,11 @@ class CudaPlace:
             shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"],
             o["status"], self._stream))
 
-    def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0):
+    def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0, norm2=None):
         batch, iterations = len_of(trials), self._module.Array([1], np.dtype(np.int64), self._device)
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX), "trials": np.asarray(trials, np.uint32)}
+        if norm2 is not None:
+            inputs["norm2"] = norm2
         learns, total = _groups(shape, indices), 0
         results = {"theta": ((shape.size,), np.float64), "loss": ((), np.float64), "found": ((), np.int32)}
         scale = np.asarray(start_scale).tolist()
@@ -406,7 +408,7 @@ class CudaPlace:
             nonlocal total
             iterations.upload(np.zeros(1, np.int64), self._stream)
             self._module.newton(shape, i["theta"], i["x"], i["y"], i["indices"], learns, scale, starts, max_iterations, tol, seed, task,
-                                i["trials"], o["theta"], o["loss"], o["found"], iterations, self._stream)
+                                i["trials"], o["theta"], o["loss"], o["found"], iterations, self._stream, None, i.get("norm2"))
             total += int(iterations.numpy(self._stream)[0])
 
         out = self._run("newton", batch, inputs, results, call, workspace=4, beside=8 * shape.size + 16)  # a lock per student

@@ -124,6 +124,11 @@ def join(balls: list, axis: int = -1) -> Ball:
     return Ball(*(np.concatenate(parts, axis=axis) for parts in zip(*((b.hi, b.lo, b.rad) for b in balls))))
 
 
+def where(condition: np.ndarray, a: Ball, b: Ball) -> Ball:
+    """numpy's where."""
+    return Ball(*(np.where(condition, x, y) for x, y in ((a.hi, b.hi), (a.lo, b.lo), (a.rad, b.rad))))
+
+
 def stack(balls: list, axis: int = 1) -> Ball:
     return Ball(*(np.stack(parts, axis=axis) for parts in zip(*((b.hi, b.lo, b.rad) for b in balls))))
 

@@ -19,7 +19,7 @@ from ._arrays import thread_count
 from ._closed_forms import has_effect, plain
 from ._structures import affine, affine_families
 from .allocation import Strategy
-from .decide import METHODS, check_search, decide, solve_affine, start_scale
+from .decide import METHODS, decide_drawn, solve_affine, start_scale
 from .fit import OPTIMIZERS
 from .generic import attained_ranks, point, required_rank
 from .network import Network
@@ -44,11 +44,10 @@ def applies(net: Network, strategy: Strategy, method: str) -> bool:
     return method == "newton" or (method in METHODS and not affine(net, strategy.support[None])[0])
 
 
-def chunks(net: Network, strategy: Strategy, shared: tuple[str, ...], method: str, seed: int, task: int, screen: bool, starts: int,
-           tol: float, gains: dict, *, first: int, trials: int, keep_masks: bool, threads: int | None = None,
-           **options: Any) -> Iterator[tuple[Found, np.ndarray | None]]:
+def chunks(net: Network, strategy: Strategy, shared: tuple[str, ...], method: str, seed: int, task: int, screen: bool, tol: float,
+           gains: dict, options: dict, *, first: int, trials: int, keep_masks: bool, threads: int | None = None) -> Iterator[tuple[Found, np.ndarray | None]]:
     """(Found, masks or None) of trials first .. first + trials - 1, in order. Arguments: those of `match_probability`, checked."""
-    question = _Question(net, strategy, shared, method, seed, task, screen, starts, tol, gains, threads, **options)
+    question = _Question(net, strategy, shared, method, seed, task, screen, tol, gains, options, threads)
     found = _screened(question, trials) if question.hopeless else _searched(question, first, trials)
     for part in found:
         yield part, strategy.masks(seed, task, first, len(part.match)) if keep_masks else None
@@ -84,10 +83,10 @@ def _searched(question: _Question, first: int, trials: int) -> Iterator[Found]:
 class _Question:
     """What is asked of every trial, with what the CPU can say beforehand."""
 
-    def __init__(self, net, strategy, shared, method, seed, task, screen, starts, tol, gains, threads, **options):
+    def __init__(self, net, strategy, shared, method, seed, task, screen, tol, gains, options, threads):
         self.net, self.strategy, self.shared, self.method, self.tol = net, strategy, shared, method, tol
-        self.seed, self.task, self.starts, self.gains, self.threads = seed, task, starts, gains, threads
-        self.options = check_search(method, **options)
+        self.seed, self.task, self.starts, self.gains, self.threads = seed, task, options["starts"], gains, threads
+        self.options = options
         self.allocation = strategy.allocation  # None: every trial has its own
         ranked = screen and net.activation != "relu"
         self.required = required_rank(net, shared) if ranked else 0
@@ -230,12 +229,12 @@ class _Lane:
         take = lambda name: self._rows[name].take(rows.astype(np.intc), self._queue.stream)  # noqa: E731
         theta, x, y = take("student"), take("x"), take("y")
         masks = take("mask") if asked.allocation is None else np.broadcast_to(asked.allocation.mask, (len(rows), net.size))
-        match = solve_affine(net, asked.shared, theta, x, y, masks, asked.tol, thread_count(asked.threads))
+        match = solve_affine(net, asked.shared, theta, x, y, masks, asked.tol, check_gains(net, asked.gains), thread_count(asked.threads))
         start = np.where(match == 1, 0, -1).astype(np.int32)
         reason = np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
         for k in np.flatnonzero(match == -1):
-            one = decide(net, theta[k], x[k].reshape(net.x_shape), y[k].reshape(net.y_shape), masks[k], asked.shared, asked.method,
-                         screen=False, starts=asked.starts, tol=asked.tol, seed=asked.seed, task=asked.task,
-                         first=self._first + int(rows[k]), gains=asked.gains, threads=asked.threads, backend="cpu", **asked.options)
+            one = decide_drawn(net, theta[k], x[k].reshape(net.x_shape), y[k].reshape(net.y_shape), masks[k], asked.shared, asked.method,
+                               teacher=None, screen=False, tol=asked.tol, gains=asked.gains, options=asked.options, seed=asked.seed,
+                               task=asked.task, first=self._first + int(rows[k]), threads=asked.threads, backend="cpu")
             match[k], start[k], reason[k] = int(one.match), int(one.start), str(one.reason)
         return match, start, reason

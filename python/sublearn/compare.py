@@ -195,7 +195,7 @@ def compare_with_theory(
 class ExactComparison:
     """One allocation: its predicted kind beside exact verdicts of `trials` trials (see `compare_with_exact`).
 
-    matched + refuted + undecided = trials. by_theorem: matched trials without a solution of their own in hand ("T7", "T8"; they test
+    matched + refuted + undecided = trials. by_theorem: matched trials without a solution of their own in hand ("D4", "T8"; they test
     nothing). found, found_first: trials in which a search that is told nothing of ranks comes to a relative loss below NO_NEAR_MISS,
     within all its starts and with the first.
     """
@@ -245,8 +245,7 @@ def compare_with_exact(
     with `starts` starts and no rank screen: with it a minimal prediction can fail. Errors: as for `predict` and `decide`.
     """
     from .allocation import as_strategy
-    from .decide import EXACT, decide
-    from .exact import NO_NEAR_MISS
+    from .decide import EXACT, NO_NEAR_MISS, TOLERANCE, check_options, decide_drawn
     from .theory import predict
     from .trial import draw_trials
 
@@ -254,15 +253,15 @@ def compare_with_exact(
     prediction = predict(net, strategy, shared, degree=degree)
     drawn = draw_trials(net, strategy, trials, shared=shared, seed=seed, task=task, threads=threads)
     problem = (net, drawn.student, drawn.x, drawn.y, drawn.mask[0], shared)
-    draws = {"seed": seed, "task": task, "threads": threads}
-    verdicts = decide(*problem, EXACT, teacher=drawn.teacher, **draws)
-    search = decide(*problem, "newton", screen=False, starts=starts, tol=NO_NEAR_MISS, **draws)
+    draws = {"teacher": drawn.teacher, "gains": drawn.gains, "seed": seed, "task": task, "threads": threads}
+    verdicts = decide_drawn(*problem, EXACT, screen=True, tol=TOLERANCE[EXACT], options=check_options(EXACT), **draws)
+    search = decide_drawn(*problem, "newton", screen=False, tol=NO_NEAR_MISS, options=check_options("newton", starts=starts), **draws)
     found = search.match == 1
     matched = verdicts.match == 1
     return ExactComparison(
         kind=prediction.kind, reason=prediction.reason, budget=strategy.budget, attained_rank=prediction.attained_rank,
         required_rank=prediction.required_rank, trials=trials, matched=int(matched.sum()), refuted=int((verdicts.match == 0).sum()),
         undecided=int((verdicts.match == -1).sum()), certified=int((matched & verdicts.certified).sum()),
-        by_theorem=int((matched & ~verdicts.certified & np.isin(verdicts.reason, ("T7", "T8"))).sum()),
+        by_theorem=int((matched & np.isin(verdicts.reason, ("D4", "T8")) & (verdicts.start < 0)).sum()),
         found=int(found.sum()), found_first=int((found & (search.start == 0)).sum()),
     )  # fmt: skip

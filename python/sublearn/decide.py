@@ -1,7 +1,9 @@
-"""Does each student of a batch match its targets? Verdicts with their reasons, for given weights and inputs.
+"""Does each student of a batch match its targets? Verdicts with their reasons, for given weights, inputs and targets.
 
-The order: what ranks prove (T1), what a linear solve decides (T2, T11 in the last layer), then a search (Newton or descent).
-A search proves nothing when it fails: such a student is undecided. Trials are drawn in trial.py and counted in match.py.
+The order: what the student does already (D4), outputs that nothing can change, what a linear solve decides (T2, T11 in the last layer), then a
+search (Newton or descent). A search proves nothing when it fails: such a student is undecided. `decide` judges the numbers it is given; what
+holds for generic teachers only (the rank screen T1, T8) belongs to trials drawn from a law (`decide_drawn`, for match.py).
+All work is done in the units of _units.py, so verdicts do not depend on the user's.
 """
 
 from __future__ import annotations
@@ -13,31 +15,47 @@ import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, distinct_rows, float_array, index_rows, learnable, shape_back, thread_count
-from ._closed_forms import first_output_right, plain
+from ._closed_forms import plain
 from ._errors import positive, whole_number
 from ._structures import affine
+from ._units import constant_outputs, reach, units
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
 from .fit import OPTIMIZERS
-from .generic import attained_ranks, required_rank
-from .network import Network, Recurrent
+from .generic import attained_ranks, free_weights, required_rank
+from .network import Network
+from .rank import rank as float_rank
 from .trial import check_gains
 
 METHODS = ("newton", "descent")
 EXACT = "exact"  # what can be solved or enumerated, then (linear) complex solutions followed to the trial, see exact.py
 TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 / ||y*||^2
+OPTIONS = {"newton": {"starts": 30, "iterations": 200}, EXACT: {"starts": 30, "iterations": 200},
+           "descent": {"starts": 1, "steps": 10_000, "optimizer": "adam", "lr": 1e-2}}  # what each method takes, with its defaults
+MOST_STARTS = 2**24  # counts of matches are kept for each
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
+NO_NEAR_MISS = 1e-26  # relative loss below which an uncertified point counts as existing: of 400 000 starts with kappa - 1 weights six came
+#   below 1e-20, none below 1e-24
+_OWN_SCALE = 1e-12  # .. and every output must be met to so much of what the learnable weights contribute to it
 _ROUNDING = 1e4  # a residual above this many eps (of the dtype given) of the numbers it was made of is no rounding error
+_EXACTLY = 64  # within so many eps of them it is one
 _EPS = float(np.finfo(np.float64).eps)
 _REFINEMENTS = 3
+_SCREEN_DRAWS, _SCREEN_BYTES = 3, 2**26
+_CLEAR = 1e-9  # singular values above this share of the largest are not zero
 
 
 @dataclass(frozen=True)
 class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
-    reason str [batch]: "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7", "T8", "D4".
-    theta [batch, size]: the solution, or the nearest point found. A certified solution lies next to it; where that is badly conditioned
-    (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so do all but `reason`.
-    loss [batch]: ||f(theta) - y||^2 / ||y||^2. start int [batch]: the first start that matched, -1 if none did.
+    reason str [batch]: "D4" (the student as it is), "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7",
+    "T8", "D4" (everything is free, so the teacher itself is a solution).
+    certified, yes: weights next to theta give exactly y, in real arithmetic, in every output that learnable weights reach; the others are y
+    up to their rounding. Where `teacher` was given and y is what it computes to, up to rounding, y may stand for its exact outputs. No: no
+    weights give y, or any other numbers that round to it. theta [batch, size]: the solution, or the nearest point found. A certified solution
+    lies next to it; where that is badly conditioned (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so
+    do all but `reason`.
+    loss [batch]: ||f(theta) - y||^2 / ||y||^2, for y = 0 over the student's own ||f||^2. start int [batch]: the first start that matched,
+    -1 if none did.
     """
 
     match: np.ndarray
@@ -49,41 +67,60 @@ class Verdicts:
 
 
 def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...] = (),
-           method: str = "newton", *, screen: bool = True, starts: int = 30, tol: float | None = None, seed: int = 0,
-           task: int = 0, first: int = 0, gains: dict | None = None, iterations: int = 200, steps: int = 10_000,
-           optimizer: str = "adam", lr: float = 1e-2, teacher: np.ndarray | None = None, threads: int | None = None, backend: str = "auto",
-           stream: object = None) -> Verdicts:
+           method: str = "newton", *, screen: bool = False, starts: int | None = None, tol: float | None = None, seed: int = 0,
+           task: int = 0, first: int = 0, gains: dict | None = None, iterations: int | None = None, steps: int | None = None,
+           optimizer: str | None = None, lr: float | None = None, teacher: np.ndarray | None = None, threads: int | None = None,
+           backend: str = "auto", stream: object = None) -> Verdicts:
     """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
 
     theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64, but
     where kappa is below the number of equations, targets rounded to float32 lie off the reachable outputs: expect undecided students);
     allocation: an Allocation, or a bool array [size] or [batch, size]. Any batch axis may be absent. Steps, each for those left over:
 
-    0. an output that no free weight reaches (y_1 where all groups but W are shared) is wrong: no ("D3": no teacher shares these groups).
-    1. screen (T1; linear and tanh): fewer attained than required rank: no. This assumes a generic teacher that shares the groups
-       `shared` with the student; it is proven up to the error of a rank mod two primes (below 1e-12 here). `screen=False` leaves it out.
+    0. the student meets its targets as it is, up to rounding: yes ("D4"). An output that no learnable weight reaches (y_1 where only W
+       learns) is wrong: no ("D3": no teacher shares what it depends on).
+    1. screen=True (T1; linear and tanh): fewer attained than required rank, at the given x and with the given shared groups, for random other
+       weights: no. It answers for a generic teacher that shares the groups `shared` with the student, not for the targets given: never certified.
     2. outputs affine in the learnable weights (T2, T11): linear least squares. A zero residual is a yes, a clear one a no.
-    3. method "newton": Levenberg-Marquardt; start 0 is theta itself, the others N(0, (3 gain)^2 / fan_in), at most `iterations` each; or
-       "descent": `optimizer` from theta, `steps` steps of rate `lr`. Yes when the relative loss ||f - y||^2 / ||y||^2 falls
-       below tol (newton 1e-20, descent 1e-6); otherwise undecided.
+    3. method "newton": Levenberg-Marquardt; start 0 is theta itself, the others N(0, (3 gain)^2 / fan_in), at most `iterations` (200) each,
+       `starts` (30) of them; without `gains`, gain is the power of two nearest to that of the student's own weights in the group; or
+       "descent": `optimizer` ("adam") from theta, `steps` (10 000) steps of rate `lr` (0.01). Yes when the relative loss ||f - y||^2 / ||y||^2
+       falls below tol (newton 1e-20, descent 1e-6); otherwise undecided.
        method "exact": structures of T7 and affine parts are solved by substitution and certified by an enclosure (triangular.py; tanh
        and relu: a row form with no other learnable weight gets its no as well, when an activity would have to lie outside the values
-       of phi by more than 1e-12 and the error bound). Then, linear (exact.py): a few Newton starts (at most 4 of `starts`), and the
-       complex solutions followed to this trial. A yes is certified where Krawczyk's test proves a solution; "T8" is a yes by theorem,
-       with theta only the nearest point found. A no found by paths rests on a complete set of complex solutions (estimated error
+       of phi by more than rounding can explain). Then, linear (exact.py): a few Newton starts (at most 4 of `starts`), and the
+       complex solutions followed to this trial. A yes is certified where Krawczyk's test proves a solution. A point that is not certified
+       counts below a relative loss of 1e-26 only. A no found by paths rests on a complete set of complex solutions (estimated error
        1e-6), and is not called certified. teacher [batch, size]: needed where kappa is below the number of equations that depend on
-       the weights; without it such trials stay undecided where Newton finds nothing. relu networks that learn in one hidden layer
-       only, at any depth, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below 1e-9, and searches of more
-       than 20 000 linear programmes, are left to Newton's method).
+       the weights; without it such trials stay undecided where Newton finds nothing, and their yes is not certified. relu networks that
+       learn in one hidden layer only, at any depth, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below 1e-9,
+       and searches of more than 20 000 linear programmes, are left to Newton's method).
        tanh and relu: Newton for what is left.
 
+    Verdicts do not depend on units: x over c with the first layer times c, y and the last layer times c, and for linear and relu networks x, biases
+    and y times c give the same ones, bit for bit for powers of two.
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
     Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians, searches and complex paths run there, ranks and
     linear solves on the CPU, which waits for the GPU. Many paths at a time go to a GPU by themselves, unless backend="cpu".
-    Errors: TypeError and ValueError that name the argument.
+    Errors: TypeError and ValueError that name the argument; an option of another method is a TypeError.
     """
+    options = check_options(method, starts=starts, iterations=iterations, steps=steps, optimizer=optimizer, lr=lr)
+    return _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend,
+                   stream, drawn=False)
+
+
+def decide_drawn(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...], method: str, *,
+                 teacher: np.ndarray | None, screen: bool, tol: float, gains: dict, options: dict, seed: int = 0, task: int = 0, first: int = 0,
+                 threads: int | None = None, backend: str = "auto") -> Verdicts:
+    """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points (T1),
+    and degrees count (T8). options: of `check_options`."""
+    return _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options,
+                   teacher if method == EXACT else None, threads, backend, None, drawn=True)
+
+
+def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend, stream,
+            drawn) -> Verdicts:
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
-    check_method(net, method)
     shared = check_shared(net, shared)
     given = [float_array(name, _devices.to_numpy(name, value) if place.device else value, shape) for name, value, shape in
              (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))]
@@ -94,52 +131,68 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     batch = common_batch(theta=students, x=inputs, y=targets, allocation=masks)
     count = 1 if batch is None else batch
     seed, task, first, _ = check_trial_range(seed, task, first, count)
-    starts = whole_number("starts", starts, 1)
     tol = check_tolerance(tol, method)
+    law = None if gains is None else check_gains(net, gains)
+    if teacher is not None:
+        if method != EXACT:
+            raise TypeError(f'teacher: expected with method "exact" only, got one with method {method!r}')
+        teacher = _in_double(float_array("teacher", _devices.to_numpy("teacher", teacher), (net.size,))).rows
+        teacher = np.broadcast_to(teacher, (count, net.size))
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
-                       tol=tol, threads=thread_count(threads), kernels=place.host(), eps=eps)
+                       tol=tol, threads=thread_count(threads), kernels=place.host(), eps=eps, teacher=teacher, gains=law, drawn=drawn)
     paths = None if backend == "auto" and isinstance(place, _devices.HostPlace) else problem.kernels
     open_ = np.ones(count, dtype=bool)
+    _own(problem, open_, method)
     _constant(problem, open_)
     if screen and net.activation != "relu":
-        _screen(problem, open_)
-    _solve_affine(problem, open_)
+        (_screen if drawn else _screen_here)(problem, open_)
+    _solve_affine(problem, open_, exact=method == EXACT)
+    keys = seed, task, first
     if method == EXACT:
-        answers = None
-        if teacher is not None:
-            answers = _in_double(float_array("teacher", _devices.to_numpy("teacher", teacher), (net.size,))).rows
-            answers = np.broadcast_to(answers, (count, net.size))
-        _exact(problem, open_, screen, answers, searched_starts(net, method, starts), seed, task, first, check_gains(net, gains),
-               whole_number("iterations", iterations, 1), paths)
+        _exact(problem, open_, searched_starts(net, method, options["starts"]), keys, options["iterations"], paths)
     elif method == "newton":
-        _newton(problem, open_, starts, seed, task, first, check_gains(net, gains), whole_number("iterations", iterations, 1))
+        _newton(problem, open_, options["starts"], keys, options["iterations"], tol)
     else:
-        check_search(method, iterations, steps, optimizer, lr)
-        _descend(problem, open_, steps, optimizer, lr)
+        _descend(problem, open_, options["steps"], options["optimizer"], options["lr"])
     back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
-    return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.theta, (net.size,)),
+    return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.solution(), (net.size,)),
                     back(problem.loss), back(problem.start))
 
 
-def check_method(net: Network, method: str) -> None:
+def check_method(method: str) -> None:
     if method not in (*METHODS, EXACT):
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, {EXACT}, got {method!r}")
 
 
-def check_search(method: str, iterations: int = 200, steps: int = 10_000, optimizer: str = "adam", lr: float = 1e-2) -> dict:
-    """The options of a search by newton or descent, as far as the method uses them."""
-    if method == "newton":
-        return {"iterations": whole_number("iterations", iterations, 1)}
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-    positive("lr", lr)
-    return {"steps": whole_number("steps", steps, 0), "optimizer": optimizer, "lr": lr}
+def check_options(method: str, **given) -> dict:
+    """All options of a method, those not given (None) at their defaults. TypeError for one that the method does not take."""
+    check_method(method)
+    taken = OPTIONS[method]
+    known = {name for options in OPTIONS.values() for name in options}
+    for name, value in given.items():
+        if name not in known:
+            raise TypeError(f"options: expected names out of {', '.join(sorted(known))}, got {name!r}")
+        if value is not None and name not in taken:
+            raise TypeError(f"{name}: method {method!r} takes {', '.join(taken)}, not {name}; got {value!r}")
+    options = {name: default if given.get(name) is None else given[name] for name, default in taken.items()}
+    options["starts"] = whole_number("starts", options["starts"], 1, MOST_STARTS)
+    if method == "descent":
+        if options["starts"] != 1:
+            raise ValueError(f'starts: expected 1 with method "descent", which has one start, got {options["starts"]}')
+        options["steps"] = whole_number("steps", options["steps"], 0)
+        if options["optimizer"] not in OPTIMIZERS:
+            raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {options['optimizer']!r}")
+        options["lr"] = positive("lr", options["lr"])
+    else:
+        options["iterations"] = whole_number("iterations", options["iterations"], 1)
+    return options
 
 
 def solve_affine(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, tol: float,
-                 threads: int = 0) -> np.ndarray:
-    """Step 2 of `decide` alone, on the CPU, for rows float64 [count, ..] and masks bool [count, size]: int8 [count], -1 left open."""
-    problem = _Problem(net, shared, theta, x, y, masks, tol=tol, threads=threads, kernels=_devices.place("cpu"))
+                 gains: np.ndarray, threads: int = 0) -> np.ndarray:
+    """Step 2 of `decide` alone, on the CPU, for rows float64 [count, ..] of drawn trials and masks bool [count, size]: int8 [count], -1 left
+    open."""
+    problem = _Problem(net, shared, theta, x, y, masks, tol=tol, threads=threads, kernels=_devices.place("cpu"), gains=gains, drawn=True)
     _solve_affine(problem, np.ones(len(theta), dtype=bool))
     return problem.match
 
@@ -154,63 +207,166 @@ def searched_starts(net: Network, method: str, starts: int) -> int:
 def check_tolerance(tol: float | None, method: str) -> float:
     if tol is None:
         return TOLERANCE[method]
-    return positive("tol", tol, none=True)
+    tol = positive("tol", tol, none=True)
+    if method == EXACT and tol != TOLERANCE[EXACT]:
+        raise ValueError(f'tol: expected None with method "exact", which asks for existence and has no tolerance, got {tol}')
+    return tol
 
 
 class _Problem:
-    """The batch as rows, and the verdicts while they are being filled in."""
+    """The batch as rows, in units of its own (_units.py), and the verdicts while they are being filled in.
 
-    def __init__(self, net, shared, students, x, y, masks, tol, threads, kernels, eps=_EPS):
+    taught bool [count]: a teacher is given, it shares the groups `shared` with the student, and y is what it computes to, up to rounding.
+    """
+
+    def __init__(self, net, shared, students, x, y, masks, tol, threads, kernels, eps=_EPS, teacher=None, gains=None, drawn=False):
         self.net, self.shared, self.tol, self.threads, self.kernels = net, shared, tol, threads, kernels
-        self.eps = eps  # what the numbers given were rounded to
-        self.x, self.y = np.ascontiguousarray(x), np.ascontiguousarray(y)
-        self.masks = masks
-        self.theta = np.array(students)
+        self.eps, self.gains, self.drawn = eps, gains, drawn  # eps: what the numbers given were rounded to
+        self.given, self.masks = students, masks
+        self.units = units(net, students, x, y, gains if drawn else None)
+        self.plain_units = not (self.units.theta.any() or self.units.x.any() or self.units.y.any())
+        scaled = lambda rows, by: np.array(rows) if self.plain_units else np.ldexp(rows, -by)  # noqa: E731
+        self.theta = scaled(students, self.units.theta)
+        self.student = self.theta.copy()
+        self.x, self.y = scaled(x, self.units.x[:, None]), scaled(y, self.units.y[:, None])
+        self.teacher = None if teacher is None else scaled(teacher, self.units.theta)
         count = len(self.theta)
         self.match = np.full(count, -1, dtype=np.int8)
         self.certified = np.zeros(count, dtype=bool)
         self.reason = np.full(count, "", dtype="<U8")
         self.start = np.full(count, -1, dtype=np.int32)
-        self.norm = np.sum(self.y**2, axis=1)
-        self.loss = self.relative_loss(self.theta, slice(None))
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = self.residual(self.theta, slice(None))
+            self.norm = np.sum(self.y**2, axis=1)
+            zero = ~self.y.any(axis=1)
+            self.norm[zero] = np.sum(own[zero] ** 2, axis=1)  # a target of zero: against what the student does now
+            self.loss = np.sum(own**2, axis=1) / np.where(self.norm > 0, self.norm, 1.0)
+        self.taught = np.zeros(count, dtype=bool)
+        if teacher is not None:
+            common = np.zeros(net.size, dtype=bool)
+            for name in shared:
+                common[net.slices[name]] = True
+            gap = np.abs(self.y - self.kernels.outputs(net.shape, self.teacher, self.x, threads))
+            near = gap <= _EXACTLY * eps * (np.abs(self.y) + reach(net, self.teacher, self.x))
+            self.taught = near.all(axis=1) & (self.teacher[:, common] == self.theta[:, common]).all(axis=1)
 
     def relative_loss(self, theta, rows):
-        residual = self.residual(theta, rows)
-        loss, norm = np.sum(residual**2, axis=1), self.norm[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, norm = np.sum(self.residual(theta, rows) ** 2, axis=1), self.norm[rows]
         return loss / np.where(norm > 0, norm, 1.0)
 
     def residual(self, theta, rows):
         return self.y[rows] - self.kernels.outputs(self.net.shape, np.ascontiguousarray(theta), self.x[rows], self.threads)
 
+    def rounding(self, theta, rows):
+        """float64 [rows, equations]: one eps of the numbers that outputs at theta and targets were made of."""
+        return self.eps * (np.abs(self.y[rows]) + reach(self.net, theta, self.x[rows]))
+
+    def no_near_miss(self, theta, rows):
+        """bool [rows]: are these points, which nothing certifies, solutions as far as numbers can tell?
+
+        The loss is below NO_NEAR_MISS, and every output is met to _OWN_SCALE of what the learnable weights contribute to it: beside large
+        frozen parts a loss is small soon.
+        """
+        good = self.relative_loss(theta, rows) < NO_NEAR_MISS
+        for some in _by_budget(self.masks[rows], good):
+            at = rows[some]
+            own = self.own_scale(theta[some], at)
+            miss = np.abs(self.residual(theta[some], at))
+            good[some] = (miss <= np.where(own > 0, _OWN_SCALE * own, _EXACTLY * self.rounding(theta[some], at))).all(axis=1)
+        return good
+
+    def own_scale(self, theta, rows):
+        """float64 [rows, equations]: sum of |J| (|theta| + |theta of the student|) over the learnable weights, of equal budgets."""
+        indices = index_rows(self.masks[rows])
+        if not indices.shape[1]:
+            return np.zeros((len(rows), self.net.equations))
+        J = self.kernels.jacobian(self.net.shape, np.ascontiguousarray(theta), self.x[rows], indices, self.threads)
+        sizes = np.abs(theta) + np.abs(self.student[rows])
+        return (np.abs(J) * np.take_along_axis(sizes, indices.astype(np.int64), 1)[:, None]).sum(axis=2)
+
     def settle(self, rows, match, reason, certified=False, start=-1):
         self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
 
+    def solution(self):
+        """theta in the units given: frozen weights as they came."""
+        moved = self.theta if self.plain_units else np.ldexp(self.theta, self.units.theta)
+        return np.where(self.masks, moved, self.given)
+
+
+def _own(problem: _Problem, open_: np.ndarray, method: str) -> None:
+    """D4: the student meets its targets as it is: up to rounding, or within the tolerance of a search, whose start 0 it is."""
+    rows = np.flatnonzero(open_ & (problem.loss < min(problem.tol, NO_NEAR_MISS)))
+    if len(rows):
+        miss = np.abs(problem.residual(problem.theta[rows], rows))
+        met = (miss <= _EXACTLY * problem.rounding(problem.theta[rows], rows)).all(axis=1)
+        problem.settle(rows[met], 1, "D4", start=0)
+        open_[rows[met]] = False
+    if method != EXACT:
+        rows = open_ & (problem.loss < problem.tol)
+        problem.settle(rows, 1, method, start=0)
+        open_ &= ~rows
+
 
 def _constant(problem: _Problem, open_: np.ndarray) -> None:
-    """Recurrent, everything but W shared: y_1 is the same for all W, so a student that misses it has no match."""
-    net = problem.net
-    if not isinstance(net, Recurrent) or not first_output_right(net, problem.shared):
+    """An output that no learnable weight reaches is wrong: no."""
+    masks, which = distinct_rows(problem.masks)
+    still = constant_outputs(problem.net, masks)
+    rows = np.flatnonzero(open_ & still.any(axis=1)[which])
+    if not len(rows):
         return
-    groups = net.unpack(problem.theta)
-    miss = np.abs(problem.residual(problem.theta, slice(None))[:, : net.outputs])
-    x = problem.x[:, : net.inputs]
-    into = (np.abs(groups["B"]) * np.abs(x)[:, None]).sum(axis=2) + (np.abs(groups["b"]) if "b" in groups else 0.0)
-    size = (np.abs(groups["D"]) * into[:, None]).sum(axis=2) + (np.abs(groups["c"]) if "c" in groups else 0.0)
-    rows = open_ & (miss > _ROUNDING * problem.eps * (size + np.abs(problem.y[:, : net.outputs]))).any(axis=1)
-    problem.settle(rows, 0, "D3")
-    open_ &= ~rows
+    miss = np.abs(problem.residual(problem.theta[rows], rows)) * still[which[rows]]
+    miss[miss <= _ROUNDING * problem.eps * np.abs(problem.y[rows])] = 0.0  # most: then how far rounding reaches need not be measured
+    rows, miss = rows[miss.any(axis=1)], miss[miss.any(axis=1)]
+    if not len(rows):
+        return
+    wrong = rows[(miss > _ROUNDING * problem.rounding(problem.theta[rows], rows)).any(axis=1)]
+    problem.settle(wrong, 0, "D3")
+    open_[wrong] = False
 
 
 def _screen(problem: _Problem, open_: np.ndarray) -> None:
-    """T1: rank below the required one proves that there is no match. One rank for every distinct mask."""
+    """T1 for generic teachers and inputs. One rank for every distinct mask."""
     masks, which = distinct_rows(problem.masks)
     deficient = attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared)
     rows = open_ & deficient[which]
-    problem.settle(rows, 0, "T1", certified=True)
+    problem.settle(rows, 0, "T1")
     open_ &= ~rows
 
 
-def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
+def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
+    """T1 at the given inputs and shared weights, for a generic teacher otherwise. Ranks in floating point, the largest of a few draws:
+    attained ones count every singular value above rounding, required ones clear ones only."""
+    net, free = problem.net, free_weights(problem.net, problem.shared)
+    law = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5) for name, where in net.slices.items()])
+    common = np.zeros(net.size, dtype=bool)
+    for name in problem.shared:
+        common[net.slices[name]] = True
+    draws = np.random.default_rng(2).standard_normal((_SCREEN_DRAWS, net.size)) * law
+    every = np.arange(net.size, dtype=np.intc)[None]
+    step = max(1, _SCREEN_BYTES // (8 * net.size * net.equations))
+    rows = np.flatnonzero(open_)
+    for begin in range(0, len(rows), step):
+        some = rows[begin : begin + step]
+        attained, required = np.zeros((2, len(some)), dtype=np.int64)
+        for draw in draws:
+            theta = np.where(common, problem.theta[some], draw)
+            J = problem.kernels.jacobian(net.shape, theta, problem.x[some], every, problem.threads)
+            J = J * _column_scale(J)[:, None]
+            attained = np.maximum(attained, float_rank(np.where(problem.masks[some][:, None], J, 0.0)))
+            required = np.maximum(required, float_rank(np.where(free, J, 0.0), _CLEAR))
+        low = some[attained < required]
+        problem.settle(low, 0, "T1")
+        open_[low] = False
+
+
+def _column_scale(J: np.ndarray) -> np.ndarray:
+    """Powers of two [b, k] that bring the columns of J [b, e, k] to one size."""
+    most = np.abs(J).max(axis=1)
+    return np.ldexp(1.0, -np.where(most > 0, np.frexp(most)[1], 0))
+
+
+def _solve_affine(problem: _Problem, open_: np.ndarray, exact: bool = False) -> None:
     """y is affine in the learnable weights: least squares, refined by the residual at the new point."""
     net = problem.net
     masks, which = distinct_rows(problem.masks)
@@ -225,6 +381,10 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
         if budget:
             indices = index_rows(problem.masks[rows])
             J = problem.kernels.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
+            good = np.isfinite(J).all(axis=(1, 2))
+            rows, theta, scale, indices, J = rows[good], theta[good], scale[good], indices[good], J[good]
+            size = _column_scale(J)
+            J = J * size[:, None]
             # Singular values below the rounding of J itself are zero: saturated systems have them.
             u, s, vt = np.linalg.svd(J, full_matrices=False)
             keep = s > s[:, :1] * max(J.shape[1:]) * 4 * _EPS
@@ -232,20 +392,26 @@ def _solve_affine(problem: _Problem, open_: np.ndarray) -> None:
             place = np.arange(len(rows))[:, None]
             for _ in range(_REFINEMENTS):
                 residual = problem.residual(theta, rows)
-                step = np.einsum("bkr,bk->br", vt, inverse * np.einsum("bek,be->bk", u, residual))
+                step = size * np.einsum("bkr,bk->br", vt, inverse * np.einsum("bek,be->bk", u, residual))
                 trial = theta.copy()
                 trial[place, indices] += step
                 better = problem.relative_loss(trial, rows) < problem.relative_loss(theta, rows)
                 theta = np.where(better[:, None], trial, theta)
-            scale = scale + s[:, 0] * np.linalg.norm(theta[place, indices], axis=1)
+            scale = scale + np.linalg.norm((np.abs(J) * np.abs(theta[place, indices] / size)[:, None]).sum(axis=2), axis=1)
         loss = problem.relative_loss(theta, rows)
         problem.theta[rows], problem.loss[rows] = theta, loss
-        yes = loss < problem.tol
+        yes = problem.no_near_miss(theta, rows) if exact else loss < problem.tol
+        maybe = np.flatnonzero(~yes)
         miss = np.sqrt(loss * np.where(problem.norm[rows] > 0, problem.norm[rows], 1.0))
-        no = ~yes & (miss > _ROUNDING * problem.eps * scale)
+        maybe = maybe[miss[maybe] > _ROUNDING * problem.eps * scale[maybe]]
+        if len(maybe):
+            at = rows[maybe]
+            rounding = np.linalg.norm(problem.rounding(theta[maybe], at), axis=1) + np.linalg.norm(
+                problem.eps * reach(net, np.where(problem.masks[at], 0.0, theta[maybe]), problem.x[at]), axis=1)
+            maybe = maybe[miss[maybe] > _ROUNDING * rounding]
         problem.settle(rows[yes], 1, label, start=0)
-        problem.settle(rows[no], 0, label)
-        open_[rows[yes | no]] = False
+        problem.settle(rows[maybe], 0, label)
+        open_[rows[yes]] = open_[rows[maybe]] = False
 
 
 def _by_budget(masks: np.ndarray, chosen: np.ndarray):
@@ -254,78 +420,113 @@ def _by_budget(masks: np.ndarray, chosen: np.ndarray):
         yield np.flatnonzero(chosen & (budgets == budget))
 
 
-def _newton(problem, open_, starts, seed, task, first, gains, iterations) -> None:
-    net = problem.net
-    scale = start_scale(net, gains)
+def _newton(problem, open_, starts, keys, iterations, tol) -> None:
+    """The starts of Newton's method. A point counts when its loss, computed afresh, is what the search said, up to rounding."""
+    net, (seed, task, first) = problem.net, keys
+    scale = start_scale(net, np.ones(len(net.groups)) if problem.gains is None else problem.gains)
     for rows in _by_budget(problem.masks, open_):
-        masks = problem.masks[rows]
-        indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks)
-        trials = (np.uint32(first) + rows).astype(np.uint32)
-        out = problem.kernels.newton(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, scale, starts, iterations,
-                          problem.tol, seed, task, trials, problem.threads)
-        found = out["found"]
-        finite = np.isfinite(out["loss"])
-        problem.theta[rows[finite]], problem.loss[rows[finite]] = out["theta"][finite], out["loss"][finite]
-        problem.settle(rows, np.where(found >= 0, 1, -1), "newton", start=found)
+        for some, exponents in _like_starts(problem, rows):
+            masks = problem.masks[some]
+            indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks)
+            trials = (np.uint32(first) + some).astype(np.uint32)
+            out = problem.kernels.newton(net.shape, problem.theta[some], problem.x[some], problem.y[some], indices,
+                                         np.ldexp(scale, -exponents), starts, iterations, tol, seed, task, trials, problem.threads,
+                                         norm2=problem.norm[some])
+            found = out["found"]
+            finite = np.isfinite(out["loss"])
+            problem.theta[some[finite]], problem.loss[some[finite]] = out["theta"][finite], out["loss"][finite]
+            claimed = np.flatnonzero(found >= 0)
+            if len(claimed):
+                true = problem.relative_loss(problem.theta[some[claimed]], some[claimed]) < 4 * tol
+                found = found.copy()
+                found[claimed[~true]] = -1
+            problem.settle(some, np.where(found >= 0, 1, -1), "newton", start=found)
 
 
-def _exact(problem, open_, screen, teacher, starts, seed, task, first, gains, iterations, paths) -> None:
+def _like_starts(problem, rows):
+    """Rows whose wide starts have one size in their own units, with the exponents int64 [size] of these units.
+
+    Without gains the starts are of ordinary size in every student's own units, so all are alike.
+    """
+    if problem.gains is None or problem.plain_units:
+        yield rows, np.zeros(problem.net.size, dtype=np.int64)
+        return
+    own, which = np.unique(problem.units.theta[rows], axis=0, return_inverse=True)
+    for k, exponents in enumerate(own):
+        yield rows[which.reshape(-1) == k], exponents
+
+
+def _exact(problem, open_, starts, keys, iterations, paths) -> None:
     from .triangular import more_plans, plans
 
+    linear = plain(problem.net).activation == "linear"
     _certify_affine(problem)
     _substitute(problem, open_, plans)
     _enumerate(problem, open_)
-    if plain(problem.net).activation != "linear":
-        students = problem.theta.copy()
-        _newton(problem, open_, starts, seed, task, first, gains, iterations)
-        _substitute(problem, open_ & (problem.match == -1), more_plans, students)
-        return
-    from .exact import settle  # imports the tracker: only where it is asked for
-
-    if not screen and open_.any():  # paths are for full ranks; below them a search is all there is
+    low = np.zeros(len(open_), dtype=bool)
+    if linear and open_.any():  # paths are for full ranks; below them a search is all there is
         masks, which = distinct_rows(problem.masks)
-        low = attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared)
-        _newton(problem, open_ & low[which], starts, seed, task, first, gains, iterations)
-        open_ = open_ & ~low[which]
+        low = (attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared))[which] & open_
+    searched = low if linear else open_.copy()
+    if searched.any():
+        students = problem.theta.copy()
+        _newton(problem, searched, starts, keys, iterations, NO_NEAR_MISS)
+        found = np.flatnonzero(searched & (problem.match == 1))
+        doubt = found[~problem.no_near_miss(problem.theta[found], found)]
+        problem.settle(doubt, -1, "newton")
+        _substitute(problem, searched & ~low & (problem.match == -1), more_plans, students)
+    open_ &= ~searched
     rows = np.flatnonzero(open_)
     if not len(rows):
         return
+    from .continuation import system_of  # imports the tracker: only where it is asked for
+    from .exact import settle
+
     students = problem.theta.copy()
-    _newton(problem, open_, starts, seed, task, first, gains, iterations)
+    polished = not system_of(problem.net, problem.shared).saturated  # points are polished before they are judged, elsewhere they are not
+    _newton(problem, open_, starts, keys, iterations, TOLERANCE[EXACT] if polished else NO_NEAR_MISS)
     _substitute(problem, open_ & (problem.match == -1), more_plans, students)  # after Newton's method, which is cheaper than this search
-    rows = rows[problem.reason[rows] == "newton"]
-    if not len(rows):
-        return
-    students = students[rows]
-    found, start = problem.match[rows] == 1, problem.start[rows].copy()
-    students[found] = problem.theta[rows[found]]
-    verdict = settle(problem.net, problem.shared, students, problem.x[rows], problem.y[rows], problem.masks[rows],
-                     None if teacher is None else teacher[rows], found, problem.threads, kernels=paths)
-    better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
-    problem.theta[rows[better]] = verdict.theta[better]
-    problem.loss[rows] = problem.relative_loss(problem.theta, slice(None))[rows]
-    problem.match[rows], problem.certified[rows], problem.reason[rows], problem.start[rows] = (
-        verdict.match, verdict.certified, verdict.reason, np.where(found, start, -1))
+    for taught in (True, False):
+        some = rows[(problem.reason[rows] == "newton") & (problem.taught[rows] == taught)]
+        if not len(some):
+            continue
+        own = students[some]
+        found, start = problem.match[some] == 1, problem.start[some].copy()
+        own[found] = problem.theta[some[found]]
+        verdict = settle(problem.net, problem.shared, own, problem.x[some], problem.y[some], problem.masks[some],
+                         problem.teacher[some] if taught else None, found, problem.threads, kernels=paths, generic=problem.drawn,
+                         exists=lambda theta, k, some=some: problem.no_near_miss(theta, some[k]))
+        better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
+        problem.theta[some[better]] = verdict.theta[better]
+        problem.loss[some] = problem.relative_loss(problem.theta[some], some)
+        problem.match[some], problem.certified[some], problem.reason[some], problem.start[some] = (
+            verdict.match, verdict.certified, verdict.reason, np.where(found & (verdict.match == 1), start, -1))
 
 
 def _certify_affine(problem: _Problem) -> None:
     """The solutions of affine systems, proven: the square part with the best pivots is solved again, next to the one found."""
-    rows = np.flatnonzero((problem.match == 1) & np.isin(problem.reason, ("T2", "T11")))
+    rows = np.flatnonzero((problem.match == 1) & np.isin(problem.reason, ("T2", "T11")) & problem.masks.any(axis=1))
     if not len(rows):
         return
-    trials = problem.net, problem.theta[rows], problem.x[rows], problem.y[rows]
     if problem.net.activation == "relu":
         from ._relu_proofs import prove_last
 
-        theta, proven = prove_last(*trials, problem.masks[rows])
+        theta, proven = prove_last(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
     else:
         from .triangular import Plan, solve
 
-        theta, _, proven, *_ = solve(problem.net, problem.shared, *trials[1:], [Plan("affine", mask) for mask in problem.masks[rows]])
+        found = solve(problem.net, problem.shared, problem.theta[rows], problem.x[rows], problem.y[rows],
+                      [Plan("affine", mask) for mask in problem.masks[rows]], problem.eps, *_teachers(problem, rows))
+        theta, proven = found.theta, found.proven
     problem.certified[rows] = proven
     loss = problem.relative_loss(theta, rows)
     better = proven & (loss <= problem.loss[rows])
     problem.theta[rows[better]], problem.loss[rows[better]] = theta[better], loss[better]
+
+
+def _teachers(problem: _Problem, rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """(teachers or None, which of them y is the rounding of) of some trials."""
+    return None if problem.teacher is None else problem.teacher[rows], problem.taught[rows]
 
 
 def _substitute(problem: _Problem, open_: np.ndarray, search, students: np.ndarray | None = None) -> None:
@@ -344,14 +545,19 @@ def _substitute(problem: _Problem, open_: np.ndarray, search, students: np.ndarr
             break
         made = [known[which[k]][attempt] for k in rows]
         students = problem.theta if students is None else students
-        found = solve(problem.net, problem.shared, students[rows], problem.x[rows], problem.y[rows], made)
+        found = solve(problem.net, problem.shared, students[rows], problem.x[rows], problem.y[rows], made, problem.eps,
+                      *_teachers(problem, rows))
         refused = found.refused & np.array([plan.whole for plan in made])
-        yes = rows[found.proven]
-        problem.theta[yes] = found.theta[found.proven]
-        problem.loss[yes] = problem.relative_loss(problem.theta[yes], yes)
-        problem.settle(yes, 1, np.where([plan.name == "affine" for plan in made], "T2", "T7")[found.proven], certified=True)
+        yes = found.proven.copy()
+        near = np.flatnonzero(found.solved & ~found.proven & ~refused)  # solved, but not all that is asked for is part of the proof
+        if len(near):
+            yes[near] = problem.no_near_miss(found.theta[near], rows[near])
+        at = rows[yes]
+        problem.theta[at] = found.theta[yes]
+        problem.loss[at] = problem.relative_loss(problem.theta[at], at)
+        problem.settle(at, 1, np.where([plan.name == "affine" for plan in made], "T2", "T7")[yes], certified=found.proven[yes])
         problem.settle(rows[refused], 0, "T7", certified=True)
-        open_[rows[found.proven | refused]] = False
+        open_[rows[yes | refused]] = False
 
 
 def _enumerate(problem: _Problem, open_: np.ndarray) -> None:

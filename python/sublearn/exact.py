@@ -1,12 +1,13 @@
 """Exact existence verdicts (D4) of linear networks: what is left after the rank screen and the affine solve of decide.py.
 
 The ladder, for every trial (section 3 of the theory):
-1. A few starts of Newton's method find most solutions, and cost least. A point that cannot be certified counts only if its relative loss is
-   below 1e-26: searches where no match exists come below 1e-20 in some 1e-3 of trials, and none of 27 400 came below 1e-24.
-2. An allocation with everything free that is not shared matches in every trial (D4). Structures of T7 were solved before (triangular.py).
+1. A few starts of Newton's method find most solutions, and cost least. A point that cannot be certified counts only if it is no near miss
+   (`decide._Problem.no_near_miss`): searches where no match exists come below 1e-20 in some 1e-3 of trials, and none of 27 400 came below 1e-24.
+2. An allocation with everything free that is not shared matches the teacher, if there is one (D4). Structures of T7 were solved before
+   (triangular.py).
 3. r = kappa: the found solutions of the complex system at a random point (monodromy, once for every allocation) are followed to the
    trial's data, until one real end point is certified. None real: all paths again with small steps, then from a second random point.
-   An odd degree settles the trial even if no path did (T8).
+   An odd degree settles the trial even if no path did (T8), where targets are generic: those of a teacher drawn from the law.
 4. r > kappa: square sub-allocations (surplus weights keep the student's values), tried one after the other; a yes of one is a yes (T9).
 A no needs as many distinct converged ends as there are solutions, closed under conjugation, none of them near real: it rests on the
 degree, which must be the same from two random points, where the trace test (trace.py) has found none missing if targets are free. That is
@@ -15,6 +16,7 @@ numerics, not a proof, and is not called certified. So does a yes by T8.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +31,6 @@ from .generic import attained_ranks, free_weights
 from .network import Network
 
 _NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
-NO_NEAR_MISS = 1e-26  # relative loss: of 400 000 starts with kappa - 1 weights six came below 1e-20, none below 1e-24
 _SUBS = 6  # square sub-allocations tried where r > kappa
 _MOST = 600  # solutions of one allocation that are followed
 _KEPT = 4096  # allocations whose solutions are remembered between calls
@@ -86,12 +87,14 @@ class Verdict:
 
 
 def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
-           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None) -> Verdict:
+           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None, *, generic: bool,
+           exists: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
-    found bool [n]: theta is already a solution, by Newton's method. teacher: where more equations than kappa depend on the weights, a yes
-    is certified only with it, and systems that are called saturated (continuation.py) stay undecided where Newton found nothing.
-    kernels: where paths are followed, as of `System.track`.
+    found bool [n]: theta is already a solution, by Newton's method. teacher: y is what it computes to, and it shares the groups `shared` with
+    theta. Where more equations than kappa depend on the weights, a yes is certified only with it, and systems that are called saturated
+    (continuation.py) stay undecided where Newton found nothing. generic: teacher and x were drawn from the law, so that degrees count (T8).
+    exists(theta [m, size], trials int [m]): bool [m], what is no near miss. kernels: where paths are followed, as of `System.track`.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
@@ -99,22 +102,20 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         return verdict
     verdict.match[found] = 1
     verdict.reason[found] = "newton"
-    _certify_found(system, verdict, x, y, masks, teacher, found, threads)
-    if not system.saturated:
-        doubt = found & ~verdict.certified & ~_near(net, verdict.theta, x, y, threads, NO_NEAR_MISS)
-        verdict.match[doubt], verdict.reason[doubt] = -1, "paths"
-    whole = free_weights(net, shared)
-    unique, which = np.unique(masks, axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    rows = unique[:, whole].all(axis=1)[which] & (verdict.match == -1)
-    verdict.match[rows], verdict.reason[rows] = 1, "D4"
+    _certify_found(system, verdict, x, y, masks, teacher, found, threads, exists)
+    doubt = np.flatnonzero(found & ~verdict.certified)
+    doubt = doubt[~exists(verdict.theta[doubt], doubt)]
+    verdict.match[doubt], verdict.reason[doubt] = -1, "paths"
+    if teacher is not None:
+        rows = masks[:, free_weights(net, shared)].all(axis=1) & (verdict.match == -1)
+        verdict.match[rows], verdict.reason[rows] = 1, "D4"
     left = np.flatnonzero(verdict.match == -1)
     if not len(left) or (system.saturated and teacher is None):
         verdict.reason[left] = "newton"
         return verdict
     cache = _cache(system, most, threads)
     square = masks[left].sum(axis=1) == system.kappa
-    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, True, kernels)
+    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, True, kernels, generic)
     surplus = left[~square]
     for number in range(_SUBS):
         if not len(surplus):
@@ -122,7 +123,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         subs = masks.copy()
         subs[surplus] = _square_parts(system, masks[surplus], number)
         fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
-        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, False, kernels)
+        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, False, kernels, generic)
         surplus = surplus[verdict.match[surplus] != 1]
     return verdict
 
@@ -139,7 +140,7 @@ def _cache(system: System, most: int, threads: int) -> Cache:
     return cache
 
 
-def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads) -> None:
+def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads, exists) -> None:
     """Krawczyk's test for trials with a numerical solution: r = kappa, or all but kappa well-placed weights held."""
     rows = np.flatnonzero(chosen)
     if system.saturated or not len(rows):
@@ -155,7 +156,7 @@ def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads) -> No
     points, _, proof = _prove(system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows],
                               threads)
     verdict.certified[rows[proof]] = True
-    better = proof | _near(system.net, points, x[rows], y[rows], threads, NO_NEAR_MISS)
+    better = proof | exists(points, rows)
     verdict.theta[rows[better]] = points[better]
 
 
@@ -183,9 +184,7 @@ def _prove(system, theta, x, y, places, teacher, threads) -> tuple[np.ndarray, n
     met = proven & _near(net, points, x, y, threads)
     if teacher is None:
         return points, met, np.zeros(len(theta), dtype=bool)
-    theirs = _cpu.outputs(net.shape, np.ascontiguousarray(teacher), np.ascontiguousarray(x), threads)
-    sure = proven & closing.forced(net, system.shared, teacher, x) & (teacher[:, system.common] == theta[:, system.common]).all(axis=1)
-    sure &= np.abs(theirs - y).max(axis=1) <= 1e-9 * np.abs(y).max(axis=1)  # these targets are the teacher's
+    sure = proven & closing.forced(net, system.shared, teacher, x)
     return points, met | sure, sure
 
 
@@ -215,7 +214,7 @@ def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
     return parts[which.reshape(-1)]
 
 
-def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final, kernels) -> None:
+def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final, kernels, generic) -> None:
     """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
     if not len(rows):
         return
@@ -227,12 +226,12 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
         rows, data = rows[left], data[left]
         if not len(rows):
             return
-        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels)
+        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic)
         if not final:
             return
 
 
-def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels) -> None:
+def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic) -> None:
     unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
     of = of.reshape(-1)
     # Most trials have a real end: they need not know of all solutions.
@@ -262,7 +261,7 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
     for t in np.flatnonzero(verdict.match[rows] == -1):
         jobs = by_trial[begin[t] : begin[t + 1]]
         if len(jobs) % 2:  # T8; of a part of the allocation (T9): the next one may have a certified solution, but this is enough
-            if not final or attempt == 2:
+            if generic and (not final or attempt == 2):
                 settled[t] = 1
         elif final and (out.status[jobs] == CONVERGED).all() and not near[jobs].any():
             if _all_different(out.end[jobs]) and _closed(out.end[jobs]):

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import _dispatch, _resident
-from ._errors import whole_number
 from ._closed_forms import plain
 from ._intervals import clopper_pearson
 from ._missed import Missed, missed
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
-from .decide import EXACT, check_method, check_tolerance, decide, searched_starts
+from .decide import EXACT, TOLERANCE, check_options, check_tolerance, decide_drawn, searched_starts
 from .network import Network
 from .trial import check_gains, draw_trials
 
-_OPTIONS = ("iterations", "steps", "optimizer", "lr")  # of the methods, as in `decide`
 _CHUNK_BYTES = 2**27  # of trials held at a time
 _CHUNK_TRIALS = 2**14
 _CUDA_CHUNK_BYTES, _CUDA_CHUNK_TRIALS = 2**30, 2**18  # a GPU needs tens of thousands of students at a time to be busy
@@ -49,9 +47,9 @@ class MatchResult:
     undecided: int
     found_after: np.ndarray
     screened: int  # trials whose "no" came from the rank screen (T1)
-    solved_affine: int  # trials decided by a linear solve (T2, T11)
+    solved_affine: int  # trials decided by a linear solve (T2, T11), or because the student matches as it is (D4)
     certified: int  # matched trials whose solution is proven
-    by_theorem: int  # matched trials without a solution in hand: T7 and T8 say that there is one
+    by_theorem: int  # matched trials without a solution in hand: T8 and D4 say that there is one
     ranges: tuple[tuple[int, int], ...]  # the trials counted, as (first, end)
     seconds: float = 0.0
     screen: bool = True
@@ -145,50 +143,52 @@ class MatchResult:
 
 
 def match_probability(net: Network, allocation: Allocation | Strategy, trials: int = 1000, shared: tuple[str, ...] = (),
-                      method: str = "newton", seed: int = 0, task: int = 0, screen: bool = True, starts: int = 30,
+                      method: str = "newton", seed: int = 0, task: int = 0, screen: bool | None = None, starts: int | None = None,
                       tol: float | None = None, *, threads: int | None = None, backend: str = "auto", gains: dict | None = None,
                       first: int = 0, keep_trials: bool = False, **options) -> MatchResult:
     """In how many random trials (D3) can this allocation match the teacher (D5), or does a method find it (D8)?
 
     allocation: an Allocation, or a Strategy, which draws a fresh mask for every trial. Each trial is decided as in `decide`: rank
     screen (T1; left out with screen=False, for honest comparison with theory), linear solve where the outputs are affine (T2), else
-    the method: "newton" (start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a relative
+    the method: "newton" (`starts`, 30: start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a relative
     loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
     optimizer (descent), as in `decide`. method "exact": existence, by theorems, substitution, enumeration and complex paths, see `decide`.
+    screen: True by default, unless tol is above the method's own: a rank says nothing of matches up to a tolerance.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
     backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU floating
     point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
     Errors: ValueError and TypeError that name the argument.
     """
     _dispatch.choose(backend)
-    check_method(net, method)
-    unknown = set(options) - set(_OPTIONS)
-    if unknown:
-        raise TypeError(f"options: expected names out of {', '.join(_OPTIONS)}, got {min(unknown)!r}")
+    options = check_options(method, starts=starts, **options)
+    starts = options["starts"]
     shared = check_shared(net, shared)
     strategy = as_strategy(check_allocation(net, allocation, shared))
     seed, task, first, trials = check_trial_range(seed, task, first, trials, "trials")
-    starts = whole_number("starts", starts, 1)
     tol = check_tolerance(tol, method)
+    if screen and tol > TOLERANCE[method]:
+        raise ValueError(f"screen: expected False with tol = {tol:g}: the rank screen answers for exact matches, the tolerance of method "
+                         f"{method!r} is {TOLERANCE[method]:g}")
+    screen = tol <= TOLERANCE[method] if screen is None else bool(screen)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
     where = _dispatch.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
     began = time.perf_counter()
     matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    question = (net, strategy, shared, method, seed, task, screen, starts, tol, gains)
+    question = (net, strategy, shared, method, seed, task, screen, tol, gains, options)
     stay = where == "cuda" and _resident.applies(net, strategy, method)
     chunks = (_resident.chunks if stay else _chunks)(*question, first=first, trials=trials, keep_masks=keep_trials,
-                                                     threads=threads, **({} if stay else {"backend": where}), **options)
+                                                     threads=threads, **({} if stay else {"backend": where}))
     for verdicts, masks in chunks:
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
         undecided += int((verdicts.match == -1).sum())
         screened += int((verdicts.reason == "T1").sum())
-        solved += int(((verdicts.reason == "T2") | (verdicts.reason == "T11")).sum())
-        yes = verdicts.match == 1
+        yes, as_it_is = verdicts.match == 1, (verdicts.reason == "D4") & (verdicts.start == 0)
+        solved += int((np.isin(verdicts.reason, ("T2", "T11")) | as_it_is).sum())
         certified += int((yes & verdicts.certified).sum())
-        by_theorem += int((yes & ~verdicts.certified & np.isin(verdicts.reason, ("T7", "T8"))).sum())
+        by_theorem += int((yes & ((verdicts.reason == "T8") | (verdicts.reason == "D4") & ~as_it_is)).sum())
         begun = verdicts.start[yes & (verdicts.start >= 0)]  # paths and theorems have no start
         found_after += np.bincount(begun, minlength=len(found_after)).cumsum()
         if keep_trials:
@@ -198,14 +198,13 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
         certified=certified, by_theorem=by_theorem,
         ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
-        options={"starts": starts, "gains": gains, **options}, backend=where,
+        options={"gains": gains, **options}, backend=where,
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
     )
 
 
-def _chunks(net, strategy, shared, method, seed, task, screen, starts, tol, gains, *, first, trials, keep_masks, threads, backend,
-            **options):
+def _chunks(net, strategy, shared, method, seed, task, screen, tol, gains, options, *, first, trials, keep_masks, threads, backend):
     """(Verdicts, masks) of trials held on the CPU, as many at a time as fit; on a GPU each step carries them there and back."""
     most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if backend == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
@@ -214,8 +213,10 @@ def _chunks(net, strategy, shared, method, seed, task, screen, starts, tol, gain
         count = min(chunk, first + trials - begin)
         drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads,
                             backend=backend)
+        if not np.isfinite(drawn.y).all():
+            number = begin + int(np.flatnonzero(~np.isfinite(drawn.y).all(axis=(1, 2)))[0])
+            raise ValueError(f"gains: expected outputs of the teacher within float64, got some beyond it (trial {number}, gains {gains})")
         masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
-        verdicts = decide(net, drawn.student, drawn.x, drawn.y, masks, shared, method, screen=screen, starts=starts, tol=tol, seed=seed,
-                          task=task, first=begin, gains=gains, threads=threads, backend=backend,
-                          **({"teacher": drawn.teacher} if method == EXACT else {}), **options)
+        verdicts = decide_drawn(net, drawn.student, drawn.x, drawn.y, masks, shared, method, teacher=drawn.teacher, screen=screen, tol=tol,
+                                gains=gains, options=options, seed=seed, task=task, first=begin, threads=threads, backend=backend)
         yield verdicts, drawn.mask if keep_masks else None

@@ -11,9 +11,10 @@ output split            rows of the last layer meet their outputs themselves, th
 
 Every number carries a bound of its error (_doubledouble.py), so a solution is an enclosure: the matrices are proven invertible, and a
 true real solution lies within `radius` of the weights returned. As for every certificate here the float64 numbers of the trial are
-exact, and equations that are the teacher's anyway (y_1 with B, D shared) or follow from the others (saturated systems) are no part
-of the proof; they are checked up to rounding. Learnable weights a structure does not need keep the student's values, and of several
-choices the best pivots are taken.
+exact. Equations that no learnable weight reaches (y_1 with B, D shared) are checked up to rounding. Others may be left out of what is solved
+only where they follow from it (saturated systems): for the exact outputs of a teacher that shares these groups, which then stand for y.
+Learnable weights a structure does not need keep the student's values, and of several choices the best pivots are taken.
+A no (tanh, relu) is said only if it holds for all targets that round to the given ones.
 
 Cost: about 70 us per trial on one core at n = 8, o = 2, T = 6 (row form; numpy, in batches).
 """
@@ -21,21 +22,25 @@ Cost: about 70 us per trial on one core at n = 8, o = 2, T = 6 (row form; numpy,
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _cpu
 from ._arrays import index_rows
-from ._closed_forms import last_layer, plain, target_rank
-from ._doubledouble import Ball, Inverse, as_ball, dot, join, matmul, matvec, stack
+from ._closed_forms import first_output_right, last_layer, plain, target_rank
+from ._doubledouble import Ball, Inverse, as_ball, dot, join, matmul, matvec, stack, where
 from ._proofs import affine_parts
 from ._structures import affine, output_splits, structures_in
+from ._units import reach
 from .generic import attained_ranks, required_rank
 from .network import Feedforward, Network, Recurrent
 
-EDGE = 1e-12  # tanh, relu: an activity this near to +-1, to 0 (relative to the largest), is undecided, whatever its error bound says
-_ROUNDING = 1e-8  # equations left out of a proof may miss by so much, relative to the outputs
+EDGE = 1e-12  # tanh, relu: an activity this near to +-1, to 0 (relative to what it is made of), is undecided, whatever its bound says
+_ROUNDING = 256  # targets are taken to be right to so many eps of the numbers they were made of
+_FOLLOWS = 1e-8  # equations that follow from others may miss by so much, relative to the outputs: more shows that something is wrong
+_EPS = float(np.finfo(np.float64).eps)
 _CHUNK = 1024  # trials worked on at a time; temporaries of about 1 MB
 
 
@@ -62,16 +67,19 @@ class Plan(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """theta [n, size]; proven bool [n]: a true solution lies within radius float64 [n] of it, in every learnable weight.
+    """theta [n, size]; proven bool [n]: a true solution lies within radius float64 [n] of it, in every learnable weight. solved bool [n]:
+    a solution of the equations that were solved, which need not be all (no teacher to fill in what follows), or not exactly (a silent unit).
 
     low [n, size]: theta + low is the solution to some 30 digits. Badly conditioned solutions need them: theta itself, the solution
     rounded to float64, may then miss the outputs by far (row form, n = 8, o = 2, T = 6: by more than 1e-8 in 5 % of trials).
     Row forms with tanh and relu: refused bool [n]: an activity that the outputs ask for lies outside the values of phi, so these
-    rows cannot match, and nothing can where the structure is `whole`; near bool [n]: one is too near to the edge to tell.
+    rows cannot match, and nothing can where the structure is `whole`; near bool [n]: one is too near to the edge to tell (relu: it is taken to
+    be 0, which every pre-activation below 0 gives).
     """
 
     theta: np.ndarray
     low: np.ndarray
+    solved: np.ndarray
     proven: np.ndarray
     radius: np.ndarray
     refused: np.ndarray
@@ -85,7 +93,7 @@ def plans(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[list
         return found
     for name, has, witness in structures_in(replace(net, activation="linear"), masks, shared):
         row = name.startswith("row")
-        if net.activation != "linear" and not row:
+        if (net.activation != "linear" and not row) or (net.steps == 1 and not name.endswith("nothing shared")):
             continue
         for k in np.flatnonzero(has):
             if row:  # any of the rows that are full enough: the best pivots decide
@@ -144,12 +152,17 @@ def _rows_in(net: Recurrent, mask: np.ndarray) -> int:
     return int((learns["W"].any(axis=1) | learns["B"].any(axis=1) | learns.get("b", False)).sum())
 
 
-def solve(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, made: list[Plan]) -> Solution:
-    """Solves n trials, each by its own plan: theta [n, size], x [n, inputs], y [n, equations] float64; made: n plans, equal keys or not."""
+def solve(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, made: list[Plan], eps: float = _EPS,
+          teacher: np.ndarray | None = None, taught: np.ndarray | None = None) -> Solution:
+    """Solves n trials, each by its own plan: theta [n, size], x [n, inputs], y [n, equations] float64; made: n plans, equal keys or not.
+
+    eps: what y was rounded to. teacher [n, size], taught bool [n]: where y is what this teacher, which shares the groups, computes to.
+    """
     net = plain(net)
     n = len(theta)
     none = np.zeros(n, dtype=bool)
-    out = Solution(theta.copy(), np.zeros_like(theta), none.copy(), np.full(n, np.nan), none.copy(), none.copy())
+    taught = none if teacher is None else taught
+    out = Solution(theta.copy(), np.zeros_like(theta), none.copy(), none.copy(), np.full(n, np.nan), none.copy(), none.copy())
     groups: dict[tuple, list[int]] = {}
     for k, plan in enumerate(made):
         groups.setdefault(plan.key, []).append(k)
@@ -157,44 +170,69 @@ def solve(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarra
         for at in range(0, len(members), _CHUNK):
             rows = np.array(members[at : at + _CHUNK])
             with np.errstate(all="ignore"):
-                trial = _Trials(net, shared, theta[rows], x[rows], y[rows])
+                trial = _Trials(net, shared, theta[rows], x[rows], y[rows], eps)
+                if made[rows[0]].name in ("affine", "output split") and taught[rows].any() and saturated(net, shared):
+                    theirs = outputs(net, Ball(teacher[rows]), x[rows]).reshape(trial.y.shape)
+                    trial.y = where(taught[rows].reshape(-1, 1, 1), theirs, trial.y)
                 _solve_like(trial, [made[k] for k in rows])
             out.theta[rows], out.low[rows] = trial.theta.hi, trial.theta.lo
             out.radius[rows] = (np.abs(trial.theta.lo) + trial.theta.rad).max(axis=1)
             out.refused[rows], out.near[rows] = trial.refused, trial.near
             with np.errstate(invalid="ignore"):
-                sure = trial.proven & ~trial.refused & ~trial.near & _holds(trial, made[members[at]])
-                out.proven[rows] = sure & np.isfinite(out.radius[rows])
-    bad = ~out.proven
+                out.solved[rows] = trial.proven & ~trial.refused & np.isfinite(out.radius[rows])
+                sure = ~trial.near & ~(trial.left & ~taught[rows]) & _holds(trial, made[members[at]])
+                out.proven[rows] = out.solved[rows] & sure
+    bad = ~out.solved
     out.theta[bad], out.low[bad], out.radius[bad] = theta[bad], 0.0, np.nan
     return out
 
 
+def saturated(net: Network, shared: tuple[str, ...]) -> bool:
+    """Are there more equations that depend on the weights than kappa? Then some follow from the others."""
+    constant = net.outputs if isinstance(net, Recurrent) and first_output_right(net, shared) else 0
+    return required_rank(net, shared) < net.equations - constant
+
+
 def _holds(trial: _Trials, plan: Plan) -> np.ndarray:
-    """bool [n]: do the equations hold that the proof leaves out (y_1, those that follow from others)? Up to rounding, which y has."""
+    """bool [n]: do the equations hold that the proof leaves out? Those that no learnable weight reaches up to rounding, which y has; those that
+    follow from others roughly."""
     net = trial.net
+    n = len(trial.x)
     if not isinstance(net, Recurrent) or plan.name in ("affine", "output split"):
-        gap = outputs(net, trial.theta, trial.x) - trial.y.reshape(len(trial.y), -1)
-        return np.abs(gap.hi).max(axis=1) <= _ROUNDING * np.abs(trial.y).max(axis=(1, 2))
+        gap, y = outputs(net, trial.theta, trial.x), trial.y.reshape(n, -1)
+        gap = gap - y
+        roughly = np.abs(gap.hi).max(axis=1) <= _FOLLOWS * np.abs(y.hi).max(axis=1)
+        if not trial.still.any():
+            return roughly
+        return roughly & (~trial.still | (np.abs(gap.hi) <= trial.rounding.reshape(n, -1) / 4 + gap.rad)).all(axis=1)
     if plan.name.endswith("nothing shared"):
-        return np.ones(len(trial.y), dtype=bool)
+        return np.ones(n, dtype=bool)
     phi, D = _PHI[net.activation][0], trial.group("D")
     h = phi(_drive(trial)[:, 0])
     gap = matvec(D, h) + _bias_out(trial) - trial.y[:, 0]
-    size = (np.abs(D.hi) * np.abs(h.hi)[:, None]).sum(axis=2) + np.abs(_bias_out(trial).hi) + np.abs(trial.y[:, 0])
-    return (np.abs(gap.hi) <= _ROUNDING * size + gap.rad).all(axis=1)
+    return (np.abs(gap.hi) <= trial.rounding[:, 0] / 4 + gap.rad).all(axis=1)
 
 
 class _Trials:
-    """A batch being solved. theta: Ball [n, size]; x [n, T, inputs] or [n, n_0, m]; y [n, T, o] or [n, n_L, m]."""
+    """A batch being solved. theta: Ball [n, size]; x [n, T, inputs] or [n, n_0, m]; y: Ball [n, T, o] or [n, n_L, m].
 
-    def __init__(self, net, shared, theta, x, y):
-        self.net, self.shared = net, shared
+    left bool [n]: equations that learnable weights reach were left out, because they follow from the others for targets of a teacher;
+    still bool [n, equations]: those that no learnable weight reaches. rounding, like y: how far the targets may be from what they stand for.
+    """
+
+    def __init__(self, net, shared, theta, x, y, eps=_EPS):
+        self.net, self.shared, self.eps = net, shared, eps
         self.theta = Ball(theta.copy())
-        self.x, self.y = x.reshape(-1, *net.x_shape), y.reshape(-1, *net.y_shape)
+        self.x, self.y = x.reshape(-1, *net.x_shape), Ball(y.reshape(-1, *net.y_shape))
         n = len(theta)
         self.proven = np.ones(n, dtype=bool)
-        self.refused, self.near = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+        self.refused, self.near, self.left = np.zeros((3, n), dtype=bool)
+        self.still = np.zeros((n, net.equations), dtype=bool)
+
+    @cached_property
+    def rounding(self) -> np.ndarray:
+        by_student = reach(self.net, self.theta.hi, self.x.reshape(len(self.x), -1)).reshape(self.y.shape)
+        return _ROUNDING * self.eps * (np.abs(self.y.hi) + by_student)
 
     def group(self, name: str) -> Ball:
         shape = (len(self.theta.hi), *self.net.groups[name])
@@ -292,21 +330,17 @@ def _same(z: Ball) -> Ball:
 
 
 def _outside_tanh(s: Ball, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(one activity is outside for sure, one may be) of s [n, k]."""
+    """(activities that are outside for sure, those that may be) of s [n, k]."""
     far, slack = np.abs(s.hi), np.abs(s.lo) + s.rad + EDGE
-    return (far - slack > 1).any(axis=1), ~(far + slack < 1).all(axis=1)
+    return far - slack > 1, ~(far + slack < 1)
 
 
 def _outside_relu(s: Ball, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slack = np.abs(s.lo) + s.rad + EDGE * size
-    return (s.hi < -slack).any(axis=1), ~(s.hi > slack).all(axis=1)
+    return s.hi < -slack, ~(s.hi > slack)
 
 
-def _outside_none(s: Ball, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (none := np.zeros(len(s.hi), dtype=bool)), none
-
-
-_PHI = {"linear": (_same, _same, _outside_none), "tanh": (_tanh, _atanh, _outside_tanh), "relu": (relu, _same, _outside_relu)}
+_PHI = {"linear": (_same, _same, None), "tanh": (_tanh, _atanh, _outside_tanh), "relu": (relu, _same, _outside_relu)}
 
 
 def _drive(trial: _Trials) -> Ball:
@@ -327,9 +361,8 @@ def _c_first(trial: _Trials, use: np.ndarray, h: Ball) -> None:
     """c from y_1, for trials where all of it may be solved for."""
     if "c" not in trial.net.groups:
         return
-    old, where = trial.group("c"), use[:, trial.net.slices["c"]]
-    new = trial.y[:, 0] - matvec(trial.group("D"), h)
-    trial.set("c", Ball(*(np.where(where, a, b) for a, b in ((new.hi, old.hi), (new.lo, old.lo), (new.rad, old.rad)))))
+    old, learns = trial.group("c"), use[:, trial.net.slices["c"]]
+    trial.set("c", where(learns, trial.y[:, 0] - matvec(trial.group("D"), h), old))
 
 
 # The forms
@@ -339,7 +372,7 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
     net = trial.net
     n, o, T, batch = net.hidden, net.outputs, net.steps, len(use)
     learns = net.unpack(use)
-    phi, inverse, outside = _PHI[net.activation]
+    phi, inverse, _ = _PHI[net.activation]
     has_b = "b" in learns
     table = np.concatenate([learns["W"], learns["B"], *([learns["b"][:, :, None]] if has_b else [])], axis=2)
     W, D, drive = trial.group("W"), trial.group("D"), _drive(trial)
@@ -347,6 +380,11 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
     D_S = Inverse(D.take(S[:, None, :]))
     trial.proven &= D_S.proven
     rest = _without(D, S)
+    silent = None
+    if net.activation != "linear":
+        silent = _outside(trial, S, D_S, rest, first)
+        trial.refused &= D_S.proven  # one activity outside is enough, whatever the others are
+        trial.near &= ~trial.refused
     h = Ball(np.zeros((batch, n)))
     before, pre = [], []
     for t in range(T):
@@ -357,13 +395,12 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
             _c_first(trial, use, h)
         if t >= first:
             s = D_S.solve(trial.y[:, t] - _bias_out(trial) - matvec(rest, h))
-            refused, near = outside(s, np.abs(h.hi).max(axis=1, keepdims=True))
-            trial.refused |= refused
-            trial.near |= near
-            pre.append(inverse(s))
+            if silent is not None and net.activation == "relu":
+                s = where(silent[t], Ball(np.zeros_like(s.hi)), s)
+                pre.append(where(silent[t], Ball(-(1 + np.abs(z.hi).max(axis=1, keepdims=True)) * np.ones_like(s.hi)), s))
+            else:
+                pre.append(inverse(s))
             h = h.put(S, s)
-    trial.refused &= D_S.proven  # one activity outside is enough, whatever the others are
-    trial.near &= ~trial.refused
     F = join([stack(before[first:]), trial.x[:, first:], *([np.ones((batch, T - first, 1))] if has_b else [])], axis=2)
     values = join([W, trial.group("B"), *([trial.group("b")[:, :, None]] if has_b else [])], axis=2)
     pre = stack(pre)
@@ -376,6 +413,33 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
     trial.set("B", values[:, :, n : n + net.inputs])
     if has_b:
         trial.set("b", values[:, :, -1])
+
+
+def _outside(trial: _Trials, S: np.ndarray, D_S: Inverse, rest: Ball, first: int) -> list[np.ndarray]:
+    """Runs through the steps of the row form with targets as uncertain as rounding makes them. Marks trials with an activity outside the values
+    of phi (refused), or at their edge (near); per step the activities at the edge, bool [n, o]."""
+    net = trial.net
+    phi, _, outside = _PHI[net.activation]
+    W, D, drive = trial.group("W"), trial.group("D"), _drive(trial)
+    h, edges = Ball(np.zeros((len(S), net.hidden))), []
+    for t in range(net.steps):
+        size = np.abs(drive[:, t].hi) + (np.abs(W.hi) * np.abs(h.hi)[:, None]).sum(axis=2)
+        h = phi(drive[:, t] + (matvec(W, h) if t else 0.0))
+        if t < first:
+            edges.append(np.zeros(S.shape, dtype=bool))
+            continue
+        bias = _bias_out(trial)
+        made_of = (np.abs(D.hi) * size[:, None]).sum(axis=2) + np.abs(bias.hi)
+        y = Ball(trial.y.hi[:, t], None, trial.rounding[:, t] + _ROUNDING * trial.eps * made_of)
+        s = D_S.solve(y - bias - matvec(rest, h))
+        refused, near = outside(s, np.maximum(size.max(axis=1), np.abs(s.hi).max(axis=1))[:, None])
+        trial.refused |= refused.any(axis=1)
+        trial.near |= near.any(axis=1)
+        edges.append(near & ~refused)
+        if net.activation == "relu":
+            s = where(near, Ball(np.zeros_like(s.hi), None, np.where(near, np.abs(s.hi) + np.abs(s.lo) + s.rad, 0.0)), s)
+        h = h.put(S, s)
+    return edges
 
 
 def _column(trial: _Trials, use: np.ndarray, unit: np.ndarray, with_D: bool) -> None:
@@ -429,6 +493,9 @@ def _affine(trial: _Trials, use: np.ndarray) -> None:
     net = trial.net
     theta = trial.theta
     kappa = required_rank(net, trial.shared)
+    if kappa == 0 or (use.sum(axis=1) < kappa).all():
+        trial.proven[:] = False
+        return
     indices = index_rows(use) if len(set(use.sum(axis=1).tolist())) == 1 else None
     if indices is None:  # unequal budgets: each on its own
         indices = index_rows(use, pad=-1)
@@ -443,6 +510,7 @@ def _affine(trial: _Trials, use: np.ndarray) -> None:
     columns = pick(J, real, kappa)
     place = np.take_along_axis(indices, columns, axis=1).astype(np.int64)
     moving = (J != 0).any(axis=2)
+    trial.still, trial.left = ~moving, moving.sum(axis=1) > kappa
     moving[moving.sum(axis=1) < kappa] = True
     rows = pick(np.swapaxes(np.take_along_axis(J, columns[:, None, :], axis=2), 1, 2), moving, kappa)
     zero = theta.put(place, Ball(np.zeros(place.shape)))
@@ -451,7 +519,7 @@ def _affine(trial: _Trials, use: np.ndarray) -> None:
     for k in range(kappa):
         one = zero.put(place[:, k : k + 1], Ball(np.ones((batch, 1))))
         matrix.append(outputs(net, one, trial.x).take(rows) - base)
-    right = np.take_along_axis(trial.y.reshape(batch, -1), rows, axis=1) - base
+    right = trial.y.reshape(batch, -1).take(rows) - base
     trial.theta = theta.put(place, trial.solve(stack(matrix, axis=2), right))
 
 
@@ -461,9 +529,11 @@ def _split(trial: _Trials, use: np.ndarray, made: list[Plan]) -> None:
     batch = len(use)
     place = first.place
     kept = trial.y[:, :, ~held] if isinstance(net, Recurrent) else trial.y[:, ~held]
-    inner = _Trials(first.rest_net, trial.shared, trial.theta.hi[:, place], trial.x.reshape(batch, -1), kept.reshape(batch, -1))
+    inner = _Trials(first.rest_net, trial.shared, trial.theta.hi[:, place], trial.x.reshape(batch, -1), kept.hi.reshape(batch, -1), trial.eps)
+    inner.y = kept
     _solve_like(inner, [plan.rest for plan in made])
-    trial.proven &= inner.proven
+    trial.proven &= inner.proven & _holds(inner, made[0].rest)
+    trial.left |= inner.left
     trial.theta = trial.theta.put(np.repeat(place[None], batch, axis=0), inner.theta)
     matrix, bias = last_layer(net)
     F = features(net, trial.theta, trial.x)  # [n, T or m, units]
@@ -472,13 +542,14 @@ def _split(trial: _Trials, use: np.ndarray, made: list[Plan]) -> None:
     if bias is not None:
         F = join([F, np.ones((*F.shape[:2], 1))], axis=2)
         values, allowed = join([values, trial.group(bias)[:, :, None]], axis=2), np.concatenate([allowed, learns[bias][:, :, None]], axis=2)
-    target = trial.y if isinstance(net, Recurrent) else np.swapaxes(trial.y, 1, 2)
+    target = trial.y if isinstance(net, Recurrent) else trial.y.swap()
     # Where all targets lie in a smaller space (more samples than inputs), so many samples with good pivots settle the others.
     count = target_rank(net, trial.shared)
     samples = pick(np.swapaxes(F.hi, 1, 2), np.ones(F.shape[:2], dtype=bool), min(count, F.shape[1]))
+    trial.left |= count < F.shape[1]
     F = F.take(samples[:, :, None], axis=1)
     for q in np.flatnonzero(held):
-        right = as_ball(np.take_along_axis(target[:, :, q], samples, axis=1))
+        right = target[:, :, q].take(samples)
         row = _square(trial, F, right, values[:, q], allowed[:, q])
         values = values.put(np.full((batch, 1, 1), q), row[:, None, :], axis=1)
     units = net.groups[matrix][1]

@@ -1,0 +1,120 @@
+"""The units of a problem: powers of two that bring inputs, weights and targets to their ordinary size, and how far rounding reaches.
+
+Whether weights exist that match does not depend on units. Exact symmetries of f(theta; x) = y, for a linear or relu network:
+x by a, the matrix of layer k by w_k, biases and signal after layer k by a w_1 .. w_k, y by all of them (recurrent: B is the first layer, D the
+last, W keeps its size). For tanh the pre-activations must stay: a w_1 = 1, inner layers keep theirs, the last layer and y are free.
+`units` picks one representative, so that searches, tolerances and slacks see numbers of order one, and every problem of a family
+gets the same verdict, bit for bit where the factors are powers of two. All factors are powers of two: nothing is rounded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _cpu
+from ._closed_forms import last_layer, plain
+from .network import Feedforward, Network, Recurrent
+
+_FAR = 400  # targets stay within 2^+-400 of their unit: squares neither over- nor underflow
+_NUDGE = 2.0**-26  # relative change of weights by which `reach` is measured
+
+
+class Units(NamedTuple):
+    """Exponents of two, int64: theta [n, size], x [n], y [n]. What is of ordinary size is the number over 2^exponent."""
+
+    theta: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+def size_of(rows: np.ndarray, factor: float = 1.0) -> np.ndarray:
+    """int64 [n]: log2 of the root mean square of rows [n, k] times sqrt(factor), rounded; 0 where a row is zero.
+
+    A row times 2^k has a size larger by k, exactly.
+    """
+    most = np.abs(rows).max(axis=1, initial=0.0)
+    exponent = np.frexp(most)[1].astype(np.int64)
+    mean = (np.ldexp(rows, -exponent[:, None]) ** 2).mean(axis=1) if rows.shape[1] else most
+    return np.where(most > 0, exponent + np.rint(0.5 * np.log2(np.where(most > 0, mean, 1.0) * factor)).astype(np.int64), 0)
+
+
+def layers_of(net: Network) -> list[tuple[str, str | None]]:
+    """(matrix, bias or None) of every layer that has a unit of its own, from the inputs to the outputs."""
+    if isinstance(net, Recurrent):
+        names = [("B", "b"), ("D", "c")]
+    else:
+        names = [(f"W{k}", f"b{k}") for k in range(1, len(net.widths))]
+    return [(matrix, bias if bias in net.groups else None) for matrix, bias in names]
+
+
+def units(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, gains: np.ndarray | None = None) -> Units:
+    """Of theta [n, size], x [n, inputs], y [n, equations]; with gains [groups] those of the law of trials (D3), the same for all."""
+    n = len(theta)
+    number = list(net.groups).index
+    fan = lambda name: net.fan_in[name] or 1  # noqa: E731
+
+    def of(name):
+        if gains is not None:
+            return np.full(n, round(float(np.log2(gains[number(name)]))), dtype=np.int64)
+        return size_of(theta[:, net.slices[name]], fan(name))
+
+    of_x = np.zeros(n, dtype=np.int64) if gains is not None else size_of(x)
+    out = np.zeros((n, net.size), dtype=np.int64)
+    layers = layers_of(net)
+    matrices = {matrix: of(matrix) for matrix, _ in layers}
+    some = {name: np.ones(n, dtype=bool) if gains is not None else theta[:, net.slices[name]].any(axis=1) for name in matrices}
+    if plain(net).activation == "tanh":
+        first = layers[0][0]
+        apart = np.where(some[first], np.where(x.any(axis=1), of_x, -matrices[first]) - matrices[first], 2 * of_x)
+        of_x = (apart + 1) // 2
+        matrices = {name: np.zeros(n, dtype=np.int64) for name in matrices} | {first: -of_x, layers[-1][0]: matrices[layers[-1][0]]}
+    signal = of_x.copy()
+    target = size_of(y)
+    for place, (matrix, bias) in enumerate(layers):
+        own = matrices[matrix]
+        if place == len(layers) - 1:  # a last layer of zeros tells nothing; a target far from the outputs must not leave the range of squares
+            given = y.any(axis=1)
+            own = np.where(some[matrix] | ~given, own, target - signal)
+            off = np.where(given, target - signal - own, 0)
+            own = own + off - np.clip(off, -_FAR, _FAR)
+        out[:, net.slices[matrix]] = own[:, None]
+        signal = signal + own
+        if bias is not None:
+            out[:, net.slices[bias]] = signal[:, None]
+    return Units(out, of_x, signal)
+
+
+def reach(net: Network, theta: np.ndarray, x: np.ndarray, outputs=None) -> np.ndarray:
+    """float64 [n, equations]: how much the outputs f(theta; x) move for a relative change of every weight by one, to first order.
+
+    The rounding of f in floating point is eps times this, up to a small factor: dot products are exact for slightly other weights. Two
+    fixed patterns of signs stand for the worst one. theta [n, size], x [n, inputs].
+    """
+    outputs = outputs or _cpu.outputs
+    theta = np.ascontiguousarray(theta)
+    base, most = outputs(net.shape, theta, x, 0), np.zeros((max(len(theta), len(x)), net.equations))
+    signs = np.random.default_rng(1).choice([-_NUDGE, _NUDGE], (4, net.size))
+    for sign in signs:
+        np.maximum(most, np.abs(outputs(net.shape, theta * (1 + sign), x, 0) - base), out=most)
+    return most / _NUDGE
+
+
+def constant_outputs(net: Network, masks: np.ndarray) -> np.ndarray:
+    """bool [k, equations] for masks bool [k, size]: outputs that no learnable weight reaches, whatever the frozen weights are."""
+    k = len(masks)
+    learns = net.unpack(masks)
+    matrix, bias = last_layer(net)
+    row = learns[matrix].any(axis=2) | (learns[bias] if bias is not None else False)  # [k, outputs]
+    if isinstance(net, Feedforward):
+        inner = masks.copy()
+        for name in (matrix, bias):
+            if name is not None:
+                inner[:, net.slices[name]] = False
+        still = ~row & ~inner.any(axis=1)[:, None]
+        return np.repeat(still[:, :, None], net.samples, axis=2).reshape(k, -1)
+    at_once = learns["B"].any(axis=(1, 2)) | (learns["b"].any(axis=1) if "b" in learns else False)
+    still = np.repeat((~row & ~at_once[:, None])[:, None], net.steps, axis=1)
+    still[:, 1:] &= ~learns["W"].any(axis=(1, 2))[:, None, None]
+    return still.reshape(k, -1)
