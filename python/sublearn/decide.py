@@ -569,6 +569,8 @@ def _enumerate(problem: _Problem, open_: np.ndarray) -> None:
     if not len(rows):
         return
     match, theta, proven = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
+    doubt = np.flatnonzero((match == 1) & ~proven)
+    match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
     yes, told = match == 1, match >= 0
     problem.theta[rows[yes]] = theta[yes]
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
