@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import product
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ def read_spec(path: str | Path) -> Spec:
         raise SpecError(
             f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x} at {error.start}"
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise SpecError(f"{path}: expected a readable study file, got: {error}") from None
     return parse_spec(text, source=str(path))
 
@@ -199,10 +200,11 @@ def default_spec() -> Spec:
 
 
 def parse_spec(text: str, source: str = "<spec>") -> Spec:
-    """The study in a TOML text; `source` names it in error messages."""
+    """The study in a TOML text; `source` names it in error messages. A byte order mark, as some editors write, is left out."""
+    text = text.removeprefix("\ufeff")
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number of thousands of digits, thousands of brackets
         raise SpecError(f"{source}: expected TOML, got: {error}") from None
     top = _Table(table, source, "", ("study", "network", "strategy"))
     study = top.table("study", STUDY_KEYS)
@@ -215,7 +217,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     if optimizer not in OPTIMIZERS:
         descent.fail("optimizer", f"one of {', '.join(OPTIMIZERS)}", optimizer, _close(optimizer, OPTIMIZERS))
     lr = descent.take("lr", _number, "a positive number", 1e-2)
-    if not (isfinite(lr) and lr > 0):
+    if lr <= 0:
         descent.fail("lr", "a positive number", lr)
     networks = tuple(_network(entry) for entry in top.tables("network", NETWORK_KEYS, "label"))
     _distinct(top, "network", [(entry.label, ()) for entry in networks])
@@ -275,7 +277,7 @@ def _network(table: _Table) -> NetworkSpec:
     for group, gain in gains.items():
         if group not in groups:
             table.fail(f"gains.{group}", f"one of the groups {', '.join(groups)}", group)
-        if isinstance(gain, bool) or not isinstance(gain, (int, float)) or not (isfinite(gain) and gain > 0):
+        if _number(gain) is None or gain <= 0:
             table.fail(f"gains.{group}", "a positive number", gain)
     return NetworkSpec(
         label=table.take("label", _text, "text", net.describe()),
@@ -487,7 +489,7 @@ def _tolerances(study: _Table) -> dict[str, float]:
     for method, tol in value.items():
         if method not in SEARCHES:
             study.fail(f"tol.{method}", f"one of the methods {', '.join(SEARCHES)}", method)
-        if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
+        if _number(tol) is None or not 0 < tol < 1:
             study.fail("tol", "a relative loss between 0 and 1, or a table such as { newton = 1e-20 }", tol)
     return TOLERANCE | {method: float(tol) for method, tol in value.items()}
 
@@ -519,7 +521,11 @@ class _Table:
 
     def fail(self, key: str, expected: str, value: Any, hint: str = "", got: str = "") -> None:
         place = f"{self.where}.{key}" if self.where else key
-        came = f"{got} {value!r}" if got else value if value == "nothing" else repr(value)
+        try:
+            shown = repr(value)
+        except ValueError:  # a hexadecimal number of thousands of digits
+            shown = "a number of thousands of digits"
+        came = f"{got} {shown}" if got else value if value == "nothing" else shown
         raise SpecError(f"{self.source}: {place}: expected {expected}, got {came}{hint}")
 
     def raise_from(self, error: Exception) -> None:
@@ -607,7 +613,9 @@ def _flag(value: Any) -> bool | None:
 
 
 def _number(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A number that is a finite float too."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return value if good else None
 
 
 def _mapping(value: Any) -> dict | None:
