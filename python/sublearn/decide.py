@@ -32,6 +32,9 @@ TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 
 OPTIONS = {"newton": {"starts": 30, "iterations": 200}, EXACT: {"starts": 30, "iterations": 200},
            "descent": {"starts": 1, "steps": 10_000, "optimizer": "adam", "lr": 1e-2}}  # what each method takes, with its defaults
 MOST_STARTS = 2**24  # counts of matches are kept for each
+# Version of the rules by which a method gives verdicts. Raise a method's number with every change that can give any trial another verdict:
+# rows of a study by older rules are then set aside and computed anew, never added to newer ones (study/store.py).
+RULES = {"newton": 2, "descent": 2, EXACT: 2}
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
 NO_NEAR_MISS = 1e-26  # relative loss below which an uncertified point counts as existing: of 400 000 starts with kappa - 1 weights six came
 #   below 1e-20, none below 1e-24

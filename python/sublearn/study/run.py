@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..compare import Comparison, kinds_of_masks, tally
-from ..decide import EXACT
+from ..decide import EXACT, RULES
 from .spec import Spec
 from .store import FORMAT, TABLE, Store, StoreError, csv_text, summaries, write_text
 from .task import Cell, Task, cells_of, tasks_of
@@ -49,17 +49,19 @@ def run(spec: Spec, folder: str | Path, threads: int | None = None, stream: Text
 
     `stream` takes the progress (a rich bar on a terminal, else a line every 30 s); None for silence.
     The first Ctrl-C (or SIGTERM) finishes the task at hand and returns with `interrupted`; the second raises
-    KeyboardInterrupt at once. Every finished task is kept in both cases.
+    KeyboardInterrupt at once. Every finished task is kept in both cases. A signal that is ignored when this
+    starts stays ignored, and one whose handler Python did not install is left to it.
     A task that fails is reported in `problems`, its cell is left incomplete, and the others go on.
-    Errors: StoreError if the folder cannot be used; SpecError if the study cannot be run.
+    Trials whose rows were set aside (older rules, see store.py) are run again.
+    Errors: StoreError if the folder cannot be used (StoreBusy: another run is writing in it); SpecError if the study cannot be run.
     """
     cells = cells_of(spec)
     with Store(folder) as store:
+        store.open_for_writing()
         outcome = Outcome(Path(folder))
         if store.note:
             _say(stream, store.note)
         tasks = tasks_of(cells, store.done(), spec.chunk)
-        store.open_for_writing()
         store.save_spec(spec)
         try:
             _loop(spec, cells, tasks, store, outcome, threads, stream)
@@ -111,7 +113,7 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
 
     Everything in the row but the seconds, "threads", "isa" and "version" depends on the task's content only.
     """
-    from .. import _cpu
+    from .. import __version__, _cpu
     from ..generic import required_rank
     from ..match import match_probability
 
@@ -142,6 +144,7 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         )
     return {
         "format": FORMAT,
+        "rules": RULES[cell.method],
         "cell": cell.id,
         "first": task.first,
         "count": task.count,
@@ -163,17 +166,8 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         "seconds_theory": round(time.perf_counter() - fitted, 6),
         "threads": threads,
         "isa": _cpu.isa(),
-        "version": _version(),
+        "version": __version__,
     }
-
-
-def _version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("sublearn")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 # Time
@@ -310,7 +304,11 @@ def span_text(seconds: float | None) -> str:
 
 @contextlib.contextmanager
 def _stopper(note: Callable[[str], None]) -> Iterator[threading.Event]:
-    """An event set by the first SIGINT or SIGTERM; the second raises KeyboardInterrupt. Main thread only."""
+    """An event set by the first SIGINT or SIGTERM; the second raises KeyboardInterrupt. Main thread only.
+
+    Left alone: a signal that is ignored (nohup, a shell's background job), and one whose handler is not
+    Python's (getsignal gives None), since signal.signal could not put that back.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -322,8 +320,11 @@ def _stopper(note: Callable[[str], None]) -> Iterator[threading.Event]:
         asked.set()
         note("stopping after the task at hand, everything is kept (Ctrl-C again stops at once)")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {}
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                before[number] = signal.signal(number, handle)
         yield asked
     finally:
         for number, handler in before.items():
@@ -420,7 +421,7 @@ class _Bar(_Silent):
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        self.left = left
+        self.stream, self.left = stream, left
         self.total = sum(cell.trials for cell in cells)
         self.done = self.total - sum(task.count for task in tasks)
         self.bar = Progress(
@@ -441,7 +442,7 @@ class _Bar(_Silent):
         self.bar.start()
 
     def note(self, text: str) -> None:
-        self.bar.console.print(text, markup=False, highlight=False)
+        self.bar.console.print(_printable(self.stream, text), markup=False, highlight=False)
 
     def _show(self, name: str) -> None:
         left = self.left.seconds()
@@ -451,7 +452,7 @@ class _Bar(_Silent):
             completed=self.done,
             trials=f"{self.done}/{self.total} trials",
             eta=eta,
-            description=name.replace("[", r"\["),
+            description=_printable(self.stream, name).replace("[", r"\["),
         )
 
     def begin(self, task: Task) -> None:
@@ -471,7 +472,7 @@ def _progress(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left:
     if stream is None or not tasks:
         yield _Silent()
         return
-    kind = _Bar if stream.isatty() else _Plain
+    kind = _Bar if stream.isatty() and _encoding(stream).startswith("utf") else _Plain
     shown = kind(stream, cells, tasks, left)
     try:
         yield shown
@@ -479,6 +480,16 @@ def _progress(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left:
         shown.close()
 
 
+def _encoding(stream: TextIO) -> str:
+    return (getattr(stream, "encoding", None) or "utf-8").lower()
+
+
+def _printable(stream: TextIO, text: str) -> str:
+    """The text with what the stream cannot encode as backslash escapes: a label must not end a run."""
+    encoding = _encoding(stream)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def _say(stream: TextIO | None, text: str) -> None:
     if stream is not None:
-        print(f"{time.strftime('%H:%M:%S')} sublearn: {text}", file=stream, flush=True)
+        print(_printable(stream, f"{time.strftime('%H:%M:%S')} sublearn: {text}"), file=stream, flush=True)

@@ -22,10 +22,11 @@ from ..network import Network, network_from_spec
 from ..strategies import strategy_from_spec
 from .spec import NetworkSpec, Reference, Spec, SpecError, StrategySpec
 
-__all__ = ["Cell", "Task", "cells_of", "missing_ranges", "tasks_of", "arguments_text", "EXISTENCE"]
+__all__ = ["Cell", "Task", "cells_of", "content_id", "missing_ranges", "tasks_of", "arguments_text", "CONTENT", "EXISTENCE"]
 
 EXISTENCE = "match probability (existence)"
 DRAWS = 1  # version of the law of trials; another law is another question
+CONTENT = ("draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed")  # the keys of a cell's content
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits, a hash of the canonical content only."""
-        return _digest(self.content)[:16]
+        return content_id(self.content)
 
     @cached_property
     def task_number(self) -> int:
@@ -349,6 +349,11 @@ def arguments_text(strategy: Mapping[str, Any], budget: int) -> str:
     if kind == "split":
         return " + ".join(f"{group} {count}" for group, count in strategy["budgets"].items())
     return str(budget)
+
+
+def content_id(content: Mapping[str, Any]) -> str:
+    """The id of a cell: 16 hexadecimal digits, a hash of its canonical content only."""
+    return _digest(content)[:16]
 
 
 def _digest(content: Any) -> str:
