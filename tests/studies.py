@@ -1,21 +1,34 @@
 """A study in a process of its own, for tests that stop or kill it."""
 
+import contextlib
 import subprocess
 import sys
 import time
 
+# a child of a shell's background job is started with SIGINT ignored: then no KeyboardInterrupt would ever come
+LISTENS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+IGNORES = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
-def start(folder, text, name, known=0):
+
+@contextlib.contextmanager
+def child(code, **options):
+    """A Python process that runs `code`, its output as text in pipes; killed at the end if it still runs."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **(pipes | options)) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # nothing happens to one that has ended
+
+
+@contextlib.contextmanager
+def start(folder, text, name, known=0, signals=LISTENS):
     """`sublearn run` of the study `text`, called `name`, in `folder`: (process, path of its rows), once it has more than `known` rows."""
     (folder / "slow.toml").write_text(text, encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sublearn.cli", "run", "slow.toml"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    code = f"{signals}import sys\nfrom sublearn.cli import main\nsys.exit(main(['run', 'slow.toml']))"
     path, end = folder / f"sublearn-{name}" / "results.jsonl", time.monotonic() + 60
-    while time.monotonic() < end and (not path.exists() or path.read_bytes().count(b"\n") <= known):
-        time.sleep(0.02)
-    return process, path
+    with child(code, cwd=folder) as process:
+        while time.monotonic() < end and (not path.exists() or path.read_bytes().count(b"\n") <= known):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        yield process, path

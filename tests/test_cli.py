@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import sublearn as sl
 from sublearn import cli, study
+from sublearn.decide import RULES
 
-from tests.studies import start
+from tests.studies import IGNORES, start
 
 SMALL = """
 [study]
@@ -156,6 +157,115 @@ def test_bad_input_is_exit_code_2_and_one_clear_line(tmp_path, capsys, monkeypat
     assert not list(tmp_path.glob("sublearn-*"))
 
 
+def test_version_and_module(capsys):
+    code, out, err = call(capsys, "--version")
+    assert (code, out, err) == (0, f"sublearn {sl.__version__}\n", "")
+    done = subprocess.run([sys.executable, "-m", "sublearn", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, out)
+
+
+@pytest.mark.parametrize(
+    "arguments, fragment",
+    [
+        (["--seed", "-1"], "argument --seed: expected a whole number from 0 to 18446744073709551615, got '-1'"),
+        (["--seed", str(2**64)], "argument --seed: expected a whole number from 0 to"),
+        (["--seed", "9" * 5000], "argument --seed: expected a whole number from 0 to"),
+        (["--draws", "\u00b2"], "argument --draws: expected a whole number >= 1"),
+        (["--draws", "9" * 5000], "argument --draws: expected a whole number >= 1"),
+        (["--network", f"recurrent 2-{'9' * 5000}-2, T=3"], "--network: expected a network such as"),
+        (["--network", f"recurrent 2-4-2, T={'9' * 5000}"], "--network: expected a network such as"),
+        (["--network", "recurrent 2-\u00b2-2, T=3"], "--network: expected a network such as"),
+        (["--network", "recurrent 2-4-2, T=3, T=4"], "--network: expected steps once"),
+        (["--network", "recurrent 2-4-2, T=3, linear, relu"], "--network: expected activation once"),
+        (["--strategy", ""], "--strategy: expected a strategy such as"),
+        (["--strategy", " "], "--strategy: expected a strategy such as"),
+        (["--strategy", "scattered budget=\u00b2"], "budget: expected a whole number"),
+        (["--strategy", f"scattered budget={'9' * 5000}"], "budget: expected a whole number"),
+        (["--strategy", "scattered budget=2 budget=3"], "--strategy: expected budget once"),
+        (["--strategy", "split W=2 W=3"], "--strategy: expected W once"),
+        (["--strategy", "scattered =3"], "--strategy: expected key=value, got '=3'"),
+        (["--draws", str(10**9), "--network", "recurrent 2-3000-2, T=3"], "expected a question that fits into memory"),
+    ],
+)
+def test_bad_predictions_are_exit_code_2(capsys, arguments, fragment):
+    given = dict(zip(arguments[::2], arguments[1::2]))
+    options = {"--network": "recurrent 2-4-2, T=3", "--strategy": "scattered budget=4 within=W"} | given
+    code, out, err = call(capsys, "predict", *(part for option in options.items() for part in option))
+    assert code == 2 and out == "" and fragment in err and "Traceback" not in err
+
+
+def test_bad_seeds_of_a_study_are_exit_code_2(spec, capsys):
+    assert call(capsys, "predict", spec, "--seed", "-1")[0] == 2
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "status", "report"])
+def test_a_file_in_the_folders_place_is_exit_code_2(spec, tmp_path, capsys, verb):
+    (tmp_path / "f").write_bytes(b"")
+    code, out, err = call(capsys, verb, spec, "--out", tmp_path / "f")
+    assert code == 2 and out == "" and f"{tmp_path / 'f' / 'sublearn-tiny' / 'results.jsonl'}: expected a file that can be read" in err
+    (tmp_path / "sublearn-tiny" / "results.jsonl").mkdir(parents=True)
+    code, out, err = call(capsys, verb, spec, "--out", tmp_path)
+    assert code == 2 and out == "" and "results.jsonl: expected a file that can be read" in err
+    assert call(capsys, verb, "x" * 5000)[0] == call(capsys, verb, "a\0b")[0] == 2
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "predict"])
+def test_labels_outside_the_terminals_encoding_are_escaped(tmp_path, verb):
+    (tmp_path / "s.toml").write_text(SMALL.replace('"rec"', '"r\u00e9seau"'), encoding="utf-8")
+    code = "import sys\nfrom sublearn.cli import main\nsys.exit(main(sys.argv[1:]))"
+
+    def ascii(*arguments):
+        environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        return subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+
+    if verb == "report":
+        assert ascii("run", "s.toml").returncode == 0
+    done = ascii(verb, "s.toml")
+    assert done.returncode == (3 if verb == "status" else 0) and rb"r\xe9seau" in done.stdout and b"Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_one_line(spec, tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "sublearn", "plan", spec], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("sublearn: ") and done.stderr.count("\n") == 1
+
+
+def test_rows_by_older_rules_are_told_and_run_again(spec, tmp_path, capsys, monkeypatch):
+    assert call(capsys, "run", spec, "--out", tmp_path)[0] == 0
+    monkeypatch.setitem(RULES, "newton", RULES["newton"] + 1)
+    told = "set aside 80 trials that older rules judged: 80 of method newton by rules"
+    code, out, err = call(capsys, "status", spec, "--out", tmp_path)
+    assert code == 3 and "80 trials left" in out and told in err and "`sublearn run` computes anew" in err
+    code, out, err = call(capsys, "report", spec, "--out", tmp_path)
+    assert code == 2 and told in err
+    code, out, err = call(capsys, "plan", spec, "--out", tmp_path)
+    assert code == 0 and "80 left" in out
+    code, out, err = call(capsys, "run", spec, "--out", tmp_path)
+    assert code == 0 and told in err and "80 of 80 trials" in err
+    code, out, err = call(capsys, "status", spec, "--out", tmp_path)
+    assert code == 0 and "all computed anew since" in err
+
+
+def test_rows_of_two_studies_can_be_joined(tmp_path, capsys, monkeypatch):
+    """As docs/study.md says: parts of one study, run by processes of their own, their lines put into one file."""
+    monkeypatch.chdir(tmp_path)
+    second = SMALL[SMALL.index("[[network]]") : SMALL.index("[[strategy]]")].replace('"rec"', '"other"').replace("steps = 4", "steps = 5")
+    texts = {"whole": SMALL.replace("[[strategy]]", f"{second}[[strategy]]"), "a": SMALL}
+    texts["b"] = texts["whole"].replace(SMALL[SMALL.index("[[network]]") : SMALL.index("[[strategy]]")], "")
+    for name, text in texts.items():
+        Path(f"{name}.toml").write_text(text.replace('"tiny"', f'"{name}"'), encoding="utf-8")
+    for name in ("a", "b"):
+        assert call(capsys, "run", f"{name}.toml")[0] == 0
+    joined = Path("sublearn-whole/results.jsonl")
+    joined.parent.mkdir()
+    joined.write_bytes(b"".join(Path(f"sublearn-{name}/results.jsonl").read_bytes() for name in ("a", "b", "a")))
+    code, out, err = call(capsys, "status", "whole.toml")
+    assert code == 0 and "counted once" in err and len(study.Store("sublearn-whole").done()) == 4
+    rows = joined.read_bytes()
+    assert call(capsys, "run", "whole.toml")[0] == 0 and joined.read_bytes() == rows
+
+
 def test_damaged_results_are_refused(spec, tmp_path, capsys):
     folder = tmp_path / "sublearn-tiny"
     folder.mkdir()
@@ -164,7 +274,7 @@ def test_damaged_results_are_refused(spec, tmp_path, capsys):
         code, out, err = call(capsys, verb, spec, "--out", tmp_path)
         assert code == 2 and "results.jsonl: line 1: expected a JSON object" in err
     code, out, err = call(capsys, "run", spec, "--out", tmp_path)
-    assert code == 3 and "line 1" in err
+    assert code == 2 and "line 1" in err  # 3 would say that the same command goes on
     assert (folder / "results.jsonl").read_text() == "nonsense\n"
 
 
@@ -292,9 +402,9 @@ def test_without_the_extra(spec, tmp_path):
 
 @pytest.mark.slow
 def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
-    process, _ = start(tmp_path, SLOW, "tiny")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with start(tmp_path, SLOW, "tiny") as (process, _):
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
     assert "stopping after the task at hand, everything is kept (Ctrl-C again stops at once)" in err
     assert "trials left; the same command continues" in err
@@ -305,24 +415,39 @@ def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
 @pytest.mark.slow
 def test_the_second_ctrl_c_stops_at_once(tmp_path):
     slow = SLOW.replace("chunk = 4000", "chunk = 4000\nnewton = { iterations = 20000 }")
-    process, path = start(tmp_path, slow, "tiny")
-    rows = path.read_bytes()
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and time.monotonic() - began < 1.5
+    with start(tmp_path, slow, "tiny") as (process, path):
+        rows = path.read_bytes()
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130 and time.monotonic() - began < 1.5
     assert path.read_bytes().startswith(rows) and not study.Store(tmp_path / "sublearn-tiny").note
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path, capsys, monkeypatch):
-    process, _ = start(tmp_path, SLOW, "tiny")
-    try:
+    with start(tmp_path, SLOW, "tiny"):
         monkeypatch.chdir(tmp_path)
         code, out, err = call(capsys, "run", "slow.toml")
         assert code == 3 and "no other run in this folder" in err
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+
+
+@pytest.mark.slow
+def test_an_ignored_ctrl_c_stays_ignored_and_sigterm_stops_after_the_chunk(tmp_path):
+    """As under nohup, or as a background job of a script."""
+    with start(tmp_path, SLOW, "tiny", signals=IGNORES) as (process, path):
+        rows = path.read_bytes().count(b"\n")
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        end = time.monotonic() + 60
+        while path.read_bytes().count(b"\n") < rows + 2 and time.monotonic() < end:
+            time.sleep(0.02)
+        assert process.poll() is None and path.read_bytes().count(b"\n") >= rows + 2
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == "" and "trials left; the same command continues" in err
+    opened = study.Store(tmp_path / "sublearn-tiny")
+    assert opened.rows and not opened.note and (opened.folder / "results.csv").exists()

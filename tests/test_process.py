@@ -15,6 +15,8 @@ import pytest
 import sublearn as sl
 from sublearn import _cpu
 
+from tests.studies import LISTENS, child
+
 NET = sl.Recurrent(2, 8, 2, 6)
 
 
@@ -44,14 +46,14 @@ def test_ctrl_c_returns_within_a_second(name, threads):
         except KeyboardInterrupt:
             print("interrupted", flush=True)
     """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "ready\n"
-    time.sleep(0.7)
-    began = time.perf_counter()
-    child.send_signal(signal.SIGINT)
-    out, _ = child.communicate(timeout=30)
-    assert out == "interrupted\n" and child.returncode == 0
-    assert time.perf_counter() - began < 1.5  # one second, and the interpreter's own exit
+    with child(LISTENS + textwrap.dedent(code)) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.7)
+        began = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert out == "interrupted\n" and process.returncode == 0, err
+        assert time.perf_counter() - began < 1.5  # one second, and the interpreter's own exit
 
 
 def test_the_gil_is_released():

@@ -4,7 +4,6 @@ real but disks that fail.
 
 import io
 import json
-import os
 import re
 import signal
 import sys
@@ -1018,6 +1017,28 @@ def test_progress_is_a_line_or_a_bar(tmp_path, monkeypatch):
     assert silent.getvalue() == ""  # nothing to do, nothing to say
 
 
+def test_progress_needs_no_encoding(tmp_path, monkeypatch):
+    """A label outside the stream's encoding comes out escaped, on a file and on a terminal, and does not end the run."""
+    monkeypatch.setattr(running, "PLAIN_EVERY", 0.0)
+    spec = parse(SMALL.replace('label = "rows"', 'label = "r\u00e9seau \u7db2"'))
+    for terminal in (False, True):
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding="ascii")  # errors="strict"
+        stream.isatty = lambda terminal=terminal: terminal
+        outcome = study.run(spec, tmp_path / f"s{terminal}", stream=stream)
+        assert outcome.complete and rb"now rec / r\xe9seau \u7db2 / " in raw.getvalue()
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, None])
+def test_a_handler_that_could_not_be_put_back_is_left_alone(tmp_path, monkeypatch, before):
+    """None is what getsignal tells of a handler that Python did not install: signal.signal does not take it back."""
+    real, changed = signal.signal, []
+    monkeypatch.setattr(signal, "getsignal", lambda number: before if number == signal.SIGINT else signal.SIG_DFL)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: changed.append(number) or real(number, handler))
+    assert study.run(parse(), tmp_path / "s").complete
+    assert changed == [signal.SIGTERM, signal.SIGTERM]  # taken and put back
+
+
 def test_plan_predicts_and_writes_nothing(tmp_path):
     spec = parse()
     lines = study.plan(spec, tmp_path / "none")
@@ -1042,10 +1063,10 @@ SLOW = (
 def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
     folder, before = tmp_path / "sublearn-small", []
     for wait in (0.05, 0.3, 0.7):
-        process, _ = start(tmp_path, SLOW, "small", len(before))
-        time.sleep(wait)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        with start(tmp_path, SLOW, "small", len(before)) as (process, _):
+            time.sleep(wait)
+            process.kill()
+            process.communicate()
         rows = study.Store(folder).rows
         assert len(rows) > len(before) and rows[: len(before)] == before
         before = rows

@@ -1,8 +1,8 @@
 """The command line `sublearn`: run, plan, status, report, predict, doctor.
 
-stdout is data (paths, tables), stderr is progress and errors. Exit codes: 0 done; 2 a bad study, bad
-arguments or a missing extra; 3 incomplete; 130 interrupted. `predict` and `doctor` need numpy only. What the
-verbs do lives in sublearn.study and sublearn.theory; here are arguments, messages and exit codes.
+stdout is data (paths, tables), stderr is progress and errors; what a terminal cannot show comes out as backslash escapes. Exit codes:
+0 done; 2 a bad study, bad arguments, a folder that cannot be used or a missing extra; 3 incomplete; 130 interrupted. `predict` and
+`doctor` need numpy only. What the verbs do lives in sublearn.study and sublearn.theory; here are arguments, messages and exit codes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import __version__
+from .allocation import LARGEST_SEED
+
 OK, BAD, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+LARGEST_NUMBER = 2**31 - 1  # of threads and draws
 STUDY_NEEDS = ("matplotlib", "xarray", "rich")
 
 
@@ -28,22 +32,32 @@ class Refused(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")  # a label outside the terminal's encoding must not end a run
     options = _parser().parse_args(arguments[:1] if arguments[:1] == ["bench"] else arguments)
     try:
-        if options.verb is _bench:  # the benchmarks read their own arguments
-            return _bench(arguments[1:])
-        return options.verb(options)
+        # the benchmarks read their own arguments
+        code = _bench(arguments[1:]) if options.verb is _bench else options.verb(options)
+        print(end="", flush=True)  # what cannot be written is said here, not by the interpreter at its end
+        return code
     except Refused as error:
         print(f"sublearn: {error}", file=sys.stderr)
         return BAD
     except KeyboardInterrupt:
         print("sublearn: interrupted; every finished row is kept", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        print(end="", flush=True)
         os._exit(INTERRUPTED)  # a kernel may still be running in its thread: do not wait for it
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # the reader of stdout has gone
         return OK
+    except MemoryError as error:
+        print(f"sublearn: expected a question that fits into memory, got: {error or 'out of memory'}", file=sys.stderr)
+        return BAD
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # it may hold what cannot be written
+        print(f"sublearn: {error}", file=sys.stderr)
+        return BAD
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Where should a network learn? Match probabilities, predicted and measured.",
         epilog="exit codes: 0 done, 2 bad input or missing extra, 3 incomplete, 130 interrupted",
     )
+    parser.add_argument("--version", action="version", version=f"sublearn {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -117,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         default=1000,
         help="masks drawn of a random strategy (default: 1000)",
     )
-    sub.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the masks (default: 0)")
+    sub.add_argument("--seed", type=_seed, metavar="N", default=0, help="seed of the masks (default: 0)")
 
     verb(
         "doctor", _doctor, "print versions, the instruction set chosen and the threads, and test the kernels"
@@ -126,9 +141,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
-    return int(text)
+    number = _number(text)
+    if number is None or not 1 <= number <= LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1 and <= {LARGEST_NUMBER}, got {_short(text)}")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = _number(text)
+    if number is None or number > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {LARGEST_SEED}, got {_short(text)}")
+    return number
+
+
+def _number(text: str) -> int | None:
+    """The whole number in a text of at most 20 ASCII digits, else None."""
+    return int(text) if re.fullmatch("[0-9]{1,20}", text) else None
+
+
+def _short(text: str) -> str:
+    """What came, for messages: at most about 60 characters of it."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 # Studies
@@ -138,14 +171,20 @@ def _run(options: argparse.Namespace) -> int:
     _need_study()
     from .study import StoreError, run, write_report
     from .study.report import summary_table
-    from .study.store import Store, summaries
+    from .study.store import Store, StoreBusy, summaries
     from .study.task import cells_of
 
-    spec, folder = _spec(options.study), None
+    spec = _spec(options.study)
     folder = Path(options.out) / f"sublearn-{spec.name}"
+    cells = _checked(cells_of, spec)
     try:
-        cells = _checked(cells_of, spec)
         outcome = run(spec, folder, options.threads, None if options.quiet else sys.stderr)
+    except StoreBusy as error:
+        print(f"sublearn: {error}", file=sys.stderr)
+        return INCOMPLETE
+    except StoreError as error:
+        raise Refused(error) from None
+    try:
         for problem in outcome.problems:
             print(f"sublearn: {problem}", file=sys.stderr)
         if outcome.interrupted and not outcome.complete:
@@ -240,7 +279,8 @@ def _report(options: argparse.Namespace) -> int:
 
     spec, store, cells = _folder(options)
     if not store.rows:
-        raise Refused(f"{store.folder}: expected a folder with results, got none; run the study first")
+        came = f"none by today's rules ({store.note})" if store.aside else "none"
+        raise Refused(f"{store.folder}: expected a folder with results, got {came}; run the study first")
     try:
         print(write_report(store.folder, spec))
     except StoreError as error:
@@ -272,7 +312,7 @@ def _folder(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     from .study import SpecError, Store, StoreError, cells_of
 
     try:
-        if options.study is not None and Path(options.study).is_dir():
+        if options.study is not None and os.path.isdir(options.study):
             store = Store(options.study)
             spec = store.spec()
         else:
@@ -316,7 +356,7 @@ def _predict(options: argparse.Namespace) -> int:
             found = predict(net, strategy, shared)
         else:
             found = predict_strategy(net, strategy, shared, draws=options.draws, seed=options.seed)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise Refused(f"predict: {error}") from None
     print(strategy.picture(options.seed, shared))
     print()
@@ -351,7 +391,10 @@ def _predict_study(options: argparse.Namespace) -> int:
         if cell.control or key in seen:
             continue  # theory does not depend on the method
         seen.add(key)
-        found = predict_strategy(cell.net, cell.strategy, cell.shared, draws=options.draws, seed=options.seed)
+        try:
+            found = predict_strategy(cell.net, cell.strategy, cell.shared, draws=options.draws, seed=options.seed)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise Refused(f"predict: {cell.describe()}: {error}") from None
         kinds = ", ".join(
             f"{count} {kind}" if found.draws > 1 else kind for kind, count in found.kinds.items() if count
         )
@@ -381,27 +424,30 @@ def _network(text: str) -> Any:
     if (
         len(words) < 3
         or words[0] not in ("recurrent", "feedforward")
-        or not re.fullmatch(r"\d+(-\d+)+", words[1])
+        or not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})+", words[1])
     ):
-        raise Refused(f"--network: expected a network {form}, got {text!r}")
+        raise Refused(f"--network: expected a network {form}, got {_short(text)}")
     widths = [int(part) for part in words[1].split("-")]
     plain: dict[str, Any] = {"kind": words[0]}
     letter, count = ("T", "steps") if words[0] == "recurrent" else ("m", "samples")
     rest = words[2:]
     while rest:
         word = rest.pop(0)
-        if re.fullmatch(rf"{letter}=\d+", word):
-            plain[count] = int(word[2:])
+        if re.fullmatch(f"{letter}=[0-9]{{1,9}}", word):
+            key, value = count, int(word[2:])
         elif word in ("linear", "relu", "tanh"):
-            plain["activation"] = word
+            key, value = "activation", word
         elif word == "bias":
-            names = rest.pop(0).split("+") if rest and re.fullmatch(r"[bc]\d*(\+[bc]\d*)*", rest[0]) else None
-            plain["bias"] = names or True
+            names = rest.pop(0).split("+") if rest and re.fullmatch(r"[bc][0-9]*(\+[bc][0-9]*)*", rest[0]) else None
+            key, value = "bias", names or True
         else:
-            raise Refused(f"--network: expected a network {form}, got {word!r} in {text!r}")
+            raise Refused(f"--network: expected a network {form}, got {_short(word)} in {_short(text)}")
+        if key in plain:
+            raise Refused(f"--network: expected {key} once, got {_short(text)}")
+        plain[key] = value
     if words[0] == "recurrent":
         if len(widths) != 3:
-            raise Refused(f"--network: expected inputs-hidden-outputs such as 2-8-2, got {words[1]!r}")
+            raise Refused(f"--network: expected inputs-hidden-outputs such as 2-8-2, got {_short(words[1])}")
         plain |= dict(zip(("inputs", "hidden", "outputs"), widths, strict=True))
     else:
         plain["widths"] = widths
@@ -415,22 +461,27 @@ def _strategy(net: Any, text: str, shared: tuple[str, ...]) -> Any:
     """The strategy in a text: its kind, then key=value for numbers, names (within=W1+W2) and shapes (2x5)."""
     from .strategies import strategy_from_spec
 
+    if not text.strip():
+        raise ValueError(f'--strategy: expected a strategy such as "scattered budget=10 within=W", got {text!r}')
     kind, *words = text.split()
     plain: dict[str, Any] = {"kind": kind}
     for word in words:
         key, equals, value = word.partition("=")
+        given = plain.setdefault("budgets", {}) if kind == "split" else plain
         if not equals and kind == "only":
             plain.setdefault("groups", []).append(word)
-        elif not equals:
-            raise ValueError(f"--strategy: expected key=value, got {word!r}")
-        elif kind == "split":
-            plain.setdefault("budgets", {})[key] = int(value) if value.isdigit() else value
-        elif re.fullmatch(r"\d+x\d+", value):
-            plain[key] = [int(part) for part in value.split("x")]
-        elif value.isdigit():
-            plain[key] = int(value)
+            continue
+        if not (equals and key):
+            raise ValueError(f"--strategy: expected key=value, got {_short(word)}")
+        if key in given:
+            raise ValueError(f"--strategy: expected {key} once, got {_short(text)}")
+        number = _number(value)
+        if number is not None:
+            given[key] = number
+        elif kind != "split" and re.fullmatch("[0-9]{1,9}x[0-9]{1,9}", value):
+            given[key] = [int(part) for part in value.split("x")]
         else:
-            plain[key] = value.split("+") if "+" in value else value
+            given[key] = value.split("+") if "+" in value and kind != "split" else value
     return strategy_from_spec(net, plain, shared)
 
 
@@ -459,7 +510,7 @@ def _doctor(options: argparse.Namespace) -> int:
             return "not installed"
 
     lines = [
-        ("sublearn", f"{version('sublearn')} in {Path(sublearn.__file__).parent}"),
+        ("sublearn", f"{__version__} in {Path(sublearn.__file__).parent}"),
         (
             "python",
             f"{platform.python_version()} ({platform.python_implementation()}), {platform.platform()}",
