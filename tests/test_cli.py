@@ -227,7 +227,8 @@ def test_labels_outside_the_terminals_encoding_are_escaped(tmp_path, verb):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_output_that_cannot_be_written_is_one_line(spec, tmp_path):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "sublearn", "plan", spec], stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        command = [sys.executable, "-m", "sublearn", "plan", spec]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("sublearn: ") and done.stderr.count("\n") == 1
 
 

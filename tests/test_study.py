@@ -770,6 +770,7 @@ def test_rows_by_older_rules_are_set_aside_and_never_added(finished, tmp_path):
     assert opened.path.read_bytes().startswith(before)  # kept
     again = study.Store(other)
     assert "all computed anew since" in again.note
+    assert study.load(other)["trials"].values.sum() == total  # no warning: nothing is missing
     cells = task.cells_of(spec)
     for one, two in zip(store.summaries(cells, again.rows), store.summaries(cells, study.Store(folder).rows), strict=True):
         assert (one.trials, one.matched, one.found_after, one.ranges) == (two.trials, two.matched, two.found_after, two.ranges)

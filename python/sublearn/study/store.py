@@ -144,20 +144,25 @@ class Store:
 
     def _aside_note(self) -> str:
         trials: dict[tuple[str, int], int] = {}
-        anew = 0
         for row in self.aside:
             key = (row["content"]["method"], row["rules"])
             trials[key] = trials.get(key, 0) + row["count"]
-        for (cell, rules), taken in self._taken.items():
-            newest = RULES[self._contents[cell]["method"]]
-            if rules != newest:
-                anew += _shared_trials(taken, self._taken.get((cell, newest), []))
         total = sum(trials.values())
+        anew = total - self.aside_left(row["cell"] for row in self.aside)
         by = ", ".join(f"{count} of method {method} by rules {rules} (now {RULES[method]})" for (method, rules), count in trials.items())
         left = "all computed anew since" if anew == total else (
             f"{anew} computed anew since; `sublearn run` computes anew what the study asks for"
         )
         return f"set aside {total} trials that older rules judged: {by}; they are kept and never added; {left}"
+
+    def aside_left(self, cells: Iterable[str]) -> int:
+        """How many trials of these cells (ids) are in rows set aside, and in none that counts."""
+        asked, left = set(cells), 0
+        for (cell, rules), taken in self._taken.items():
+            newest = RULES[self._contents[cell]["method"]]
+            if cell in asked and rules != newest:
+                left += sum(end - first for first, end, _ in taken) - _shared_trials(taken, self._taken.get((cell, newest), []))
+        return left
 
     def open_for_writing(self) -> None:
         """Lock the file, read it again if another run wrote to it since it was read, and cut off a torn last line.
@@ -220,7 +225,8 @@ class Store:
         self._keep(checked)
 
     def _check_alone(self) -> None:
-        """StoreError if the path no longer leads to the file opened, or if that has grown: a lock keeps out runs only, and not everywhere."""
+        """StoreError if the path leads to another file than the one opened, or if that has grown: a lock keeps out runs only, and not
+        everywhere."""
         try:
             opened = os.fstat(self._file.fileno())
             same = os.path.samestat(opened, os.stat(self.path))
@@ -587,14 +593,15 @@ def load(folder: str | Path) -> xarray.Dataset:
     NaN beyond a cell's last start. Coordinates over `cell`: id, network, strategy, kind_of_strategy,
     arguments, budget, required_rank (-1 if not computed), method, starts, tol, quantity, quantity_text,
     control, screen, split_first (learnable weights in a split's first group, else -1). Attribute `note`: what
-    was read and not counted, in words. Where rows by older rules are set aside, a UserWarning says so. Errors:
-    StoreError for a folder that is no study or whose rows are damaged.
+    was read and not counted, in words. A UserWarning tells of rows by older rules whose trials were not run
+    again yet. Errors: StoreError for a folder that is no study or whose rows are damaged.
     """
     store = Store(folder)
     spec = store.spec()
-    if store.aside:
+    cells = cells_of(spec)
+    if store.aside_left(cell.id for cell in cells):
         warnings.warn(store.note, stacklevel=2)
-    return dataset(spec, summaries(cells_of(spec), store.rows)).assign_attrs(note=store.note)
+    return dataset(spec, summaries(cells, store.rows)).assign_attrs(note=store.note)
 
 
 def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
