@@ -643,6 +643,7 @@ def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
         (row(seconds_theory=float("inf")), "wrong or missing seconds_theory"),
         (row(isa=None), "wrong or missing isa"),
         (row(version=1), "wrong or missing version"),
+        (row(isa="\ud800"), "wrong or missing isa"),
         (row(labels={}), "wrong or missing labels"),
         (row(labels={"network": 1, "strategy": "s", "size": "6"}), "wrong or missing labels"),
         (row(rules=0), "expected rules 1 to"),

@@ -348,6 +348,10 @@ def _is_time(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < 1e12  # s; neither NaN nor infinite
 
 
+def _is_name(value: Any) -> bool:
+    return type(value) is str and value.isascii() and value.isprintable()  # the report shows it
+
+
 def _is(kind: type) -> Callable[[Any], bool]:
     return lambda value: type(value) is kind
 
@@ -363,8 +367,8 @@ FIELDS: dict[str, Callable[[Any], bool]] = {  # of a row, beside its format; wha
     "content": lambda value: type(value) is dict and set(value) == set(CONTENT),
     "seconds": _is_time,
     "seconds_theory": _is_time,
-    "isa": _is(str),
-    "version": _is(str),
+    "isa": _is_name,
+    "version": _is_name,
 }
 
 
