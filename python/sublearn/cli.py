@@ -8,6 +8,7 @@ stdout is data (paths, tables), stderr is progress and errors; what a terminal c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import platform
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD
     except KeyboardInterrupt:
         print("sublearn: interrupted; every finished row is kept", file=sys.stderr)
-        print(end="", flush=True)
+        with contextlib.suppress(OSError):
+            print(end="", flush=True)
         os._exit(INTERRUPTED)  # a kernel may still be running in its thread: do not wait for it
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # the reader of stdout has gone
