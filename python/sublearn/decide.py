@@ -486,7 +486,8 @@ def _exact(problem, open_, starts, keys, iterations, paths) -> None:
     from .exact import settle
 
     students = problem.theta.copy()
-    polished = not system_of(problem.net, problem.shared).saturated  # points are polished before they are judged, elsewhere they are not
+    net = plain(problem.net)
+    polished = not system_of(net, problem.shared).saturated  # points are polished before they are judged, elsewhere they are not
     _newton(problem, open_, starts, keys, iterations, TOLERANCE[EXACT] if polished else NO_NEAR_MISS)
     _substitute(problem, open_ & (problem.match == -1), more_plans, students)  # after Newton's method, which is cheaper than this search
     for taught in (True, False):
@@ -496,7 +497,7 @@ def _exact(problem, open_, starts, keys, iterations, paths) -> None:
         own = students[some]
         found, start = problem.match[some] == 1, problem.start[some].copy()
         own[found] = problem.theta[some[found]]
-        verdict = settle(problem.net, problem.shared, own, problem.x[some], problem.y[some], problem.masks[some],
+        verdict = settle(net, problem.shared, own, problem.x[some], problem.y[some], problem.masks[some],
                          problem.teacher[some] if taught else None, found, problem.threads, kernels=paths, generic=problem.drawn,
                          exists=lambda theta, k, some=some: problem.no_near_miss(theta, some[k]))
         better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
