@@ -18,7 +18,7 @@ from .network import Network
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-@dataclass
+@dataclass(eq=False)
 class Batched:
     """One argument as the kernels want it: rows [batch or 1, numbers], C order; batch is None where it had no batch axis."""
 

@@ -46,6 +46,10 @@ class Impossible(ValueError):
         self.tight, self.limits, self.ranks = tight, limits, ranks
         self.required_rank, self.reachable = required_rank, reachable
 
+    def __reduce__(self) -> tuple:  # that of BaseException calls the class with the message alone
+        asked = (str(self), self.tight, self.limits, self.ranks, self.required_rank, self.reachable)
+        return type(self), asked, self.__dict__
+
 
 class Problem:
     """Ground set, costs and limits of one question, and the cheapest basis of it."""

@@ -59,6 +59,9 @@ class Infeasible(Exception):
         super().__init__("no independent set of this size obeys the caps")
         self.ranks, self.caps, self.reachable = ranks, caps, reachable
 
+    def __reduce__(self) -> tuple:  # that of BaseException calls the class with the message alone
+        return type(self), (self.ranks, self.caps, self.reachable), self.__dict__
+
 
 # Columns of a matrix mod p
 

@@ -19,7 +19,7 @@ _LARGEST_SEARCH = 12  # all 2^12 sets of units are tried, of more units only som
 _SETS, _MASKS = 256, 64  # sets of units and masks looked at together
 
 
-@dataclass
+@dataclass(eq=False)
 class Proofs:
     """Why MP = 1, for k masks. reason: object [k], a label or None; witness: bool [k, size], the weights used; error: float64 [k],
     probability that a rank mod p misled; text: object [k], half a sentence."""

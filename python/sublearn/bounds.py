@@ -7,7 +7,7 @@ of a strategy that match always, and those that can match at all. Linear systems
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,7 @@ __all__ = ["MatchBounds", "ParityBounds", "match_bounds", "parity_bounds"]
 _NORMAL = 1.959963984540054  # 97.5 % quantile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParityBounds:
     """Real solutions of a square allocation, counted in trials; see `parity_bounds`.
 
@@ -134,7 +134,7 @@ class MatchBounds:
     lower_interval: tuple[float, float]
     upper_interval: tuple[float, float]
     masks: int
-    kinds: dict[str, float]
+    kinds: dict[str, float] = field(hash=False)
     exact: bool
 
     @property

@@ -21,7 +21,7 @@ from .theory import predict_strategy
 __all__ = ["Capacity", "capacity"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the evidence holds arrays
 class Capacity:
     """The largest number m of samples or steps at which an allocation matches with probability >= 1 - eps.
 

@@ -44,7 +44,7 @@ class Comparison:
     counts: {"minimal": (trials, matched), ...}, kinds without a trial left out. Comparisons add up with `+`.
     """
 
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
 
     def __add__(self, other: Comparison) -> Comparison:
         return Comparison(

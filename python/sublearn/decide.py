@@ -47,7 +47,7 @@ _SCREEN_DRAWS, _SCREEN_BYTES = 3, 2**26
 _CLEAR = 1e-9  # singular values above this share of the largest are not zero
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
     reason str [batch]: "D4" (the student as it is), "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7",

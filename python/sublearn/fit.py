@@ -16,7 +16,7 @@ OPTIMIZERS = ("sgd", "momentum", "adam")
 STATUS = ("steps done", "converged", "diverged")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """theta [batch, size] (frozen weights bit-identical to the input), loss [batch] at theta, steps int64 [batch] contained in
     theta, status str [batch]: "steps done", "converged" (tol reached) or "diverged" (stopped at the last finite theta).

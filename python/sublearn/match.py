@@ -21,7 +21,7 @@ _CHUNK_TRIALS = 2**14
 _CUDA_CHUNK_BYTES, _CUDA_CHUNK_TRIALS = 2**30, 2**18  # a GPU needs tens of thousands of students at a time to be busy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatchResult:
     """Counts of verdicts over trials.
 

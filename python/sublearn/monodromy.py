@@ -21,7 +21,7 @@ _LEAST = 6  # quiet loops where there is no trace test; few would do for the err
 _TRACES = 3  # trace tests of one allocation, while they do not settle or find missing solutions
 
 
-@dataclass
+@dataclass(eq=False)
 class Base:
     """All found solutions of several allocations at one random complex point: the start of every path to real data.
 

@@ -148,7 +148,7 @@ class StrategyPrediction:
     shared: tuple[str, ...]
     draws: int
     required_rank: int
-    kinds: dict[str, int]
+    kinds: dict[str, int] = field(hash=False)
     full_rank: float
     error: float | None
 
