@@ -138,3 +138,19 @@ def test_import_needs_no_extra():
         print(sl.match_probability(net, sl.scattered(net, 5, "W"), 50, ("B", "D")).trials, sl.predict(net, sl.only(net, "D")).kind)
     """)
     assert done.stdout == "50 maximal\n", done.stderr
+
+
+def test_import_without_the_metadata_of_an_installation():
+    done = run("""
+        import importlib.metadata as metadata
+        find = metadata.distribution
+        def none(name):
+            if name == "sublearn":
+                raise metadata.PackageNotFoundError(name)
+            return find(name)
+        metadata.distribution = none
+        import sublearn
+        from sublearn.study.run import VERSION
+        print(sublearn.__version__, VERSION)
+    """)
+    assert done.stdout == "unknown unknown\n", done.stderr

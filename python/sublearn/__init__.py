@@ -5,9 +5,8 @@ often a student with random frozen weights can reproduce a random teacher of the
 (`predict`), measures it (`match_probability`), and offers the batched kernels underneath (`rank`, `fit`, `jacobian`, ...).
 """
 
-from importlib.metadata import version as _version
-
 from ._dispatch import backend_of
+from ._version import VERSION as __version__
 from .allocation import Allocation, Strategy
 from .best import Impossible, best_allocation
 from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
@@ -35,8 +34,6 @@ from .strategies import (
 )
 from .theory import Prediction, Predictions, predict, predict_strategy, predictions
 from .trial import Trials, draw_trials
-
-__version__ = _version("sublearn")
 
 __all__ = [
     "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchBounds", "MatchResult", "ParityBounds",

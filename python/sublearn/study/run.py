@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from .._version import VERSION
 from ..compare import Comparison, kinds_of_masks, tally
 from ..decide import EXACT, RULES
 from .spec import Spec
@@ -113,7 +114,7 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
 
     Everything in the row but the seconds, "threads", "isa" and "version" depends on the task's content only.
     """
-    from .. import __version__, _cpu
+    from .. import _cpu
     from ..generic import required_rank
     from ..match import match_probability
 
@@ -166,7 +167,7 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         "seconds_theory": round(time.perf_counter() - fitted, 6),
         "threads": threads,
         "isa": _cpu.isa(),
-        "version": __version__,
+        "version": VERSION,
     }
 
 
