@@ -402,3 +402,22 @@ def test_rank_mod_does_not_depend_on_neighbours_or_order(isa):
     np.testing.assert_array_equal(sl.rank_mod(a[order], 65537), ranks[order])
     np.testing.assert_array_equal([sl.rank_mod(one, 65537) for one in a], ranks)
     np.testing.assert_array_equal(sl.rank_mod(a.transpose(0, 2, 1), 65537), ranks)
+
+
+def test_rank_mod_of_bools_long_integers_and_np_matrix():
+    ring = np.eye(4, dtype=bool) ^ np.roll(np.eye(4, dtype=bool), 1, axis=1)
+    assert sl.rank_mod(ring, 2) == sl.rank_mod(ring.astype(int), 2) == 3
+    assert sl.rank_mod(np.stack([ring, np.eye(4, dtype=bool)]), 2).tolist() == [3, 4]
+    assert sl.rank_mod(ring.astype(int).view(np.matrix), 2) == 3 and sl.rank(np.eye(3).view(np.matrix)) == 3
+    for p in (2, 7, 2**31 - 1):
+        long = np.array([[2**70 * p + 1, -(10**40)], [2 * p, p**9]], dtype=object)
+        small = np.array([[int(entry) % p for entry in row] for row in long])
+        assert sl.rank_mod(long, p) == sl.rank_mod(small, p)
+        assert sl.rank_mod(np.array([[p**5, 3 * p**7], [-(p**6), 0]], dtype=object), p) == 0
+    assert sl.rank_mod([[2**70, 1], [1, 0]], 7) == 2
+    mixed = np.array([[np.int8(5), np.uint64(2**64 - 1)], [True, -(2**80)]], dtype=object)
+    assert sl.rank_mod(mixed, 2**31 - 1) == sl.rank_mod(np.array([[5, (2**64 - 1) % (2**31 - 1)], [1, -(2**80) % (2**31 - 1)]]))
+    with pytest.raises(TypeError, match=r"^a: expected integers, got 0\.5 \(float\)"):
+        sl.rank_mod(np.array([[1, 0.5]], dtype=object), 7)
+    with pytest.raises(ValueError, match="^a: expected an array, got a ragged list"):
+        sl.rank_mod([[1, 2], [3]], 7)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _devices
-from ._errors import whole_number
+from ._errors import LARGEST_INT, no_mask, whole_number
 from .allocation import Allocation, Strategy, fixed_allocation
 from .network import Network
 
@@ -44,6 +44,7 @@ def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtyp
 
 
 def _numpy(name: str, value: object) -> np.ndarray:
+    no_mask(name, value)
     if isinstance(value, (list, tuple, int, float)):
         raise TypeError(f"{name}: expected a numpy array of float32 or float64, got {type(value).__name__}")
     if _devices.on_device(value):
@@ -107,7 +108,7 @@ def index_rows(masks: np.ndarray, pad: int | None = None) -> np.ndarray:
 
 def thread_count(threads: int | None) -> int:
     """0 (all cores) for None."""
-    return 0 if threads is None else whole_number("threads", threads, 1)
+    return 0 if threads is None else whole_number("threads", threads, 1, LARGEST_INT)
 
 
 def shape_back(array: np.ndarray, batch: int | None, shape: tuple[int, ...] = ()) -> np.ndarray:

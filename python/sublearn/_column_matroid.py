@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._closed_forms import plain
+from ._errors import no_mask
 from ._matroid import Tableau
 from .generic import free_weights, point, required_rank
 from .network import Network
@@ -63,6 +64,7 @@ def prices(net: Network, cost: Mapping[str, Any] | None, name: str = "cost") -> 
     for group, values in cost.items():
         if group not in net.groups:
             raise ValueError(f"{name}: expected groups out of {', '.join(net.groups)}, got {group!r}")
+        no_mask(f"{name}[{group!r}]", values)
         try:
             values = np.asarray(values)
         except ValueError:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu
+from ._errors import no_mask
 
 _SHARE = 0.8  # of the free device memory: the rest is for other users and the kernels' workspace, which depends on the network and the
 # number of multiprocessors, not on the batch
@@ -88,15 +89,19 @@ def _torch(value: object) -> bool:
 
 
 def to_numpy(name: str, value: object) -> np.ndarray:
-    """An array of the CPU as numpy, without a copy where the library allows it (numpy, torch, DLPack); a device array is copied."""
+    """An array of the CPU as numpy, without a copy where the library allows it (numpy, torch, DLPack); a device array is copied.
+
+    Errors: TypeError for a masked array, ValueError for a ragged list.
+    """
     if on_device(value):
         module, why = compiled()
         if module is None:
             raise ValueError(f"{name}: lives on a GPU, but {why}")
         stream = _current_stream(value)
         return _view(module, name, value, stream).numpy(stream)
+    no_mask(name, value)
     if isinstance(value, np.ndarray):
-        return value
+        return np.asarray(value)  # np.matrix, which has no batch axis, becomes an array
     if _torch(value):
         return value.detach().numpy()
     if hasattr(value, "__dlpack__"):
@@ -105,7 +110,10 @@ def to_numpy(name: str, value: object) -> np.ndarray:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError):
             pass  # numpy scalars, and exporters that refuse: the plain way says what is wrong
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected an array, got a ragged {type(value).__name__}") from None
 
 
 def _view(module: Any, name: str, value: Any, stream: int) -> Any:

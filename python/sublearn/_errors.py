@@ -1,6 +1,6 @@
-"""Checks of plain arguments that several files share: whole numbers, positive numbers and lists of names.
+"""Checks of arguments that several files share: whole numbers, positive numbers, lists of names, and arrays without a mask.
 
-Every message names the argument, what was expected and what came. Checks of arrays do not live here.
+Every message names the argument, what was expected and what came. What else is asked of arrays is checked in _arrays.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,12 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+LARGEST_INT = 2**31 - 1  # of the compiled functions' int: starts, iterations, threads
+LARGEST_LONG = 2**63 - 1  # of their int64_t: steps
 
 
 def whole_number(name: str, value: object, low: int, high: int | None = None, note: str = "") -> int:
@@ -49,3 +54,15 @@ def list_of_names(name: str, value: object, known: Sequence[str]) -> tuple[str, 
     if len(set(value)) != len(value):
         raise ValueError(f"{name}: expected each name once, got {tuple(value)!r}")
     return tuple(value)
+
+
+def no_mask(name: str, value: object) -> None:
+    """TypeError if `value` is a masked array of numpy, or a list, tuple or dict that holds one: numpy drops masks on the way to an array,
+    and what lay under them would count as data."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a {type(value).__name__}; fill or leave out what is masked")
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        for entry in value:
+            no_mask(name, entry)

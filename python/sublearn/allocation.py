@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._errors import list_of_names, whole_number
+from ._errors import list_of_names, no_mask, whole_number
 from ._picture import picture
 from .network import Network
 
@@ -398,6 +398,7 @@ def check_net(net: object) -> None:
 
 
 def _bool_array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    no_mask(name, value)
     try:
         array = np.asarray(value)
     except ValueError:

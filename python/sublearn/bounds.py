@@ -16,7 +16,7 @@ from ._errors import whole_number
 from ._intervals import clopper_pearson
 from ._parity import real_solutions
 from ._structures import affine
-from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
+from .allocation import LARGEST_WORD, Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
 from .network import Network
 from .theory import KINDS, predictions
 from .trial import draw_trials
@@ -103,7 +103,7 @@ def parity_bounds(
     """
     shared = check_shared(net, shared)
     model, allocation = plain(net), fixed_allocation(net, allocation, shared)
-    trials, seed = whole_number("trials", trials, 1), whole_number("seed", seed, 0)
+    trials, seed = whole_number("trials", trials, 1, LARGEST_WORD + 1), whole_number("seed", seed, 0)
     if model.activation != "linear":
         raise ValueError(f"net: expected a linear network, got {net.describe()}")
     said = predictions(net, allocation.mask[None], shared)
@@ -167,7 +167,7 @@ def match_bounds(
     """
     shared = check_shared(net, shared)
     strategy = as_strategy(check_allocation(net, strategy, shared))
-    draws, most = whole_number("draws", draws, 1), whole_number("most", most, 1)
+    draws, most = whole_number("draws", draws, 1, LARGEST_WORD + 1), whole_number("most", most, 1)
     law = strategy.law(most)
     if law is None:
         masks, chances = strategy.masks(whole_number("seed", seed, 0), 0, 0, draws), None

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._errors import no_mask
 from ._intervals import clopper_pearson
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def kinds_of_masks(
     Equal masks are judged once. At most `most` distinct masks are judged, those of the first rows: the rest
     is -1.
     """
+    no_mask("masks", masks)
     masks = np.asarray(masks)
     if masks.dtype != np.bool_ or masks.ndim != 2 or masks.shape[1] != net.size:
         raise ValueError(f"masks: expected bool [k, {net.size}], got {masks.dtype} {list(masks.shape)}")

@@ -52,6 +52,7 @@ def solution_count(net: Network, allocation: object, shared: tuple[str, ...] = (
     mask = mask[0]
     check_allocation(net, Allocation.from_mask(net, mask), shared)
     most, seed, points = whole_number("most", most, 1), whole_number("seed", seed, 0), whole_number("points", points, 1)
+    threads = thread_count(threads)
     if not 0 < error < 1:
         raise ValueError(f"error: expected a number between 0 and 1, got {error}")
     system = system_of(net, shared)
@@ -61,7 +62,6 @@ def solution_count(net: Network, allocation: object, shared: tuple[str, ...] = (
         return SolutionCount(0, 0.0, "not run", 0)
     if system.kappa == 0 or bool(affine(net, mask[None])[0]):
         return SolutionCount(1, 0.0, "not run", 0)
-    threads = thread_count(threads)
     counts, traced, left = [], [], 1.0
     for number in range(points):
         base = monodromy(system, mask[None], seed=seed + number, error=error, most=most, trace_most=trace_most, threads=threads)

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
-from ._errors import positive, whole_number
+from ._errors import LARGEST_LONG, positive, whole_number
 from .allocation import check_net
 from .network import Network
 
@@ -49,7 +49,7 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     targets = float_array("y", place.array("y", y), net.y_shape, dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
-    steps = whole_number("steps", steps, 0)
+    steps = whole_number("steps", steps, 0, LARGEST_LONG)
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     lr = positive("lr", lr)

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _cpu
 from ._closed_forms import attained_rank_formula, has_effect, plain, required_rank_bound, required_rank_formula
+from ._errors import no_mask
 from .allocation import Allocation, check_shared
 from .network import Feedforward, Network
 from .rank import rank as float_rank
@@ -54,6 +55,7 @@ def attained_ranks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
 
 def check_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
     """masks as bool [k, size] with no learnable weight in a shared group; TypeError and ValueError that say what came."""
+    no_mask("masks", masks)
     masks = np.asarray(masks)
     if masks.dtype != np.bool_:
         raise TypeError(f"masks: expected a bool array [k, {net.size}], got dtype {masks.dtype}")

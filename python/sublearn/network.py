@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ._errors import list_of_names, whole_number
+from ._errors import list_of_names, no_mask, whole_number
 
 ACTIVATIONS = ("linear", "relu", "tanh")
-LARGEST_SIZE = 2**31 - 1  # positions in the flat layout are counted in 32 bits by the random draws
+LARGEST_SIZE = 2**31 - 1  # weights, inputs and outputs of a trial are counted in 32 bits by the compiled functions
 
 
 class Network(ABC):
@@ -123,6 +123,7 @@ class Network(ABC):
             )
         parts = {}
         for name, shape in shapes.items():
+            no_mask(f"groups[{name!r}]", groups[name])
             try:
                 part = np.asarray(groups[name])
             except ValueError:
@@ -180,8 +181,10 @@ class Network(ABC):
     def _keep(self, **fields: Any) -> None:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
-        if self.size > LARGEST_SIZE:
-            raise ValueError(f"network: expected at most {LARGEST_SIZE} weights, got {self.size}")
+        counts = {"weights": self.size, "inputs of a trial": prod(self.x_shape), "outputs of a trial": self.equations}
+        for what, count in counts.items():
+            if count > LARGEST_SIZE:
+                raise ValueError(f"network: expected at most {LARGEST_SIZE} {what}, got {count}")
 
     def _bias_text(self) -> str:
         return f", bias {'+'.join(self.bias)}" if self.bias else ""
@@ -209,7 +212,7 @@ class Recurrent(Network):
     def __post_init__(self) -> None:
         self._keep(
             **{
-                name: whole_number(name, getattr(self, name), 1)
+                name: whole_number(name, getattr(self, name), 1, LARGEST_SIZE)
                 for name in ("inputs", "hidden", "outputs", "steps")
             },
             activation=_checked_activation(self.activation),
@@ -273,10 +276,10 @@ class Feedforward(Network):
             raise ValueError(
                 f"widths: expected at least two (inputs and outputs), got {tuple(self.widths)!r}"
             )
-        widths = tuple(whole_number(f"widths[{k}]", width, 1) for k, width in enumerate(self.widths))
+        widths = tuple(whole_number(f"widths[{k}]", width, 1, LARGEST_SIZE) for k, width in enumerate(self.widths))
         self._keep(
             widths=widths,
-            samples=whole_number("samples", self.samples, 1),
+            samples=whole_number("samples", self.samples, 1, LARGEST_SIZE),
             activation=_checked_activation(self.activation),
             bias=_checked_bias(self.bias, self._every_bias(len(widths) - 1)),
         )

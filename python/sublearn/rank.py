@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from . import _cpu, _devices
@@ -66,16 +68,17 @@ def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, b
              stream: object = None) -> np.ndarray:
     """Exact rank over GF(p) of integer matrices.
 
-    a: integers [batch, m, n] or [m, n], any sign; they are reduced mod p. p: a prime below 2**31 (2 included).
+    a: integers or bools [batch, m, n] or [m, n], any sign; they are reduced mod p. p: a prime below 2**31 (2 included). Integers beyond 64
+    bits come as an object array, and are reduced exactly.
     Returns int64 [batch], or one int64. Never too large for the rank over the rationals. An array of numpy, torch or cupy (on a GPU
     int64 only); the result lives where it lives.
-    Errors: TypeError unless the dtype is an integer one, ValueError for an empty batch or a modulus that is not such a prime.
+    Errors: TypeError unless all entries are integers, ValueError for an empty batch or a modulus that is not such a prime.
     """
     place = _devices.place(backend, stream, a=a)
     array = place.array("a", a) if place.device else _devices.to_numpy("a", a)
     if place.device and array.dtype != np.int64:
         raise TypeError(f"a: expected int64 on a GPU, got {array.dtype}")
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iubO":
         raise TypeError(f"a: expected an integer dtype, got {array.dtype}")
     if array.ndim not in (2, 3):
         raise ValueError(f"a: expected shape [batch, m, n] or [m, n], got {list(array.shape)}")
@@ -86,6 +89,8 @@ def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, b
     if shape[0] == 0:
         raise ValueError(f"a: expected at least one matrix, got {list(array.shape)}")
     stack = array.reshape(shape)
+    if stack.dtype == object:
+        stack = _reduced(stack, p)
     if 0 in shape:
         return _without_batch(place, np.zeros(shape[0], dtype=np.int64), array.ndim)
     if place.device:
@@ -98,3 +103,14 @@ def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, b
     except ValueError:  # an entry outside [0, p), which the kernel notices on its way
         ranks = place.rank_mod(stack % p, p, thread_count(threads))
     return _without_batch(place, ranks, array.ndim)
+
+
+def _reduced(stack: np.ndarray, p: int) -> np.ndarray:
+    """int64: the integers of an object array mod p."""
+    out = np.empty(stack.size, dtype=np.int64)
+    for place, entry in enumerate(stack.flat):
+        try:
+            out[place] = operator.index(entry) % p
+        except TypeError:
+            raise TypeError(f"a: expected integers, got {entry!r} ({type(entry).__name__})") from None
+    return out.reshape(stack.shape)

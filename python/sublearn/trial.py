@@ -14,7 +14,7 @@ from numbers import Real
 
 import numpy as np
 
-from ._errors import list_of_names, whole_number
+from ._errors import LARGEST_INT, list_of_names, whole_number
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
 from .network import Network
 
@@ -78,7 +78,7 @@ def draw_trials(
     seed, task, first, count = check_trial_range(seed, task, first, count)
     scale = check_gains(net, gains)
     dtype = _check_dtype(dtype)
-    threads = 0 if threads is None else whole_number("threads", threads, 1)
+    threads = 0 if threads is None else whole_number("threads", threads, 1, LARGEST_INT)
     from . import _devices
 
     kernels = _devices.place(backend)
