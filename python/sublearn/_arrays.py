@@ -108,7 +108,7 @@ def index_rows(masks: np.ndarray, pad: int | None = None) -> np.ndarray:
 
 def thread_count(threads: int | None) -> int:
     """0 (all cores) for None."""
-    return 0 if threads is None else whole_number("threads", threads, 1, LARGEST_INT)
+    return 0 if threads is None else whole_number("threads", threads, 1, most=LARGEST_INT)
 
 
 def shape_back(array: np.ndarray, batch: int | None, shape: tuple[int, ...] = ()) -> np.ndarray:

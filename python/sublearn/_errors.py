@@ -16,18 +16,21 @@ LARGEST_INT = 2**31 - 1  # of the compiled functions' int: starts, iterations, t
 LARGEST_LONG = 2**63 - 1  # of their int64_t: steps
 
 
-def whole_number(name: str, value: object, low: int, high: int | None = None, note: str = "") -> int:
-    """`value` as an int in [low, high]; `note` says in words what the bounds mean."""
+def whole_number(name: str, value: object, low: int, high: int | None = None, note: str = "", most: int | None = None) -> int:
+    """`value` as an int in [low, high]; `note` says in words what the bounds mean. most: in place of `high`, a bound so far off that
+    messages speak of it only where it is exceeded."""
     note = f" ({note})" if note else ""
-    wanted = f"a whole number >= {low}" if high is None else f"a whole number from {low} to {high}"
+    wanted = lambda last: f"a whole number >= {low}" if last is None else f"a whole number from {low} to {last}"  # noqa: E731
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected {wanted}{note}, got {value!r} ({type(value).__name__})") from None
+        raise TypeError(f"{name}: expected {wanted(high)}{note}, got {value!r} ({type(value).__name__})") from None
+    if most is not None and number > most:
+        high = most
     if number < low or (high is not None and number > high):
-        raise ValueError(f"{name}: expected {wanted}{note}, got {number}")
+        raise ValueError(f"{name}: expected {wanted(high)}{note}, got {number}")
     return number
 
 

@@ -103,7 +103,7 @@ def parity_bounds(
     """
     shared = check_shared(net, shared)
     model, allocation = plain(net), fixed_allocation(net, allocation, shared)
-    trials, seed = whole_number("trials", trials, 1, LARGEST_WORD + 1), whole_number("seed", seed, 0)
+    trials, seed = whole_number("trials", trials, 1, most=LARGEST_WORD + 1), whole_number("seed", seed, 0)
     if model.activation != "linear":
         raise ValueError(f"net: expected a linear network, got {net.describe()}")
     said = predictions(net, allocation.mask[None], shared)
@@ -167,7 +167,7 @@ def match_bounds(
     """
     shared = check_shared(net, shared)
     strategy = as_strategy(check_allocation(net, strategy, shared))
-    draws, most = whole_number("draws", draws, 1, LARGEST_WORD + 1), whole_number("most", most, 1)
+    draws, most = whole_number("draws", draws, 1, most=LARGEST_WORD + 1), whole_number("most", most, 1)
     law = strategy.law(most)
     if law is None:
         masks, chances = strategy.masks(whole_number("seed", seed, 0), 0, 0, draws), None

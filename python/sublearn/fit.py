@@ -49,7 +49,7 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     targets = float_array("y", place.array("y", y), net.y_shape, dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
-    steps = whole_number("steps", steps, 0, LARGEST_LONG)
+    steps = whole_number("steps", steps, 0, most=LARGEST_LONG)
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     lr = positive("lr", lr)

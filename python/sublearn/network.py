@@ -212,7 +212,7 @@ class Recurrent(Network):
     def __post_init__(self) -> None:
         self._keep(
             **{
-                name: whole_number(name, getattr(self, name), 1, LARGEST_SIZE)
+                name: whole_number(name, getattr(self, name), 1, most=LARGEST_SIZE)
                 for name in ("inputs", "hidden", "outputs", "steps")
             },
             activation=_checked_activation(self.activation),
@@ -276,10 +276,10 @@ class Feedforward(Network):
             raise ValueError(
                 f"widths: expected at least two (inputs and outputs), got {tuple(self.widths)!r}"
             )
-        widths = tuple(whole_number(f"widths[{k}]", width, 1, LARGEST_SIZE) for k, width in enumerate(self.widths))
+        widths = tuple(whole_number(f"widths[{k}]", width, 1, most=LARGEST_SIZE) for k, width in enumerate(self.widths))
         self._keep(
             widths=widths,
-            samples=whole_number("samples", self.samples, 1, LARGEST_SIZE),
+            samples=whole_number("samples", self.samples, 1, most=LARGEST_SIZE),
             activation=_checked_activation(self.activation),
             bias=_checked_bias(self.bias, self._every_bias(len(widths) - 1)),
         )

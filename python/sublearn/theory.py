@@ -242,7 +242,7 @@ def predict_strategy(
     shared = check_shared(net, shared)
     strategy = as_strategy(strategy)
     check_allocation(net, strategy, shared)
-    draws = 1 if strategy.allocation is not None else whole_number("draws", draws, 1, LARGEST_WORD + 1)
+    draws = 1 if strategy.allocation is not None else whole_number("draws", draws, 1, most=LARGEST_WORD + 1)
     found = predictions(net, strategy.masks(seed, 0, 0, draws), shared)
     kinds = {kind: int((found.kind == kind).sum()) for kind in KINDS}
     full = float((found.attained_rank == found.required_rank).mean())

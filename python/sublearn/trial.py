@@ -78,7 +78,7 @@ def draw_trials(
     seed, task, first, count = check_trial_range(seed, task, first, count)
     scale = check_gains(net, gains)
     dtype = _check_dtype(dtype)
-    threads = 0 if threads is None else whole_number("threads", threads, 1, LARGEST_INT)
+    threads = 0 if threads is None else whole_number("threads", threads, 1, most=LARGEST_INT)
     from . import _devices
 
     kernels = _devices.place(backend)
