@@ -268,3 +268,98 @@ def test_errors_are_named(monkeypatch):
     overlap = [({"W1": place < 3}, 1), ({"W1": place % 2 == 0}, 1)]
     with pytest.raises(ModuleNotFoundError, match=r"sublearn\[study\]"):
         sl.best_allocation(net, limits=overlap)
+
+
+def lines_limited(net):
+    """Limits that overlap: at most one weight of W in a row, at most two in a column."""
+    n = net.hidden
+    rows = [np.broadcast_to(np.arange(n)[:, None] == k, (n, n)) for k in range(n)]
+    return [({"W": row}, 1) for row in rows] + [({"W": row.T}, 2) for row in rows]
+
+
+@pytest.mark.parametrize("limits", ["none", "laminar", "overlapping"])
+def test_the_unit_of_costs_does_not_matter(limits):
+    """Shared groups cost 1 per weight by default, which says nothing of the costs of those that can be chosen."""
+    if limits == "overlapping":
+        pytest.importorskip("scipy")
+    net, shared = sl.Recurrent(2, 4, 2, 3), ("B", "D")
+    limits = {"none": [], "laminar": lines_limited(net)[:4], "overlapping": lines_limited(net)}[limits]
+    for seed in range(5):
+        cost = np.random.default_rng(seed).random((4, 4))
+        best = sl.best_allocation(net, {"W": cost}, limits, shared)
+        for unit in (1e12, 1e-12, 1e-200, 1e200):
+            assert sl.best_allocation(net, {"W": cost * unit}, limits, shared) == best
+        for offset in (1e4, -1e4):
+            assert sl.best_allocation(net, {"W": cost + offset}, limits, shared) == best
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_prices_out_of_reach_do_not_blur_the_others(overlap):
+    """Weights that nobody would buy: the solvers round by a share of the largest cost, which must be one that matters."""
+    if overlap:
+        pytest.importorskip("scipy")
+    net, shared = sl.Recurrent(2, 4, 2, 3), ("B", "D")
+    limits = lines_limited(net)[: None if overlap else 4]
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        cost, dear = rng.random((4, 4)), rng.random((4, 4)) < 0.4
+        dear[np.arange(4), np.arange(4)[::-1]] = False
+        by_limit = sl.best_allocation(net, {"W": cost}, [*limits, ({"W": dear}, 0)], shared)
+        for price in (1e3, 1e9, 1e15, 1e100):
+            assert sl.best_allocation(net, {"W": np.where(dear, price, cost)}, limits, shared) == by_limit
+
+
+def test_equal_prices_are_judged_beside_themselves():
+    """A dear weight elsewhere does not make different totals equal ones."""
+    net, shared = sl.Recurrent(2, 4, 2, 3), ("B", "D")
+    cost = np.random.default_rng(0).random((4, 4))
+    cost[0, 0] = 1e14
+    cheapest = sl.best_allocation(net, {"W": cost}, shared=shared)
+    assert sl.best_allocation(net, {"W": cost}, shared=shared, prefer="probability", trials=20, tries=5) == cheapest
+
+
+def test_limits_of_0_take_weights_out_before_anything_else(monkeypatch):
+    """Forbidden weights need no solver: the greedy choice of prices out of reach, whatever other limits they cross."""
+    net, shared = sl.Recurrent(2, 6, 2, 4), ("B", "D")
+    rng = np.random.default_rng(5)
+    cost, forbidden = rng.random((6, 6)), rng.random((6, 6)) < 0.4
+    by_price = sl.best_allocation(net, {"W": np.where(forbidden, 1e6, cost)}, shared=shared)
+    rows = lines_limited(net)[:6]
+    with_rows = sl.best_allocation(net, {"W": np.where(forbidden, 1e6, cost)}, [(m, 2) for m, _ in rows], shared)
+    monkeypatch.setattr("sublearn._cheapest.cheapest_capped", lambda *_: pytest.fail("an integer programme"))
+    assert sl.best_allocation(net, {"W": cost}, [({"W": forbidden}, 0), *((m, 2) for m, _ in rows)], shared) == with_rows
+    monkeypatch.setattr("sublearn._cheapest.cheapest_common", lambda *_: pytest.fail("a matroid intersection"))
+    assert sl.best_allocation(net, {"W": cost}, [({"W": forbidden}, 0)], shared) == by_price
+    halves = [({"W": forbidden & (np.indices((6, 6)).sum(0) % 2 == k)}, 0) for k in (0, 1)]
+    assert sl.best_allocation(net, {"W": cost}, [*halves, ({"W": forbidden}, 0)], shared) == by_price
+    for prefer in ("probability", "conditioning"):
+        chosen = sl.best_allocation(net, None, [({"W": forbidden}, 0)], shared, prefer=prefer, trials=20, tries=5)
+        assert not (chosen.by_group["W"] & forbidden).any() and chosen.budget == required_rank(net, shared)
+
+
+def test_forbidden_weights_in_proofs_of_impossibility():
+    """rank(S), and what the named limits allow outside S, with nothing of the limits of 0 among them."""
+    net, shared = sl.Recurrent(2, 6, 2, 4), ("B", "D")
+    free, kappa = free_weights(net, shared), required_rank(net, shared)
+    rng = np.random.default_rng(6)
+    proofs = 0
+    for _ in range(60):
+        limits = [(({"W": rng.random((6, 6)) < rng.choice([0.5, 0.9])}), 0) for _ in range(2)]
+        limits += [(m, 1) for m, _ in lines_limited(net)[:6] if rng.random() < 0.4]
+        order = rng.permutation(len(limits))
+        limits = [limits[k] for k in order]
+        try:
+            best = sl.best_allocation(net, None, limits, shared).by_group["W"]
+            assert all((best & m["W"]).sum() <= most for m, most in limits)
+        except sl.Impossible as proof:
+            proofs += 1
+            used = [(sl.Allocation(net, limits[k][0]).mask, limits[k][1]) for k in proof.limits]
+            outside = free & ~proof.tight.mask
+            for mask, most in used:
+                outside &= ~mask
+            rank = int(real_rank(net, proof.tight.mask[None])[0])
+            assert rank + outside.sum() + sum(most for _, most in used) == proof.reachable < kappa
+            assert str(proof).startswith("limits: ")
+    assert proofs >= 20
+    with pytest.raises(sl.Impossible, match="limits: limits 1 allow at most 0 weights: 0 < kappa"):
+        sl.best_allocation(net, limits=[({"W": np.eye(6, dtype=bool)}, 3), (np.ones(net.size, bool), 0)], shared=shared)

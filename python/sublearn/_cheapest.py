@@ -15,12 +15,13 @@ import numpy as np
 from ._closed_forms import plain
 from ._column_matroid import column_matroid
 from ._errors import whole_number
-from ._matroid import Cap, Infeasible, Laminar, cheapest_basis, cheapest_capped, cheapest_common, crossing, rank
+from ._matroid import Cap, Infeasible, Laminar, cheapest_basis, cheapest_capped, cheapest_common, closure, crossing, rank
 from .allocation import Allocation, Strategy, fixed_allocation
 from .generic import free_weights
 from .network import Network
 
 _SAME = 1e-12  # relative difference of total costs that counts as rounding
+_FINER = 0.1  # costs are looked at again where the largest that matters is below this share of the largest
 
 
 class Impossible(ValueError):
@@ -55,11 +56,16 @@ class Problem:
     """Ground set, costs and limits of one question, and the cheapest basis of it."""
 
     def __init__(self, net: Network, cost: np.ndarray, limits: list[Cap], shared: tuple[str, ...]) -> None:
-        self.net, self.cost, self.shared, self.limits = net, cost, shared, limits
+        self.net, self.shared, self.limits = net, shared, limits
         self.tableau, self.kappa = column_matroid(net, shared)
-        self.free = free_weights(plain(net), shared)
+        self.choice = free_weights(plain(net), shared)  # what could be chosen without limits
+        self.free = self.choice.copy()  # what a limit of 0 forbids is no element at all, whatever other limits there are
+        for members, most in limits:
+            if most == 0:
+                self.free &= ~members
+        self.cost = np.where(self.free, cost, 0.0)
         # A limit that no independent set can break does not count (so it overlaps with none).
-        caps = [(k, Cap(members & self.free, most)) for k, (members, most) in enumerate(limits)]
+        caps = [(k, Cap(members & self.free, most)) for k, (members, most) in enumerate(limits) if most > 0]
         caps = [(k, cap) for k, cap in caps if cap.most < min(int(cap.members.sum()), self.kappa)]
         caps = [(k, cap) for k, cap in caps if cap.most < rank(self.tableau, cap.members)]
         self.numbers = [k for k, _ in caps]
@@ -72,27 +78,37 @@ class Problem:
         if not self.caps:
             mask = cheapest_basis(self.tableau, self.cost, allowed)
             if mask.sum() < self.kappa:
-                raise Infeasible([], [], int(mask.sum()))
+                raise Infeasible([(allowed, int(mask.sum()))], [], int(mask.sum()))
             return mask
+        # The solvers round costs, by a share of the largest. All sets compared have kappa weights, so the least cost counts as 0, and what
+        # alone costs more than a whole solution is in none that is cheaper: without it the rounding is finer.
+        while True:
+            cost = np.where(allowed, self.cost - self.cost[allowed].min(initial=math.inf), 0.0)
+            mask = self._within_caps(cost, allowed)
+            cheap = allowed & (cost <= math.fsum(cost[mask]))
+            if not cost[cheap].max(initial=0.0) < _FINER * cost.max(initial=0.0):
+                return mask
+            allowed = cheap
+
+    def _within_caps(self, cost: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         if self.overlap:
-            return cheapest_capped(self.tableau, self.caps, self.cost, self.kappa, allowed)
-        return cheapest_common(
-            self.tableau, Laminar(self.net.size, self.caps), self.cost, self.kappa, allowed
-        )
+            return cheapest_capped(self.tableau, self.caps, cost, self.kappa, allowed)
+        return cheapest_common(self.tableau, Laminar(self.net.size, self.caps), cost, self.kappa, allowed)
 
     def price(self, mask: np.ndarray) -> float:
         return math.fsum(self.cost[mask])
 
     def obeys(self, mask: np.ndarray) -> bool:
-        return all(int((cap.members & mask).sum()) <= cap.most for cap in self.caps)
+        return not (mask & ~self.free).any() and all(int((cap.members & mask).sum()) <= cap.most for cap in self.caps)
 
-    def same_price(self, first: float, second: float) -> bool:
-        return abs(first - second) <= _SAME * self.kappa * float(np.abs(self.cost).max(initial=0.0))
+    def same_price(self, first: np.ndarray, second: np.ndarray) -> bool:
+        size = math.fsum(np.abs(self.cost[first | second]))
+        return abs(self.price(first) - self.price(second)) <= _SAME * size
 
     def impossible(self, proof: Infeasible) -> Impossible:
         net, kappa = self.net, self.kappa
-        used = tuple(self.numbers[k] for k in proof.caps)
-        sets = [(members & self.free, bound) for members, bound in proof.ranks]
+        sets = [(closure(self.tableau, members) & self.choice, bound) for members, bound in proof.ranks]
+        used = tuple(sorted([self.numbers[k] for k in proof.caps] + self._forbidding(proof, [members for members, _ in sets])))
         tight = np.zeros(net.size, dtype=bool)
         for members, _ in sets:
             tight |= members
@@ -112,6 +128,21 @@ class Problem:
             )
         ranks = tuple((Allocation.from_mask(net, members), bound) for members, bound in sets)
         return Impossible(text, Allocation.from_mask(net, tight), used, ranks, kappa, proof.reachable)
+
+    def _forbidding(self, proof: Infeasible, sets: list[np.ndarray]) -> list[int]:
+        """Limits of 0 that a proof needs: those on weights that neither its other limits hold nor, in one laminar family, its set."""
+        left = self.choice.copy()
+        for k in proof.caps:
+            left &= ~self.caps[k].members
+        if proof.reachable is not None:
+            for members in sets:
+                left &= ~members
+        used = []
+        for k, (members, most) in enumerate(self.limits):
+            if most == 0 and (members & left).any():
+                used.append(k)
+                left &= ~members
+        return used
 
 
 def read_limits(net: Network, limits: Sequence[tuple[Any, int]] | None) -> list[Cap]:

@@ -32,7 +32,7 @@ def most_probable(
     problem: Problem, start: np.ndarray, trials: int, tries: int, seed: int, threads: int | None
 ):
     """A proven candidate if there is one, else the best of a local search by measured matches."""
-    net, shared, price = problem.net, problem.shared, problem.price(start)
+    net, shared = problem.net, problem.shared
     rng = np.random.default_rng([seed, 1])
 
     def proven(mask: np.ndarray) -> bool:
@@ -48,7 +48,7 @@ def most_probable(
     for mask in _candidates(problem, start, rng):
         fits = (
             mask.sum() == problem.kappa
-            and problem.same_price(problem.price(mask), price)
+            and problem.same_price(mask, start)
             and problem.obeys(mask)
         )
         if fits and mask.tobytes() not in good and proven(mask):
@@ -158,9 +158,7 @@ def _solvable_candidates(problem: Problem, rng: np.random.Generator) -> Iterator
         return
     n, o, T = net.hidden, net.outputs, net.steps
     place = {name: part.reshape(part.shape[0], -1) for name, part in net.unpack(np.arange(net.size)).items()}
-    allowed = problem.free & ~np.any(
-        [c.members for c in problem.caps if c.most == 0] or [np.zeros(net.size, bool)], 0
-    )
+    allowed = problem.free
     into = np.concatenate([place[name] for name in ("B", "b") if name in place], axis=1)
 
     def cheapest(line: np.ndarray, count: int) -> np.ndarray:
