@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/cores.h"
 #include "core/error.h"
 #include "core/random.h"
 #include "math/modp.h"
@@ -345,6 +346,9 @@ std::unique_ptr<sl::Shape> make_shape(const std::string& kind, const std::vector
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
+  if (!sl::isa_available(sl::Isa::base))  // asked before any kernel can run: it would end the process by SIGILL
+    throw py::import_error("sublearn needs a processor with SSE4.2 and POPCNT (x86-64-v2), and this one lacks them; a virtual machine may hide "
+                           "them: give it the processor model of its host");
   m.doc() = "Compiled CPU kernels of sublearn. Arguments are checked by the Python layer.";
   py::class_<sl::Shape>(m, "Shape")
       .def(py::init(&make_shape), "kind"_a, "sizes"_a, "activation"_a, "biases"_a)
@@ -414,5 +418,8 @@ PYBIND11_MODULE(_cpu, m) {
       if (name == sl::isa_name(isa)) return sl::set_isa(isa);
     throw py::value_error("isa: expected base, avx2 or avx512, got " + name);
   }, "name"_a);
-  m.def("threads_available", [] { return sl::worker_count(1 << 20, 0); });
+  m.def("threads_available", [] { return sl::default_threads(); });
+  m.def("quota_cores",
+        [](const std::string& cgroup, const std::string& mountinfo) { return sl::quota_cores(cgroup.c_str(), mountinfo.c_str()); },
+        "cgroup"_a, "mountinfo"_a, "Cores that the CPU quota of a process allows, inf without one, by two files as in /proc/self; for tests.");
 }

@@ -1,7 +1,5 @@
 #include "core/parallel.h"
 
-#include <sched.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -9,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/cores.h"
 #include "core/error.h"
 
 namespace sl {
@@ -18,19 +17,8 @@ bool Control::should_stop(int worker) {
   return stopped();
 }
 
-static int available_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    const int n = CPU_COUNT(&set);
-    if (n > 0) return n;
-  }
-  const unsigned n = std::thread::hardware_concurrency();
-  return n ? static_cast<int>(n) : 1;
-}
-
 int worker_count(int64_t items, int threads) {
-  int64_t n = threads > 0 ? threads : available_cores();
+  int64_t n = threads > 0 ? threads : default_threads();
   if (n > items) n = items;
   return n < 1 ? 1 : static_cast<int>(n);
 }

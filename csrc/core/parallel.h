@@ -1,4 +1,4 @@
-// parallel.h: the only place that knows about threads.
+// parallel.h: the only place that starts threads.
 //
 // parallel_for(items, threads, control, body, context) calls body(context, worker, item, control) for item = 0..items-1,
 // each item once, handed out in ascending order. Worker 0 is the calling thread; it also polls the control between items, so that Ctrl-C
@@ -20,7 +20,7 @@ struct Control {
 
 using Body = void (*)(void* context, int worker, int64_t item, Control& control);
 
-// Runs the items. Throws Interrupted if the control stopped the run. threads <= 0 means all cores of this process.
+// Runs the items. Throws Interrupted if the control stopped the run. threads <= 0: see core/cores.h.
 void parallel_for(int64_t items, int threads, Control& control, Body body, void* context);
 
 // How many workers parallel_for will use at most.

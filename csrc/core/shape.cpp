@@ -14,6 +14,12 @@ static int add_group(Shape& s, int64_t count, int fan_in) {
   return at;
 }
 
+static void count_trial(Shape& s, int64_t equations, int64_t inputs) {
+  require(equations < (int64_t{1} << 31) && inputs < (int64_t{1} << 31), "trial too large");
+  s.equations = static_cast<int>(equations);
+  s.inputs_size = static_cast<int>(inputs);
+}
+
 Shape Shape::recurrent(int i, int n, int o, int T, Activation act, bool has_b, bool has_c) {
   Shape s;
   s.kind = Kind::recurrent;
@@ -24,8 +30,7 @@ Shape Shape::recurrent(int i, int n, int o, int T, Activation act, bool has_b, b
   s.D = add_group(s, int64_t{o} * n, n);
   if (has_b) s.b = add_group(s, n, 0);
   if (has_c) s.c = add_group(s, o, 0);
-  s.equations = T * o;
-  s.inputs_size = T * i;
+  count_trial(s, int64_t{T} * o, int64_t{T} * i);
   return s;
 }
 
@@ -38,8 +43,7 @@ Shape Shape::feedforward(int m, int layers, const int* widths, Activation act, c
   for (int k = 0; k <= layers; ++k) s.widths[k] = widths[k];
   for (int k = 0; k < layers; ++k) s.weight[k] = add_group(s, int64_t{widths[k + 1]} * widths[k], widths[k]);
   for (int k = 0; k < layers; ++k) s.bias[k] = has_bias[k] ? add_group(s, widths[k + 1], 0) : -1;
-  s.equations = m * widths[layers];
-  s.inputs_size = m * widths[0];
+  count_trial(s, int64_t{m} * widths[layers], int64_t{m} * widths[0]);
   return s;
 }
 

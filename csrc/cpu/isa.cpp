@@ -24,7 +24,11 @@ bool isa_available(Isa isa) {
   __builtin_cpu_init();
 #endif
   switch (isa) {
+#if defined(__x86_64__)
+    case Isa::base: return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");  // what -msse4.2 compiles for
+#else
     case Isa::base: return true;
+#endif
 #if defined(SL_HAS_avx2)
     case Isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif

@@ -11,7 +11,7 @@ __global__ void outputs_kernel(unsigned char* strips, size_t bytes, const __grid
                                const __grid_constant__ Students<T> in, T* out) {
   using C = Entry<T>;
   SL_STRIP(strip, strips, bytes, false);
-  Model model(s, strip);
+  Model model(s, strip, Tables::gradient);
   C *theta = take_array<C>(strip, s.size), *y = take_array<C>(strip, s.equations);
   bool none[kMaxGroups] = {};
   model.learn(none);
@@ -29,7 +29,7 @@ template <class T> void outputs_batch(const OutputsArgs<T>& a, cuda::Stream& str
   const Shape& s = *a.students.shape;
   with_strip_model<T>(s, [&](auto type) {
     using Model = typename decltype(type)::type;
-    const size_t bytes = Model::scratch_bytes(s) + sizeof(Entry<T>) * (s.size + static_cast<size_t>(s.equations));
+    const size_t bytes = Model::scratch_bytes(s, Tables::gradient) + sizeof(Entry<T>) * (s.size + static_cast<size_t>(s.equations));
     launch_strips(outputs_kernel<Model, T>, bytes, a.students.batch, kSharedStrip, stream, s, a.students, a.out);
   });
 }

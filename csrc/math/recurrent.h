@@ -29,7 +29,8 @@ class Recurrent {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
 
-  // What the tables are for, where memory is scarce (CUDA): outputs and either gradients or Jacobians, or all three.
+  // What the tables are for: outputs and either gradients or Jacobians, or all three. Without the chains of the Jacobian they grow with T,
+  // not with its square.
   SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;

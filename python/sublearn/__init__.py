@@ -5,6 +5,7 @@ often a student with random frozen weights can reproduce a random teacher of the
 (`predict`), measures it (`match_probability`), and offers the batched kernels underneath (`rank`, `fit`, `jacobian`, ...).
 """
 
+from . import _cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from ._dispatch import backend_of
 from ._version import VERSION as __version__
 from .allocation import Allocation, Strategy
