@@ -85,8 +85,9 @@ class Problem:
         while True:
             cost = np.where(allowed, self.cost - self.cost[allowed].min(initial=math.inf), 0.0)
             mask = self._within_caps(cost, allowed)
-            cheap = allowed & (cost <= math.fsum(cost[mask]))
-            if not cost[cheap].max(initial=0.0) < _FINER * cost.max(initial=0.0):
+            total = math.fsum(cost[mask])
+            cheap = allowed & (cost <= total)
+            if total == 0.0 or cost[cheap].max() >= _FINER * cost.max():
                 return mask
             allowed = cheap
 
