@@ -178,16 +178,16 @@ def check_options(method: str, **given) -> dict:
         if value is not None and name not in taken:
             raise TypeError(f"{name}: method {method!r} takes {', '.join(taken)}, not {name}; got {value!r}")
     options = {name: default if given.get(name) is None else given[name] for name, default in taken.items()}
-    options["starts"] = whole_number("starts", options["starts"], 1, MOST_STARTS, "each start has a count of its own")
+    options["starts"] = whole_number("starts", options["starts"], 1, note="each start has a count of its own", most=MOST_STARTS)
     if method == "descent":
         if options["starts"] != 1:
             raise ValueError(f'starts: expected 1 with method "descent", which has one start, got {options["starts"]}')
-        options["steps"] = whole_number("steps", options["steps"], 0, LARGEST_LONG)
+        options["steps"] = whole_number("steps", options["steps"], 0, most=LARGEST_LONG)
         if options["optimizer"] not in OPTIMIZERS:
             raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {options['optimizer']!r}")
         options["lr"] = positive("lr", options["lr"])
     else:
-        options["iterations"] = whole_number("iterations", options["iterations"], 1, LARGEST_INT)
+        options["iterations"] = whole_number("iterations", options["iterations"], 1, most=LARGEST_INT)
     return options
 
 
