@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
+from sublearn._certain import bounds_text, certain
 from sublearn._parity import degrees_of, odd_parts, real_solutions
 
 SHARED = ("B", "D")
@@ -33,8 +34,17 @@ def test_real_solutions_of_a_quadratic_are_counted():
         assert found.count[k] == (2 if first**2 - 4 * second * c > 0 else 0)
     said = sl.parity_bounds(net, a, SHARED, trials=300, seed=3)
     assert (said.degree, said.undecided, said.real.tolist()) == (2, 0, np.bincount(found.count, minlength=3).tolist())
-    assert said.lower == said.upper == pytest.approx(said.probability) == said.mean / 2  # degree 2: both bounds are MP
-    assert said.interval[0] < said.probability < said.interval[1] and "delta = 2" in str(said)
+    assert said.probability == pytest.approx(said.mean / 2)  # degree 2: both bounds estimate MP itself, so they must leave room around the estimate
+    assert said.lower <= said.interval[0] < said.probability < said.interval[1] <= said.upper and "delta = 2" in str(said)
+
+
+def test_parity_bounds_of_trials_that_are_all_alike_are_no_certainty():
+    """Twenty trials without a real solution do not prove MP = 0: in the normal approximation their mean has no error at all."""
+    none, every = sl.ParityBounds(4, np.array([20, 0, 0, 0, 0]), 0), sl.ParityBounds(4, np.array([0, 0, 0, 0, 20]), 0)
+    edge = 1 - 0.025 ** (1 / 20)  # Clopper-Pearson's upper end of none of 20
+    assert none.lower == 0 and none.upper >= edge - 1e-12 and none.mean_interval == (0, pytest.approx(4 * edge))
+    assert every.upper == 1 and every.lower <= 1 - edge + 1e-12 and every.mean_interval == (pytest.approx(4 * (1 - edge)), 4)
+    assert "(ends of 95 % intervals)" in str(none)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +113,72 @@ def test_match_bounds_count_where_theorems_do_and_draw_elsewhere():
     drawn = sl.match_bounds(small, sl.scattered(small, 4, "W"), SHARED, most=100, draws=400)
     assert counted.masks == 1820 and round(counted.upper, 3) == 0.892 and drawn.upper == pytest.approx(counted.upper)
     assert drawn.upper_interval == (drawn.upper, drawn.upper)  # T12 counts it
-    assert drawn.lower_interval[0] <= counted.lower <= drawn.lower_interval[1] and not drawn.exact
+    assert drawn.lower == drawn.lower_interval[0] <= counted.lower <= drawn.lower_interval[1] and not drawn.exact
+    assert str(drawn).endswith("(the lower bound estimated: 95 %, from 400 masks drawn)") and drawn.upper == drawn.interval[1]
     far = sl.match_bounds(large, sl.scattered(large, 10, "W"), SHARED, draws=50)
     assert round(far.upper, 5) == 0.99945
     rows = sl.match_bounds(large, sl.per_row(large, 2, 5, "W"), SHARED, draws=50)  # T7
-    assert (rows.lower, rows.upper) == (1.0, 1.0) and rows.lower_interval[0] < 1
+    assert (rows.lower, rows.upper) == (1.0, 1.0) and rows.lower_interval == (1.0, 1.0) and str(rows) == "MP = 1 (exact)"
     wide = sl.Feedforward((4, 9, 3), 4)
     layer = sl.match_bounds(wide, sl.scattered(wide, 16, "W2"), draws=100, most=10)  # affine (T2), counted by T4
     assert layer.lower == layer.upper == layer.interval[0] and 0 < layer.upper < 1
+
+
+CASES = [
+    (sl.Recurrent(2, 4, 2, 3), SHARED, lambda net: [
+        *(sl.scattered(net, r, "W") for r in (2, 3, 4, 5, 14)), sl.per_row(net, 2, 2, "W"), sl.per_row(net, 2, 1, "W"),
+        sl.per_row(net, 3, 2, "W"), sl.per_column(net, 1, 4, "W"), sl.per_column(net, 2, 2, "W"), sl.even_rows(net, 1, "W")]),
+    (sl.Recurrent(1, 3, 1, 3, bias=("b",)), ("D",), lambda net: [
+        sl.per_row(net, 1, 2, ("B", "b")), sl.even_rows(net, 1, ("B", "b")), sl.per_row(net, 2, 3, ("W", "B", "b")), sl.scattered(net, 3, ("W", "B"))]),
+    (sl.Feedforward((3, 4, 4, 2), 3), (), lambda net: [
+        *(sl.scattered(net, r, g) for g, r in (("W1", 5), ("W1", 6), ("W1", 9), ("W3", 6), ("W3", 7), ("W2", 5))),
+        sl.even_rows(net, 3, "W3"), sl.even_rows(net, 2, "W3"), sl.per_column(net, 2, 3, "W1"), sl.per_column(net, 3, 2, "W1"),
+        sl.per_row(net, 2, 3, "W1"), sl.per_row(net, 3, 2, "W1"), sl.split(net, {"W1": 1, "W3": 6})]),
+    (sl.Feedforward((3, 4, 2), 3, "tanh", bias=True), ("b1",), lambda net: [
+        sl.even_rows(net, 3, ("W2", "b2")), sl.scattered(net, 8, ("W2", "b2")), sl.scattered(net, 2, "W1")]),
+    (sl.Feedforward((2, 3, 2), 3, "relu", bias=True), (), lambda net: [sl.scattered(net, r) for r in (1, 2, 5)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("net, shared, strategies", CASES, ids=lambda value: getattr(value, "describe", lambda: "")())
+def test_what_is_certain_without_a_sample_is_what_all_masks_say(net, shared, strategies):
+    told = []
+    for strategy in strategies(net):
+        every, known = sl.match_bounds(net, strategy, shared), certain(net, strategy, shared, 0)
+        assert every.exact
+        for one, counted in zip(known, every.interval):
+            assert one is None or one == pytest.approx(counted, abs=1e-12), strategy.name
+        told += [one is not None for one in known]
+        said = sl.predict_strategy(net, strategy, shared, draws=30)
+        assert said.lower <= every.lower + 1e-12 and said.upper >= every.upper - 1e-12, strategy.name
+    assert sum(told) >= len(told) / 3
+
+
+def test_a_sample_is_never_given_as_a_bound():
+    """Bounds from drawn masks hold in 95 of 100 samples and more; shares would fail in about half of them."""
+    net = sl.Feedforward((3, 4, 4, 2), 3)
+    strategy = sl.scattered(net, 7, "W2")  # affine, so that one number is both bounds
+    every = sl.match_bounds(net, strategy, most=20_000)
+    assert 0.7 < every.lower == every.upper < 0.8 and every.masks == 11_440
+    wrong = {"share": 0, "lower": 0, "upper": 0}
+    for seed in range(60):
+        said, drawn = sl.predict_strategy(net, strategy, draws=100, seed=seed), sl.match_bounds(net, strategy, draws=100, seed=seed)
+        assert (said.exact_lower, said.exact_upper) == (None, None) and (said.lower, said.upper) == drawn.interval and not drawn.exact
+        wrong["share"] += said.full_rank < every.upper
+        wrong["lower"] += said.lower > every.lower
+        wrong["upper"] += said.upper < every.upper
+    assert wrong["share"] > 15 and wrong["lower"] <= 4 and wrong["upper"] <= 4
+    assert sl.predict_strategy(net, strategy, draws=1200).lower == pytest.approx(every.lower)  # few enough masks to judge all
+
+
+def test_printed_bounds_are_rounded_outwards():
+    net = sl.Recurrent(2, 8, 2, 6)
+    said = sl.predict_strategy(net, sl.scattered(net, 10, "W"), SHARED, draws=200)
+    assert said.upper == pytest.approx(0.9994450546) and "0 <= MP <= 0.99945 (exact)" in str(said)
+    assert sl.predict_strategy(net, sl.scattered(net, 12, "W"), SHARED, draws=200).upper < 1
+    assert bounds_text(0.123456, 0.123454, False, False, 9) == "0.12345 <= MP <= 0.12346 (both bounds estimated: 95 %, from 9 masks drawn)"
+    assert bounds_text(0.9999999, 0.9999999, True, True, 9) == "0.99999 <= MP <= 1 (exact)"
+    assert bounds_text(0.0, 0.5, False, True, 9) == "0 <= MP <= 0.5 (exact)"  # zero bounds every probability
 
 
 def test_odd_degrees_raise_the_lower_bound():

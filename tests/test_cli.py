@@ -325,7 +325,13 @@ def test_predict_a_network_and_strategy(capsys):
         "--draws",
         "20",
     )
-    assert code == 0 and "at least 1, at most 1 (shares of 20 masks drawn)" in out and "20 maximal" in out
+    assert code == 0 and "at least 1, at most 1 (exact)" in out and "20 maximal" in out
+    scattered = ("predict", "--network", "recurrent 2-8-2, T=6, linear", "--shared", "B,D", "--strategy", "scattered budget=10 within=W")
+    assert "at least 0, at most 0.99945 (exact)" in call(capsys, *scattered)[1]  # of 1000 masks drawn .999 have full rank
+    drawn = call(capsys, "predict", "--network", "feedforward 3-4-2 m=3", "--strategy", "split W1=3 W2=3", "--draws", "100")[1]
+    assert "(both bounds estimated: 95 %, from 100 masks drawn)" in drawn and "% of 100 masks drawn" in drawn
+    relu = call(capsys, "predict", "--network", "feedforward 3-4-2 m=3 relu", "--strategy", "rows budget=6 within=W1")[1]
+    assert relu.count("(the largest found among sampled regions)") == 2
     code, out, err = call(
         capsys,
         "predict",
@@ -359,7 +365,7 @@ def test_predict_a_study(spec, capsys):
     code, out, err = call(capsys, "predict", spec, "--draws", "50")
     lines = out.splitlines()
     assert code == 0 and len(lines) == 3 and lines[0].split()[:3] == ["network", "strategy", "size"]
-    assert "50 minimal" in lines[1]
+    assert "50 minimal" in lines[1] and "bounds" in lines[0] and "exact" in lines[1]
 
 
 def test_doctor(capsys):

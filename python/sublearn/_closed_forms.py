@@ -10,6 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from math import comb
+from typing import NamedTuple
 
 import numpy as np
 
@@ -299,10 +300,10 @@ def scattered_full_rank_chance(
     sizes = [net.slices[name].stop - net.slices[name].start for name in names]
     budget = whole_number("budget", budget, 0, sum(sizes), f"the weights of {', '.join(names)}")
     kappa = required_rank_formula(net, shared)
-    rule = None if kappa is None else _line_rule(net, frozenset(names))
+    rule = None if kappa is None else line_rule(net, frozenset(names))
     if rule is None or set(names) & set(shared):
         return None
-    lines, length, most, whole = rule
+    _, lines, length, most, whole = rule
     if kappa > whole:
         return Fraction(0)
     ways = {(0, 0): 1}  # (weights placed, rank reached, at most kappa) after some lines -> number of ways
@@ -316,26 +317,40 @@ def scattered_full_rank_chance(
     return Fraction(ways.get((budget, kappa), 0), comb(lines * length, budget))
 
 
-def _line_rule(net: Network, names: frozenset[str]) -> tuple[int, int, int, int] | None:
-    """(lines, their length, most that counts in a line, rank of all) if rho of every allocation inside these groups is such a sum."""
+class LineRule(NamedTuple):
+    """rho of allocations inside some groups: the sum over lines of min(learnable in the line, most), `whole` if all may learn.
+
+    axis: 0 where the lines are rows (a bias is one more column), 1 where they are columns. lines, length: how many, and their weights.
+    """
+
+    axis: int
+    lines: int
+    length: int
+    most: int
+    whole: int
+
+
+def line_rule(net: Network, names: frozenset[str]) -> LineRule | None:
+    """The rule for allocations inside the groups `names`, None if their rho is no such sum (T4, T5, T6, T12)."""
+    net = plain(net)
     matrix, bias = last_layer(net)
     if names == {matrix, bias} - {None}:
         outputs, inputs = net.groups[matrix]
-        return outputs, inputs + (bias is not None), feature_rank(net), outputs * feature_rank(net)
+        return LineRule(0, outputs, inputs + (bias is not None), feature_rank(net), outputs * feature_rank(net))
     if net.activation != "linear":
         return None
     if isinstance(net, Recurrent):
         n, o, T = net.hidden, net.outputs, net.steps
         if names == {"W"} and T > 1 and o <= n and o * (T - 2) <= n:
-            return n, n, T - 1, o * (T - 1)
+            return LineRule(0, n, n, T - 1, o * (T - 1))
         if names == {"B", *(["b"] if "b" in net.bias else [])} and o <= n and o * (T - 1) <= n:
-            return n, net.inputs + ("b" in net.bias), T, o * T
+            return LineRule(0, n, net.inputs + ("b" in net.bias), T, o * T)
         return None
     for k in range(1, len(net.widths) - 1):
         rows, columns = net.groups[f"W{k}"]
         after, before = min(net.widths[k:]), signals(net)[k - 1][0]
         if names == {f"W{k}"} and after == rows:
-            return rows, columns, before, rows * before
+            return LineRule(0, rows, columns, before, rows * before)
         if names == {f"W{k}"} and before == columns:
-            return columns, rows, after, columns * after
+            return LineRule(1, columns, rows, after, columns * after)
     return None

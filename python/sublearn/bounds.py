@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._closed_forms import plain, scattered_full_rank_chance
+from ._certain import at_least, at_most, bounds_text, certain
+from ._closed_forms import plain
 from ._errors import whole_number
 from ._intervals import clopper_pearson
 from ._parity import real_solutions
@@ -31,9 +32,11 @@ class ParityBounds:
     """Real solutions of a square allocation, counted in trials; see `parity_bounds`.
 
     degree: delta (D7). real int64 [delta + 1]: in how many trials there were 0, 1, .. real solutions; undecided: trials that could not be
-    counted. mean: E[#real], mean_interval: 95 %, normal approximation. lower = E / delta and upper = E / 2 bound MP (upper 1 where delta
-    is odd); probability: share of the counted trials with a real solution, which estimates MP itself, interval: 95 %, the undecided
-    trials left open.
+    counted. mean: E[#real], estimated; mean_interval: 95 %, normal approximation (where all trials are alike: Clopper-Pearson for
+    the share of others). probability: share of the counted trials with a real solution, which estimates MP itself; interval: 95 %,
+    Clopper-Pearson, the undecided trials left open.
+    lower, upper: E / delta <= MP <= E / 2 (1 where delta is odd) with the ends of `mean_interval` for E, and never inside `interval`, so
+    that they are safe where the normal approximation is not (few trials, all alike).
     """
 
     degree: int
@@ -53,20 +56,20 @@ class ParityBounds:
         number, count = np.arange(len(self.real)), self.real.sum()
         half = _NORMAL * math.sqrt(float(self.real @ (number - self.mean) ** 2) / count / count)
         lost = self.undecided / self.trials  # their numbers may be anything from 0 to delta
+        if half == 0 and 0 < self.degree:  # all alike: the unseen others may be so many, and anything
+            lost = 1 - (1 - lost) * (1 - clopper_pearson(0, int(count))[1])
         low, high = (1 - lost) * (self.mean - half), (1 - lost) * (self.mean + half) + lost * self.degree
         return max(float(self.degree % 2), low), min(float(self.degree), high)
 
     @property
     def lower(self) -> float:
-        return 1.0 if self.degree % 2 else self._share(self.mean / max(self.degree, 1))
+        return 1.0 if self.degree % 2 else max(0.0, min(self.mean_interval[0] / max(self.degree, 1), self.interval[0]))
 
     @property
     def upper(self) -> float:
-        return 1.0 if self.degree % 2 else self._share(self.mean / 2)
-
-    @staticmethod
-    def _share(value: float) -> float:
-        return min(1.0, max(0.0, value))
+        if self.degree == 0:
+            return 0.0  # T1
+        return 1.0 if self.degree % 2 else min(1.0, max(self.mean_interval[1] / 2, self.interval[1]))
 
     @property
     def probability(self) -> float:
@@ -79,9 +82,11 @@ class ParityBounds:
 
     def __str__(self) -> str:
         low, high = self.mean_interval
+        how = "" if self.degree == 0 or self.degree % 2 else " (ends of 95 % intervals)"
         return (
-            f"delta = {self.degree}, E[real solutions] = {self.mean:.3f} [{low:.3f}, {high:.3f}]: {self.lower:.4g} <= MP <= "
-            f"{self.upper:.4g}; {self.probability:.4f} of {self.trials} trials have one ({self.undecided} undecided)"
+            f"delta = {self.degree}, E[real solutions] = {self.mean:.3f} [{low:.3f}, {high:.3f}]: "
+            f"{at_least(self.lower)} <= MP <= {at_most(self.upper)}{how}; "
+            f"{self.probability:.4f} of {self.trials} trials have one ({self.undecided} undecided)"
         )
 
 
@@ -95,6 +100,8 @@ def parity_bounds(
     threads: int | None = None,
 ) -> ParityBounds:
     """E[#real] / delta <= MP <= E[#real] / 2 of an allocation of even degree (T8): real solutions counted in `trials` trials.
+
+    E[#real] is estimated, and the bounds with it: `lower` and `upper` are ends of 95 % intervals.
 
     Linear networks; an allocation, or a strategy that always draws the same one, with r = kappa. All delta complex solutions are followed
     to each trial, so this takes delta paths per trial. An odd degree gives 1 <= MP; a deficient rank degree 0 and MP = 0 (T1); outputs
@@ -124,13 +131,11 @@ def parity_bounds(
 class MatchBounds:
     """lower <= MP <= upper of a strategy; see `match_bounds`.
 
-    lower: P(a mask matches in every trial, as far as proven), upper: P(a mask can match). lower_interval, upper_interval: 95 % each,
-    Clopper-Pearson; both ends equal where the masks were counted, not drawn. masks: masks judged (all, or those drawn); kinds: their
-    share by kind; exact: every mask was judged.
+    lower_interval, upper_interval: 95 % each, Clopper-Pearson, of P(a mask matches in every trial, as far as proven) and P(a mask can
+    match); both ends equal where the masks were counted, not drawn. lower, upper: the safe end of each, `lower_interval[0]` and
+    `upper_interval[1]`. masks: masks judged (all, or those drawn); kinds: their share by kind; exact: every mask was judged.
     """
 
-    lower: float
-    upper: float
     lower_interval: tuple[float, float]
     upper_interval: tuple[float, float]
     masks: int
@@ -138,13 +143,22 @@ class MatchBounds:
     exact: bool
 
     @property
+    def lower(self) -> float:
+        return self.lower_interval[0]
+
+    @property
+    def upper(self) -> float:
+        return self.upper_interval[1]
+
+    @property
     def interval(self) -> tuple[float, float]:
-        """From the lower end of the one to the upper end of the other."""
-        return self.lower_interval[0], self.upper_interval[1]
+        """(lower, upper)."""
+        return self.lower, self.upper
 
     def __str__(self) -> str:
-        how = f"all {self.masks} masks" if self.exact else f"{self.masks} masks drawn, [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
-        return f"{self.lower:.5g} <= MP <= {self.upper:.5g} ({how})"
+        counted = [low == high for low, high in (self.lower_interval, self.upper_interval)]
+        text = bounds_text(self.lower, self.upper, *counted, self.masks)
+        return text.replace("(exact)", f"(all {self.masks} masks)") if self.exact else text
 
 
 def match_bounds(
@@ -160,8 +174,9 @@ def match_bounds(
     """P(a mask contains a T2, T7 or odd-degree structure) <= MP <= P(rho = kappa), for the masks that a strategy draws.
 
     A strategy with at most `most` different masks is counted exactly, all of them judged by `predictions`. Else `draws` masks are drawn
-    (those of trials 0, 1, .. of `seed`), and the bounds have intervals; the upper one is still counted where T4, T5, T6 or T12 tell
-    the rank from the numbers of learnable weights per line (weights scattered in whole groups).
+    (those of trials 0, 1, .. of `seed`), and the bounds are ends of intervals, except where theorems count without a sample: T4, T5, T6 or
+    T12 where rank follows from the numbers of learnable weights per line (weights scattered in whole groups, or equally many in each line
+    chosen), T7 where equally full rows or columns suffice, T11 for relu.
     degree=True (linear): odd degrees count for the lower bound (T8, T9). It takes 1 to 100 ms for a mask.
     relu: kinds rest on sampled regions (T11), upper is P(not proven to be 0). Errors: as for `predict`.
     """
@@ -175,27 +190,11 @@ def match_bounds(
         masks, chances = law
     kind = predictions(net, masks, shared, degree).kind
     weights = np.full(len(masks), 1 / len(masks)) if chances is None else chances
-    lower, upper = (min(1.0, math.fsum(weights[which])) for which in (kind == "maximal", kind != "minimal"))
     share = {name: math.fsum(weights[kind == name]) for name in KINDS}
     if chances is not None:
-        return MatchBounds(lower, upper, (lower, lower), (upper, upper), len(masks), share, True)
-    lower_interval = clopper_pearson(int((kind == "maximal").sum()), draws)
-    upper_interval = clopper_pearson(int((kind != "minimal").sum()), draws)
-    chance = _counted(net, strategy, shared)
-    if chance is not None:
-        upper, upper_interval = chance, (chance, chance)
-    if plain(net).activation != "relu" and affine(net, strategy.support[None])[0]:
-        lower, lower_interval = upper, upper_interval  # T2: full rank is all that a match needs
-    return MatchBounds(lower, upper, lower_interval, upper_interval, draws, share, False)
-
-
-def _counted(net: Network, strategy: Strategy, shared: tuple[str, ...]) -> float | None:
-    """P(rho = kappa) of weights scattered in whole groups, None where it cannot be counted."""
-    fixed, pieces = strategy.recipe
-    groups = tuple(name for name, part in net.unpack(strategy.support).items() if part.any())
-    whole = all(net.unpack(strategy.support)[name].all() for name in groups)
-    if fixed.any() or len(pieces) != 1 or len(pieces[0].offsets) != 2 or not whole:
-        return None
-    chance = scattered_full_rank_chance(net, strategy.budget, groups, shared)
-    return None if chance is None else float(chance)
-
+        lower, upper = (min(1.0, math.fsum(weights[which])) for which in (kind == "maximal", kind != "minimal"))
+        return MatchBounds((lower, lower), (upper, upper), len(masks), share, True)
+    sampled = (clopper_pearson(int(which.sum()), draws) for which in (kind == "maximal", kind != "minimal"))
+    known = certain(net, strategy, shared, 0)
+    ends = [interval if exact is None else (exact, exact) for interval, exact in zip(sampled, known)]
+    return MatchBounds(*ends, draws, share, False)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ._certain import at_least, at_most
 from ._closed_forms import plain
 from ._errors import whole_number
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
@@ -80,7 +81,7 @@ def capacity(
     where the samples determine the linear map; tanh feedforward, m = r + 1, and linear recurrent, 2 n + max(r, 1) steps (r learnable
     weights): there a generic input tells apart all the students of an r-dimensional family from the teacher. relu and tanh recurrent
     networks have no such bound here: the search stops at `most`.
-    For a random strategy the theory's part is counted over `trials` masks.
+    For a random strategy the theory's part is exact where `predict_strategy` is, else the safe end of a 95 % interval from `trials` masks.
     Errors: ValueError and TypeError that name the argument.
     """
     shared = check_shared(net, shared)
@@ -115,25 +116,26 @@ class _CapacitySearch:
         return self.counted[m]
 
     def excluded(self, m: int) -> bool:
-        """By theory alone: ranks, or P(rank is full) of a strategy, are too small."""
+        """By theory alone: ranks, or P(rank is full) of a strategy (its exact value or the upper end of its interval), are too small."""
         return self.theory(m).upper < 1 - self.eps
+
+    @staticmethod
+    def _known(share: str, exact: float | None, draws: int) -> str:
+        return f"proven: {share}" if exact is not None else f"estimated: {share} (95 %, from {draws} masks drawn)"
 
     def good(self, m: int) -> bool:
         theory = self.theory(m)
-        if self.strategy.allocation is not None:
-            counted = ""
-        else:
-            counted = f" of {theory.draws} masks"
+        fixed = self.strategy.allocation is not None
         if theory.lower >= 1 - self.eps:
-            self.evidence[m] = (
-                f"proven: MP = 1 for a share {theory.lower:.4g}{counted}" if counted else "proven: MP = 1"
-            )
+            share = f"P(MP = 1) >= {at_least(theory.lower)}"
+            self.evidence[m] = "proven: MP = 1" if fixed else self._known(share, theory.exact_lower, theory.draws)
             self.at_least = max(self.at_least, m)
             return True
         if self.excluded(m):
-            share = f"rho = kappa = {theory.required_rank} for a share {theory.upper:.4g}{counted}"
+            kappa = theory.required_rank
+            share = f"P(rho = kappa = {kappa}) <= {at_most(theory.upper)}"
             self.evidence[m] = (
-                f"proven: {share}" if counted else f"proven: rho < kappa = {theory.required_rank}, MP = 0"
+                f"proven: rho < kappa = {kappa}, MP = 0" if fixed else self._known(share, theory.exact_upper, theory.draws)
             )
             self.at_most = min(self.at_most, m - 1)
             return False

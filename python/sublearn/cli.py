@@ -346,6 +346,8 @@ def _predict(options: argparse.Namespace) -> int:
     for name in ("network", "strategy"):
         if getattr(options, name) is None:
             raise Refused(f"predict: expected a study file, or --network and --strategy, got no --{name}")
+    from ._certain import at_least, at_most
+    from ._closed_forms import plain
     from .allocation import check_allocation, check_shared
     from .theory import predict, predict_strategy
 
@@ -362,28 +364,32 @@ def _predict(options: argparse.Namespace) -> int:
         raise Refused(f"predict: {error}") from None
     print(strategy.picture(options.seed, shared))
     print()
+    sampled = " (the largest found among sampled regions)" if plain(net).activation == "relu" else ""
     if strategy.allocation is not None:
         print(f"prediction        {found.kind} ({found.reason})")
-        print(f"attained rank     {found.attained_rank}")
-        print(f"required rank     {found.required_rank}")
+        print(f"attained rank     {found.attained_rank}{sampled}")
+        print(f"required rank     {found.required_rank}{sampled}")
         print(f"certainty         {found.sure}")
         print(f"because           {found.explanation}")
     else:
+        print(f"match probability at least {at_least(found.lower)}, at most {at_most(found.upper)} ({_known(found)})")
+        print(f"required rank     {found.required_rank}{sampled}; reached by {100 * found.full_rank:.4g} % of {found.draws} masks drawn")
         print(
-            f"match probability at least {found.lower:.4g}, at most {found.upper:.4g} (shares of "
-            f"{found.draws} masks drawn)"
-        )
-        print(
-            f"required rank     {found.required_rank}; reached by {100 * found.full_rank:.4g} % of the masks"
-        )
-        print(
-            "masks predicted   "
+            f"{'masks predicted':<18}"
             + ", ".join(f"{count} {kind}" for kind, count in found.kinds.items() if count)
         )
     return OK
 
 
+def _known(found: Any) -> str:
+    """Whether the bounds of a StrategyPrediction are exact or estimated."""
+    from ._certain import known_text
+
+    return known_text(found.lower, found.upper, found.exact_lower is not None, found.exact_upper is not None, found.draws)
+
+
 def _predict_study(options: argparse.Namespace) -> int:
+    from ._certain import at_least, at_most
     from .study.task import cells_of
     from .theory import predict_strategy
 
@@ -405,14 +411,15 @@ def _predict_study(options: argparse.Namespace) -> int:
                 *key,
                 cell.budget,
                 found.required_rank,
-                f"{found.lower:.4g}",
-                f"{found.upper:.4g}",
+                at_least(found.lower),
+                at_most(found.upper),
+                _known(found),
                 f"{found.full_rank:.4g}",
                 kinds,
             )
         )
     _print_table(
-        ("network", "strategy", "size", "r", "kappa", "at least", "at most", "full rank", "predictions"), rows
+        ("network", "strategy", "size", "r", "kappa", "at least", "at most", "bounds", "full rank, drawn", "masks drawn"), rows
     )
     return OK
 

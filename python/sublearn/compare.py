@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._certain import safe_ends
 from ._errors import no_mask
 from ._intervals import clopper_pearson
 
@@ -97,14 +98,13 @@ class Comparison:
 
     @property
     def limits(self) -> tuple[float | None, float | None]:
-        """(share predicted maximal, share not predicted minimal): estimates of P(MP = 1 proven) <= MP <= P(MP
-        > 0).
+        """(low, high) with P(MP = 1 proven) >= low and P(MP > 0) <= high, so low <= MP <= high, at 95 % each; (None, None) if none was judged.
 
-        Over the very masks that were measured; exact for a fixed allocation. (None, None) if none was judged.
+        Ends of Clopper-Pearson intervals of the shares predicted maximal and not minimal: the judged trials are a sample of the masks.
         """
         if not self.trials():
             return None, None
-        return self.trials("maximal") / self.trials(), 1 - self.trials("minimal") / self.trials()
+        return safe_ends(self.trials("maximal"), self.trials("minimal"), self.trials())
 
     def to_dict(self) -> dict[str, list[int]]:
         """Plain lists for JSON."""

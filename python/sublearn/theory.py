@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ._arrays import distinct_rows
+from ._certain import bounds_text, certain, safe_ends
 from ._closed_forms import attained_rank_formula, last_layer, layer_spans, plain, scattered_full_rank_chance
 from ._errors import whole_number
 from ._parity import ERROR, degrees_of, odd_parts
@@ -138,9 +139,10 @@ class Predictions(Sequence[Prediction]):
 class StrategyPrediction:
     """What the theory says of a strategy, counted over drawn masks; see `predict_strategy`.
 
-    draws: masks drawn; kinds: number of masks of every kind; full_rank: share with rho = kappa; maximal:
-    share with a proven match probability of one. lower <= MP <= upper, up to the sampling error of `draws`
-    masks.
+    draws: masks drawn; kinds: number of drawn masks of every kind; full_rank: share of them with rho = kappa; maximal: share of them with a
+    proven match probability of one. Shares of a sample are no bounds: lower <= MP <= upper are `exact_lower` and `exact_upper` where these
+    could be counted without a sample, and where they are None the safe ends of 95 % Clopper-Pearson intervals from the drawn masks.
+    required_rank: kappa (relu: the largest found among sampled regions).
     """
 
     net: Network
@@ -151,6 +153,8 @@ class StrategyPrediction:
     kinds: dict[str, int] = field(hash=False)
     full_rank: float
     error: float | None
+    exact_lower: float | None
+    exact_upper: float | None
 
     @property
     def maximal(self) -> float:
@@ -158,19 +162,25 @@ class StrategyPrediction:
 
     @property
     def lower(self) -> float:
-        """P(kind is maximal): masks that match with probability one."""
-        return self.maximal
+        """P(kind is maximal), masks that match with probability one: exact, or the low end of its interval (see `exact_lower`)."""
+        return self._ends[0] if self.exact_lower is None else self.exact_lower
 
     @property
     def upper(self) -> float:
-        """P(kind is not minimal): all other masks never match. For linear and tanh this is P(rho = kappa)."""
-        return 1.0 - self.kinds["minimal"] / self.draws
+        """P(kind is not minimal): all other masks never match. For linear and tanh this is P(rho = kappa). Exact, or the high end of its
+        interval (see `exact_upper`)."""
+        return self._ends[1] if self.exact_upper is None else self.exact_upper
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return safe_ends(self.kinds["maximal"], self.kinds["minimal"], self.draws)
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items() if count)
+        exact = (self.exact_lower is not None, self.exact_upper is not None)
         return (
-            f"{self.strategy.name}: {self.lower:.4g} <= MP <= {self.upper:.4g}; "
-            f"P(rho = kappa = {self.required_rank}) = {self.full_rank:.4g}; of {self.draws} masks {counts}"
+            f"{self.strategy.name}: {bounds_text(self.lower, self.upper, *exact, self.draws)}; "
+            f"of {self.draws} masks drawn {counts}, {self.full_rank:.4g} with rho = kappa = {self.required_rank}"
         )
 
 
@@ -233,10 +243,11 @@ def predict_strategy(
     draws: int = 1000,
     seed: int = 0,
 ) -> StrategyPrediction:
-    """Bounds of a strategy's match probability, P(maximal) <= MP <= P(rho = kappa), over drawn masks.
+    """Bounds of a strategy's match probability, P(maximal) <= MP <= P(rho = kappa), and the kinds of `draws` of its masks.
 
-    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once. `match_bounds` counts exactly
-    where it can, uses odd degrees too, and gives intervals.
+    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once. The bounds are exact where the
+    strategy has at most 10 draws different masks (all are judged) and where theorems count them; else they are estimated from the drawn
+    masks, on the safe side. `match_bounds` uses odd degrees too.
     Errors: as for `predict`.
     """
     shared = check_shared(net, shared)
@@ -247,7 +258,8 @@ def predict_strategy(
     kinds = {kind: int((found.kind == kind).sum()) for kind in KINDS}
     full = float((found.attained_rank == found.required_rank).mean())
     error = None if np.isnan(found.error).any() else float(found.error.max())
-    return StrategyPrediction(net, strategy, shared, draws, found.required_rank, kinds, full, error)
+    bounds = certain(net, strategy, shared, 10 * draws)
+    return StrategyPrediction(net, strategy, shared, draws, found.required_rank, kinds, full, error, *bounds)
 
 
 def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:
