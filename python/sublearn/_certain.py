@@ -80,21 +80,18 @@ def certain(net: Network, strategy: Strategy, shared: tuple[str, ...], most: int
     if relu:  # MP = 1 needs all weights, and only their number proves MP = 0 (T11)
         kind = predictions(net, strategy.masks(0, 0, 0, 1), shared).kind[0]
         return Certain(0.0, 0.0 if kind == "minimal" else 1.0)
-    law = strategy.law(most) if most else None
-    if law is not None:
-        masks, chances = law
-        kind = predictions(net, masks, shared).kind
-        # each chance is rounded: a share of all masks must not come out as a little less or more than one
-        lower, upper = (1.0 if which.all() else min(1.0, float(chances[which].sum())) for which in (kind == "maximal", kind != "minimal"))
-        return Certain(lower, upper)
     lower, upper = _same_in_all_masks(net, strategy, shared)
     if upper is None:
         upper = _scattered_chance(net, strategy, shared)
     if lower is None and affine(net, strategy.support[None])[0]:
         lower = upper  # T2: full rank is all that a match needs
-    if upper == 0.0:
-        lower = 0.0
-    return Certain(lower, upper)
+    law = strategy.law(most) if most and (lower is None or upper is None) else None
+    if law is None:
+        return Certain(lower, upper)
+    masks, chances = law
+    kind = predictions(net, masks, shared).kind
+    # each chance is rounded: a share of all masks must not come out as a little less or more than one
+    return Certain(*(1.0 if which.all() else min(1.0, float(chances[which].sum())) for which in (kind == "maximal", kind != "minimal")))
 
 
 def _scattered_chance(net: Network, strategy: Strategy, shared: tuple[str, ...]) -> float | None:

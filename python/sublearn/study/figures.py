@@ -151,11 +151,11 @@ def _masks(made: _Made, network: NetworkSpec, own: list[Summary]) -> None:
         made.keep(network.label, f"mask {network.label} {summary.cell.strategy_label}", figure, caption, MASK)
 
 
-INTERVALS = "Bands and bars: 95&nbsp;% Clopper–Pearson intervals; trials that stayed undecided widen that of existence."
+INTERVALS = "Bars: 95&nbsp;% Clopper–Pearson intervals; trials that stayed undecided widen that of existence."
 BANDS = (
-    "Bands and bars: 95&nbsp;% Clopper–Pearson intervals. Dashed and dotted lines: limits that theorems "
-    "give for the same "
-    "masks, computed without fitting anything."
+    "Bars on points: 95&nbsp;% Clopper–Pearson intervals. Bars around a budget: limits of the match probability that theorems give without "
+    "fitting anything, with feet down (at most), up (at least) or none (exactly). Broken bars are estimated: theory judged a sample of the "
+    "masks, and the safe end of a 95&nbsp;% interval is drawn. At most 1 and at least 0 (to 0.0001) say nothing and are left out."
 )
 
 
@@ -176,7 +176,7 @@ def _new(width: float, height: float) -> tuple[Any, Any]:
 
 def _title(ax: Any, text: str, pad: float = 8) -> None:
     with plot.style():
-        ax.set_title(text, pad=pad)
+        ax.set_title(plot.shown(text, 62, 2), pad=pad, usetex=False, parse_math=False)
 
 
 def _pictured(own: list[Summary]) -> list[Summary]:

@@ -9,10 +9,12 @@ import math
 from collections.abc import Mapping
 from html import escape
 
+from .._certain import at_least, at_most
 from ..compare import Comparison
 from ..decide import EXACT
 from . import page, plot
 from .figures import MASK, RESTARTS, WIDE, Figure, tag
+from .limits import Limits, limits_of
 from .references import references
 from .spec import Spec
 from .store import Summary
@@ -28,6 +30,9 @@ KIND_TEXT = {
 RESTARTS_TEXT = """<p class="caption">Share of trials found within the first s starts. A curve that still
 rises at its
 end says that more starts would find more: what is missing there is search, not existence.</p>"""
+
+
+TILDE = "Theory: limits of the match probability. ~: estimated from drawn masks (end of a 95&nbsp;% interval); the others are exact."
 
 
 def network(label: str, own: list[Summary], figures: list[Figure]) -> str:
@@ -46,10 +51,9 @@ def network(label: str, own: list[Summary], figures: list[Figure]) -> str:
         key = "".join(f'<i style="background:{colour}"></i>{text}' for text, colour in colours.items())
         parts.append(f'<p class="key">Masks:{key}</p><div class="masks">{"".join(placed[MASK])}</div>')
     rows, classes = [], []
-    for summary in own:
+    for summary, limits in zip(own, limits_of(own), strict=True):
         cell = summary.cell
-        low, high = summary.compared.limits
-        theory = "–" if low is None else _limits_text(low, high, cell.strategy.allocation is None)
+        theory = "–" if limits is None else _limits_text(limits)
         size = "" if cell.arguments == str(cell.budget) else f" ({escape(cell.arguments)})"
         quantity = escape(summary.quantity_text) if summary.trials else "not run yet"
         numbers = (f"{cell.budget}{size}", page.thousands(summary.trials), page.value(summary), theory)
@@ -58,16 +62,21 @@ def network(label: str, own: list[Summary], figures: list[Figure]) -> str:
     head = ("strategy", "budget r", "trials", "measured [95 % interval]", "theory", "quantity")
     table = page.table(head, rows, (1, 2, 3, 4), classes)
     opened = " open" if len(rows) <= 40 else ""
-    parts.append(f"<details{opened}><summary>All {len(rows)} numbers</summary>{table}</details>")
+    note = f'<p class="caption">{TILDE}</p>' if any("~" in row[4] for row in rows) else ""
+    parts.append(f"<details{opened}><summary>All {len(rows)} numbers</summary>{table}{note}</details>")
     return "\n".join(parts)
 
 
-def _limits_text(low: float, high: float, sampled: bool) -> str:
-    if abs(high - low) < 1e-12:
-        return f"{'≈' if sampled and 0 < low < 1 else '='} {low:.4g}"
-    if high == 1 and low == 0:
+def _limits_text(limits: Limits) -> str:
+    """Limits in a table, rounded outwards; what is estimated has a tilde."""
+    text = str(limits)
+    if text.startswith("MP = "):
+        return text.removeprefix("MP ").removesuffix(" (exact)")
+    if limits.upper == 1 and limits.lower == 0:
         return "no limit"
-    return f"{low:.3f} to {high:.3f}"
+    low = at_least(limits.lower) if limits.exact_lower or limits.lower == 0 else f"~{at_least(limits.lower)}"
+    high = at_most(limits.upper) if limits.exact_upper or limits.upper == 1 else f"~{at_most(limits.upper)}"
+    return f"{low} to {high}"
 
 
 def _findings(own: list[Summary]) -> str:
@@ -100,7 +109,8 @@ def _finding(part: list[Summary]) -> list[str]:
         if part[0].cell.net.activation == "relu":
             why = ""
         share = f"{page.thousands(matched)} of {page.thousands(trials)} trials {word}{why}"
-        lines.append(f"below the required rank (r &lt; κ = {kappa}) {share}")
+        name = "largest required rank found" if part[0].cell.net.activation == "relu" else "required rank"
+        lines.append(f"below the {name} (r &lt; κ = {kappa}) {share}")
     at = [summary for summary in part if summary.cell.budget == kappa]
     if at:
         worst, best = (choose(at, key=lambda s: s.probability) for choose in (min, max))

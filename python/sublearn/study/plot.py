@@ -1,15 +1,19 @@
 """Figures of a study, from the Dataset of `sublearn.study.load`.
 
-Every function draws one question into one `ax` (None: a new one, by pyplot) and returns the ax. A strategy
-has the same colour in all figures of a study; measured values are solid with 95 % Clopper-Pearson bands,
-limits that theorems give are dashed (at most) and dotted (at least), the required rank is a vertical line.
-The axis says which quantity is shown: found and match probabilities are never drawn under one name, and where they meet to be compared
-(`existence`) each has a line of its own kind. Not here: files, and the report around the figures.
+Every function draws one question into one `ax` (None: a new one, by pyplot) and returns the ax. A strategy has the same colour in all
+figures of a study. Points stand at their budgets, with 95 % Clopper-Pearson bars; where points meet, later ones are smaller and on top. A
+line joins the points of neighbouring budgets; over budgets that were not measured it is a thin dotted guide. Limits that theorems give are
+bars with feet down (at most), up (at least) or without (exactly), broken where they are estimated from a sample of masks. The required
+rank is a vertical line.
+The axis says which quantity is shown: found and match probabilities are never drawn under one name. Where proven cells stand beside
+searched ones they are ringed, and where the two meet to be compared (`existence`) each has a line of its own kind.
+Labels are shown as they are, never read as formulas. Not here: files, and the report around the figures.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +22,7 @@ import numpy as np
 
 from .._intervals import clopper_pearson
 from ..decide import EXACT
+from .task import EXISTENCE
 
 if TYPE_CHECKING:
     import xarray
@@ -31,48 +36,50 @@ __all__ = ["colours", "existence", "mask", "probability", "restarts", "split", "
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 LEARNABLE, FROZEN, SHARED = "#0B5394", "#DDE1E6", "#F2CF8D"
-# name of a limit: its line, and the value with which it says nothing
-LIMITS = {"theory_high": ((0, (5, 2)), 1.0), "theory_low": ((0, (1, 1.6)), 0.0)}
+BAR, FOOT = 0.42, 0.022  # half the length of a limit's bar between neighbouring budgets, and its feet, in probability
+ESTIMATED = (0, (3, 1.5))
+_SEEN = 1e-4  # what can be told from 0 or 1 in a figure
 FIRST = (0, (1, 1.6))  # found by the first start, where existence and findability meet
+GUIDE = {"linestyle": (0, (1, 3)), "linewidth": 0.9, "alpha": 0.7}  # over budgets that were not measured
 INK, FAINT = "#222222", "#8A8F98"
-RING = {"marker": "o", "markersize": 9.5, "markerfacecolor": "none", "markeredgewidth": 0.9, "zorder": 6}
+RING = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgewidth": 0.9, "zorder": 6}
+LARGEST, SMALLEST = 8.0, 4.0  # markers of the first and the last curve
 
 
 @contextmanager
 def style():
-    """The look of the figures: matplotlib settings for the time of a `with` block."""
-    import matplotlib
+    """The look of the figures: matplotlib settings for the time of a `with` block, whatever the user's own are."""
+    import matplotlib.style
 
-    with matplotlib.rc_context(
-        {
-            "figure.dpi": 100,
-            "savefig.dpi": 200,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "font.family": "DejaVu Sans",
-            "font.size": 9,
-            "axes.titlesize": 10,
-            "axes.labelsize": 9,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.titlepad": 8,
-            "axes.edgecolor": INK,
-            "axes.linewidth": 0.8,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "xtick.color": INK,
-            "ytick.color": INK,
-            "xtick.labelsize": 8,
-            "ytick.labelsize": 8,
-            "legend.fontsize": 8,
-            "legend.frameon": False,
-            "lines.linewidth": 1.6,
-            "lines.markersize": 4.5,
-            "svg.fonttype": "none",
-        }
-    ):
+    look = {
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.labelsize": 9,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 8,
+        "axes.edgecolor": INK,
+        "axes.linewidth": 0.8,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 4.5,
+        "svg.fonttype": "none",
+    }
+    with matplotlib.style.context(["default", look]):
         yield
 
 
@@ -114,19 +121,18 @@ def probability(
     budgets = chosen["budget"].values
     if len(set(budgets.tolist())) == 1 and len(labels) > 1:
         return _bars(ax, chosen, labels, look, text)
-    kappa = int(chosen["required_rank"].values.max())
-    alike = _limits_alike(parts.values(), "budget")
     with style():
+        handles = []
         for place, (label, part) in enumerate(parts.items()):
             colour, marker = look[label]
-            x = part["budget"].values
-            _limits(ax, x, part, INK if alike else colour)
-            _measured(ax, x + _apart(place, len(labels), budgets), part, colour, marker, label)
+            size = _size(place, len(labels))
+            _limits(ax, part["budget"].values, part, colour, 1 - 0.55 * place / len(labels))
+            handles.append(_measured(ax, part["budget"].values, part, colour, marker, size, _mixed(chosen)))
         _budget_axis(ax, budgets)
-        _required_line(ax, kappa)
-        ax.set_xlabel("learnable weights (budget r)")
-        _probability_axis(ax, text)
-        _legend(ax, chosen)
+        _required_line(ax, chosen)
+        _label_axes(ax, "learnable weights (budget r)")
+        _probability_axis(ax, _name(chosen, text))
+        _legend(ax, chosen, handles, labels)
     return ax
 
 
@@ -145,13 +151,15 @@ def split(
     ax = _ax(ax)
     chosen, text = _select(data, network, quantity_text, splits=True, strategy=strategy, method=method)
     with style():
-        for (label, part), (shade, marker) in _totals(chosen):
-            x = part["split_first"].values
-            _limits(ax, x, part, shade)
-            _measured(ax, x, part, shade, marker, label)
+        handles, labels, totals = [], [], _totals(chosen)
+        for place, ((label, part), (shade, marker)) in enumerate(totals):
+            _limits(ax, part["split_first"].values, part, shade, 1 - 0.55 * place / len(totals))
+            size = _size(place, len(totals))
+            handles.append(_measured(ax, part["split_first"].values, part, shade, marker, size, _mixed(chosen)))
+            labels.append(label)
         _split_axis(ax, chosen)
-        _probability_axis(ax, text)
-        _legend(ax, chosen)
+        _probability_axis(ax, _name(chosen, text))
+        _legend(ax, chosen, handles, labels)
     return ax
 
 
@@ -184,35 +192,45 @@ def existence(
     look = look or colours(data)
     axis = "budget" if split is None else "split_first"
     with style():
+        handles, labels = [], []
         for part, dashes, filled in ((found, (0, (4, 2)), False), (exact, "-", True)):
             curves = _totals(part)
             if split is None:
                 curves = [((label, curve), look[label]) for label, curve in _curves(part, "strategy", axis).items()]
             for place, ((label, curve), (colour, marker)) in enumerate(curves):
-                x = curve[axis].values + (_apart(place, len(curves), part[axis].values) if split is None else 0.0)
+                x, size = curve[axis].values, _size(place, len(curves))
                 low, high, y = (curve[name].values for name in ("low", "high", "probability"))
-                if filled and len(x) > 1:
-                    ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
                 if not filled and (curve["starts"].values > 1).any():
                     first = curve["found_after"].isel(start=0).values / curve["trials"].values
-                    ax.plot(x, first, color=colour, linestyle=FIRST, linewidth=1.0, gid="first start", zorder=3.5)
+                    _joined(ax, x, first, color=colour, linestyle=FIRST, linewidth=1.0, gid="first start", zorder=3.5)
                 ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
-                ax.plot(x, y, color=colour, linestyle=dashes, linewidth=1.6 if filled else 1.0, marker=marker, zorder=5 if filled else 4,
-                        markerfacecolor=colour if filled else "white", label=label if filled else None)  # fmt: skip
+                style_of = {"linewidth": 1.6 if filled else 1.0, "zorder": 5 if filled else 4}
+                point = {"marker": marker, "markersize": size, "markerfacecolor": colour if filled else "white"}
+                _joined(ax, x, y, color=colour, linestyle=dashes, **style_of, **point)
+                if filled:
+                    handles.append(_line(dashes, color=colour, **style_of, **point))
+                    labels.append(label)
+                else:
+                    proof = curve["quantity"].values == "existence"
+                    ax.plot(x[proof], y[proof], color=colour, linestyle="none", **RING)
         if split is None:
             _budget_axis(ax, exact["budget"].values)
-            _required_line(ax, int(exact["required_rank"].values.max()))
-            ax.set_xlabel("learnable weights (budget r)")
+            _required_line(ax, exact)
+            _label_axes(ax, "learnable weights (budget r)")
         else:
             _split_axis(ax, exact)
         _probability_axis(ax, "probability: of existence, and of being found")
-        handles, labels = ax.get_legend_handles_labels()
         handles += [_line("-", marker="o", markerfacecolor=INK), _line((0, (4, 2)), marker="o")]
         labels += [_broken(proven), _broken(text)]
-        if any(line.get_gid() == "first start" for line in ax.lines):
+        drawn = {line.get_gid() for line in ax.lines}
+        if "first start" in drawn:
             handles.append(_line(FIRST))
             labels.append("the same, first start only")
-        ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        if (found["quantity"].values == "existence").any():
+            handles.append(_line("none", **_without_order(RING)))
+            labels.append("ringed: decided in every trial,\nnothing was left to search")
+        _guide_entry(drawn, handles, labels)
+        _show_legend(ax, handles, labels)
     return ax
 
 
@@ -243,6 +261,7 @@ def restarts(
     shades = _shades(len(cells))[::-1]
     most = 1
     with style():
+        handles, labels = [], []
         for cell, shade in zip(cells, shades, strict=True):
             after = cell["found_after"].values
             after = after[~np.isnan(after)].astype(np.int64)
@@ -252,7 +271,10 @@ def restarts(
             starts = np.arange(1, after.size + 1)
             low, high = np.array([clopper_pearson(int(count), trials) for count in after]).T
             ax.fill_between(starts, low, high, color=shade, alpha=0.18, linewidth=0)
-            ax.plot(starts, after / trials, color=shade, marker="o" if after.size < 12 else None, label=size)
+            marker = "o" if after.size < 12 else None
+            ax.plot(starts, after / trials, color=shade, marker=marker)
+            handles.append(_line("-", color=shade, marker=marker, markerfacecolor=shade))
+            labels.append(size)
         if most > 12:
             ax.set_xscale("log")
             ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000) if tick <= most]
@@ -260,9 +282,9 @@ def restarts(
             ax.minorticks_off()
         else:
             ax.set_xticks(range(1, most + 1))
-        ax.set_xlabel("starts tried")
+        _label_axes(ax, "starts tried")
         _probability_axis(ax, re.sub(r"\d+ starts?,", "s starts,", text))
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="budget", alignment="left")
+        _show_legend(ax, handles, labels, title="budget", alignment="left")
     return ax
 
 
@@ -320,21 +342,22 @@ def _curves(chosen: xarray.Dataset, name: str, axis: str) -> dict[Any, xarray.Da
 def _totals(chosen: xarray.Dataset) -> list[tuple[tuple[str, xarray.Dataset], tuple[Any, str]]]:
     """((label, cells), (shade, marker)) for each total budget of a split, the largest first."""
     kappa = int(chosen["required_rank"].values.max())
+    name = "largest required rank found" if _sampled_rank(chosen) else "required rank"
     curves = sorted(_curves(chosen, "budget", "split_first").items(), reverse=True, key=lambda item: item[0])
-    labels = [f"r = {total}{' (required rank)' if total == kappa else ''}" for total, _ in curves]
+    labels = [f"r = {total}{f' ({name})' if total == kappa else ''}" for total, _ in curves]
     looks = zip(_shades(len(curves))[::-1], MARKERS * len(curves))
     return [((label, part), look) for label, (_, part), look in zip(labels, curves, looks)]
 
 
-def _apart(place: int, count: int, budgets: np.ndarray) -> float:
-    """A small step aside, so that the bars of `count` curves do not hide each other."""
-    return 0.07 * (place - (count - 1) / 2) * min(1.0, np.diff(np.unique(budgets)).min(initial=2))
+def _size(place: int, count: int) -> float:
+    """Marker size of curve number `place`: each stands inside those before it, so that points that meet can all be seen."""
+    return LARGEST - (LARGEST - SMALLEST) * place / max(1, count - 1)
 
 
 def _split_axis(ax: Axes, chosen: xarray.Dataset) -> None:
     group, *others = [entry.split()[0] for entry in str(chosen["arguments"].values[0]).split(" + ")]
     _budget_axis(ax, chosen["split_first"].values)
-    ax.set_xlabel(f"learnable weights in {group} (all others of the r in {' and '.join(others)})")
+    _label_axes(ax, f"learnable weights in {group} (all others of the r in {' and '.join(others)})")
 
 
 def _ax(ax: Axes | None) -> Axes:
@@ -396,76 +419,82 @@ def _swept(data: xarray.Dataset) -> np.ndarray:
     return np.isin(labels, labels[~control])
 
 
-def _measured(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, marker: str, label: str) -> None:
+def _mixed(chosen: xarray.Dataset) -> bool:
+    """Whether proven cells (existence) and searched ones (found) share the axis."""
+    proven = chosen["quantity"].values == "existence"
+    return bool(proven.any() and not proven.all())
+
+
+def _name(chosen: xarray.Dataset, text: str) -> str:
+    """What the axis shows: the quantity, and the other one that ringed cells have."""
+    return f"{text},\nor (ringed) {EXISTENCE}" if _mixed(chosen) else text
+
+
+def _measured(
+    ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, marker: str, size: float, ringed: bool
+) -> Any:
+    """Points with their intervals and what joins them; returns the curve's entry for the legend."""
     y, low, high = (part[name].values for name in ("probability", "low", "high"))
     control = part["control"].values
-    if len(x) > 1:
-        ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
-    ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
-    ax.plot(x, y, color=colour, zorder=4)
-    ax.plot(x[~control], y[~control], color=colour, marker=marker, linestyle="none", zorder=5)
-    ax.plot(
-        x[control],
-        y[control],
-        color=colour,
-        marker=marker,
-        markerfacecolor="white",
-        linestyle="none",
-        zorder=5,
+    point = {"color": colour, "marker": marker, "linestyle": "none", "markersize": size, "zorder": 5}
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.6}  # keeps points apart that lie on each other
+    ax.vlines(x, low, high, color=colour, linewidth=0.32 * size, zorder=4)
+    _joined(ax, x, y, color=colour, linestyle="-", linewidth=1.2, zorder=3)
+    ax.plot(x[~control], y[~control], **point, **edge)
+    ax.plot(x[control], y[control], **point, markerfacecolor="white")
+    if ringed:
+        exact = part["quantity"].values == "existence"
+        ax.plot(x[exact], y[exact], color=colour, linestyle="none", **(RING | {"markersize": size + 4.5}))
+    face = "white" if control.all() else colour
+    return _line("-", color=colour, linewidth=1.2, marker=marker, markersize=size, markerfacecolor=face)
+
+
+def _joined(ax: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
+    """Points joined where their places are neighbouring whole numbers; over a gap only by a guide, for nothing was measured there."""
+    breaks = np.flatnonzero(np.diff(x) > 1) + 1
+    for run in np.split(np.arange(len(x)), breaks):
+        ax.plot(x[run], y[run], **look)
+    for k in breaks.tolist():
+        ax.plot(x[k - 1 : k + 1], y[k - 1 : k + 1], color=look["color"], gid="guide", zorder=2.5, **GUIDE)
+
+
+def _limits(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, length: float) -> None:
+    """Theory's limits, a bar around each place; of those of several curves at one height the later ones are shorter and on top."""
+    half = length * BAR
+    low, high, exact_low, exact_high = (
+        part[name].values for name in ("theory_low", "theory_high", "theory_low_exact", "theory_high_exact")
     )
-    exact = part["quantity"].values == "existence"
-    ax.plot(x[exact], y[exact], color=colour, linestyle="none", **RING)
-    ax.plot([], [], color=colour, marker=None if control.all() else marker, label=label)
+    same = (low == high) & exact_low & exact_high
+    bars = [(same, "theory_exactly", high, np.ones(len(x), bool), 0)]
+    bars += [(~same & (high < 1 - _SEEN), "theory_high", high, exact_high, -1)]
+    bars += [(~same & (low > _SEEN), "theory_low", low, exact_low, 1)]
+    for told, name, value, exact, feet in bars:  # a limit that every probability has is not drawn; nan neither
+        for k in np.flatnonzero(told):
+            bar_x, bar_y = _bar(float(x[k]), half, float(value[k]), feet * FOOT)
+            gid = name if exact[k] else f"{name}_estimated"
+            ax.plot(bar_x, bar_y, color=colour, gid=gid, zorder=2, solid_joinstyle="miter", scalex=False, **_limit_look(gid))
 
 
-def _limits_say(part: xarray.Dataset) -> np.ndarray:
-    """bool [cell]: theory was asked, and has a word on at least one of the masks."""
-    unknown = part["predicted"].sel(kind="unknown").values
-    return ~np.isnan(part["theory_high"].values) & (unknown < part["predicted"].sum("kind").values)
+def _bar(x: float, half: float, y: float, foot: float) -> tuple[list[float], list[float]]:
+    return [x - half, x - half, x + half, x + half], [y + foot, y, y, y + foot]
 
 
-def _limits_alike(parts: Iterable[xarray.Dataset], name: str) -> bool:
-    """Whether the limits of several curves are the same (to 0.005) wherever two share a place."""
-    seen: dict[int, tuple[float, float]] = {}
-    for part in parts:
-        for x, *pair in zip(
-            part[name].values[_limits_say(part)],
-            part["theory_low"].values[_limits_say(part)],
-            part["theory_high"].values[_limits_say(part)],
-        ):
-            if np.abs(np.subtract(seen.setdefault(int(x), tuple(pair)), pair)).max() > 0.005:
-                return False
-    return True
+def _limit_look(gid: str) -> dict[str, Any]:
+    return {"linestyle": ESTIMATED if gid.endswith("_estimated") else "-", "linewidth": 1.1 if gid.endswith("_estimated") else 1.8}
 
 
-def _limits(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str) -> None:
-    """Theory's limits as a step around each budget; one that never says anything is left out."""
-    says = _limits_say(part)
-    at, breaks = x[says].astype(float), np.flatnonzero(np.diff(x[says]) > 1) + 1
-    for name, (line, empty) in LIMITS.items():
-        y = part[name].values[says]
-        if not (y != empty).any():
-            continue
-        for places in np.split(np.arange(len(at)), breaks):  # neighbouring budgets are joined, others are not
-            steps = np.repeat(at[places], 2) + np.tile([-0.5, 0.5], len(places))
-            ax.plot(
-                steps,
-                np.repeat(y[places], 2),
-                color=colour,
-                linestyle=line,
-                linewidth=1.1,
-                zorder=1.5,
-                gid=name,
-                scalex=len(at) < 2,
-            )
+def _sampled_rank(chosen: xarray.Dataset) -> bool:
+    """Whether the required rank is only the largest one found among sampled regions (relu)."""
+    return "relu" in chosen["activation"].values
 
 
-def _required_line(ax: Axes, kappa: int) -> None:
+def _required_line(ax: Axes, chosen: xarray.Dataset) -> None:
+    kappa = int(chosen["required_rank"].values.max())
     if kappa > 0:
         ax.axvline(kappa, color=FAINT, linewidth=1.0, zorder=0)
         right = kappa > 0.5 * sum(ax.get_xlim())
         ax.annotate(
-            f"required rank κ = {kappa}",
+            f"required rank κ = {kappa}" + (" (sampled: the largest found)" if _sampled_rank(chosen) else ""),
             (kappa, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(-3 if right else 3, 2),
@@ -481,11 +510,11 @@ def _budget_axis(ax: Axes, budgets: np.ndarray) -> None:
     from matplotlib.ticker import MaxNLocator
 
     unique = sorted(set(budgets.tolist()))
+    ax.set_xlim(min(unique) - 0.6, max(unique) + 0.6)  # room for the bars of limits
     if len(unique) <= 16 and max(unique) - min(unique) <= 40:
         ax.set_xticks(unique)
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.margins(x=0.04)
 
 
 def _probability_axis(ax: Axes, text: str) -> None:
@@ -493,30 +522,97 @@ def _probability_axis(ax: Axes, text: str) -> None:
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.grid(axis="y", color="#E6E8EB", linewidth=0.7)
     ax.set_axisbelow(True)
-    ax.set_ylabel(_broken(text))
+    ax.set_ylabel(_broken(text), usetex=False, parse_math=False)
+    _as_they_are(ax.get_xticklabels() + ax.get_yticklabels())
+
+
+def _label_axes(ax: Axes, text: str) -> None:
+    ax.set_xlabel(text, usetex=False, parse_math=False)
+
+
+def _as_they_are(texts: Iterable[Any]) -> None:
+    """No text is read as a formula or handed to LaTeX, also when it is drawn later under other settings."""
+    for text in texts:
+        text.set_usetex(False)
+        text.set_parse_math(False)
+
+
+def shown(label: str, width: int = 30, lines: int = 3) -> str:
+    """A label in lines that leave room for the figure; the end of a long one is cut off."""
+    return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder=" …")) or label
 
 
 def _broken(text: str) -> str:
     """The name of a quantity in lines that fit beside an axis."""
     text = text.replace(" (", "\n(", 1)
-    return text.replace(", relative", ",\nrelative") if len(text) > 62 else text
+    return text.replace(", relative", ",\nrelative") if max(map(len, text.split("\n"))) > 50 else text
 
 
-def _legend(ax: Axes, chosen: xarray.Dataset) -> None:
-    handles, labels = ax.get_legend_handles_labels()
+LIMIT_TEXTS = {
+    "theory_exactly": "theory: exactly",
+    "theory_high": "theory: at most",
+    "theory_high_estimated": "theory: at most (estimated, 95 %)",
+    "theory_low": "theory: at least",
+    "theory_low_estimated": "theory: at least (estimated, 95 %)",
+}
+
+
+def _legend(ax: Axes, chosen: xarray.Dataset, handles: list[Any], labels: list[str]) -> None:
+    handles, labels = list(handles), list(labels)
     drawn = {line.get_gid() for line in ax.lines}
-    for name, text in (("theory_high", "theory: at most"), ("theory_low", "theory: at least")):
-        if name in drawn:
-            handles.append(_line(LIMITS[name][0]))
+    for gid, text in LIMIT_TEXTS.items():
+        if gid in drawn:
+            handles.append(_LimitEntry(gid))
             labels.append(text)
     if chosen["control"].values.any():
         handles.append(_line("none", marker="o"))
         labels.append("control, r = κ − 1")
-    exact = chosen["quantity"].values == "existence"
-    if exact.any() and not exact.all():
-        handles.append(_line("none", **{key: value for key, value in RING.items() if key != "zorder"}))
-        labels.append("match probability (existence)")
-    ax.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    if _mixed(chosen):
+        handles.append(_line("none", **_without_order(RING)))
+        labels.append(EXISTENCE)
+    _guide_entry(drawn, handles, labels)
+    _show_legend(ax, handles, labels)
+
+
+def _guide_entry(drawn: set[Any], handles: list[Any], labels: list[str]) -> None:
+    if "guide" in drawn:
+        handles.append(_line(GUIDE["linestyle"], linewidth=GUIDE["linewidth"], alpha=GUIDE["alpha"]))
+        labels.append("guide: not measured between")
+
+
+def _show_legend(ax: Axes, handles: list[Any], labels: list[str], **options: Any) -> None:
+    """A legend beside the axes. The texts are set afterwards: matplotlib leaves out labels that begin with an underscore."""
+    told = ax.legend(
+        handles, ["."] * len(handles), loc="center left", bbox_to_anchor=(1.01, 0.5), handler_map={_LimitEntry: _LimitHandler()}, **options
+    )
+    for text, label in zip(told.get_texts(), labels, strict=True):
+        text.set_text("\n".join(shown(line, 40) for line in label.split("\n")))
+    _as_they_are([*told.get_texts(), told.get_title()])
+
+
+class _LimitEntry:
+    """A bar for the legend, by its name in LIMIT_TEXTS."""
+
+    def __init__(self, gid: str) -> None:
+        self.gid = gid
+
+
+class _LimitHandler:
+    """Draws a `_LimitEntry`."""
+
+    def legend_artist(self, legend: Any, entry: _LimitEntry, fontsize: float, handlebox: Any) -> Any:
+        feet = -1 if "high" in entry.gid else 1 if "low" in entry.gid else 0
+        half, height = 0.5 * handlebox.width, handlebox.height
+        x, y = _bar(half - handlebox.xdescent, half, 0.4 * height - handlebox.ydescent, feet * 0.4 * height)
+        line = _line("-", **_limit_look(entry.gid))
+        line.set_data(x, y)
+        line.set_transform(handlebox.get_transform())
+        handlebox.add_artist(line)
+        return line
+
+
+def _without_order(look: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in look.items() if key != "zorder"}
 
 
 def _line(dashes: Any, **look: Any) -> Any:
@@ -550,10 +646,14 @@ def _bars(
             )
             ax.vlines(x, part["low"].values, part["high"].values, color=colour, linewidth=1.6)
             ax.plot(x, part["probability"].values, color=colour, marker=marker, linestyle="none")
-            for name, (line, _) in LIMITS.items():
-                ax.hlines(part[name].values, x - 0.28, x + 0.28, color=colour, linestyle=line, linewidth=1.1)
-        ax.set_xticks(range(len(labels)), labels)
+            if _mixed(chosen):
+                exact = part["quantity"].values == "existence"
+                ax.plot(x[exact], part["probability"].values[exact], color=colour, linestyle="none", **RING)
+            _limits(ax, x, part, colour, 0.7 / part.sizes["cell"])
+        ax.set_xticks(range(len(labels)), [shown(label, 16) for label in labels])
         ax.set_xlim(-0.6, len(labels) - 0.4)
-        ax.set_xlabel(f"strategy, all with r = {int(chosen['budget'].values[0])}")
-        _probability_axis(ax, text)
+        _label_axes(ax, f"strategy, all with r = {int(chosen['budget'].values[0])}")
+        _probability_axis(ax, _name(chosen, text))
+        if any(line.get_gid() in LIMIT_TEXTS for line in ax.lines) or _mixed(chosen):
+            _legend(ax, chosen, [], [])
     return ax

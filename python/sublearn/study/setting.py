@@ -16,7 +16,8 @@ def asked(spec: Spec, found: list[Summary]) -> str:
     networks = []
     for entry in spec.networks:
         kappa = [s.required_rank for s in found if s.cell.network_label == entry.label and s.required_rank]
-        numbers = (entry.net.size, entry.net.equations, kappa[0] if kappa else "–")
+        sampled = " (largest found)" if entry.net.activation == "relu" else ""
+        numbers = (entry.net.size, entry.net.equations, f"{kappa[0]}{sampled}" if kappa else "–")
         shared = escape(", ".join(entry.shared)) or "none"
         networks.append(
             (escape(entry.label), entry.net.describe(), shared, _shapes(entry.net), *map(str, numbers))
@@ -85,6 +86,11 @@ of 10<sup>−6</sup>). Trials that it leaves undecided are counted as neither: t
 for matches."""
 
 
+KAPPA = """Exact for linear and tanh networks. The dimension of the set of outputs that the network can reach with all weights that
+are not shared: no allocation with fewer than κ weights can ever match."""
+KAPPA_RELU = "For relu networks the largest found among sampled linear regions: an estimate, and no bound."
+
+
 def reading(spec: Spec, found: list[Summary]) -> str:
     methods = dict.fromkeys(summary.cell.method for summary in found)
     means = "; ".join(METHOD_TEXT[method] for method in methods if method != EXACT)
@@ -96,21 +102,22 @@ the found probability is a lower estimate of it."""
         existence = EXACT_TEXT
     relu = ""
     if any(entry.net.activation == "relu" for entry in spec.networks):
-        relu = """<p>For relu networks a rank holds in one linear region only; theorems say less, and the
-required rank shown is the largest among sampled regions. A budget below it can still match where the teacher
-needs fewer dimensions.</p>"""
+        relu = """<p>For relu networks a rank holds in one linear region only, and theorems say less. A budget below the required
+rank shown can still match where the teacher needs fewer dimensions.</p>"""
+    activations = {entry.net.activation for entry in spec.networks}
+    kappa = " ".join(text for text, told in ((KAPPA, activations - {"relu"}), (KAPPA_RELU, "relu" in activations)) if told)
     searched = f"""<dt>Found probability</dt><dd>Estimated. The share of trials in which a stated method reaches a stated
 relative loss ‖y − y*‖² / ‖y*‖²; {means}. Not finding a match is no proof that there is none.</dd>
 """ if means else ""  # fmt: skip
     return f"""<h2>What is exact and what is estimated</h2>
 <dl>
-<dt>Required rank κ</dt><dd>Exact. The dimension of the set of outputs that the network can reach with all
-weights that are not shared. No allocation with fewer than κ weights can ever match (linear and tanh
-networks).</dd>
-<dt>Theory's limits</dt><dd>Exact for each mask, by ranks in integer arithmetic modulo a prime and by the
+<dt>Required rank κ</dt><dd>{kappa}</dd>
+<dt>Theory's limits</dt><dd>For each mask exact, by ranks in integer arithmetic modulo a prime and by the
 structure of the mask: it predicts <i>minimal</i> (no match), <i>maximal</i> (always a match),
-<i>intermediate</i> or <i>unknown</i>. For strategies that draw masks at random, the limits are shares among
-the masks drawn.</dd>
+<i>intermediate</i> or <i>unknown</i>. The match probability of a strategy that draws masks at random lies between the
+probability of a maximal mask and that of one that is not minimal. Both are exact where all masks of the strategy
+could be judged or a theorem counts them. Elsewhere they are estimated from the masks that were judged, and the
+limit shown is the safe end of a 95&nbsp;% interval (marked ~ in tables, broken bars in figures).</dd>
 <dt>Match probability</dt><dd>The probability that matching weights <i>exist</i>. {existence}</dd>
 {searched}<dt>Intervals</dt><dd>95&nbsp;% Clopper–Pearson, for the number of trials shown.</dd>
 </dl>

@@ -28,9 +28,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .._closed_forms import plain
 from .._intervals import clopper_pearson
 from ..compare import KINDS, Comparison
 from ..decide import EXACT, RULES
+from .limits import Limits, limits_of
 from .spec import Spec, parse_spec
 from .task import CONTENT, Cell, cells_of, content_id
 
@@ -519,10 +521,10 @@ def summaries(cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]]) -> list[
 # Views
 
 
-def _columns(summary: Summary) -> dict[str, Any]:
+def _columns(summary: Summary, limits: Limits | None) -> dict[str, Any]:
     cell, known = summary.cell, summary.trials > 0
     low, high = summary.interval if known else (None, None)
-    limits = summary.compared.limits
+    lower, upper, exact_lower, exact_upper, _ = limits or (None,) * 5
     return {
         "cell": cell.id,
         "network": cell.network_label,
@@ -550,8 +552,10 @@ def _columns(summary: Summary) -> dict[str, Any]:
         "probability": summary.probability if known else None,
         "low95": low,
         "high95": high,
-        "theory_at_least": limits[0],
-        "theory_at_most": limits[1],
+        "theory_at_least": lower,
+        "theory_at_most": upper,
+        "theory_at_least_exact": exact_lower,
+        "theory_at_most_exact": exact_upper,
         **{f"predicted_{kind}": summary.compared.trials(kind) for kind in KINDS},
         **{f"predicted_{kind}_matched": summary.compared.matched(kind) for kind in KINDS},
         "seconds": round(summary.seconds, 3),
@@ -572,9 +576,9 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def csv_text(found: Iterable[Summary]) -> str:
-    """results.csv: one line per cell, additive counts with their trial ranges, probability and interval."""
-    out = io.StringIO()
-    lines = [_columns(summary) for summary in found]
+    """results.csv: one line per cell, additive counts with their trial ranges, probability and interval, theory's limits."""
+    out, found = io.StringIO(), list(found)
+    lines = [_columns(*pair) for pair in zip(found, limits_of(found), strict=True)]
     writer = csv.DictWriter(out, fieldnames=list(lines[0]) if lines else ["cell"], lineterminator="\n")
     writer.writeheader()
     for line in lines:
@@ -592,9 +596,9 @@ def load(folder: str | Path) -> xarray.Dataset:
 
     Variables over `cell`: trials, matched, unmatched, undecided, screened, solved_affine, certified (matched, the solution proven),
     by_theorem (matched by T7 or T8, no solution in hand), seconds, probability, low, high (95 % Clopper-Pearson; of existence with
-    undecided trials left open), theory_low, theory_high (limits by the theorems, over the
-    same masks), predicted and predicted_matched (with dimension `kind`); found_after over (`cell`, `start`),
-    NaN beyond a cell's last start. Coordinates over `cell`: id, network, strategy, kind_of_strategy,
+    undecided trials left open), theory_low, theory_high (theory_low <= match probability <= theory_high by the theorems; exact where
+    theory_low_exact, theory_high_exact say so, else the safe end of a 95 % interval from the masks judged; NaN where none was), predicted and predicted_matched (with dimension `kind`); found_after over (`cell`, `start`),
+    NaN beyond a cell's last start. Coordinates over `cell`: id, network, activation, strategy, kind_of_strategy,
     arguments, budget, required_rank (-1 if not computed), method, starts, tol, quantity, quantity_text,
     control, screen, split_first (learnable weights in a split's first group, else -1). Attribute `note`: what
     was read and not counted, in words. A UserWarning tells of rows by older rules whose trials were not run
@@ -621,9 +625,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
     bounds = np.array(
         [summary.interval if summary.trials else (nan, nan) for summary in found], float
     ).reshape(-1, 2)
-    limits = np.array(
-        [[nan if value is None else value for value in summary.compared.limits] for summary in found], float
-    ).reshape(-1, 2)
+    limits = [limit or Limits(nan, nan, False, False, 0) for limit in limits_of(found)]
 
     def over_cells(values: Iterable[Any], dtype: Any) -> tuple[str, np.ndarray]:
         return "cell", np.array(list(values), dtype=dtype)
@@ -643,8 +645,10 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
             "probability": over_cells((s.probability for s in found), float),
             "low": ("cell", bounds[:, 0]),
             "high": ("cell", bounds[:, 1]),
-            "theory_low": ("cell", limits[:, 0]),
-            "theory_high": ("cell", limits[:, 1]),
+            "theory_low": over_cells((limit.lower for limit in limits), float),
+            "theory_high": over_cells((limit.upper for limit in limits), float),
+            "theory_low_exact": over_cells((limit.exact_lower for limit in limits), bool),
+            "theory_high_exact": over_cells((limit.exact_upper for limit in limits), bool),
             "predicted": (
                 ("cell", "kind"),
                 np.array([[s.compared.trials(k) for k in KINDS] for s in found], np.int64).reshape(
@@ -662,6 +666,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
         coords={
             "id": text(s.cell.id for s in found),
             "network": text(s.cell.network_label for s in found),
+            "activation": text(plain(s.cell.net).activation for s in found),
             "strategy": text(s.cell.strategy_label for s in found),
             "kind_of_strategy": text(s.cell.content["strategy"]["kind"] for s in found),
             "arguments": text(s.cell.arguments for s in found),

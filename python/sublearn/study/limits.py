@@ -1,0 +1,53 @@
+"""Theory's limits of a study's cells: lower <= match probability <= upper, exact where masks can be counted, else estimated.
+
+Estimated ends come from the masks of judged trials (a row's `compared` counts), exact ones from all masks of the cell's strategy or from
+theorems that count them (_certain.py). Methods of one network, strategy and size share them. Nothing is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._certain import bounds_text, certain
+
+if TYPE_CHECKING:
+    from .store import Summary
+
+_MASKS = 20_000  # a strategy with more different masks is judged by a sample
+_ALL_MASKS = 400_000  # judged for one study; past them further strategies keep their sample
+
+
+class Limits(NamedTuple):
+    """lower <= MP <= upper; whether each is exact; judged: drawn masks behind an estimated one."""
+
+    lower: float
+    upper: float
+    exact_lower: bool
+    exact_upper: bool
+    judged: int
+
+    def __str__(self) -> str:
+        return bounds_text(*self)
+
+
+def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
+    """The limits of each cell, None where theory was not asked (no judged trial)."""
+    told, left = [], _ALL_MASKS
+    counted: dict[tuple, bool] = {}
+    for summary in found:
+        cell, judged = summary.cell, summary.compared.trials()
+        if not judged:
+            told.append(None)
+            continue
+        question = (cell.net, cell.strategy, cell.shared)
+        known = certain(*question, 0)
+        if None in known:
+            if question not in counted:
+                law = cell.strategy.law(min(_MASKS, left)) if left else None
+                counted[question] = law is not None
+                left -= 0 if law is None else len(law[0])
+            known = certain(*question, _MASKS) if counted[question] else known
+        ends = [end if exact is None else exact for end, exact in zip(summary.compared.limits, known)]
+        told.append(Limits(*ends, *(exact is not None for exact in known), judged))
+    return told
