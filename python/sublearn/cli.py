@@ -573,7 +573,7 @@ def _self_test() -> str:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    lines = [tuple(map(str, line)) for line in (head, *rows)]
+    lines = [tuple(" ".join(str(part).split()) for part in line) for line in (head, *rows)]  # a label may hold a line break
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
     for line in lines:
         print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())

@@ -176,7 +176,8 @@ def _new(width: float, height: float) -> tuple[Any, Any]:
 
 def _title(ax: Any, text: str, pad: float = 8) -> None:
     with plot.style():
-        ax.set_title(plot.shown(text, 62, 2), pad=pad, usetex=False, parse_math=False)
+        width = int(11 * (ax.figure.get_figwidth() - 0.9))  # letters that fit
+        ax.set_title(plot.shown(text, width, 2), pad=pad, usetex=False, parse_math=False)
 
 
 def _pictured(own: list[Summary]) -> list[Summary]:

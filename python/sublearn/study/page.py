@@ -21,7 +21,7 @@ p, li { max-width: 72ch; } .sub { color: #5a6069; margin: 0 0 1.2rem; }
 table { border-collapse: collapse; margin: .7rem 0 1.1rem; font-size: .88rem; }
 th { text-align: left; font-weight: 600; border-bottom: 1.5px solid #222; padding: .25rem .8rem .25rem 0;
   vertical-align: bottom; }
-td { border-bottom: 1px solid #eceef1; padding: .22rem .8rem .22rem 0; vertical-align: top; }
+td { border-bottom: 1px solid #eceef1; padding: .22rem .8rem .22rem 0; vertical-align: top; max-width: 44ch; overflow-wrap: break-word; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.control td { color: #6b717a; } .wide { overflow-x: auto; }
 .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 1.1rem 0; }

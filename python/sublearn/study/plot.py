@@ -132,7 +132,7 @@ def probability(
         _required_line(ax, chosen)
         _label_axes(ax, "learnable weights (budget r)")
         _probability_axis(ax, _name(chosen, text))
-        _legend(ax, chosen, handles, labels)
+        _legend(ax, chosen, handles, map(shown, labels))
     return ax
 
 
@@ -202,14 +202,14 @@ def existence(
                 low, high, y = (curve[name].values for name in ("low", "high", "probability"))
                 if not filled and (curve["starts"].values > 1).any():
                     first = curve["found_after"].isel(start=0).values / curve["trials"].values
-                    _joined(ax, x, first, color=colour, linestyle=FIRST, linewidth=1.0, gid="first start", zorder=3.5)
+                    _joined(ax, x, first, False, color=colour, linestyle=FIRST, linewidth=1.0, gid="first start", zorder=3.5)
                 ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
                 style_of = {"linewidth": 1.6 if filled else 1.0, "zorder": 5 if filled else 4}
                 point = {"marker": marker, "markersize": size, "markerfacecolor": colour if filled else "white"}
                 _joined(ax, x, y, color=colour, linestyle=dashes, **style_of, **point)
                 if filled:
                     handles.append(_line(dashes, color=colour, **style_of, **point))
-                    labels.append(label)
+                    labels.append(shown(label))
                 else:
                     proof = curve["quantity"].values == "existence"
                     ax.plot(x[proof], y[proof], color=colour, linestyle="none", **RING)
@@ -449,12 +449,12 @@ def _measured(
     return _line("-", color=colour, linewidth=1.2, marker=marker, markersize=size, markerfacecolor=face)
 
 
-def _joined(ax: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
+def _joined(ax: Axes, x: np.ndarray, y: np.ndarray, guided: bool = True, **look: Any) -> None:
     """Points joined where their places are neighbouring whole numbers; over a gap only by a guide, for nothing was measured there."""
     breaks = np.flatnonzero(np.diff(x) > 1) + 1
     for run in np.split(np.arange(len(x)), breaks):
         ax.plot(x[run], y[run], **look)
-    for k in breaks.tolist():
+    for k in breaks.tolist() if guided else ():
         ax.plot(x[k - 1 : k + 1], y[k - 1 : k + 1], color=look["color"], gid="guide", zorder=2.5, **GUIDE)
 
 
@@ -537,7 +537,7 @@ def _as_they_are(texts: Iterable[Any]) -> None:
         text.set_parse_math(False)
 
 
-def shown(label: str, width: int = 30, lines: int = 3) -> str:
+def shown(label: str, width: int = 34, lines: int = 3) -> str:
     """A label in lines that leave room for the figure; the end of a long one is cut off."""
     return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder=" …")) or label
 
@@ -557,7 +557,7 @@ LIMIT_TEXTS = {
 }
 
 
-def _legend(ax: Axes, chosen: xarray.Dataset, handles: list[Any], labels: list[str]) -> None:
+def _legend(ax: Axes, chosen: xarray.Dataset, handles: Iterable[Any], labels: Iterable[str]) -> None:
     handles, labels = list(handles), list(labels)
     drawn = {line.get_gid() for line in ax.lines}
     for gid, text in LIMIT_TEXTS.items():
@@ -586,7 +586,7 @@ def _show_legend(ax: Axes, handles: list[Any], labels: list[str], **options: Any
         handles, ["."] * len(handles), loc="center left", bbox_to_anchor=(1.01, 0.5), handler_map={_LimitEntry: _LimitHandler()}, **options
     )
     for text, label in zip(told.get_texts(), labels, strict=True):
-        text.set_text("\n".join(shown(line, 40) for line in label.split("\n")))
+        text.set_text(label)
     _as_they_are([*told.get_texts(), told.get_title()])
 
 

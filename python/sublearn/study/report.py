@@ -52,8 +52,8 @@ def summary_table(found: Sequence[Summary], most: int = 60) -> str:
         size = "" if cell.arguments == str(cell.budget) else cell.arguments
         lines.append(
             (
-                cell.network_label,
-                cell.name,
+                _in_a_line(cell.network_label),
+                _in_a_line(cell.name),
                 size,
                 str(cell.budget),
                 str(summary.trials),
@@ -68,6 +68,12 @@ def summary_table(found: Sequence[Summary], most: int = 60) -> str:
         for line in lines
     )
     return text + (f"\n... {len(found) - most} more cells in {TABLE}" if len(found) > most else "")
+
+
+def _in_a_line(label: str, most: int = 40) -> str:
+    """A label without its line breaks, the end of a long one cut off."""
+    label = " ".join(label.split())
+    return label if len(label) <= most else label[: most - 2] + " …"
 
 
 def _page(spec: Spec, found: list[Summary], made: list[Figure], store: Store, others: int) -> str:
