@@ -1,0 +1,250 @@
+"""What reports and figures say of theory's limits, and what figures draw: limits on the right side, points where they were measured."""
+
+import csv
+import io
+import re
+from importlib import resources
+
+import numpy as np
+import pytest
+from sublearn import study
+from sublearn._certain import certain
+from sublearn._intervals import clopper_pearson
+from sublearn.study import findings, limits, plot, setting, store, task
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+from matplotlib.figure import Figure  # noqa: E402
+
+LABELS = ("_under", "a $x_{ b$ <i>", "x" * 50 + " word" * 60, "two\nlines & 50 %", "plain")
+GAPS = """
+[study]
+name = "gaps"
+trials = 30
+starts = 3
+control = false
+
+[[network]]
+label = "net $y_{$ #1"
+kind = "recurrent"
+inputs = 1
+hidden = 4
+outputs = 1
+steps = 5
+shared = ["B", "D"]
+
+[[network]]
+label = "relu"
+kind = "feedforward"
+widths = [2, 4, 2]
+samples = 3
+activation = "relu"
+""" + "".join(
+    f"""
+[[strategy]]
+label = {label!r}
+kind = "{kind}"
+within = "W"
+networks = ["net $y_{{$ #1"]
+budgets = {budgets}
+"""
+    for label, kind, budgets in zip(LABELS, ("scattered", "rows", "columns", "diagonal", "scattered"), ([3, 4, 6], [4, 5, 9], [4, 5], [4], [5]))
+) + """
+[[strategy]]
+label = "_one"
+kind = "scattered"
+networks = ["relu"]
+budgets = [8]
+
+[[strategy]]
+label = "last $"
+kind = "scattered"
+within = "W2"
+networks = ["relu"]
+budgets = [6, 8]
+"""
+NET = "net $y_{$ #1"
+
+
+@pytest.fixture(scope="module")
+def gaps(tmp_path_factory):
+    """(folder, data) of a small study whose budgets have gaps and whose labels are hard to draw."""
+    folder = tmp_path_factory.mktemp("gaps") / "sublearn-gaps"
+    text = GAPS.replace("label = 'two\\nlines", "label = \"two\\nlines").replace("50 %'", '50 %"')
+    study.run(study.parse_spec(text), folder)
+    return folder, study.load(folder)
+
+
+@pytest.fixture(scope="module")
+def built_in(tmp_path_factory):
+    """Cells of the built-in study with a few of its trials, the newton ones: (summary, its limits)."""
+    text = (resources.files("sublearn.study") / "default.toml").read_text(encoding="utf-8")
+    text = text.replace("trials = 4096", "trials = 300\ncompare = 40").replace('method = ["newton", "descent"]', 'method = "newton"')
+    folder = tmp_path_factory.mktemp("built-in") / "s"
+    spec = study.parse_spec(re.sub("starts = 10", "starts = 2", text))
+    study.run(spec, folder)
+    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    return folder, list(zip(found, limits.limits_of(found), strict=True))
+
+
+# Limits
+
+
+def test_limits_of_the_built_in_study_are_on_the_right_side(built_in):
+    """Against exact intervals of what was measured. Forty masks are judged: their shares would contradict three hundred trials."""
+    exact = wrong_shares = 0
+    for summary, said in built_in[1]:
+        low, high = clopper_pearson(summary.matched, summary.trials, 0.999)
+        assert said.judged == 40 and 0 <= said.lower <= said.upper <= 1
+        assert said.upper >= low, f"{summary.cell.describe()}: at most {said.upper}, measured {summary.probability}"
+        if summary.quantity == "existence":
+            assert said.lower <= high, f"{summary.cell.describe()}: at least {said.lower}, measured {summary.probability}"
+        share = 1 - summary.compared.trials("minimal") / 40
+        wrong_shares += share < low
+        exact += said.exact_lower and said.exact_upper
+    assert exact >= 60 and wrong_shares >= 1
+
+
+def test_limits_of_the_built_in_study_are_counted_where_they_can_be(built_in):
+    known = {(s.cell.network_label, s.cell.strategy_label, s.cell.arguments): said for s, said in built_in[1]}
+    for budget, value in ((6, 18 / 77), (7, 6 / 11), (8, 0.8), (10, 1.0)):
+        said = known["deep linear", "first layer", str(budget)]
+        assert (said.lower, said.upper) == (pytest.approx(value), pytest.approx(value)) and said.exact_lower and said.exact_upper
+    assert known["recurrent", "scattered", "10"].upper == pytest.approx(0.9994450546)
+    assert known["recurrent", "two random rows", "2 rows x 5"] == (1, 1, True, True, 40)
+    assert known["recurrent", "scattered", "9"] == (0, 0, True, True, 40)  # fewer weights than kappa: no sample is needed
+    every = known["deep linear", "all layers", "7"]
+    assert not every.exact_lower and every.lower < every.upper and "estimated: 95 %, from 40 masks drawn" in str(every)
+
+
+def test_tables_say_which_limits_are_estimated(built_in):
+    folder, cells = built_in
+    spec, found = study.Store(folder).spec(), [summary for summary, _ in cells]
+    own = {network.label: [s for s in found if s.cell.network_label == network.label] for network in spec.networks}
+    text = "".join(findings.network(label, part, []) for label, part in own.items()) + setting.asked(spec, found)
+    assert "= 0.23377" in text and "~: estimated from drawn masks" in text and re.search(r"~0\.\d+ to 1<", text)
+    assert "(largest found)" in text and "largest required rank found (r &lt; κ = 8)" in text
+    data = study.load(folder)
+    assert data["theory_high"].values.tolist() == [said.upper for _, said in cells]
+    lines = list(csv.DictReader(io.StringIO(store.csv_text(found))))
+    for line, (_, said) in zip(lines, cells, strict=True):
+        assert float(line["theory_at_most"]) == pytest.approx(said.upper, abs=1e-9)
+        assert line["theory_at_least_exact"] == str(said.exact_lower) and line["theory_at_most_exact"] == str(said.exact_upper)
+    assert data["theory_low_exact"].values.tolist() == [said.exact_lower for _, said in cells]
+
+
+def test_masks_judged_for_limits_are_capped(built_in, monkeypatch):
+    monkeypatch.setattr(limits, "_ALL_MASKS", 5000)  # 4368 masks of the middle layer with five weights need no judging: r < kappa
+    certain.cache_clear()
+    asked = []
+    monkeypatch.setattr(limits, "certain", lambda *question: asked.append(question) or certain(*question))
+    said = limits.limits_of([summary for summary, _ in built_in[1] if summary.cell.strategy_label == "middle layer"])
+    exact = [limit.exact_upper for limit in said]
+    assert 0 < sum(exact) < len(exact) and sum(bool(question[3]) for question in asked) < len(exact)
+
+
+# Figures
+
+
+def drawn(ax, marker=True):
+    """(x, y, gid) of the lines with data."""
+    return [(line.get_xdata(), line.get_ydata(), line.get_gid()) for line in ax.lines
+            if len(line.get_xdata()) and (line.get_marker() not in ("None", None, "")) == marker]  # fmt: skip
+
+
+def test_points_stand_at_their_budgets_and_lines_end_at_gaps(gaps):
+    data = gaps[1]
+    ax = plot.probability(data, NET, Figure().add_subplot())
+    points = {(float(x), round(float(y), 9)) for xs, ys, _ in drawn(ax) for x, y in zip(xs, ys)}
+    own = data.isel(cell=np.flatnonzero(data["network"].values == NET))
+    assert points == {(float(b), round(float(p), 9)) for b, p in zip(own["budget"].values, own["probability"].values)}
+    joins = [(x, gid) for x, _, gid in drawn(ax, marker=False) if gid in (None, "guide") and len(set(x)) > 1]
+    assert all((np.diff(x) == 1).all() for x, gid in joins if gid is None)
+    guides = sorted(tuple(x) for x, gid in joins if gid == "guide")
+    assert guides == [(4, 6), (5, 9)]
+    assert not any(hasattr(band, "get_paths") and len(band.get_paths()[0].vertices) > 2 for band in ax.collections)  # no band between
+    assert "guide: not measured between" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_cells_without_trials_are_not_drawn(gaps):
+    data = gaps[1].copy(deep=True)
+    data["trials"].values[0] = 0
+    data["probability"].values[0] = np.nan
+    ax = plot.probability(data, NET, Figure().add_subplot())
+    assert not any(np.isnan(y).any() for _, y, _ in drawn(ax)) and 3 not in ax.get_xticks()
+
+
+def test_limits_are_drawn_at_their_values_and_estimates_are_told_apart(gaps):
+    data = gaps[1].copy(deep=True)
+    place = int(np.flatnonzero((data["strategy"].values == "plain") & (data["network"].values == NET))[0])
+    names = ("theory_low", "theory_high", "theory_low_exact", "theory_high_exact")
+    for values, gids in (((0.25, 0.75, True, False), {"theory_low", "theory_high_estimated"}),
+                         ((0.5, 0.5, True, True), {"theory_exactly"}), ((0.0, 1.0, True, True), set())):  # fmt: skip
+        for name, value in zip(names, values):
+            data[name].values[place] = value
+        ax = plot.probability(data.isel(cell=[place]), NET, Figure().add_subplot())
+        bars = {line.get_gid(): line for line in ax.lines if str(line.get_gid()).startswith("theory")}
+        assert set(bars) == gids
+        for gid, line in bars.items():
+            y = line.get_ydata()
+            assert line.get_xdata()[1] < 5 < line.get_xdata()[2] and y[1] == y[2] == values[1 if "high" in gid or "exactly" in gid else 0]
+            assert np.sign(y[0] - y[1]) == (-1 if "high" in gid else 1 if "low" in gid else 0)  # feet
+            assert (line.get_linestyle() == "--") == gid.endswith("estimated")
+        told = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert [plot.LIMIT_TEXTS[gid] for gid in plot.LIMIT_TEXTS if gid in gids] == told[1:]
+
+
+def test_an_axis_with_proven_and_searched_cells_names_both(gaps):
+    data = gaps[1].copy(deep=True)
+    cells = np.flatnonzero(data["network"].values == NET)
+    assert set(data["quantity"].values[cells].tolist()) == {"found"}
+    data["quantity"] = data["quantity"].astype("U9")
+    data["quantity"].values[cells[0]] = "existence"
+    data["quantity_text"] = data["quantity_text"].astype("U80")
+    data["quantity_text"].values[cells[0]] = task.EXISTENCE
+    ax = plot.probability(data, NET, Figure().add_subplot())
+    assert ax.get_ylabel().startswith("found probability") and ax.get_ylabel().endswith(f"or (ringed) {task.EXISTENCE}")
+    rings = [line for line in ax.lines if line.get_markerfacecolor() == "none" and len(line.get_xdata())]
+    assert [tuple(line.get_xdata()) for line in rings] == [(3,)]
+    alone = plot.probability(data.isel(cell=cells[:1]), NET, Figure().add_subplot())
+    assert alone.get_ylabel().replace("\n", " ") == task.EXISTENCE
+    assert not any(line.get_markerfacecolor() == "none" and len(line.get_xdata()) for line in alone.lines)
+
+
+def test_a_required_rank_of_relu_is_said_to_be_sampled(gaps):
+    ax = plot.probability(gaps[1], "relu", Figure().add_subplot())
+    assert any(re.fullmatch(r"required rank κ = \d+ \(sampled: the largest found\)", text.get_text()) for text in ax.texts)
+    ax = plot.probability(gaps[1], NET, Figure().add_subplot())
+    assert any(text.get_text() == "required rank κ = 4" for text in ax.texts)
+
+
+def test_labels_are_shown_as_they_are(gaps):
+    ax = plot.probability(gaps[1], NET, Figure().add_subplot())
+    told = [text.get_text() for text in ax.get_legend().get_texts()][:5]
+    assert told == ["_under", "a $x_{ b$ <i>", told[2], "two lines & 50 %", "plain"]
+    assert told[2].count("\n") == 2 and told[2].endswith(" …")
+
+
+def test_reports_do_not_depend_on_labels_or_on_the_users_matplotlib(gaps):
+    """Formulas in labels, LaTeX asked for by a matplotlibrc: figures are the same bytes, and drawing later works too."""
+    folder, data = gaps
+    figures = folder / "figures"
+    study.write_report(folder)
+    before = {path.name: path.read_bytes() for path in figures.glob("*.png")}
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 20, "axes.formatter.use_mathtext": True, "savefig.dpi": 30}):
+        study.write_report(folder)
+        fig = Figure()
+        axes = fig.subplots(1, 2)
+        plot.probability(data, NET, axes[0])
+        plot.probability(data.isel(cell=np.flatnonzero(data["budget"].values == 8)), "relu", axes[1])  # bars: labels under them
+        assert [text.get_text() for text in axes[1].get_xticklabels()] == ["_one", "last $"]
+        fig.draw_without_rendering()
+    after = {path.name: path.read_bytes() for path in figures.glob("*.png")}
+    assert before == after and len(before) > 5
+
+
+def test_the_look_does_not_stay(gaps):
+    with matplotlib.rc_context({"lines.linewidth": 7.0}):
+        with plot.style():
+            assert matplotlib.rcParams["lines.linewidth"] != 7.0 and not matplotlib.rcParams["text.usetex"]
+        assert matplotlib.rcParams["lines.linewidth"] == 7.0
