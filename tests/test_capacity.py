@@ -120,3 +120,15 @@ def test_capacities_that_are_known():
     measured = sl.capacity(net, sl.scattered(net, 14, "W"), shared=("B", "D"), trials=100)
     assert measured.quantity == "found" and 6 <= measured.m <= measured.at_most == 8
     assert measured.evidence[measured.m].probability >= 0.95
+
+
+def test_what_drawn_masks_say_is_no_proof():
+    """The share of full rank among 100 masks is no bound of the chance of full rank: said to be estimated, exact where it is counted."""
+    net = sl.Recurrent(2, 8, 2, 4)
+    found = sl.capacity(net, sl.scattered(net, 10, "W"), shared=("B", "D"), trials=100, most=10)
+    assert found.evidence[3].startswith("estimated: P(MP = 1) >= ") and found.evidence[3].endswith("(95 %, from 100 masks drawn)")
+    assert found.evidence[7] == "proven: P(rho = kappa = 12) <= 0"  # T - 1 = 6 steps want 12 weights
+    assert "existence between" in str(found) and "(95 % each where not proven)" in str(found)
+    layer = sl.Feedforward((3, 4, 2), 1)
+    proven = sl.capacity(layer, sl.only(layer, "W2"), trials=50)
+    assert "not proven" not in str(proven) and set(proven.evidence.values()) == {"proven: MP = 1"}

@@ -31,7 +31,7 @@ class Capacity:
     solve, "found" if a search by fitting had a part in it: then m is usually too small, since what was not found may exist. at_least,
     at_most: bounds of the capacity of existence from theory and 95 % intervals (each one 95 %), at_most inf where nothing bounds it.
     saturated_at: number from which on the match probability is constant (proved), None where no theorem gives one. evidence: {m tried:
-    MatchResult, or the theory's reason (str)}, in the order of m. reached_most: the search ended at `most` and m may be larger.
+    MatchResult, or the theory's reason (str, "proven: ..", or "estimated: .." from drawn masks)}, in the order of m. reached_most: the search ended at `most` and m may be larger.
     """
 
     m: int | float
@@ -51,8 +51,10 @@ class Capacity:
             else f"{self.m} {self.axis}" + (" or more" if self.reached_most else "")
         )
         what = "match probability (existence)" if self.quantity == "existence" else "found probability"
+        proven = all(isinstance(seen, str) and seen.startswith("proven") for seen in self.evidence.values())
+        sure = "" if proven else " (95 % each where not proven)"
         lines = [
-            f"capacity {m}: {what} >= {1 - self.eps:g}; existence between {self.at_least} and {self.at_most}"
+            f"capacity {m}: {what} >= {1 - self.eps:g}; existence between {self.at_least} and {self.at_most}{sure}"
         ]
         lines += [f"  {self.axis} {k}: {seen}" for k, seen in self.evidence.items()]
         return "\n".join(lines)

@@ -390,6 +390,7 @@ def _known(found: Any) -> str:
 
 def _predict_study(options: argparse.Namespace) -> int:
     from ._certain import at_least, at_most
+    from ._closed_forms import plain
     from .study.task import cells_of
     from .theory import predict_strategy
 
@@ -410,7 +411,7 @@ def _predict_study(options: argparse.Namespace) -> int:
             (
                 *key,
                 cell.budget,
-                found.required_rank,
+                f"{found.required_rank}{' (sampled)' if plain(cell.net).activation == 'relu' else ''}",
                 at_least(found.lower),
                 at_most(found.upper),
                 _known(found),

@@ -134,7 +134,8 @@ def reproduce(spec: Spec, found: list[Summary], store: Store) -> str:
     return f"""<h2>Run it again</h2>
 <p>The folder keeps the study as <code>spec.toml</code>; <code>sublearn run spec.toml</code> poses the same
 problems on any machine: every trial is a function of the seed ({spec.seed}), the network's task number and
-the trial's number only. Made by sublearn {escape(", ".join(versions) or "?")} (instruction sets:
+the trial's number only. Found counts can differ in their last digits between instruction sets, because a search
+rounds differently there. Made by sublearn {escape(", ".join(versions) or "?")} (instruction sets:
 {escape(", ".join(isas) or "–")}); {seconds:.0f} s of fitting. The numbers are in <code>results.csv</code>
 (one line per cell), <code>results.jsonl</code> (one line per range of trials) and, in Python,
 <code>sublearn.study.load(folder)</code>.</p>
