@@ -34,7 +34,8 @@ def test_real_solutions_of_a_quadratic_are_counted():
         assert found.count[k] == (2 if first**2 - 4 * second * c > 0 else 0)
     said = sl.parity_bounds(net, a, SHARED, trials=300, seed=3)
     assert (said.degree, said.undecided, said.real.tolist()) == (2, 0, np.bincount(found.count, minlength=3).tolist())
-    assert said.probability == pytest.approx(said.mean / 2)  # degree 2: both bounds estimate MP itself, so they must leave room around the estimate
+    # degree 2: both bounds estimate MP itself, so they must leave room around the estimate
+    assert said.probability == pytest.approx(said.mean / 2)
     assert said.lower <= said.interval[0] < said.probability < said.interval[1] <= said.upper and "delta = 2" in str(said)
 
 
@@ -129,7 +130,8 @@ CASES = [
         *(sl.scattered(net, r, "W") for r in (2, 3, 4, 5, 14)), sl.per_row(net, 2, 2, "W"), sl.per_row(net, 2, 1, "W"),
         sl.per_row(net, 3, 2, "W"), sl.per_column(net, 1, 4, "W"), sl.per_column(net, 2, 2, "W"), sl.even_rows(net, 1, "W")]),
     (sl.Recurrent(1, 3, 1, 3, bias=("b",)), ("D",), lambda net: [
-        sl.per_row(net, 1, 2, ("B", "b")), sl.even_rows(net, 1, ("B", "b")), sl.per_row(net, 2, 3, ("W", "B", "b")), sl.scattered(net, 3, ("W", "B"))]),
+        sl.per_row(net, 1, 2, ("B", "b")),
+        sl.even_rows(net, 1, ("B", "b")), sl.per_row(net, 2, 3, ("W", "B", "b")), sl.scattered(net, 3, ("W", "B"))]),
     (sl.Feedforward((3, 4, 4, 2), 3), (), lambda net: [
         *(sl.scattered(net, r, g) for g, r in (("W1", 5), ("W1", 6), ("W1", 9), ("W3", 6), ("W3", 7), ("W2", 5))),
         sl.even_rows(net, 3, "W3"), sl.even_rows(net, 2, "W3"), sl.per_column(net, 2, 3, "W1"), sl.per_column(net, 3, 2, "W1"),

@@ -48,7 +48,9 @@ within = "W"
 networks = ["net $y_{{$ #1"]
 budgets = {budgets}
 """
-    for label, kind, budgets in zip(LABELS, ("scattered", "rows", "columns", "diagonal", "scattered"), ([3, 4, 6], [4, 5, 9], [4, 5], [4], [5]))
+    for label, kind, budgets in zip(
+        LABELS, ("scattered", "rows", "columns", "diagonal", "scattered"), ([3, 4, 6], [4, 5, 9], [4, 5], [4], [5])
+    )
 ) + """
 [[strategy]]
 label = "_one"

@@ -10,7 +10,8 @@ found.
 
 What it is not: existence. The curve knows matches through their chance of being found, and solutions with huge weights have hardly any:
 such matches are not estimated, and so the estimate is usually too low. Short curves that still rise say little, and the interval
-shows it. Measured, newton, 4000 trials each (the third row 2000); exact: matches by decide(method="exact") that the starts missed:
+shows it. Measured, newton, 4000 trials each (the third row 2000); exact: matches by decide(method="exact") that the starts missed
+(last digits depend on the instruction set):
 
     network, learnable weights                starts  estimate          found later, by start   exact
     recurrent 2-8-2, T = 6, 10 scattered      10       233 [130, 320]   284, 100

@@ -31,7 +31,8 @@ class Capacity:
     solve, "found" if a search by fitting had a part in it: then m is usually too small, since what was not found may exist. at_least,
     at_most: bounds of the capacity of existence from theory and 95 % intervals (each one 95 %), at_most inf where nothing bounds it.
     saturated_at: number from which on the match probability is constant (proved), None where no theorem gives one. evidence: {m tried:
-    MatchResult, or the theory's reason (str, "proven: ..", or "estimated: .." from drawn masks)}, in the order of m. reached_most: the search ended at `most` and m may be larger.
+    MatchResult, or the theory's reason (str, "proven: ..", or "estimated: .." from drawn masks)}, in the order of m. reached_most: the
+    search ended at `most` and m may be larger.
     """
 
     m: int | float

@@ -98,7 +98,7 @@ class Comparison:
 
     @property
     def limits(self) -> tuple[float | None, float | None]:
-        """(low, high) with P(MP = 1 proven) >= low and P(MP > 0) <= high, so low <= MP <= high, at 95 % each; (None, None) if none was judged.
+        """(low, high): P(MP = 1 proven) >= low and P(MP > 0) <= high, so low <= MP <= high, at 95 % each. (None, None) if none was judged.
 
         Ends of Clopper-Pearson intervals of the shares predicted maximal and not minimal: the judged trials are a sample of the masks.
         """
