@@ -451,10 +451,10 @@ def _measured(
 
 def _joined(ax: Axes, x: np.ndarray, y: np.ndarray, guided: bool = True, **look: Any) -> None:
     """Points joined where their places are neighbouring whole numbers; over a gap only by a guide, for nothing was measured there."""
-    breaks = np.flatnonzero(np.diff(x) > 1) + 1
+    breaks = np.flatnonzero(np.diff(x) != 1) + 1  # cells of one budget (2 rows x 3, 3 rows x 2) are not joined either
     for run in np.split(np.arange(len(x)), breaks):
         ax.plot(x[run], y[run], **look)
-    for k in breaks.tolist() if guided else ():
+    for k in np.flatnonzero(np.diff(x) > 1) + 1 if guided else ():
         ax.plot(x[k - 1 : k + 1], y[k - 1 : k + 1], color=look["color"], gid="guide", zorder=2.5, **GUIDE)
 
 
