@@ -171,7 +171,8 @@ def test_points_stand_at_their_budgets_and_lines_end_at_gaps(gaps):
 def test_cells_of_one_budget_are_not_joined():
     ax = Figure().add_subplot()
     plot._joined(ax, np.array([4, 6, 6, 7]), np.array([0.1, 0.2, 0.9, 1.0]), color="k")
-    assert [(line.get_xdata().tolist(), line.get_gid()) for line in ax.lines] == [([4], None), ([6], None), ([6, 7], None), ([4, 6], "guide")]
+    lines = [(line.get_xdata().tolist(), line.get_gid()) for line in ax.lines]
+    assert lines == [([4], None), ([6], None), ([6, 7], None), ([4, 6], "guide")]
 
 
 def test_cells_without_trials_are_not_drawn(gaps):
