@@ -17,7 +17,7 @@ from sublearn import compare
 from sublearn._matroid import Infeasible
 from sublearn.cli import Refused
 from sublearn.study.spec import SpecError
-from sublearn.study.store import StoreError
+from sublearn.study.store import StoreBusy, StoreError
 
 NET, SHARED = sl.Recurrent(2, 4, 2, 3), ("B", "D")
 WAYS = {"pickle": lambda value: pickle.loads(pickle.dumps(value)), "copy": copy.copy, "deepcopy": copy.deepcopy}
@@ -45,7 +45,7 @@ def raises_impossible():
 
 
 ERRORS = [impossible(), Infeasible([(np.ones(3, bool), 2)], [0], 1), Refused("refused"),
-          SpecError("study.toml: wrong"), StoreError("rows.jsonl: wrong")]
+          SpecError("study.toml: wrong"), StoreError("rows.jsonl: wrong"), StoreBusy("rows.jsonl: busy")]
 
 
 def test_every_exception_of_the_package_is_tried_here():
