@@ -18,11 +18,11 @@ from ._arrays import common_batch, distinct_rows, float_array, index_rows, learn
 from ._closed_forms import plain
 from ._errors import LARGEST_INT, LARGEST_LONG, positive, whole_number
 from ._structures import affine
-from ._units import constant_outputs, reach, units
+from ._units import constant_outputs, reach, size_of, units
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
 from .fit import OPTIMIZERS
 from .generic import attained_ranks, free_weights, required_rank
-from .network import Network
+from .network import Network, Recurrent
 from .rank import rank as float_rank
 from .trial import check_gains
 
@@ -143,6 +143,8 @@ def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, tas
         teacher = np.broadcast_to(teacher, (count, net.size))
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
                        tol=tol, threads=thread_count(threads), kernels=place.host(), eps=eps, teacher=teacher, gains=law, drawn=drawn)
+    if method == EXACT:
+        problem.to_responses()
     paths = None if backend == "auto" and isinstance(place, _devices.HostPlace) else problem.kernels
     open_ = np.ones(count, dtype=bool)
     _own(problem, open_, method)
@@ -159,7 +161,7 @@ def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, tas
         _descend(problem, open_, options["steps"], options["optimizer"], options["lr"])
     back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
     return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.solution(), (net.size,)),
-                    back(problem.loss), back(problem.start))
+                    back(problem.true_loss()), back(problem.start))
 
 
 def check_method(method: str) -> None:
@@ -233,17 +235,13 @@ class _Problem:
         self.student = self.theta.copy()
         self.x, self.y = scaled(x, self.units.x[:, None]), scaled(y, self.units.y[:, None])
         self.teacher = None if teacher is None else scaled(teacher, self.units.theta)
+        self.before = None
         count = len(self.theta)
         self.match = np.full(count, -1, dtype=np.int8)
         self.certified = np.zeros(count, dtype=bool)
         self.reason = np.full(count, "", dtype="<U8")
         self.start = np.full(count, -1, dtype=np.int32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            own = self.residual(self.theta, slice(None))
-            self.norm = np.sum(self.y**2, axis=1)
-            zero = ~self.y.any(axis=1)
-            self.norm[zero] = np.sum(own[zero] ** 2, axis=1)  # a target of zero: against what the student does now
-            self.loss = np.sum(own**2, axis=1) / np.where(self.norm > 0, self.norm, 1.0)
+        self.measure()
         self.taught = np.zeros(count, dtype=bool)
         if teacher is not None:
             common = np.zeros(net.size, dtype=bool)
@@ -252,6 +250,52 @@ class _Problem:
             gap = np.abs(self.y - self.kernels.outputs(net.shape, self.teacher, self.x, threads))
             near = gap <= _EXACTLY * eps * (np.abs(self.y) + reach(net, self.teacher, self.x))
             self.taught = near.all(axis=1) & (self.teacher[:, common] == self.theta[:, common]).all(axis=1)
+
+    def measure(self):
+        """norm and loss of the students."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = self.residual(self.theta, slice(None))
+            self.norm = np.sum(self.y**2, axis=1)
+            zero = ~self.y.any(axis=1)
+            self.norm[zero] = np.sum(own[zero] ** 2, axis=1)  # a target of zero: against what the student does now
+            self.loss = np.sum(own**2, axis=1) / np.where(self.norm > 0, self.norm, 1.0)
+
+    def to_responses(self):
+        """Linear recurrent networks with one input and no biases, where y is a teacher's: the same question of the responses to an impulse.
+
+        Outputs are the response D W^k B convolved with x, so where x_1 != 0 two networks agree in all outputs if and only if they do in all
+        responses. These have one more unit: W by w and the response after k steps by w^k. In outputs small late responses hide under large
+        early ones.
+        """
+        net = self.net
+        rows = self.taught & (self.x[:, 0] != 0)
+        if not (isinstance(net, Recurrent) and net.activation == "linear" and net.inputs == 1 and not net.bias and rows.any()):
+            return
+        where = net.slices["W"]
+        if self.drawn:
+            by = np.full(len(rows), round(float(np.log2(self.gains[list(net.groups).index("W")]))))
+        else:
+            by = size_of(self.theta[:, where], net.fan_in["W"])
+        by = np.where(rows, by, 0)
+        self.before = self.x.copy(), self.y.copy(), self.norm.copy(), by
+        for weights in (self.theta, self.student, self.teacher):
+            weights[:, where] = np.ldexp(weights[:, where], -by[:, None])
+        self.units.theta[:, where] += by[:, None]
+        self.plain_units &= not by.any()
+        self.x[rows] = np.eye(1, self.x.shape[1])
+        self.y[rows] = self.kernels.outputs(net.shape, np.ascontiguousarray(self.teacher[rows]), self.x[rows], self.threads)
+        self.measure()
+
+    def true_loss(self):
+        """loss, of the outputs where responses took their place."""
+        if self.before is not None:
+            x, y, norm, by = self.before
+            where, theta = self.net.slices["W"], self.theta.copy()
+            theta[:, where] = np.ldexp(theta[:, where], by[:, None])
+            with np.errstate(over="ignore", invalid="ignore"):
+                miss = y - self.kernels.outputs(self.net.shape, theta, x, self.threads)
+                self.loss = np.sum(miss**2, axis=1) / np.where(norm > 0, norm, 1.0)
+        return self.loss
 
     def relative_loss(self, theta, rows):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -268,25 +312,25 @@ class _Problem:
     def no_near_miss(self, theta, rows):
         """bool [rows]: are these points, which nothing certifies, solutions as far as numbers can tell?
 
-        The loss is below NO_NEAR_MISS, and every output is met to _OWN_SCALE of what the learnable weights contribute to it: beside large
-        frozen parts a loss is small soon.
+        The loss is below NO_NEAR_MISS, and every output is met to _OWN_SCALE of what the student's learnable weights contribute to it: beside
+        large frozen parts, or with weights on their way to infinity, a loss is small soon.
         """
         good = self.relative_loss(theta, rows) < NO_NEAR_MISS
         for some in _by_budget(self.masks[rows], good):
             at = rows[some]
-            own = self.own_scale(theta[some], at)
+            own = self.own_scale(at)
             miss = np.abs(self.residual(theta[some], at))
             good[some] = (miss <= np.where(own > 0, _OWN_SCALE * own, _EXACTLY * self.rounding(theta[some], at))).all(axis=1)
         return good
 
-    def own_scale(self, theta, rows):
-        """float64 [rows, equations]: sum of |J| (|theta| + |theta of the student|) over the learnable weights, of equal budgets."""
+    def own_scale(self, rows):
+        """float64 [rows, equations]: sum of |J theta| over the learnable weights of the students as they came, of equal budgets."""
         indices = index_rows(self.masks[rows])
         if not indices.shape[1]:
             return np.zeros((len(rows), self.net.equations))
-        J = self.kernels.jacobian(self.net.shape, np.ascontiguousarray(theta), self.x[rows], indices, self.threads)
-        sizes = np.abs(theta) + np.abs(self.student[rows])
-        return (np.abs(J) * np.take_along_axis(sizes, indices.astype(np.int64), 1)[:, None]).sum(axis=2)
+        theta = np.ascontiguousarray(self.student[rows])
+        J = self.kernels.jacobian(self.net.shape, theta, self.x[rows], indices, self.threads)
+        return (np.abs(J) * np.abs(np.take_along_axis(theta, indices.astype(np.int64), 1))[:, None]).sum(axis=2)
 
     def settle(self, rows, match, reason, certified=False, start=-1):
         self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
