@@ -1,0 +1,275 @@
+"""`decide` judges the numbers it is given: the user's targets, inputs of any kind, any units. Each test holds a verdict that was once wrong."""
+
+import numpy as np
+import pytest
+
+import sublearn as sl
+from sublearn.decide import decide_drawn
+
+F, R = sl.Feedforward, sl.Recurrent
+SHARED = ("B", "D")
+METHODS = ("newton", "descent", "exact")
+
+
+def rescaled(net, theta, x, y, by, kind):
+    """The same problem in other units. "x": against the first layer; "y": with the last layer; "xy": inputs, biases and outputs."""
+    last = ("D", "c") if isinstance(net, R) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
+    factors = {"x": {list(net.groups)[0]: 1 / by}, "y": dict.fromkeys(last, by), "xy": dict.fromkeys(net.bias, by)}[kind]
+    theta = theta.copy()
+    for name, factor in factors.items():
+        if name in net.groups:
+            theta[:, net.slices[name]] *= factor
+    return theta, x * by if "x" in kind else x, y * by if "y" in kind else y
+
+
+# The student itself comes first
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("screen", [False, True])
+def test_a_student_that_meets_its_targets_is_a_yes(method, screen):
+    for net, shared, mask in ((R(2, 4, 2, 3), SHARED, "W"), (F((3, 4, 2), 3, "tanh"), (), "W2"), (F((3, 4, 2), 3, "relu"), (), "W1")):
+        t = sl.draw_trials(net, sl.scattered(net, 2, mask), 20, shared=shared)  # 2 is far below kappa
+        y = sl.outputs(net, t.student, t.x)
+        v = sl.decide(net, t.student, t.x, y, t.mask, shared, method, screen=screen)
+        assert (v.match == 1).all() and (v.reason == "D4").all() and (v.start == 0).all() and (v.loss == 0).all()
+        np.testing.assert_array_equal(v.theta, t.student)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_zeros_everywhere(method):
+    net = R(2, 4, 2, 3)
+    t = sl.draw_trials(net, sl.scattered(net, 4, "W"), 5, shared=SHARED)
+    v = sl.decide(net, 0 * t.teacher, 0 * t.x, 0 * t.y, t.mask, SHARED, method)
+    assert (v.match == 1).all() and (v.loss == 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_learns_and_nothing_is_asked(method):
+    """An empty allocation is right or wrong as it is; with kappa = 0 every student matches."""
+    net = R(2, 4, 2, 3)
+    t = sl.draw_trials(net, sl.scattered(net, 2, "W"), 8, shared=SHARED)
+    theta = np.where(np.arange(8)[:, None] % 2, t.student, t.teacher)
+    v = sl.decide(net, theta, t.x, t.y, np.zeros(net.size, bool), SHARED, method)
+    np.testing.assert_array_equal(v.match, 1 - np.arange(8) % 2)
+    for activation in ("linear", "tanh", "relu"):
+        once = R(1, 3, 1, 1, activation)
+        m = sl.match_probability(once, sl.scattered(once, 2, "W"), 20, SHARED, method)
+        assert (m.matched, m.quantity) == (20, "existence")
+
+
+def test_targets_of_zero_are_judged_by_what_the_student_does():
+    """Switching off by the last layer: a yes at any scale of the problem; a student that cannot get near zero: none."""
+    net = R(2, 4, 2, 3, bias=("b",))
+    t = sl.draw_trials(net, sl.only(net, "D"), 12)
+    for by in (1.0, 2.0**-200, 2.0**200):
+        theta = t.student.copy()
+        theta[:, net.slices["D"]] *= by
+        for method in ("newton", "exact"):
+            v = sl.decide(net, theta, t.x, 0 * t.y, sl.only(net, "D"), (), method)
+            assert (v.match == 1).all()
+            v = sl.decide(net, theta, t.x, 0 * t.y, sl.rows(net, 1, "D"), (), method)
+            assert (v.match != 1).all()
+
+
+# No theorem about generic teachers for the targets of a user
+
+
+@pytest.mark.parametrize("net, x, budget", [
+    (F((3, 4, 2), 4), np.repeat(np.random.default_rng(0).standard_normal((3, 1)), 4, axis=1), 2),
+    (F((3, 4, 2), 4), np.eye(3)[:, [0, 1, 0, 1]], 4),
+    (F((3, 4, 2), 4), np.eye(3)[:, [0, 1, 2, 0]] * [[1.0], [1.0], [0.0]], 4),  # a dead feature, and a padded sample
+], ids=["equal samples", "one-hot", "padded"])
+def test_the_screen_takes_ranks_at_the_given_inputs(net, x, budget):
+    masks = sl.split(net, {"W1": 0, "W2": budget}).masks(0, 0, 0, 50)
+    t = sl.draw_trials(net, sl.everything(net), 50)
+    x = np.broadcast_to(x, (50, 3, 4)).copy()
+    y = sl.outputs(net, t.teacher, x)
+    solved = sl.decide(net, t.student, x, y, masks)
+    screened = sl.decide(net, t.student, x, y, masks, screen=True)
+    assert (solved.match == 1).any() and not solved.certified.any()
+    np.testing.assert_array_equal(screened.match, solved.match)  # all are linear systems: a rank is enough or not
+    assert np.isin(screened.reason, ("T1", "D3")).any() and not screened.certified.any()
+
+
+def test_everything_free_matches_a_teacher_and_not_any_target():
+    """D4 needs a teacher. Outputs through one hidden unit have rank 1."""
+    net = F((2, 1, 2), 3)
+    t = sl.draw_trials(net, sl.everything(net), 20)
+    y = np.random.default_rng(0).standard_normal(t.y.shape)
+    for teacher in (None, t.teacher):  # the teacher given is not the teacher of these targets
+        v = sl.decide(net, t.student, t.x, y, np.ones(net.size, bool), (), "exact", teacher=teacher)
+        assert (v.match != 1).all() and not v.certified.any()
+    v = sl.decide(net, t.student, t.x, t.y, np.ones(net.size, bool), (), "exact", teacher=t.teacher)
+    assert (v.match == 1).all()
+
+
+def test_a_certificate_leaves_nothing_out():
+    """More samples than inputs: targets of a teacher are certified with it; the same targets a little off are not, with or without."""
+    net = F((3, 4, 2), 5)
+    t = sl.draw_trials(net, sl.only(net, "W2"), 20, shared=("W1",))
+    ask = lambda y, **k: sl.decide(net, t.student, t.x, y, t.mask, ("W1",), "exact", **k)  # noqa: E731
+    assert ask(t.y, teacher=t.teacher).certified.all()
+    plain = ask(t.y)
+    assert (plain.match == 1).all() and not plain.certified.any()
+    off = np.random.default_rng(1).standard_normal(t.y.shape)
+    for by in (1e-7, 1e-10):
+        v = ask(t.y + by * off, teacher=t.teacher)
+        assert (v.match != 1).all() and not v.certified.any()
+
+
+def test_a_teacher_that_shares_other_weights_certifies_nothing():
+    net = F((3, 4, 2), 5)
+    t = sl.draw_trials(net, sl.only(net, "W2"), 20, shared=("W1",))
+    other = t.student.copy()
+    other[:, net.slices["W1"]] += 1e-3
+    v = sl.decide(net, other, t.x, t.y, t.mask, ("W1",), "exact", teacher=t.teacher)
+    assert not v.certified.any()
+
+
+# relu: silent units of the teacher
+
+
+def test_silent_units_of_a_relu_teacher_are_no_contradiction():
+    """Everything that is not shared may learn, so the teacher is a solution of every trial."""
+    net, shared = R(2, 2, 2, 2, "relu"), ("W", "D")
+    every = sl.everything(net, shared)
+    t = sl.draw_trials(net, every, 1000, shared=shared)
+    v = sl.decide(net, t.student, t.x, t.y, every.draw(0), shared, "exact", teacher=t.teacher)
+    assert (v.match != 0).all() and (v.match == 1).mean() > 0.99
+    silent = (np.maximum(net.unpack(t.teacher)["B"] @ t.x[:, 0, :, None], 0)[:, :, 0] == 0).any(axis=1)
+    assert silent.mean() > 0.3 and not v.certified[silent & (v.reason == "T7")].any()  # an activity of exactly 0 has no margin
+    low = t.y - 10 * np.abs(t.y).max(axis=(1, 2), keepdims=True) * np.sign(net.unpack(t.student)["D"]).sum(axis=2)[:, None]
+    assert (sl.decide(net, t.student, t.x, low, every.draw(0), shared, "exact").match == 0).any()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_badly_conditioned_rows_are_never_refused_for_rounding(activation):
+    """Two nearly equal rows of D: an activity solved from rounded outputs is uncertain by far more than its own rounding."""
+    net = R(2, 6, 2, 3, activation)
+    mask = sl.per_row(net, rows=2, each=2, within="W").draw(3).mask
+    t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 400, shared=SHARED, gains={"B": 3.0})
+    theta = t.student.copy()
+    D = net.unpack(theta)["D"]
+    D[:, 1] = D[:, 0] * (1 + 1e-11 * np.random.default_rng(0).standard_normal(D[:, 0].shape))
+    teacher = theta.copy()
+    teacher[:, mask] += np.random.default_rng(1).standard_normal((400, int(mask.sum())))
+    v = sl.decide(net, theta, t.x, sl.outputs(net, teacher, t.x), mask, SHARED, "exact", starts=2)
+    assert (v.match != 0).all()
+
+
+# Near misses
+
+
+def test_near_misses_are_no_existence():
+    """One weight too few (T1): a search comes below 1e-20 in some trials, and no solution exists."""
+    net = R(1, 2, 1, 4)
+    m = sl.match_probability(net, sl.scattered(net, 3), 3000, (), "exact", screen=False, seed=1)
+    assert m.matched == 0 and m.quantity == "existence"
+    assert sl.match_probability(net, sl.scattered(net, 3), 3000, (), "newton", screen=False, seed=1).matched > 0
+
+
+def test_gains_of_one_input_networks_do_not_change_what_exists():
+    net = R(1, 4, 1, 5)
+    ask = lambda budget, gain: sl.match_probability(net, sl.scattered(net, budget, "W"), 200, SHARED, "exact", screen=False,  # noqa: E731
+                                                    gains={"W": gain}, keep_trials=True)
+    for budget, matched in ((3, 0), (4, 150)):
+        base = ask(budget, 1.0)
+        assert base.matched >= matched and (base.matched == 0) == (matched == 0)
+        for gain in (2.0**-20, 2.0**-6, 2.0**12):
+            other = ask(budget, gain)
+            np.testing.assert_array_equal(other.verdicts, base.verdicts)
+            assert other.certified == base.certified
+        for gain in (1e-3, 1e5):
+            assert np.mean(ask(budget, gain).verdicts != base.verdicts) < 0.03
+
+
+# Units
+
+
+CASES = [
+    (R(2, 4, 2, 4), SHARED, 6, "W"), (R(1, 4, 1, 4), (), 6, None), (R(2, 3, 2, 3, "tanh", bias=True), (), 9, None),
+    (R(2, 3, 2, 3, "relu", bias=True), (), 9, None), (F((3, 4, 2), 3), (), 8, None), (F((3, 4, 2), 5, bias=True), (), 14, None),
+    (F((3, 4, 2), 3, "tanh", bias=True), (), 8, None), (F((3, 4, 2), 3, "relu"), (), 8, "W1"), (F((3, 4, 3, 2), 3, "relu", bias=True), (), 8, "W2"),
+]
+
+
+@pytest.mark.parametrize("method, options", [("newton", {"starts": 4}), ("descent", {"steps": 100}), ("exact", {"starts": 2})])
+@pytest.mark.parametrize("net, shared, budget, within", CASES, ids=lambda v: v.describe() if hasattr(v, "describe") else "")
+def test_verdicts_do_not_depend_on_units(net, shared, budget, within, method, options):
+    """Bit for bit for powers of two, however far; for other factors no decided verdict turns into its opposite."""
+    t = sl.draw_trials(net, sl.scattered(net, budget, within or [g for g in net.groups if g not in shared]), 24, shared=shared, seed=5)
+    mask = t.mask[0]
+    base = sl.decide(net, t.student, t.x, t.y, mask, shared, method, **options)
+    for kind in ("x", "y") if net.activation == "tanh" else ("x", "y", "xy"):
+        for by in (2.0**-40, 2.0, 2.0**300):
+            v = sl.decide(net, *rescaled(net, t.student, t.x, t.y, by, kind), mask, shared, method, **options)
+            for name in ("match", "certified", "reason", "start", "loss"):
+                np.testing.assert_array_equal(getattr(v, name), getattr(base, name), err_msg=f"{name}, {kind} by {by}")
+        for by in (1e-8, 1e8):
+            v = sl.decide(net, *rescaled(net, t.student, t.x, t.y, by, kind), mask, shared, method, **options)
+            assert (v.match * base.match != 0).all() or not ((v.match + base.match == 1) & (v.match != base.match)
+                                                            & (v.match >= 0) & (base.match >= 0)).any()
+
+
+def test_squares_neither_underflow_nor_overflow():
+    net = R(1, 3, 1, 4)
+    t = sl.draw_trials(net, sl.scattered(net, 3, "W"), 40, shared=SHARED)
+    seen = [sl.decide(net, t.student, t.x * s, t.y * s, t.mask, SHARED) for s in (1.0, 1e-170, 1e160, 2.0**-500)]
+    assert 20 < (seen[0].match == 1).sum() < 40
+    for v in seen[1:]:
+        assert (v.match == 1).sum() == (seen[0].match == 1).sum() and np.isfinite(v.loss).all()
+    with pytest.raises(ValueError, match="^gains: expected outputs of the teacher within float64"):
+        sl.match_probability(net, sl.scattered(net, 3, "W"), 5, SHARED, gains={"W": 1e200})
+
+
+# Options
+
+
+def test_options_are_heard_or_refused():
+    net = R(2, 4, 2, 3)
+    s, t = sl.scattered(net, 4, "W"), sl.draw_trials(net, sl.scattered(net, 4, "W"), 3, shared=SHARED)
+    for method, option in (("newton", {"lr": 0.1}), ("newton", {"steps": 5}), ("descent", {"iterations": 5}), ("exact", {"optimizer": "adam"})):
+        name = next(iter(option))
+        with pytest.raises(TypeError, match=f"^{name}: method '{method}' takes"):
+            sl.match_probability(net, s, 3, SHARED, method, **option)
+        with pytest.raises(TypeError, match=f"^{name}: method '{method}' takes"):
+            sl.decide(net, t.student, t.x, t.y, t.mask, SHARED, method, **option)
+    with pytest.raises(ValueError, match="^starts: expected 1"):
+        sl.match_probability(net, s, 3, SHARED, "descent", starts=5)
+    with pytest.raises(TypeError, match="^teacher: expected with method"):
+        sl.decide(net, t.student, t.x, t.y, t.mask, SHARED, teacher=t.teacher)
+    with pytest.raises(ValueError, match="^tol: expected None with method"):
+        sl.match_probability(net, s, 3, SHARED, "exact", tol=1e-2)
+
+
+def test_defaults_may_be_spelled_out():
+    net = R(2, 4, 2, 3)
+    s = sl.scattered(net, 4, "W")
+    for method, options in (("newton", {"iterations": 200, "starts": 30, "tol": 1e-20}), ("exact", {"tol": 1e-20, "iterations": 200}),
+                            ("descent", {"optimizer": "adam", "lr": 0.01, "steps": 10_000, "starts": 1, "tol": 1e-6})):
+        short = sl.match_probability(net, s, 4, SHARED, method)
+        long = sl.match_probability(net, s, 4, SHARED, method, first=4, screen=True, gains={"B": 1.0}, **options)
+        assert short.merge(long).trials == 8
+
+
+def test_a_tolerance_is_heard():
+    """Ten per cent of loss can be reached with too few weights: ranks say nothing of that."""
+    net = R(2, 8, 2, 6)
+    ask = lambda **k: sl.match_probability(net, sl.rows(net, 9, "W"), 60, SHARED, "descent", tol=0.1, steps=2000, **k)  # noqa: E731
+    heard = ask()
+    assert not heard.screen and heard.matched > 5 and heard.quantity == "found"
+    with pytest.raises(ValueError, match="^screen: expected False with tol = 0.1"):
+        ask(screen=True)
+
+
+def test_odd_degrees_count_for_drawn_trials_only():
+    """T8 speaks of generic targets: `decide` does not use it, `match_probability` does."""
+    net = R(1, 4, 1, 5)
+    mask = next(m for m in sl.scattered(net, 4, "W").masks(0, 0, 0, 50) if sl.degree(net, sl.Allocation.from_mask(net, m), SHARED) % 2)
+    t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 300, shared=SHARED)
+    v = sl.decide(net, t.student, t.x, t.y, mask, SHARED, "exact", starts=1, iterations=1)
+    assert not (v.reason == "T8").any()
+    drawn = decide_drawn(net, t.student, t.x, t.y, mask, SHARED, "exact", teacher=t.teacher, screen=True, tol=1e-20, gains=t.gains,
+                         options={"starts": 1, "iterations": 1})
+    assert (drawn.match == 1).all() and (v.match != 0).all()
