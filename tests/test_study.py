@@ -1476,3 +1476,9 @@ def test_masks_have_three_colours(pyplot):
         for image in ax.images
     )
     assert learnable == 5
+
+
+def test_a_screen_does_not_answer_for_a_tolerance():
+    with pytest.raises(study.SpecError, match="screen: expected false with tol.newton = 1e-06"):
+        study.parse_spec(SMALL.replace("[study]", "[study]\nscreen = true\ntol = { newton = 1e-6 }"))
+    assert study.parse_spec(SMALL.replace("[study]", "[study]\nscreen = true\ntol = { newton = 1e-22 }")).screen

@@ -223,6 +223,10 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     _distinct(top, "network", [(entry.label, ()) for entry in networks])
     strategies = tuple(_strategy(entry, networks) for entry in top.tables("strategy", STRATEGY_KEYS, "label"))
     _distinct(top, "strategy", [(entry.label, entry.networks) for entry in strategies])
+    tol, screen = _tolerances(study), study.take("screen", _flag, "true or false", False)
+    loose = [method for method in tol if screen and tol[method] > TOLERANCE[method]]
+    if loose:
+        study.fail("screen", f"false with tol.{loose[0]} = {tol[loose[0]]:g}: ranks answer for exact matches only", True)
     return Spec(
         name=name,
         networks=networks,
@@ -233,12 +237,12 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         trials=study.trials() or 1000,
         starts=study.starts() or 30,
         methods=study.methods() or ("newton",),
-        tol=_tolerances(study),
+        tol=tol,
         iterations=newton.take("iterations", _between(1, 10**6), "a whole number from 1 to 10^6", 200),
         steps=descent.take("steps", _between(1, 10**9), "a whole number from 1 to 10^9", 10_000),
         optimizer=optimizer,
         lr=float(lr),
-        screen=study.take("screen", _flag, "true or false", False),
+        screen=screen,
         control=study.take("control", _flag, "true or false", True),
         compare=study.take("compare", _between(0, 10**9), "a whole number >= 0 (trials per cell)", 1024),
         chunk=study.take(

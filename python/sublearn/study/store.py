@@ -595,7 +595,7 @@ def load(folder: str | Path) -> xarray.Dataset:
     """The results of a study folder as an xarray Dataset with dimension `cell`, the cells of its spec.
 
     Variables over `cell`: trials, matched, unmatched, undecided, screened, solved_affine, certified (matched, the solution proven),
-    by_theorem (matched by T7 or T8, no solution in hand), seconds, probability, low, high (95 % Clopper-Pearson; of existence with
+    by_theorem (matched by T8 or D4, no solution in hand), seconds, probability, low, high (95 % Clopper-Pearson; of existence with
     undecided trials left open), theory_low, theory_high (theory_low <= match probability <= theory_high by the theorems; exact where
     theory_low_exact, theory_high_exact say so, else the safe end of a 95 % interval from the masks judged; NaN where none was), predicted
     and predicted_matched (with dimension `kind`); found_after over (`cell`, `start`),
