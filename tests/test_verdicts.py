@@ -273,3 +273,126 @@ def test_odd_degrees_count_for_drawn_trials_only():
     drawn = decide_drawn(net, t.student, t.x, t.y, mask, SHARED, "exact", teacher=t.teacher, screen=True, tol=1e-20, gains=t.gains,
                          options={"starts": 1, "iterations": 1})
     assert (drawn.match == 1).all() and (v.match != 0).all()
+
+
+# What an independent review found
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_row_forms_with_an_output_bias_that_learns(activation):
+    """c is what y_1 says, not what the student has: with W and c of one unit free, 1 = relu(W) + c and so on can be read off."""
+    net = R(1, 1, 1, 2, activation, bias=("c",))
+    mask = np.array([0, 1, 0, 1], bool)
+    x, h = np.array([[1.0], [0.0]]), float(np.tanh(1.0)) if activation == "tanh" else 1.0
+    for c in (3.5, 0.0, -3.0):
+        theta = np.array([1.0, 0.5, 1.0, c])  # B, W, D, c
+        ask = lambda second: sl.decide(net, theta, x, np.array([[1 + h], [second]]), mask, SHARED, "exact")  # noqa: B023, E731
+        assert (ask(1 + h / 2).match, ask(1 + h / 2).certified) == (1, True)
+        assert (ask(-0.5).match, ask(-0.5).certified) == (0, True)
+    if activation == "tanh":
+        assert sl.match_probability(net, sl.Allocation.from_mask(net, mask), 200, SHARED, "exact").certified == 200
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("sizes", [(2, 3, 2, 3), (1, 4, 2, 2), (3, 4, 1, 2)])
+def test_planted_rows_with_c(activation, sizes):
+    i, n, o, T = sizes
+    net = R(i, n, o, T, activation, bias=("c",))
+    rng = np.random.default_rng(2)
+    for seed in range(4):
+        mask = sl.per_row(net, rows=o, each=T - 1, within="W").draw(seed).mask | net.pack({g: np.full(s, g == "c") for g, s in net.groups.items()})
+        t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 60, shared=SHARED, seed=seed)
+        teacher = np.where(mask, t.student + rng.standard_normal(t.student.shape), t.student)
+        v = sl.decide(net, t.student, t.x, sl.outputs(net, teacher, t.x), mask, SHARED, "exact", starts=2)
+        assert (v.match != 0).all()
+        v = sl.decide(net, t.student, t.x, rng.standard_normal(t.y.shape), mask, SHARED, "exact", starts=2)
+        assert v.loss[v.certified & (v.match == 1)].max(initial=0) < 1e-12
+
+
+def test_targets_a_little_off_the_reachable_ones():
+    """The rows of y must be multiples of (1, 2), to the last digits."""
+    net = F((1, 1, 2), 2)
+    theta, x, mask = np.array([1.0, 0.5, 0.25]), np.array([[1.0, 2.0]]), np.array([0, 1, 1], bool)
+    for off in (1e-9, 2e-11, 1e-12, 1e-13):
+        for teacher in (None, np.array([1.0, 1.0, 3.0])):
+            assert sl.decide(net, theta, x, np.array([[1.0, 2 * (1 + off)], [3.0, 6.0]]), mask, (), "exact", teacher=teacher).match != 1
+    assert sl.decide(net, theta, x, np.array([[1.0, 2.0], [3.0, 6.0]]), mask, (), "exact").match == 1
+    assert sl.decide(F((1, 1, 1), 1, "tanh"), np.array([0.5, 1.0]), np.ones((1, 1)), np.array([[1 + 1e-13]]), np.array([1, 0], bool), (),
+                     "exact").match != 1
+
+
+def test_constant_outputs_are_part_of_what_is_certified():
+    net = R(1, 2, 1, 3)
+    theta, mask = np.array([1, 0.5, 0.3, 0.2, 0.1, 0.4, 1, -0.7]), np.isin(np.arange(8), (2, 5))
+    x, teacher = np.array([[1.0], [0.5], [0.3]]), np.where(mask, [0, 0, 0.9, 0, 0, -0.6, 0, 0], theta)
+    y = sl.outputs(net, teacher, x)
+    for off in (3e-12, 1e-11, 1e-9):
+        wrong = y * np.array([[1 + off], [1.0], [1.0]])
+        v = sl.decide(net, theta, x, wrong, mask, SHARED, "exact")
+        assert v.match != 1 and not v.certified
+    assert sl.decide(net, theta, x, y, mask, SHARED, "exact").certified
+
+
+def test_screens_do_not_judge_saturated_units():
+    """tanh 1-1-1, W1 learns: a match exists if and only if |y| < |W2|."""
+    net = F((1, 1, 1), 1, "tanh")
+    t = sl.draw_trials(net, sl.only(net, "W1"), 300)
+    for size in (1e3, 1e5, 1e7):
+        y = sl.outputs(net, t.teacher, t.x * size)
+        exists = np.abs(y[:, 0, 0]) < np.abs(t.student[:, 1])
+        v = sl.decide(net, t.student, t.x * size, y, sl.only(net, "W1"), screen=True)
+        assert (v.match[exists] != 0).all() and 100 < exists.sum() < 200
+
+
+def test_small_and_nearly_equal_numbers_are_no_zeros():
+    """Large weights make up for small output weights, and tell apart samples that are nearly equal."""
+    net, mask = F((1, 2, 1), 1, "relu"), np.array([0, 1, 0, 0], bool)
+    for small in (1e-8, 1e-9, 1e-12):
+        v = sl.decide(net, np.array([-1.0, 1.0, 1.0, small]), np.ones((1, 1)), np.ones((1, 1)), mask, (), "exact")
+        assert v.match == 1
+    net, mask = F((2, 1, 1), 2, "relu"), np.array([1, 1, 0], bool)
+    for bits in (20, 30, 38, 50):
+        x = np.array([[1.0, 1.0], [1.0, 1 + 2.0**-bits]])
+        assert sl.decide(net, np.array([0.3, 0.4, 1.0]), x, np.array([[1.0, 2.0]]), mask, (), "exact").match != 0
+    x, y = np.array([[1.0, 1.0], [1.0, 1 + 2.0**-52]]), np.array([[0.0, 2.0**-12]])  # w = (-2^40, 2^40)
+    for method in METHODS:
+        assert sl.decide(F((2, 1), 2), np.array([0.3, 0.4]), x, y, np.ones(2, bool), (), method).match != 0
+
+
+def test_a_sum_that_rounds_to_zero_is_no_zero():
+    a, c = 1 + 2.0**-30, 1 + 2.0**-29  # a a - c = 2^-60: no weight switches the unit off in the first sample and not against the others
+    net, x = F((3, 1, 1), 3, "relu"), np.array([[a, 0, 0], [1, 0, 0], [1, 1, -1.0]])
+    v = sl.decide(net, np.array([a, -c, 0.5, 1.0]), x, np.zeros((1, 3)), np.array([0, 0, 1, 0], bool), (), "exact")
+    assert not v.certified
+
+
+def test_features_that_differ_by_rounding_only_fit_nothing():
+    """Two features equal in real numbers: (a + b + c) x in another order, of terms around 1e13 that cancel."""
+    rng, net = np.random.default_rng(0), F((3, 2, 1), 2)
+    wrong = 0
+    for _ in range(40):
+        a, b = rng.standard_normal(2) * 1e13
+        w = np.array([a, b, -a - b + rng.standard_normal()])
+        theta = np.concatenate([w, w[[2, 0, 1]], rng.standard_normal(2)])
+        x = np.repeat(rng.standard_normal((1, 2)), 3, axis=0)
+        mask = np.arange(8) >= 6
+        wrong += sl.decide(net, theta, x, rng.standard_normal((1, 2)), mask, (), "exact").match == 1
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("net", [R(1, 3, 1, 1, bias=("b",)), F((2, 3, 2), 2, bias=True), F((2, 3, 2), 2, "relu", bias=True)], ids=lambda n: n.describe())
+def test_units_where_a_group_is_zero(net):
+    t = sl.draw_trials(net, sl.scattered(net, net.size // 2), 20, seed=4)
+    for zero in (None, *net.groups):
+        theta, x = t.student.copy(), t.x.copy()
+        if zero is None:
+            x[:] = 0
+        else:
+            theta[:, net.slices[zero]] = 0
+        y = sl.outputs(net, np.where(t.mask, t.teacher, theta), x)
+        for method in ("newton", "exact"):
+            base = sl.decide(net, theta, x, y, t.mask[0], (), method, starts=2)
+            for kind in ("x", "y", "xy"):
+                v = sl.decide(net, *rescaled(net, theta, x, y, 2.0**40, kind), t.mask[0], (), method, starts=2)
+                np.testing.assert_array_equal(v.match, base.match, err_msg=f"{zero} {method} {kind}")
+                np.testing.assert_array_equal(v.certified, base.certified)

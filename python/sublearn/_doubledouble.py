@@ -180,7 +180,7 @@ class Inverse:
             for mine, new in ((self.R.hi, better.R.hi), (self.R.lo, better.R.lo), (self.rest, better.rest), (self.norm, better.norm)):
                 mine[again[use]] = new[use]
             self.wide = again[use]
-        self.proven = self.norm < 1
+        self.proven = self.norm < 0.99
 
     def _check(self) -> None:
         k = self.M.shape[-1]

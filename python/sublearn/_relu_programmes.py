@@ -19,9 +19,15 @@ from itertools import combinations
 
 import numpy as np
 
+from . import _cpu
 from ._closed_forms import last_layer
 from ._simplex import TOLERANCE
+from .closing import P, residues
 from .network import Feedforward
+
+
+_ZERO, _CLEAR = 1e-12, 1e-9  # singular values, relative to the largest: zero below; not zero above
+_ROUNDED = 4e-15  # of numbers of order one
 
 
 def layer_names(net: Feedforward, k: int) -> list[str]:
@@ -58,6 +64,7 @@ class OneLayer:
         self.p = np.where(on, 0.0, W) @ signal
         self.X = [signal[row] for row in on]
         self.idle = np.array([~X.any(axis=0) for X in self.X]) & (self.p == 0)  # [n, m]: pre-activation 0, whatever is learned
+        self.doubtful = any(_nearly_dependent(X) for X in self.X)
         self.scale = max(float(np.abs(part).max(initial=0.0)) for part in (self.target, self.p, *(b for _, b in self.above))) or 1.0
         self._fixed = [self._upper(first) for first in range(len(self.units))]
 
@@ -158,9 +165,26 @@ def _complement(X: np.ndarray, m: int) -> np.ndarray:
         return np.eye(m)
     if m == 1:
         return np.zeros((1, 0))
-    u, s, _ = np.linalg.svd(X.T)
-    rank = int((s > 1e-12 * max(s[0], 1e-300)).sum())
-    return u[:, rank:]
+    u, s, _ = np.linalg.svd(_one_size(X).T)
+    rank = int((s > _ZERO * max(s[0], 1e-300)).sum())
+    rest = u[:, rank:]
+    return np.where(np.abs(rest) > _ROUNDED, rest, 0.0)  # rounding would look like a coefficient once columns are brought to one size
+
+
+def _one_size(X: np.ndarray) -> np.ndarray:
+    """X with rows (what one weight reads) of one size, by powers of two: the same span."""
+    most = np.abs(X).max(axis=1, keepdims=True)
+    return np.ldexp(X, -np.where(most > 0, np.frexp(most)[1], 0))
+
+
+def _nearly_dependent(X: np.ndarray) -> bool:
+    """Are these rows independent (their rank mod p is larger), but so nearly dependent that only very large weights would make use of it?"""
+    if not X.any():
+        return False
+    X = X[X.any(axis=1)][:, X.any(axis=0)]
+    s = np.linalg.svd(_one_size(X), compute_uv=False)
+    clear = int((s >= _CLEAR * s[0]).sum())
+    return clear < min(X.shape) and int(_cpu.rank_mod(np.ascontiguousarray(residues(X)[None]), P)[0]) > clear
 
 
 def _meets(patterns: np.ndarray, p: np.ndarray, N: np.ndarray) -> np.ndarray:

@@ -53,6 +53,16 @@ def prove(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndar
     return out, proven
 
 
+def reads_nothing(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """bool [b]: is every product of a frozen weight of layer k with what it reads exactly zero, and so is the target? Sums are not looked at:
+    in floating point they vanish where they should not."""
+    weights, S, target = _exactly(net, theta, x, y, k)
+    learns = net.unpack(masks)
+    on = np.concatenate([learns[name].reshape(len(theta), net.widths[k], -1) for name in layer_names(net, k)], axis=2)
+    reads = (np.abs(S.hi) + np.abs(S.lo) + S.rad > 0).any(axis=2)  # [b, k]: at least one sample
+    return ~((weights.hi != 0) & ~on & reads[:, None]).any(axis=(1, 2)) & (target.hi == 0).all(axis=(1, 2)) & (target.lo == 0).all(axis=(1, 2))
+
+
 def _slopes(net: Feedforward, theta: np.ndarray, k: int, on: list[np.ndarray]) -> tuple[Ball, Ball]:
     """Outputs less the last bias, within patterns, as G u + offset in pre-activations u of layer k: G [b, m, o, n], offset [b, m, o]."""
     groups, (b, m, n) = net.unpack(theta), on[0].shape

@@ -12,6 +12,7 @@ import numpy as np
 
 TOLERANCE = 1e-9  # relative to the sizes in a programme: smaller margins are undecided
 _TINY, _PIVOT = 1e-11, 1e-9  # least reduced cost, least pivot
+_FARKAS = 1e-13  # what rounding may leave of C^T g, relative to |C|^T |g| + max |g| / 10: only v above 1e4 could make up for a miss of TOLERANCE
 
 
 def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +26,10 @@ def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndar
     status, out = np.full(b, -1, dtype=np.int8), np.zeros((b, k))
     if not b:
         return status, out
+    # Variables of one size, by powers of two: a small column is no zero, its variable may be large.
+    most = np.abs(C).max(axis=1, initial=0.0)
+    unit = np.where((most > 0) & (most < 2.0**-8), np.ldexp(1.0, -np.frexp(most)[1]), 1.0)
+    C = C * unit[:, None]
     if margin:
         e = e - margin * C.sum(axis=2)
     sign = np.where(e < 0, -1.0, 1.0)
@@ -42,7 +47,8 @@ def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndar
         if not going.all():
             done = ~going
             some = place[done]
-            status[some], out[some] = _conclude(C[some], e[some], sign[some], T[done], basis[done], margin)
+            status[some], v = _conclude(C[some], e[some], sign[some], T[done], basis[done], margin)
+            out[some] = v * unit[some]
             T, basis, place, column, can, enter = (a[going] for a in (T, basis, place, column, can, enter))
             if not len(T):
                 break
@@ -91,4 +97,5 @@ def _refuted(C: np.ndarray, e: np.ndarray, basis: np.ndarray) -> np.ndarray:
     except np.linalg.LinAlgError:  # one of the bases is singular to the last digit
         g = np.stack([np.linalg.lstsq(part.T, c, rcond=None)[0] for part, c in zip(B, cost)])
     size = np.maximum(1.0, np.abs(g).max(axis=1, initial=1.0))
-    return (np.einsum("br,brk->bk", g, C).max(axis=1, initial=0.0) <= TOLERANCE * size) & ((g * e).sum(axis=1) > TOLERANCE * size)
+    rounding = _FARKAS * (np.einsum("br,brk->bk", np.abs(g), np.abs(C)) + 0.1 * size[:, None])
+    return (np.einsum("br,brk->bk", g, C) <= rounding).all(axis=1) & ((g * e).sum(axis=1) > TOLERANCE * size)

@@ -63,20 +63,27 @@ def units(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, gains: 
     of_x = np.zeros(n, dtype=np.int64) if gains is not None else size_of(x)
     out = np.zeros((n, net.size), dtype=np.int64)
     layers = layers_of(net)
+    first, last = layers[0][0], layers[-1][0]
     matrices = {matrix: of(matrix) for matrix, _ in layers}
     some = {name: np.ones(n, dtype=bool) if gains is not None else theta[:, net.slices[name]].any(axis=1) for name in matrices}
+    given, target = y.any(axis=1), size_of(y)
     if plain(net).activation == "tanh":
-        first = layers[0][0]
         apart = np.where(some[first], np.where(x.any(axis=1), of_x, -matrices[first]) - matrices[first], 2 * of_x)
         of_x = (apart + 1) // 2
-        matrices = {name: np.zeros(n, dtype=np.int64) for name in matrices} | {first: -of_x, layers[-1][0]: matrices[layers[-1][0]]}
+        matrices = {name: np.zeros(n, dtype=np.int64) for name in matrices} | {first: -of_x, last: matrices[last]}
+        matrices[last] = np.where(given & ~some[last], target, matrices[last])
+    elif gains is None:  # what is zero has no size: the first such takes what leads to the size of the targets
+        missing = target - of_x - sum(matrices.values())
+        open_ = given & ~x.any(axis=1)
+        of_x = np.where(open_, of_x + missing, of_x)
+        for name in matrices:
+            takes = given & ~some[name] & ~open_
+            matrices[name] = np.where(takes, matrices[name] + missing, matrices[name])
+            open_ = open_ | takes
     signal = of_x.copy()
-    target = size_of(y)
-    for place, (matrix, bias) in enumerate(layers):
+    for matrix, bias in layers:
         own = matrices[matrix]
-        if place == len(layers) - 1:  # a last layer of zeros tells nothing; a target far from the outputs must not leave the range of squares
-            given = y.any(axis=1)
-            own = np.where(some[matrix] | ~given, own, target - signal)
+        if matrix == last:  # a target far from the outputs must not leave the range of squares
             off = np.where(given, target - signal - own, 0)
             own = own + off - np.clip(off, -_FAR, _FAR)
         out[:, net.slices[matrix]] = own[:, None]
@@ -113,8 +120,8 @@ def constant_outputs(net: Network, masks: np.ndarray) -> np.ndarray:
             if name is not None:
                 inner[:, net.slices[name]] = False
         still = ~row & ~inner.any(axis=1)[:, None]
-        return np.repeat(still[:, :, None], net.samples, axis=2).reshape(k, -1)
+        return np.repeat(still[:, :, None], net.samples, axis=2).reshape(k, net.equations)
     at_once = learns["B"].any(axis=(1, 2)) | (learns["b"].any(axis=1) if "b" in learns else False)
     still = np.repeat((~row & ~at_once[:, None])[:, None], net.steps, axis=1)
     still[:, 1:] &= ~learns["W"].any(axis=(1, 2))[:, None, None]
-    return still.reshape(k, -1)
+    return still.reshape(k, net.equations)

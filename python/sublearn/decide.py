@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import _devices
+from . import _cpu, _devices
 from ._arrays import common_batch, distinct_rows, float_array, index_rows, learnable, shape_back, thread_count
-from ._closed_forms import plain
+from ._closed_forms import last_layer, plain
+from ._doubledouble import Ball
 from ._errors import LARGEST_INT, LARGEST_LONG, positive, whole_number
 from ._structures import affine
 from ._units import constant_outputs, reach, size_of, units
@@ -41,6 +42,7 @@ NO_NEAR_MISS = 1e-26  # relative loss below which an uncertified point counts as
 _OWN_SCALE = 1e-12  # .. and every output must be met to so much of what the learnable weights contribute to it
 _ROUNDING = 1e4  # a residual above this many eps (of the dtype given) of the numbers it was made of is no rounding error
 _EXACTLY = 64  # within so many eps of them it is one
+_TAUGHT = 1e-8  # targets that miss a teacher's outputs by more, relative to the largest, are not its targets, whatever rounding explains
 _EPS = float(np.finfo(np.float64).eps)
 _REFINEMENTS = 3
 _SCREEN_DRAWS, _SCREEN_BYTES = 3, 2**26
@@ -249,6 +251,7 @@ class _Problem:
                 common[net.slices[name]] = True
             gap = np.abs(self.y - self.kernels.outputs(net.shape, self.teacher, self.x, threads))
             near = gap <= _EXACTLY * eps * (np.abs(self.y) + reach(net, self.teacher, self.x))
+            near &= gap <= _TAUGHT * np.abs(self.y).max(axis=1, keepdims=True)
             self.taught = near.all(axis=1) & (self.teacher[:, common] == self.theta[:, common]).all(axis=1)
 
     def measure(self):
@@ -305,23 +308,50 @@ class _Problem:
     def residual(self, theta, rows):
         return self.y[rows] - self.kernels.outputs(self.net.shape, np.ascontiguousarray(theta), self.x[rows], self.threads)
 
-    def rounding(self, theta, rows):
-        """float64 [rows, equations]: one eps of the numbers that outputs at theta and targets were made of."""
-        return self.eps * (np.abs(self.y[rows]) + reach(self.net, theta, self.x[rows]))
+    def rounding(self, theta, rows, widely=False):
+        """float64 [rows, equations]: one eps of the numbers that outputs at theta and targets were made of; widely: by the teacher, too."""
+        made_of = np.abs(self.y[rows]) + reach(self.net, theta, self.x[rows])
+        if widely and self.taught[rows].any():
+            made_of = made_of + self.taught[rows][:, None] * reach(self.net, self.teacher[rows], self.x[rows])
+        return self.eps * made_of
 
     def no_near_miss(self, theta, rows):
         """bool [rows]: are these points, which nothing certifies, solutions as far as numbers can tell?
 
-        The loss is below NO_NEAR_MISS, and every output is met to _OWN_SCALE of what the student's learnable weights contribute to it: beside
-        large frozen parts, or with weights on their way to infinity, a loss is small soon.
+        The loss is below NO_NEAR_MISS, and every output is met up to rounding and to _OWN_SCALE of what the student's learnable weights contribute
+        to it: beside large frozen parts, or with weights on their way to infinity, a loss is small soon. Residuals are taken with error bounds,
+        because weights can be large enough to fit the rounding of what they act on.
         """
+        from .triangular import outputs
+
         good = self.relative_loss(theta, rows) < NO_NEAR_MISS
         for some in _by_budget(self.masks[rows], good):
             at = rows[some]
             own = self.own_scale(at)
-            miss = np.abs(self.residual(theta[some], at))
-            good[some] = (miss <= np.where(own > 0, _OWN_SCALE * own, _EXACTLY * self.rounding(theta[some], at))).all(axis=1)
+            rounding = _EXACTLY * np.maximum(self.rounding(theta[some], at), self.rounding(self.student[at], at))
+            with np.errstate(all="ignore"):
+                gap = outputs(plain(self.net), Ball(theta[some]), self.x[at]) - self.y[at]
+                miss = np.maximum(np.abs(gap.hi) - gap.rad, 0.0)
+            good[some] = (miss <= np.where(own > 0, np.minimum(_OWN_SCALE * own, rounding), rounding)).all(axis=1)
         return good
+
+    def judge(self, theta, rows):
+        """(theta after two steps of Gauss and Newton, where they help, bool [rows]: no near miss) for points near solutions."""
+        theta = theta.copy()
+        for some in _by_budget(self.masks[rows], np.isfinite(theta).all(axis=1)):
+            at, indices = rows[some], index_rows(self.masks[rows[some]]).astype(np.int64)
+            if not indices.shape[1]:
+                continue
+            for _ in range(2):
+                J = self.kernels.jacobian(self.net.shape, np.ascontiguousarray(theta[some]), self.x[at], indices.astype(np.int32), self.threads)
+                good = np.isfinite(J).all(axis=(1, 2))
+                J, size = J[good], _column_scale(J[good])
+                step = np.einsum("bre,be->br", np.linalg.pinv(J * size[:, None], 1e-13), self.residual(theta[some[good]], at[good])) * size
+                moved = theta[some[good]]
+                np.put_along_axis(moved, indices[good], np.take_along_axis(moved, indices[good], 1) + step, axis=1)
+                better = self.relative_loss(moved, at[good]) < self.relative_loss(theta[some[good]], at[good])
+                theta[some[good][better]] = moved[better]
+        return theta, self.no_near_miss(theta, rows)
 
     def own_scale(self, rows):
         """float64 [rows, equations]: sum of |J theta| over the learnable weights of the students as they came, of equal budgets."""
@@ -367,7 +397,7 @@ def _constant(problem: _Problem, open_: np.ndarray) -> None:
     rows, miss = rows[miss.any(axis=1)], miss[miss.any(axis=1)]
     if not len(rows):
         return
-    wrong = rows[(miss > _ROUNDING * problem.rounding(problem.theta[rows], rows)).any(axis=1)]
+    wrong = rows[(miss > _ROUNDING * problem.rounding(problem.theta[rows], rows, widely=True)).any(axis=1)]
     problem.settle(wrong, 0, "D3")
     open_[wrong] = False
 
@@ -383,7 +413,8 @@ def _screen(problem: _Problem, open_: np.ndarray) -> None:
 
 def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
     """T1 at the given inputs and shared weights, for a generic teacher otherwise. Ranks in floating point, the largest of a few draws:
-    attained ones count every singular value above rounding, required ones clear ones only."""
+    attained ones count every singular value above rounding, required ones clear ones only. tanh: at draws that keep units out of saturation,
+    where slopes are lost to rounding; where shared weights saturate them, nothing is said."""
     net, free = problem.net, free_weights(problem.net, problem.shared)
     law = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5) for name, where in net.slices.items()])
     common = np.zeros(net.size, dtype=bool)
@@ -396,15 +427,38 @@ def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
     for begin in range(0, len(rows), step):
         some = rows[begin : begin + step]
         attained, required = np.zeros((2, len(some)), dtype=np.int64)
+        sane = np.ones(len(some), dtype=bool)
         for draw in draws:
             theta = np.where(common, problem.theta[some], draw)
+            if net.activation == "tanh":
+                sane &= _unsaturated(net, theta, problem.x[some], common)
             J = problem.kernels.jacobian(net.shape, theta, problem.x[some], every, problem.threads)
             J = J * _column_scale(J)[:, None]
             attained = np.maximum(attained, float_rank(np.where(problem.masks[some][:, None], J, 0.0)))
             required = np.maximum(required, float_rank(np.where(free, J, 0.0), _CLEAR))
-        low = some[attained < required]
+        low = some[sane & (attained < required)]
         problem.settle(low, 0, "T1")
         open_[low] = False
+
+
+def _unsaturated(net: Network, theta: np.ndarray, x: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Shrinks first layers that are not shared (in place) until |W x| <= 1; bool [n]: are all pre-activations below 8 then?"""
+    name = next(iter(net.groups))
+    first, inputs = theta[:, net.slices[name]].reshape(-1, *net.groups[name]), np.abs(x.reshape(-1, *net.x_shape))
+    if isinstance(net, Recurrent):
+        inputs = np.swapaxes(inputs, 1, 2)
+    most = (np.abs(first) @ inputs).max(axis=(1, 2))
+    if not common[net.slices[name]].any():
+        theta[:, net.slices[name]] /= np.maximum(most, 1.0)[:, None]
+        most = np.minimum(most, 1.0)
+    groups = net.unpack(theta)
+    largest = most + (np.abs(groups["W"]).sum(axis=2).max(axis=1) if isinstance(net, Recurrent) else 0.0)
+    for bias in net.bias:
+        if bias != last_layer(net)[1]:
+            largest = largest + np.abs(groups[bias]).max(axis=1)
+    for k in range(2, len(net.widths) - 1) if not isinstance(net, Recurrent) else ():
+        largest = np.maximum(largest, np.abs(groups[f"W{k}"]).sum(axis=2).max(axis=1) + (np.abs(groups[f"b{k}"]).max(axis=1) if f"b{k}" in groups else 0.0))
+    return largest < 8.0
 
 
 def _column_scale(J: np.ndarray) -> np.ndarray:
@@ -453,12 +507,30 @@ def _solve_affine(problem: _Problem, open_: np.ndarray, exact: bool = False) -> 
         maybe = maybe[miss[maybe] > _ROUNDING * problem.eps * scale[maybe]]
         if len(maybe):
             at = rows[maybe]
-            rounding = np.linalg.norm(problem.rounding(theta[maybe], at), axis=1) + np.linalg.norm(
+            rounding = np.linalg.norm(problem.rounding(theta[maybe], at, widely=True), axis=1) + np.linalg.norm(
                 problem.eps * reach(net, np.where(problem.masks[at], 0.0, theta[maybe]), problem.x[at]), axis=1)
             maybe = maybe[miss[maybe] > _ROUNDING * rounding]
+        if budget and len(maybe):  # directions that were taken for rounding must be no directions at all
+            cut = maybe[~keep[maybe].all(axis=1)]
+            cut = cut[_true_rank(problem, rows[cut], indices[cut], J[cut]) > keep[cut].sum(axis=1)]
+            maybe = np.setdiff1d(maybe, cut)
         problem.settle(rows[yes], 1, label, start=0)
         problem.settle(rows[maybe], 0, label)
         open_[rows[yes]] = open_[rows[maybe]] = False
+
+
+def _true_rank(problem: _Problem, rows: np.ndarray, indices: np.ndarray, J: np.ndarray) -> np.ndarray:
+    """int64 [rows]: rank, mod p, of the Jacobians in the weights `indices` of outputs that are affine in them: linear networks at the very
+    numbers given, others as it was computed. Never too large, but with chance 1e-9 or so too small."""
+    from .closing import P, residues
+
+    net = plain(problem.net)
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    if net.activation != "linear":
+        return _cpu.rank_mod(np.ascontiguousarray(residues(J)), P)
+    whole = _cpu.jacobian_mod(net.shape, residues(problem.theta[rows]), residues(problem.x[rows]), 0, P)
+    return _cpu.rank_mod(np.ascontiguousarray(np.take_along_axis(whole, indices.astype(np.int64)[:, None], axis=2)), P)
 
 
 def _by_budget(masks: np.ndarray, chosen: np.ndarray):
@@ -518,9 +590,10 @@ def _exact(problem, open_, starts, keys, iterations, paths) -> None:
     if searched.any():
         students = problem.theta.copy()
         _newton(problem, searched, starts, keys, iterations, NO_NEAR_MISS)
-        found = np.flatnonzero(searched & (problem.match == 1))
-        doubt = found[~problem.no_near_miss(problem.theta[found], found)]
-        problem.settle(doubt, -1, "newton")
+        found = np.flatnonzero(searched & (problem.match == 1) & (problem.reason == "newton"))
+        problem.theta[found], good = problem.judge(problem.theta[found], found)
+        problem.loss[found] = problem.relative_loss(problem.theta[found], found)
+        problem.settle(found[~good], -1, "newton")
         _substitute(problem, searched & ~low & (problem.match == -1), more_plans, students)
     open_ &= ~searched
     rows = np.flatnonzero(open_)
@@ -543,12 +616,18 @@ def _exact(problem, open_, starts, keys, iterations, paths) -> None:
         own[found] = problem.theta[some[found]]
         verdict = settle(net, problem.shared, own, problem.x[some], problem.y[some], problem.masks[some],
                          problem.teacher[some] if taught else None, found, problem.threads, kernels=paths, generic=problem.drawn,
-                         exists=lambda theta, k, some=some: problem.no_near_miss(theta, some[k]))
+                         judge=lambda theta, k, some=some: problem.judge(theta, some[k]))
         better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
         problem.theta[some[better]] = verdict.theta[better]
         problem.loss[some] = problem.relative_loss(problem.theta[some], some)
         problem.match[some], problem.certified[some], problem.reason[some], problem.start[some] = (
             verdict.match, verdict.certified, verdict.reason, np.where(found & (verdict.match == 1), start, -1))
+        # What was solved and certified are the equations that some weight can change; the others must hold up to rounding.
+        proven = some[verdict.certified]
+        still = constant_outputs(net, problem.masks[proven]) | ~system_of(net, problem.shared).moving
+        off = proven[((np.abs(problem.residual(problem.theta[proven], proven)) > _EXACTLY * problem.rounding(problem.theta[proven], proven))
+                      & still).any(axis=1)]
+        problem.settle(off, -1, "newton")
 
 
 def _certify_affine(problem: _Problem) -> None:

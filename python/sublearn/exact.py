@@ -88,13 +88,13 @@ class Verdict:
 
 def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
            teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None, *, generic: bool,
-           exists: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Verdict:
+           judge: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
     found bool [n]: theta is already a solution, by Newton's method. teacher: y is what it computes to, and it shares the groups `shared` with
     theta. Where more equations than kappa depend on the weights, a yes is certified only with it, and systems that are called saturated
     (continuation.py) stay undecided where Newton found nothing. generic: teacher and x were drawn from the law, so that degrees count (T8).
-    exists(theta [m, size], trials int [m]): bool [m], what is no near miss. kernels: where paths are followed, as of `System.track`.
+    judge(theta [m, size], trials int [m]): (theta polished, bool [m]: it is no near miss). kernels: where paths are followed, as of `System.track`.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
@@ -102,9 +102,10 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         return verdict
     verdict.match[found] = 1
     verdict.reason[found] = "newton"
-    _certify_found(system, verdict, x, y, masks, teacher, found, threads, exists)
+    _certify_found(system, verdict, x, y, masks, teacher, found, threads, judge)
     doubt = np.flatnonzero(found & ~verdict.certified)
-    doubt = doubt[~exists(verdict.theta[doubt], doubt)]
+    verdict.theta[doubt], good = judge(verdict.theta[doubt], doubt)
+    doubt = doubt[~good]
     verdict.match[doubt], verdict.reason[doubt] = -1, "paths"
     if teacher is not None:
         rows = masks[:, free_weights(net, shared)].all(axis=1) & (verdict.match == -1)
@@ -115,7 +116,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         return verdict
     cache = _cache(system, most, threads)
     square = masks[left].sum(axis=1) == system.kappa
-    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, True, kernels, generic)
+    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, True, kernels, generic, judge)
     surplus = left[~square]
     for number in range(_SUBS):
         if not len(surplus):
@@ -123,7 +124,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         subs = masks.copy()
         subs[surplus] = _square_parts(system, masks[surplus], number)
         fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
-        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, False, kernels, generic)
+        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, False, kernels, generic, judge)
         surplus = surplus[verdict.match[surplus] != 1]
     return verdict
 
@@ -140,7 +141,7 @@ def _cache(system: System, most: int, threads: int) -> Cache:
     return cache
 
 
-def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads, exists) -> None:
+def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads, judge) -> None:
     """Krawczyk's test for trials with a numerical solution: r = kappa, or all but kappa well-placed weights held."""
     rows = np.flatnonzero(chosen)
     if system.saturated or not len(rows):
@@ -156,8 +157,7 @@ def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads, exist
     points, _, proof = _prove(system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows],
                               threads)
     verdict.certified[rows[proof]] = True
-    better = proof | exists(points, rows)
-    verdict.theta[rows[better]] = points[better]
+    verdict.theta[rows[proof]] = points[proof]
 
 
 def _prove(system, theta, x, y, places, teacher, threads) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -214,7 +214,7 @@ def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
     return parts[which.reshape(-1)]
 
 
-def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final, kernels, generic) -> None:
+def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final, kernels, generic, judge) -> None:
     """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
     if not len(rows):
         return
@@ -226,12 +226,12 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
         rows, data = rows[left], data[left]
         if not len(rows):
             return
-        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic)
+        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic, judge)
         if not final:
             return
 
 
-def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic) -> None:
+def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic, judge) -> None:
     unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
     of = of.reshape(-1)
     # Most trials have a real end: they need not know of all solutions.
@@ -254,7 +254,7 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
                        steps=steps, threads=threads, kernels=kernels)
     size = 1 + np.abs(out.end).max(axis=1)
     near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
-    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads)
+    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads, judge)
     by_trial = np.argsort(trial, kind="stable")
     begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
     settled: dict[int, int] = {}  # what the count of solutions settles, if it is right
@@ -288,7 +288,7 @@ def _closed(ends: np.ndarray) -> bool:
     return bool((apart < 1e-5 * (1 + np.abs(ends).max(axis=1))).all())
 
 
-def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, teacher, threads) -> None:
+def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, teacher, threads, judge) -> None:
     """Settles the trials with a real end point."""
     jobs = np.flatnonzero(near)
     if not len(jobs):
@@ -298,6 +298,8 @@ def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, teach
     points = verdict.theta[at].copy()
     np.put_along_axis(points, places.astype(np.int64), ends[jobs].real, axis=1)
     points, good, proof = _prove(system, points, x[at], y[at], places, None if teacher is None else teacher[at], threads)
+    doubt = np.flatnonzero(good & ~proof)
+    points[doubt], good[doubt] = judge(points[doubt], at[doubt])
     for k in np.flatnonzero(good)[::-1]:  # the first in number is written last
         verdict.match[at[k]], verdict.certified[at[k]] = 1, proof[k]
         verdict.theta[at[k]] = points[k]

@@ -27,7 +27,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from ._relu_programmes import OneLayer, layer_names
-from ._relu_proofs import prove
+from ._relu_proofs import prove, reads_nothing
 from ._simplex import feasible
 from .network import Feedforward, Network
 
@@ -81,8 +81,10 @@ def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, ma
 def _settle(net, k, rows, theta, x, y, masks, answer: Answer) -> None:
     trials = [OneLayer(net, k, theta[q], x[q].reshape(net.x_shape), y[q].reshape(net.y_shape), masks[q]) for q in rows]
     nothing = np.array([trial.asks_for_nothing() for trial in trials])
-    for q in rows[nothing]:  # weights of zero do that, for sure; but no pattern may have this with a margin
-        answer.match[q], answer.proven[q], answer.theta[q, masks[q]] = 1, True, 0.0
+    for q in rows[nothing]:  # weights of zero do that; but no pattern may have this with a margin
+        answer.match[q], answer.theta[q, masks[q]] = 1, 0.0
+    if nothing.any():
+        answer.proven[rows[nothing]] = reads_nothing(net, k, theta[rows[nothing]], x[rows[nothing]], y[rows[nothing]], masks[rows[nothing]])
     rows, trials = rows[~nothing], [trial for trial, none in zip(trials, nothing) if not none]
     if not trials:
         return
@@ -177,7 +179,7 @@ class _Search:
         self.best: list[np.ndarray] = []  # choices of whole patterns that are no clear no; of the one that is a yes
         self.margins, self.spent, self.block, self.v = list(_MARGINS), 0, _BLOCK, None
         self.doubts: np.ndarray | None = None  # asked again with a margin, at once
-        if samples is None:
+        if samples is None or trial.doubtful:
             return
         self.order = sorted(range(trial.m), key=lambda i: len(samples[i]))
         self.samples = [samples[i] for i in self.order]

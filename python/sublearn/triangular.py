@@ -382,7 +382,7 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
     rest = _without(D, S)
     silent = None
     if net.activation != "linear":
-        silent = _outside(trial, S, D_S, rest, first)
+        silent = _outside(trial, use, S, D_S, rest, first)
         trial.refused &= D_S.proven  # one activity outside is enough, whatever the others are
         trial.near &= ~trial.refused
     h = Ball(np.zeros((batch, n)))
@@ -396,6 +396,7 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
         if t >= first:
             s = D_S.solve(trial.y[:, t] - _bias_out(trial) - matvec(rest, h))
             if silent is not None and net.activation == "relu":
+                trial.proven &= (silent[t] | (s.hi > np.abs(s.lo) + s.rad)).all(axis=1)
                 s = where(silent[t], Ball(np.zeros_like(s.hi)), s)
                 pre.append(where(silent[t], Ball(-(1 + np.abs(z.hi).max(axis=1, keepdims=True)) * np.ones_like(s.hi)), s))
             else:
@@ -415,22 +416,23 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
         trial.set("b", values[:, :, -1])
 
 
-def _outside(trial: _Trials, S: np.ndarray, D_S: Inverse, rest: Ball, first: int) -> list[np.ndarray]:
+def _outside(trial: _Trials, use: np.ndarray, S: np.ndarray, D_S: Inverse, rest: Ball, first: int) -> list[np.ndarray]:
     """Runs through the steps of the row form with targets as uncertain as rounding makes them. Marks trials with an activity outside the values
     of phi (refused), or at their edge (near); per step the activities at the edge, bool [n, o]."""
     net = trial.net
     phi, _, outside = _PHI[net.activation]
     W, D, drive = trial.group("W"), trial.group("D"), _drive(trial)
-    h, edges = Ball(np.zeros((len(S), net.hidden))), []
+    h, edges, bias = Ball(np.zeros((len(S), net.hidden))), [], _bias_out(trial)
     for t in range(net.steps):
         size = np.abs(drive[:, t].hi) + (np.abs(W.hi) * np.abs(h.hi)[:, None]).sum(axis=2)
         h = phi(drive[:, t] + (matvec(W, h) if t else 0.0))
-        if t < first:
-            edges.append(np.zeros(S.shape, dtype=bool))
-            continue
-        bias = _bias_out(trial)
         made_of = (np.abs(D.hi) * size[:, None]).sum(axis=2) + np.abs(bias.hi)
         y = Ball(trial.y.hi[:, t], None, trial.rounding[:, t] + _ROUNDING * trial.eps * made_of)
+        if t < first:
+            edges.append(np.zeros(S.shape, dtype=bool))
+            if "c" in net.groups:  # where it learns, y_1 says what it must be
+                bias = where(use[:, net.slices["c"]], y - matvec(D, h), bias)
+            continue
         s = D_S.solve(y - bias - matvec(rest, h))
         refused, near = outside(s, np.maximum(size.max(axis=1), np.abs(s.hi).max(axis=1))[:, None])
         trial.refused |= refused.any(axis=1)
