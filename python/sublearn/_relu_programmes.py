@@ -64,7 +64,7 @@ class OneLayer:
         self.p = np.where(on, 0.0, W) @ signal
         self.X = [signal[row] for row in on]
         self.idle = np.array([~X.any(axis=0) for X in self.X]) & (self.p == 0)  # [n, m]: pre-activation 0, whatever is learned
-        self.doubtful = any(_nearly_dependent(X) for X in self.X)
+        self.doubtful = any(_nearly_dependent(X, exactly=k == 1) for X in self.X)
         self.scale = max(float(np.abs(part).max(initial=0.0)) for part in (self.target, self.p, *(b for _, b in self.above))) or 1.0
         self._fixed = [self._upper(first) for first in range(len(self.units))]
 
@@ -177,13 +177,16 @@ def _one_size(X: np.ndarray) -> np.ndarray:
     return np.ldexp(X, -np.where(most > 0, np.frexp(most)[1], 0))
 
 
-def _nearly_dependent(X: np.ndarray) -> bool:
-    """Are these rows independent (their rank mod p is larger), but so nearly dependent that only very large weights would make use of it?"""
+def _nearly_dependent(X: np.ndarray, exactly: bool) -> bool:
+    """Are these rows independent, but so nearly dependent that only very large weights would make use of it? exactly: X is what was given (then
+    the rank mod p tells), not what came out of a layer, up to rounding."""
     if not X.any():
         return False
     X = X[X.any(axis=1)][:, X.any(axis=0)]
     s = np.linalg.svd(_one_size(X), compute_uv=False)
     clear = int((s >= _CLEAR * s[0]).sum())
+    if not exactly:
+        return int((s > _ROUNDED * s[0]).sum()) > clear
     return clear < min(X.shape) and int(_cpu.rank_mod(np.ascontiguousarray(residues(X)[None]), P)[0]) > clear
 
 
