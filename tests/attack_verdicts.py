@@ -5,8 +5,8 @@
 planted: the targets are what the student computes with other values of its learnable weights, so a match exists: a verdict "no" is wrong. With
 screen=True the answer is that for a generic teacher, which then has every weight that is not shared drawn afresh, and all of them learn.
 none: no weights match, by construction: a target off the image of an affine allocation; beyond what bounded units can give; not zero where all
-inputs have been zero; different for equal inputs; of too high a rank; generic for an allocation of too low a rank (a rank mod p). A certified
-yes is wrong, and so is any yes of the exact method, and one of a search whose tolerance is below the known distance.
+inputs have been zero; different for equal inputs; of too high a rank; generic for an allocation of too low a rank (a rank mod p); wrong, by a
+little, where no weight acts. A certified yes is wrong, and so is any yes of the exact method, and one of a search whose tolerance is below the known distance.
 
 A kind is answer / network / activation / method. The table at the end has for each: trials, wrong, undecided, certified. The exit code is the
 number of kinds with a wrong verdict. A slice of it with fresh seeds is part of the tests (test_attack.py).
@@ -61,9 +61,10 @@ def network(rng: np.random.Generator, kind: str, activation: str, method: str) -
         some = tuple(name for name in ("b", "c") if rng.random() < 0.5)
         return sl.Recurrent(i, n, o, T, activation, bias=some if bias == "some" else bias)
     layers = int(rng.integers(1, 5 if method != "exact" or activation != "linear" else 4))
-    widths = tuple(int(w) for w in rng.integers(1, 5, layers + 1))
+    patterns = method == "exact" and activation == "relu"  # their number grows exponentially
+    widths = tuple(int(w) for w in rng.integers(1, 4 if patterns else 5, layers + 1))
     some = tuple(f"b{k}" for k in range(1, layers + 1) if rng.random() < 0.5)
-    return sl.Feedforward(widths, int(rng.integers(1, 5)), activation, bias=some if bias == "some" else bias)
+    return sl.Feedforward(widths, int(rng.integers(1, 4 if patterns else 5)), activation, bias=some if bias == "some" else bias)
 
 
 def inputs(rng: np.random.Generator, net, count: int) -> np.ndarray:
@@ -141,8 +142,15 @@ def scale(rng: np.random.Generator, net, theta: np.ndarray, other: np.ndarray, x
 def choose(rng: np.random.Generator, net) -> tuple[np.ndarray, tuple[str, ...]]:
     """(mask bool [size], shared): any density, whole groups, one layer; shared groups hold no learnable weight."""
     groups = list(net.groups)
-    style = rng.choice(["density", "density", "groups", "last", "first", "empty"], p=[0.3, 0.2, 0.2, 0.15, 0.13, 0.02])
+    style = rng.choice(["density", "rows", "groups", "last", "first", "empty"], p=[0.4, 0.15, 0.15, 0.15, 0.13, 0.02])
     mask = np.zeros(net.size, dtype=bool)
+    if style == "rows" and isinstance(net, sl.Recurrent) and net.outputs <= net.hidden and 1 < net.steps <= net.hidden + 1:
+        parts = {name: np.zeros(shape, bool) for name, shape in net.groups.items()}  # row forms (T7), with or without c
+        for row in rng.permutation(net.hidden)[: net.outputs]:
+            parts["W"][row, rng.permutation(net.hidden)[: net.steps - 1]] = True
+        if "c" in parts and rng.random() < 0.5:
+            parts["c"][:] = True
+        return net.pack(parts), tuple(name for name in groups if name not in ("W", "c") and (name != "b" or rng.random() < 0.8))
     if style == "density":
         mask = rng.random(net.size) < rng.uniform(0.05, 1.0)
     elif style == "groups":
@@ -171,13 +179,24 @@ def planted(rng: np.random.Generator, net, count: int, generic: bool):
     x = scale(rng, net, theta, other, inputs(rng, net, count))
     if not generic and rng.random() < 0.1:
         other = theta.copy()
+    if rng.random() < 0.1:  # nearly dependent rows of the last layer
+        last = net.unpack(theta)["D" if isinstance(net, sl.Recurrent) else f"W{len(net.widths) - 1}"]
+        last[:, -1] = last[:, 0] * (1 + 10.0 ** rng.uniform(-14, -3) * rng.standard_normal(last[:, 0].shape))
+    if not generic and rng.random() < 0.2:  # a mask for every trial
+        free = np.ones(net.size, dtype=bool)
+        for name in shared:
+            free[net.slices[name]] = False
+        mask = (rng.random((count, net.size)) < rng.uniform(0.1, 0.9)) & free
     teacher = np.where(mask, other, theta)
+    if generic:
+        for name in shared:
+            teacher[:, net.slices[name]] = theta[:, net.slices[name]]
     return theta, x, sl.outputs(net, teacher, x), mask, shared, teacher
 
 
 def none(rng: np.random.Generator, net, count: int):
     """(theta, x, y, mask, shared, teacher or None, distance): no weights match; the least ||f - y|| / ||y||, 0.0 where it is not known."""
-    ways = ["affine", "equal inputs", "zero inputs", "bounded", "rank", "deficient"]
+    ways = ["affine", "equal inputs", "zero inputs", "bounded", "rank", "deficient", "constant"]
     for way in rng.permutation(ways):
         problem = _NONE[str(way)](rng, net, count)
         if problem is not None:
@@ -215,7 +234,7 @@ def _affine(rng, net, count):
     length = np.linalg.norm(off, axis=1)
     if (length < 0.1).any():
         return None
-    share = 10.0 ** rng.uniform(-7, 0)
+    share = 10.0 ** rng.uniform(-10, 0)
     size = np.linalg.norm(y, axis=1)
     if (size == 0).any() or not np.isfinite(size).all():
         return None
@@ -314,7 +333,23 @@ def _deficient(rng, net, count):
     return None
 
 
-_NONE = {"affine": _affine, "equal inputs": _equal_inputs, "zero inputs": _zero_inputs, "bounded": _bounded, "rank": _rank,
+def _constant(rng, net, count):
+    """A solution is planted, and an output that no learnable weight reaches is off by more than rounding."""
+    if not isinstance(net, sl.Recurrent):
+        return None
+    mask = np.zeros(net.size, dtype=bool)
+    mask[net.slices["W"]] = rng.random(net.hidden**2) < rng.uniform(0.3, 1.0)
+    t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), count, shared=tuple(g for g in net.groups if g != "W"), seed=int(rng.integers(2**32)))
+    teacher = np.where(mask, t.teacher, t.student)
+    y = sl.outputs(net, teacher, t.x)
+    share = 10.0 ** rng.uniform(-10, -2)
+    y[:, 0, 0] += share * np.abs(y).max(axis=(1, 2))
+    if (np.abs(y).max(axis=(1, 2)) == 0).any():
+        return None
+    return t.student, t.x, y, mask, tuple(g for g in net.groups if g != "W"), None, 0.9 * share / np.sqrt(net.equations)
+
+
+_NONE = {"constant": _constant, "affine": _affine, "equal inputs": _equal_inputs, "zero inputs": _zero_inputs, "bounded": _bounded, "rank": _rank,
          "deficient": _deficient}
 
 
@@ -355,12 +390,12 @@ def attack(kind: str, rng: np.random.Generator, count: Count) -> None:
         wrong = v.match == 0
     else:
         wrong = (v.match == 1) & (v.certified | (method == "exact") | (TOLERANCE[method] < distance**2))
-    if not np.array_equal(v.theta[:, ~mask], theta[:, ~mask]):
+    if not np.array_equal(np.where(mask, 0.0, v.theta), np.where(mask, 0.0, theta)):
         wrong = np.ones_like(wrong)
     count.wrong += int(wrong.sum())
     for k in np.flatnonzero(wrong)[:3]:
         if len(count.examples) < 5:
-            count.examples.append({"net": net, "theta": theta[k], "x": x[k], "y": y[k], "mask": mask, "shared": shared, "screen": screen,
+            count.examples.append({"net": net, "theta": theta[k], "x": x[k], "y": y[k], "mask": mask if mask.ndim == 1 else mask[k], "shared": shared, "screen": screen,
                                    "method": method, "reason": str(v.reason[k]), "certified": bool(v.certified[k]), "loss": float(v.loss[k]),
                                    "options": options | ({"teacher": teacher[k]} if "teacher" in options else {})})
 
