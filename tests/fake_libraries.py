@@ -59,12 +59,29 @@ def torch() -> types.ModuleType:
 
     class Tensor(_Array):
         __module__ = "torch"
-        is_cuda, device = True, types.SimpleNamespace(type="cuda", index=0)
+        is_cuda, device, requires_grad = True, types.SimpleNamespace(type="cuda", index=0), False
         dtype = property(lambda self: getattr(module, self.of_numpy.dtype.name))
         data_ptr = property(lambda self: lambda: self.of_numpy.ctypes.data)
 
-        def detach(self):
+        @property
+        def __cuda_array_interface__(self):
+            if self.requires_grad:
+                raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad.")
+            return super().__cuda_array_interface__
+
+        def __dlpack_device__(self):
+            return 2, 0
+
+        def __dlpack__(self, **options):
+            raise BufferError("sublearn reads torch's memory, on torch's current stream, and asks for no export")
+
+        def requires_grad_(self):
+            assert self.of_numpy.dtype.kind == "f"
+            self.requires_grad = True
             return self
+
+        def detach(self):
+            return Tensor(self.of_numpy)
 
         def contiguous(self):
             return Tensor(np.ascontiguousarray(self.of_numpy))

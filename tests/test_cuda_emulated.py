@@ -24,13 +24,17 @@ def device(request):
     return checks.plain() if request.param == "device arrays" else checks.carried()
 
 
-@pytest.fixture(params=["cupy", "torch"])
+@pytest.fixture(params=["cupy", "torch", "torch parameters"])
 def library(request, monkeypatch):
-    """A stand-in for the library, whose arrays the emulator takes for device arrays."""
-    module = getattr(fake_libraries, request.param)()
-    monkeypatch.setitem(sys.modules, request.param, module)
-    kind = type(module.asarray(np.zeros(1)))
-    return checks.Device(module.asarray, lambda a: a.of_numpy, lambda a: isinstance(a, kind))
+    """A stand-in for the library, whose arrays the emulator takes for device arrays. Parameters: of a class derived from torch's, with gradients."""
+    name, _, parameters = request.param.partition(" ")
+    module = getattr(fake_libraries, name)()
+    monkeypatch.setitem(sys.modules, name, module)
+    kind, put = type(module.asarray(np.zeros(1))), module.asarray
+    if parameters:
+        own = type("Parameter", (kind,), {"__module__": "model"})
+        put = lambda a: own(np.array(a)).requires_grad_() if a.dtype.kind == "f" else own(np.array(a))  # noqa: E731
+    return checks.Device(put, lambda a: a.of_numpy, lambda a: isinstance(a, kind))
 
 
 def test_cupy_and_torch(library):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -47,6 +48,40 @@ def test_torch_tensors_of_the_cpu():
     assert isinstance(fitted.theta, torch.Tensor) and fitted.status.tolist() == ["steps done"] * 5
     assert isinstance(sl.rank(tensors[0][None]), torch.Tensor)
     assert isinstance(sl.decide(net, *tensors, np.ones(net.size, bool), starts=1, iterations=3).match, torch.Tensor)
+
+
+class Parameter:
+    """Stands for a torch parameter on the CPU, or for a class derived from it: only without its gradient does it become numpy."""
+
+    is_cuda = False
+
+    def __init__(self, array):
+        self._array = array
+
+    shape, dtype = property(lambda self: self._array.shape), property(lambda self: self._array.dtype)
+    data_ptr = property(lambda self: lambda: self._array.ctypes.data)
+
+    def detach(self):
+        return types.SimpleNamespace(numpy=lambda: self._array)
+
+    def refuse(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+
+    numpy = __array__ = __dlpack__ = refuse
+
+
+@pytest.mark.parametrize("derived", [False, True])
+def test_torch_parameters_of_the_cpu(monkeypatch, derived):
+    monkeypatch.setattr(Parameter, "__module__", "torch.nn.parameter")
+    kind = type("Mine", (Parameter,), {"__module__": "model"}) if derived else Parameter
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=kind))
+    net = NETWORKS[0]
+    theta, x, y = students(net, 5)
+    out = sl.outputs(net, kind(theta), kind(x))
+    assert isinstance(out, kind)
+    np.testing.assert_array_equal(out.detach().numpy(), sl.outputs(net, theta, x))
+    assert sl.rank(kind(theta[None])).detach().numpy().tolist() == [5]
+    np.testing.assert_array_equal(net.pack({name: kind(part) for name, part in net.unpack(theta).items()}), theta)
 
 
 def test_a_device_array_without_a_gpu_is_a_clear_error(monkeypatch):

@@ -76,7 +76,9 @@ def _check_reachable(name: str, value: Any) -> None:
 
 
 def _library(value: object) -> str:
-    return type(value).__module__.partition(".")[0]
+    """The package an array comes from; a class that a caller derived from cupy's or torch's counts as theirs."""
+    roots = [kind.__module__.partition(".")[0] for kind in type(value).__mro__]
+    return next((root for root in roots if root in ("cupy", "torch")), roots[0])
 
 
 def _by_dlpack(value: Any) -> bool:
@@ -146,21 +148,15 @@ def _device_of(module: Any, name: str, value: Any) -> int:
     """The number of the GPU an array lives on."""
     if isinstance(value, module.Array):
         return value.device
+    if _torch(value):  # its __cuda_array_interface__ raises where gradients are asked for
+        return value.device.index
     if _by_dlpack(value):
         return _dlpack_device(value)[1]
     data = value.__cuda_array_interface__["data"][0]
-    device = module.device_of(data) if data else _device_number(value)
+    device = module.device_of(data) if data else getattr(getattr(value, "device", None), "id", 0)  # cupy.cuda.Device
     if device < 0:
         raise ValueError(f"{name}: its __cuda_array_interface__ does not point to device memory")
     return device
-
-
-def _device_number(value: Any) -> int:
-    device = getattr(value, "device", 0)
-    for attribute in ("index", "id"):  # torch.device, cupy.cuda.Device
-        if isinstance(getattr(device, attribute, None), int):
-            return getattr(device, attribute)
-    return device if isinstance(device, int) else 0
 
 
 def _current_stream(value: Any) -> int:

@@ -114,6 +114,8 @@ class Network(ABC):
         The dtype (bool too) is kept. Batch axes in front are kept; a group without them is repeated.
         Errors: ValueError for a missing or unknown group or a wrong shape, TypeError for mixed dtypes.
         """
+        from . import _devices
+
         if not isinstance(groups, Mapping):
             raise TypeError(f"groups: expected a dict of arrays by group, got {type(groups).__name__}")
         shapes = self.groups
@@ -125,7 +127,7 @@ class Network(ABC):
         for name, shape in shapes.items():
             no_mask(f"groups[{name!r}]", groups[name])
             try:
-                part = np.asarray(groups[name])
+                part = np.asarray(_devices.to_numpy(f"groups[{name!r}]", groups[name]))
             except ValueError:
                 raise ValueError(
                     f"groups[{name!r}]: expected an array [..., {_commas(shape)}], got a ragged list"
