@@ -38,7 +38,7 @@ def compiled() -> tuple[Any, str]:
     try:
         module = importlib.import_module({"cuda": "sublearn._cuda", "emulated": "sublearn._cuda_emulated"}[name])
     except ModuleNotFoundError:
-        return None, "this build of sublearn has no CUDA module"
+        return None, "this build of sublearn has no CUDA module (docs/gpu.md: Build)"
     except ImportError as error:
         return None, f"the CUDA module cannot be imported: {error}"
     if module.device_count() == 0:
