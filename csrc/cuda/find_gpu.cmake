@@ -16,6 +16,7 @@ int main() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaErrorInsufficientDriver) return std::printf("no driver, or one older than this CUDA needs"), 1;
   if (error != cudaSuccess) return std::printf("%s", cudaGetErrorString(error)), 1;
+  if (count == 0) return std::printf("no NVIDIA GPU found"), 1;
   for (int device = 0; device < count; ++device) {
     int major = 0, minor = 0;
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
