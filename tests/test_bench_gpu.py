@@ -4,6 +4,8 @@ import json
 import os
 import re
 import subprocess
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from sublearn import _devices
 
 from bench import harness
-from bench.gpu import crossovers
+from bench.gpu import collect, crossovers
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,33 +75,91 @@ def test_first_lead():
     assert crossovers.first_lead([1, 2], [1, 2], [2, 3]) is None
 
 
-def script(tmp_path, **environment):
+def script(tmp_path, step, **environment):
+    """bench/gpu/run.sh with a Python that does as it is told: W3 writes its first table and hangs, W4 fails."""
     fake = tmp_path / "python"
     fake.write_text('#!/bin/bash\necho "$@" >>"$(dirname "$0")/asked"\n'
-                    'case "$*" in *"bench.gpu W3"*) echo \'{"tables": [1]}\' >"${@: -1}"; sleep 60;; *"bench.gpu W4"*) echo oh no; exit 3;;'
-                    f' "- "*) exec {os.environ.get("PYTHON", "python3")} "$@";; esac\n')
+                    f'case "$*" in *"bench.gpu W3"*) echo \'{json.dumps({"tables": [TABLE]})}\' >"${{@: -1}}"; sleep 60;;\n'
+                    '*"bench.gpu W4"*) echo oh no; exit 3;; *xdist*) exit 1;;\n'
+                    f'"- "*|*collect.py*) exec {os.environ.get("PYTHON", "python3")} "$@";; *pytest*) echo "7 passed";; esac\n')
     fake.chmod(0o755)
     out = tmp_path / "results"
     where = {"PATH": os.environ["PATH"], "PYTHON": str(fake), "OUT": str(out), "SUBLEARN_GPU_SITE": str(tmp_path), **environment}
-    done = subprocess.run([str(ROOT / "bench/gpu/run.sh")], env=where, capture_output=True, text=True, timeout=60)
-    return done, out
+    return subprocess.Popen([str(ROOT / "bench/gpu/run.sh"), step], env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), out
+
+
+TABLE = {"workload": "W3", "dtype": "float32", "case": "64 students", "unit": "steps", "notes": ["x0.3 of the goal"], "best_peer": "other",
+         "times_best_peer": 2.5, "timings": [{"rate": 1234.0, "note": "", "not_measured": None}]}
 
 
 def test_script_goes_on_after_failures_and_limits(tmp_path):
-    """W3 writes its first table and hangs, W4 fails: the other stages run, and what was written is collected."""
-    done, out = script(tmp_path, SUBLEARN_GPU_STAGE_SECONDS="2", SUBLEARN_GPU_STAGES="doctor tests bench", SUBLEARN_GPU_QUICK="1")
+    """The other stages run, what was written is collected, in four files, and the tables are printed last."""
+    running, out = script(tmp_path, "bench", SUBLEARN_GPU_STAGE_SECONDS="2", SUBLEARN_GPU_QUICK="1", SUBLEARN_COMMIT="abc")
+    said, errors = running.communicate(timeout=60)
     summary = (out / "summary.txt").read_text()
-    assert done.returncode == 1, done.stderr
-    for line in ("doctor: ok", "tests: ok", "bench-W1: ok", "bench-W3: FAILED (stopped after 2 s)", "bench-W4: FAILED (exit code 3)", "  oh no",
+    assert running.returncode == 1, errors
+    for line in ("bench-W1: ok", "bench-W3: FAILED (stopped after 2 s)", "bench-W4: FAILED (exit code 3)", "  oh no",
                  "bench-W2: ok", "bench-match: ok", "bench-verdicts: ok", "bench-crossovers: ok"):
         assert line in summary, summary
-    assert json.loads((out / "results.json").read_text()) == {"W3": {"tables": [1]}}
+    assert re.findall("bench-(.*?): ", summary) == ["W1", "W3", "W4", "W6", "W2", "match", "verdicts", "crossovers"]
+    assert sorted(path.name for path in out.iterdir()) == ["logs.tgz", "results.json", "summary.txt", "tables.txt"]
+    told = json.loads((out / "results.json").read_text())
+    assert told["workloads"] == {"W3": {"tables": [TABLE]}}
+    assert {"device", "driver", "date"} <= set(told) and (told["commit"] == "abc" or len(told["commit"].split()[0]) == 40)
+    assert {"name": "bench-W4", "exit_code": 3, "seconds": 0} in told["stages"]
+    line = "W3 float32 64 students: 1.23e+03 steps/s; x0.3 of the goal; x2.5 of the best peer, other"
+    assert said.splitlines()[-1] == line and (out / "tables.txt").read_text().startswith(line + "\n\n")
     assert "bench.gpu W1 --quick --json" in (tmp_path / "asked").read_text()
+    with tarfile.open(out / "logs.tgz") as logs:
+        assert b"oh no" in logs.extractfile("./bench-W4.log").read()
+
+
+def test_script_checks(tmp_path):
+    """The tests and both tools of compute-sanitizer run side by side, each with its log."""
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text('#!/bin/sh\ndate +%s >>"$0.ran"; sleep 2; date +%s >>"$0.ran"; echo "ran $2"; [ $2 = memcheck ]\n')
+    tool.chmod(0o755)
+    running, out = script(tmp_path, "check", PATH=f"{tmp_path}:{os.environ['PATH']}", SUBLEARN_GPU_STAGES="doctor tests memcheck racecheck")
+    errors = running.communicate(timeout=60)[1]
+    summary = (out / "summary.txt").read_text()
+    assert running.returncode == 1, errors
+    for line in ("doctor: ok", "tests: ok, 0 s; 7 passed", "memcheck: ok, 2 s; ran memcheck", "racecheck: FAILED (exit code 1), 2 s"):
+        assert line in summary, summary
+    begins, ends = (sorted(map(int, Path(f"{tool}.ran").read_text().split()))[part] for part in (slice(2), slice(2, None)))
+    assert max(begins) < min(ends)
+    assert sorted(path.name for path in out.iterdir()) == ["logs.tgz", "results.json", "summary.txt"]
+    assert [stage["name"] for stage in json.loads((out / "results.json").read_text())["stages"]][:2] == ["doctor", "tests"]
+
+
+def test_script_stopped_from_outside_keeps_what_it_has(tmp_path):
+    running, out = script(tmp_path, "bench")
+    while "bench.gpu W3" not in ((tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    began = time.monotonic()
+    running.terminate()
+    running.communicate(timeout=60)
+    assert running.returncode == 1 and time.monotonic() - began < 10
+    assert json.loads((out / "results.json").read_text())["workloads"] == {"W3": {"tables": [TABLE]}}
+    assert "bench-W1: ok" in (out / "summary.txt").read_text() and "stopped by a signal" in (out / "summary.txt").read_text()
 
 
 def test_script_says_what_had_no_time(tmp_path):
-    done, out = script(tmp_path, SUBLEARN_GPU_STAGES="doctor bench-W1", SUBLEARN_GPU_SECONDS="0")
-    assert done.returncode == 1
+    running, out = script(tmp_path, "bench", SUBLEARN_GPU_STAGES="bench-W1 bench-W3", SUBLEARN_GPU_SECONDS="0")
+    running.communicate(timeout=60)
+    assert running.returncode == 1
     assert [line for line in (out / "summary.txt").read_text().splitlines() if "no time left" in line] == [
-        "doctor: not run, no time left", "bench-W1: not run, no time left"]
-    assert "bench.gpu" not in (tmp_path / "asked").read_text()
+        "bench-W1: not run, no time left", "bench-W3: not run, no time left"]
+    assert "-m bench.gpu" not in (tmp_path / "asked").read_text()
+
+
+def test_script_wants_a_step(tmp_path):
+    running, out = script(tmp_path, "all")
+    assert "run.sh check" in running.communicate(timeout=60)[1] and running.returncode == 2 and not out.exists()
+
+
+def test_short_tables_stay_short():
+    many = {"W1": {"tables": [TABLE] * 500}, "crossovers": {"listings": [{"workload": "crossovers", "what": "x", "columns": ["n"], "rows": [[1.5]]}]}}
+    assert len(collect.short(many)) < collect.LONGEST + 100 and "tables.txt has the rest" in collect.short(many)
+    del many["W1"]
+    assert collect.short(many) == "crossovers x\n  n\n  1.5"

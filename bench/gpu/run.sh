@@ -1,105 +1,179 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA GPU, without any network: builds, tests, checks memory and races, and times. Under 10 minutes.
-#   bench/gpu/run.sh [FOLDER]     FOLDER: for logs, results.json, tables.txt and summary.txt; else $OUT, else bench/results/gpu-DATE
+# On a machine with an NVIDIA GPU, without any network.
+#   bench/gpu/run.sh check [FOLDER]   builds, tests, looks for wrong memory accesses and races: within 300 s
+#   bench/gpu/run.sh bench [FOLDER]   times W1 W3 W4 W6 W2 match verdicts crossovers, in this order: within 420 s
+# FOLDER (else $OUT, else build/gpu/STEP) gets summary.txt, tables.txt, results.json and logs.tgz, written anew after every stage. Every stage
+# has its own time limit and its log; one that fails or is stopped loses no other's results, and a benchmark that is stopped keeps its finished
+# tables. The package lies in build/site, which both steps share: it is built where it is missing or the sources have changed.
 # Needs nvcc, and in the Python on the PATH (or in $PYTHON): numpy, pytest, pybind11, cmake and ninja, scikit-build-core if there is one;
-# peers: torch, jax, cupy. Every stage has its own time limit and its log; one that fails or is stopped loses no other's results, and a
-# benchmark that is stopped keeps its finished tables. Exit code: 0, or 1 if any stage failed.
-#   SUBLEARN_GPU_SECONDS=570   of all stages together; SUBLEARN_GPU_STAGE_SECONDS: of each, beside its own limit
+# pytest-xdist runs the tests side by side; peers: torch, jax, cupy. Exit code: 0, or 1 if any stage failed.
+#   SUBLEARN_GPU_SECONDS=290   of all stages together; SUBLEARN_GPU_STAGE_SECONDS: of each, beside its own limit
+#   SUBLEARN_GPU_STAGES="build tests"   these only (a prefix will do: bench)
 #   SUBLEARN_GPU_QUICK=1       tiny sizes, to see that all works
 #   SUBLEARN_GPU_SITE=DIR      use the package in DIR, build nothing
-#   SUBLEARN_GPU_STAGES="build tests"   these only (a prefix will do: bench)
+#   SUBLEARN_GPU_CMAKE="-D.."  settings of the build, instead of CUDA for the GPU that is here
+#   SUBLEARN_COMMIT=..         for results.json, where there is no git
 set -uo pipefail
-out=${1:-${OUT:-$(dirname "$0")/../results/gpu-$(date -u +%Y-%m-%d-%H%M)}}
+step=${1:-}
+case $step in check) most=290 ;; bench) most=410 ;; *) sed -n '2,4p' "$0" >&2; exit 2 ;; esac
+root=$(cd "$(dirname "$0")/../.." && pwd) || exit 1
+out=${2:-${OUT:-$root/build/gpu/$step}}
 out=$(mkdir -p "$out" && cd "$out" && pwd) || exit 1
-cd "$(dirname "$0")/../.." || exit 1
+cd "$root" || exit 1
+export PATH=$PATH:/usr/local/cuda/bin
 python=${PYTHON:-python3}
-most=${SUBLEARN_GPU_SECONDS:-570}
+most=${SUBLEARN_GPU_SECONDS:-$most}
 each=${SUBLEARN_GPU_STAGE_SECONDS:-$most}
 quick=()
 [ -n "${SUBLEARN_GPU_QUICK:-}" ] && quick=(--quick)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 summary=$out/summary.txt
+rm -f "$out"/{tables.txt,results.json,logs.tgz}
 : >"$summary"
-failed=0
+: >"$work/stages.tsv"
+: >"$work/running"
+
 say() { echo "$*" | tee -a "$summary"; }
+keep() {  # all that there is so far
+  "$python" bench/gpu/collect.py "$work" "$out" >"$work/short" 2>"$work/collect.log" || say "results.json: FAILED, $(tail -n 1 "$work/collect.log")"
+  tar czf "$work.tgz" -C "$work" . 2>/dev/null
+  mv -f "$work.tgz" "$out/logs.tgz"
+}
+end() {
+  keep
+  say "$SECONDS s in all; $out: $(cd "$out" && echo *)"
+  cat "$work/short"
+  failed=$(awk -F '\t' '$2 != 0' "$work/stages.tsv")
+  rm -rf "$work"
+  [ -z "$failed" ]
+  exit
+}
+stopped() {
+  # shellcheck disable=SC2046
+  kill $(cat "$work/running") 2>/dev/null
+  say "stopped by a signal after $SECONDS s"
+  printf 'stopped\t143\t%s\n' "$SECONDS" >>"$work/stages.tsv"
+  end
+}
+trap stopped TERM INT HUP
 wanted() {
   local stage
   [ -z "${SUBLEARN_GPU_STAGES:-}" ] && return 0
   for stage in $SUBLEARN_GPU_STAGES; do [[ $1 == "$stage"* ]] && return 0; done
   return 1
 }
-stage() {  # name, seconds at most, command...
-  local name=$1 limit=$2 began=$SECONDS code
+stage() {  # name, seconds at most, command... Several may run side by side.
+  local name=$1 limit=$2 began=$SECONDS code last
   shift 2
   wanted "$name" || return 0
   ((limit > most - SECONDS)) && limit=$((most - SECONDS))
   if ((limit < 5)); then
     say "$name: not run, no time left"
-    failed=1
-    return
+    printf '%s\t%s\t0\n' "$name" 124 >>"$work/stages.tsv"
+    return 1
   fi
   ((limit > each)) && limit=$each
-  timeout -k 5 "$limit" "$@" >"$out/$name.log" 2>&1
+  timeout -k 5 "$limit" "$@" >"$work/$name.log" 2>&1 &
+  echo $! >>"$work/running"
+  wait $!
   code=$?
+  sed -i "/^$!\$/d" "$work/running"
+  printf '%s\t%s\t%s\n' "$name" "$code" $((SECONDS - began)) >>"$work/stages.tsv"
   if ((code == 0)); then
-    say "$name: ok, $((SECONDS - began)) s"
+    last=$(tail -n 1 "$work/$name.log" | cut -c1-160)
+    say "$name: ok, $((SECONDS - began)) s${last:+; }$last"
   else
-    failed=1
-    say "$name: FAILED ($( ((code == 124 || code == 137)) && echo "stopped after $limit s" || echo "exit code $code")), $((SECONDS - began)) s; the end of $name.log:"
-    tail -n 15 "$out/$name.log" | sed 's/^/  /' | tee -a "$summary"
+    say "$name: FAILED ($( ((code == 124 || code == 137)) && echo "stopped after $limit s" || echo "exit code $code")), $((SECONDS - began)) s; the end of its log:
+$(tail -n 15 "$work/$name.log" | cut -c1-240 | sed 's/^/  /')"
   fi
+  return $code
 }
-collect() {  # what the benchmarks have written so far
-  "$python" - "$out" <<'END' || failed=1
-import json, pathlib, sys
-out = pathlib.Path(sys.argv[1])
-parts = {path.stem[6:]: json.loads(path.read_text()) for path in sorted(out.glob("bench-*.json"))}
-if parts:
-    (out / "results.json").write_text(json.dumps(parts, indent=1) + "\n")
+
+about() {  # what results.json says of the machine
+  local gpu commit
+  gpu=$(nvidia-smi --query-gpu=name,driver_version,compute_cap --format=csv,noheader 2>/dev/null | head -n 1)
+  commit=$(git rev-parse HEAD 2>/dev/null) && [ -n "$(git status --porcelain 2>/dev/null)" ] && commit+=" and changes"
+  "$python" - "$work/about.json" "$step" "$gpu" "${commit:-${SUBLEARN_COMMIT:-unknown}}" <<'END'
+import datetime, json, sys
+path, step, gpu, commit = sys.argv[1:]
+name, driver, capability = ([part.strip() for part in gpu.split(",")] + ["unknown"] * 3)[:3] if gpu else ["unknown"] * 3
+about = {"step": step, "device": name, "driver": driver, "capability": capability, "commit": commit,
+         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
+open(path, "w").write(json.dumps(about))
+print("; ".join(f"{key} {value}" for key, value in about.items()))
 END
-  cat "$out"/bench-*.log >"$out/tables.txt" 2>/dev/null || true
+}
+say "$(about 2>&1)"
+machine() {
+  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm,temperature.gpu --format=csv
+  "$python" -m pip list 2>/dev/null | grep -iE '^(pybind11|scikit.build.core|cmake|ninja|numpy|torch|jax|cupy.*|pytest.*) '
+  g++ --version | head -n 1
+  "$python" --version
+  nvcc --version | grep release && echo "$(nproc) cores"
 }
 
-stage machine 20 bash -c 'nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.max.sm --format=csv
-  nvcc --version | tail -2; nproc; "$0" --version' "$python"
-
-# Only what this machine's GPU needs (the default builds for sm_80, sm_90 and PTX).
-arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d '. ')
-site=${SUBLEARN_GPU_SITE:-$work/site}
+site=${SUBLEARN_GPU_SITE:-$root/build/site}
 build() {
   set -e
-  local settings=(-DSUBLEARN_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=${arch:-90}-real")
-  if "$python" -c 'import scikit_build_core, pip' 2>/dev/null; then
-    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS="${settings[*]}" "$python" -m pip install --no-build-isolation --no-deps --no-index \
-      --no-compile --target "$site" .
-  else  # the same by plain CMake
-    echo "no scikit-build-core here: plain CMake"
-    cmake -S . -B "$work/build" "${settings[@]}" "-DPython_EXECUTABLE=$("$python" -c 'import sys; print(sys.executable)')" \
-      "-Dpybind11_DIR=$("$python" -m pybind11 --cmakedir)"
-    cmake --build "$work/build" --parallel "$(nproc)"
-    mkdir -p "$site"
-    cp -r python/sublearn "$site/"
-    cp "$work"/build/_c*.so "$site/sublearn/"
+  local arch settings fingerprint version
+  arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
+  settings=${SUBLEARN_GPU_CMAKE:--DSUBLEARN_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=${arch:-90}-real}
+  fingerprint=$( (find csrc python/sublearn CMakeLists.txt pyproject.toml -type f ! -name '*.so' ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
+    echo "$settings $("$python" --version)") | sha256sum)
+  if [ "$fingerprint" = "$(cat "$site.built" 2>/dev/null)" ]; then
+    echo "kept as it was: the sources have not changed"
+    return
   fi
+  rm -rf "$site" "$site.built"
+  if "$python" -c 'import scikit_build_core, pip' 2>/dev/null; then
+    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS=$settings "$python" -m pip install --no-build-isolation --no-deps --no-index --no-compile \
+      --target "$site" -C build-dir=build/gpu-objects .
+  else  # the same by plain CMake
+    # shellcheck disable=SC2086
+    cmake -S . -B build/gpu-plain $settings "-DPython_EXECUTABLE=$("$python" -c 'import sys; print(sys.executable)')" \
+      "-Dpybind11_DIR=$("$python" -m pybind11 --cmakedir)"
+    cmake --build build/gpu-plain --parallel "$(nproc)"
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+    mkdir -p "$site/sublearn-$version.dist-info"  # sublearn asks for its version when it is imported
+    printf 'Metadata-Version: 2.1\nName: sublearn\nVersion: %s\n' "$version" >"$site/sublearn-$version.dist-info/METADATA"
+    cp -r python/sublearn "$site/"
+    rm -f "$site"/sublearn/*.so
+    cp build/gpu-plain/_c*.so "$site/sublearn/"
+  fi
+  echo "$fingerprint" >"$site.built"
+  echo "built with $settings"
 }
-export -f build
-export python site work arch
-[ -n "${SUBLEARN_GPU_SITE:-}" ] || stage build 270 bash -c build
-export PYTHONPATH=$site PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
-stage doctor 60 "$python" -m sublearn.cli doctor
-stage tests 150 "$python" -m pytest -p no:cacheprovider -W default -m gpu -rs --durations=10 tests/test_cuda.py
-if command -v compute-sanitizer >/dev/null; then
-  stage memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 9 --print-limit 20 "$python" -m bench.gpu.small
-  stage racecheck 60 compute-sanitizer --tool racecheck --error-exitcode 9 --print-limit 20 "$python" -m bench.gpu.small
-elif wanted memcheck || wanted racecheck; then
-  say "memcheck, racecheck: not run, no compute-sanitizer here"
-  failed=1
+export -f build machine
+export python site
+
+[ $step = bench ] || stage machine 20 bash -c machine
+if [ -z "${SUBLEARN_GPU_SITE:-}" ] && wanted build; then
+  stage build 210 bash -c build || end  # nothing else can run
 fi
-for workload in W1 W3 W4 W6 W2 match verdicts crossovers; do
-  wanted "bench-$workload" || continue
-  stage "bench-$workload" 75 "$python" -m bench.gpu "$workload" "${quick[@]}" --json "$out/bench-$workload.json"
-  collect
-done
-say "$SECONDS s in all; $out holds the logs, tables.txt and results.json"
-exit $failed
+export PYTHONPATH=$site PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
+if [ $step = check ]; then
+  stage doctor 30 "$python" -m sublearn.cli doctor
+  keep
+  workers=()  # -vv: a line per test, so that a log that ends early says what has passed
+  "$python" -c 'import xdist' 2>/dev/null && workers=(-n "$(($(nproc) < 6 ? $(nproc) : 6))")
+  stage tests 200 "$python" -m pytest -p no:cacheprovider -W default -m gpu -vv --tb=short -rs --durations=10 --maxfail=25 "${workers[@]}" tests/test_cuda.py &
+  if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck; do
+      stage $tool 200 compute-sanitizer --tool $tool --error-exitcode 9 --print-limit 20 "$python" -m bench.gpu.small &
+    done
+  elif wanted memcheck || wanted racecheck; then
+    say "memcheck, racecheck: not run, no compute-sanitizer here"
+    printf 'memcheck\t127\t0\n' >>"$work/stages.tsv"
+  fi
+  for job in $(jobs -p); do
+    wait "$job"
+    keep
+  done
+else
+  for of in W1:80 W3:60 W4:60 W6:70 W2:50 match:60 verdicts:45 crossovers:90; do
+    wanted "bench-${of%:*}" || continue
+    stage "bench-${of%:*}" "${of#*:}" "$python" -m bench.gpu "${of%:*}" "${quick[@]}" --json "$work/bench-${of%:*}.json"
+    keep
+  done
+fi
+end

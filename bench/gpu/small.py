@@ -1,4 +1,5 @@
-"""Every kernel once, on few and small problems: for compute-sanitizer, which slows kernels down a hundredfold. numpy only."""
+"""Every kernel once, on few and small problems: for compute-sanitizer, which slows kernels down a hundredfold. numpy only. A line after each
+part says what a run that is stopped has got through."""
 
 from unittest import mock
 
@@ -19,6 +20,7 @@ for p in (2, 2**31 - 1):
     for m, n in ((4, 4), (7, 8), (16, 16), (32, 20), (64, 64), (70, 66)):
         a = rng.integers(0, p, (5, m, n))
         assert (sl.rank_mod(a, p, backend="cuda") == sl.rank_mod(a, p, backend="cpu")).all()
+print("ranks ran", flush=True)
 nets = (sl.Recurrent(2, 8, 2, 6), sl.Recurrent(2, 4, 1, 3, activation="tanh", bias=True), sl.Recurrent(1, 19, 1, 3),
         sl.Feedforward((3, 9, 2), 4, activation="relu", bias=True), sl.Feedforward((2, 3, 3, 2), 2))
 place = _devices.place("cuda")
@@ -34,12 +36,14 @@ for net in nets:
     if net.activation != "relu":
         place.jacobian_mod(net.shape, rng.integers(0, 99, (5, net.size)), rng.integers(0, 99, (5, net.shape.inputs_size)), 1, 2**31 - 1)
     sl.decide(net, trials.student, trials.x, trials.y, own, starts=2, iterations=4, screen=False, backend="cuda")
+print("networks ran", flush=True)
 # Trials that stay on the GPU: two chunks under way, masks of their own and one for all, both searches.
 with mock.patch.object(_resident, "_TRIALS", 20):
     for net, strategy, shared in ((nets[0], sl.scattered(nets[0], 12, "W"), ("B", "D")), (nets[0], sl.rows(nets[0], 12, "W"), ("B", "D")),
                                   (nets[3], sl.scattered(nets[3], 6), ()), (nets[4], sl.scattered(nets[4], 9), ())):
         for method, how in (("newton", {"starts": 2, "iterations": 4}), ("descent", {"steps": 3})):
             assert sl.match_probability(net, strategy, 50, shared, method, backend="cuda", **how).trials == 50
+print("resident trials ran", flush=True)
 for net, shared in ((sl.Recurrent(1, 4, 1, 4), ("B", "D")), (sl.Recurrent(2, 5, 2, 3), ("B", "D")), (sl.Feedforward((2, 3, 2), 2), ())):
     system = system_of(net, shared)
     free = np.flatnonzero(free_weights(net, shared))
@@ -51,4 +55,4 @@ for net, shared in ((sl.Recurrent(1, 4, 1, 4), ("B", "D")), (sl.Recurrent(2, 5, 
     start = np.tile(base.solutions[0], (20, 1))
     paths = system.track(points, base.indices, base.degrees, 0, 0, 1 + number, start, number, stop_at_real=True, kernels=place)
     assert (paths.status == CONVERGED).any()
-print("every kernel ran")
+print("paths ran: every kernel has")
