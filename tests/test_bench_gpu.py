@@ -18,7 +18,7 @@ from bench.gpu import collect, crossovers
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("workload", ["W1", "W2", "W3", "W4", "match", "verdicts", "crossovers"])
+@pytest.mark.parametrize("workload", ["W1", "W2", "W3", "W4", "W6", "match", "verdicts", "crossovers"])
 def test_workloads(emulated, monkeypatch, tmp_path, capsys, workload):
     from bench.gpu import __main__, workloads
 

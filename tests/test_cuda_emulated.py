@@ -61,6 +61,18 @@ def test_strides_and_streams_of_cupy_and_torch(library, monkeypatch):
     assert streams == [fake_libraries.STREAM, 5, 6, 7]
 
 
+def test_no_students_at_all():
+    """The steps of a decision call the kernels with what is left to do, which may be nothing."""
+    net, nothing = NETWORKS[1], lambda *shape: np.empty((0, *shape))  # noqa: E731
+    theta, x, y, one = nothing(net.size), nothing(net.shape.inputs_size), nothing(net.shape.equations), np.arange(3, dtype=np.intc)[None]
+    on = _devices.place("cuda")
+    assert on.outputs(net.shape, theta, x).shape == _devices.place("cpu").outputs(net.shape, theta, x).shape == (0, net.shape.equations)
+    assert on.jacobian(net.shape, theta, x, one).shape == (0, net.shape.equations, 3)
+    assert on.fit(net.shape, theta, x, y, one, 3, 0, 0.1, -1.0)["theta"].shape == (0, net.size)
+    searched = on.newton(net.shape, theta, x, y, one, np.ones(len(net.groups)), 1, 3, 1e-20, 0, 0, np.empty(0, np.uint32))
+    assert searched["theta"].shape == (0, net.size) and searched["iterations"] == 0
+
+
 @pytest.fixture(params=[True, False], ids=["versioned", "unversioned"])
 def dlpack(request):
     """Arrays that offer DLPack and nothing else, of before and after its first version."""

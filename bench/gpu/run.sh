@@ -126,7 +126,7 @@ build() {
   fi
   rm -rf "$site" "$site.built"
   if "$python" -c 'import scikit_build_core, pip' 2>/dev/null; then
-    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS=$settings "$python" -m pip install --no-build-isolation --no-deps --no-index --no-compile \
+    CMAKE_BUILD_PARALLEL_LEVEL=$(nproc) CMAKE_ARGS=$settings "$python" -m pip install -v --no-build-isolation --no-deps --no-index --no-compile \
       --target "$site" -C build-dir=build/gpu-objects .
   else  # the same by plain CMake
     # shellcheck disable=SC2086

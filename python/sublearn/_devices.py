@@ -349,6 +349,8 @@ class CudaPlace:
         whole = {}
         for name, (shape, dtype) in results.items():
             whole[name] = self._empty((batch, *shape), dtype) if self.device else np.empty((batch, *shape), dtype)
+        if batch == 0:
+            return {name: out[0] for name, out in whole.items()} if self.device else whole
         step = rows_at_once(batch, per_row, fixed, memory_limit(self._module, self._device), operation) if per_row or fixed else batch
         shared = {name: self._carry(value) for name, value in inputs.items() if not len_of(value) == batch > 1}
         for first in range(0, batch, step):
@@ -375,12 +377,12 @@ class CudaPlace:
     # The compiled functions, with the signatures of _cpu; `threads` means nothing here.
 
     def outputs(self, shape, theta, x, threads=0):
-        batch = max(len_of(theta), len_of(x))
+        batch = _batch_of(theta, x)
         call = lambda i, o: self._module.outputs(shape, i["theta"], i["x"], o["out"], self._stream)  # noqa: E731
         return self._run("outputs", batch, {"theta": theta, "x": x}, {"out": ((shape.equations,), theta.dtype)}, call)["out"]
 
     def jacobian(self, shape, theta, x, indices, threads=0):
-        batch = max(len_of(theta), len_of(x), len_of(indices))
+        batch = _batch_of(theta, x, indices)
         inputs = {"theta": theta, "x": x, "indices": np.asarray(indices, _INDEX)}
         call = lambda i, o: self._module.jacobian(shape, i["theta"], i["x"], i["indices"], o["out"], self._stream)  # noqa: E731
         return self._run("jacobian", batch, inputs, {"out": ((shape.equations, indices.shape[1]), theta.dtype)}, call)["out"]
@@ -391,7 +393,7 @@ class CudaPlace:
         return self._run("jacobian_mod", len_of(theta), {"theta": theta, "x": x}, results, call)["out"]
 
     def fit(self, shape, theta, x, y, indices, steps, optimizer, lr, tol, threads=0):
-        batch = max(map(len_of, (theta, x, y, indices)))
+        batch = _batch_of(theta, x, y, indices)
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}
         learns = _groups(shape, indices)
         results = {"theta": ((shape.size,), theta.dtype), "loss": ((), theta.dtype), "steps": ((), np.int64), "status": ((), np.int8)}
@@ -474,6 +476,12 @@ class CudaPlace:
 
 def len_of(rows: Any) -> int:
     return rows.shape[0]
+
+
+def _batch_of(*arguments: Any) -> int:
+    """Rows of the result: one row holds for all students, and there may be none of them."""
+    sizes = [len_of(rows) for rows in arguments]
+    return 0 if 0 in sizes else max(sizes)
 
 
 def _pairs(z: np.ndarray) -> np.ndarray:
