@@ -3,7 +3,7 @@
 Three cases (i-n-o, T, r), each with 24 random allocations of full rank and 30 fresh trials for each of them. Tables, two for each case:
   paths   every complex solution followed from the random base point to the data of the trials: `System.track`. Finding the solutions
           at the base point (monodromy, once for every allocation) is not in the timing, nor is drawing the trials.
-  trials  `sl.decide(method="exact", starts=4)`: rank screen, Newton starts, paths, certificates. Solutions at the base points are
+  trials  method "exact" with 4 starts, as in `match_probability`: rank screen, Newton starts, paths, certificates. Solutions at the base points are
           remembered from the warm-up, as they are in a study of one allocation.
 Then degrees and costs as r = kappa grows with T, and what monodromy and the trace test take. There is no peer: no other library decides
 this; against a Groebner basis see tests/groebner_study.py. The goals are rates.
@@ -20,6 +20,7 @@ import numpy as np
 import sublearn as sl
 from sublearn import _devices
 from sublearn.continuation import CONVERGED, System, system_of
+from sublearn.decide import EXACT, TOLERANCE, check_options, decide_drawn
 from sublearn.generic import attained_ranks
 from sublearn.monodromy import Base, monodromy
 from sublearn.trace import trace_test
@@ -56,8 +57,9 @@ class Problem:
 
     def decide(self, trials=slice(None), backend="cpu", threads=1):
         t = self.trials
-        return sl.decide(self.net, t.student[trials], t.x[trials], t.y[trials], self.masks[trials], SHARED, "exact", starts=STARTS,
-                         threads=threads, backend=backend)
+        return decide_drawn(self.net, t.student[trials], t.x[trials], t.y[trials], self.masks[trials], SHARED, EXACT, teacher=t.teacher[trials],
+                            screen=True, tol=TOLERANCE[EXACT], gains=t.gains, options=check_options(EXACT, starts=STARTS), threads=threads,
+                            backend=backend)
 
 
 def problem_of(inputs: int, hidden: int, outputs: int, steps: int, allocations: int = ALLOCATIONS, trials: int = TRIALS) -> Problem:
