@@ -396,3 +396,111 @@ def test_units_where_a_group_is_zero(net):
                 v = sl.decide(net, *rescaled(net, theta, x, y, 2.0**40, kind), t.mask[0], (), method, starts=2)
                 np.testing.assert_array_equal(v.match, base.match, err_msg=f"{zero} {method} {kind}")
                 np.testing.assert_array_equal(v.certified, base.certified)
+
+
+# What a second review found
+
+
+def test_numbers_in_float32_are_never_a_no_by_rounding():
+    """Margins of linear programmes, and distances of complex solutions from the real ones, are below what float32 rounds away."""
+    rng, f = np.random.default_rng(0), np.float32
+    for net, mask in ((F((1, 1, 1), 3, "relu"), "W1"), (F((2, 3, 2), 4, "relu", bias=True), "W1"), (F((2, 2, 2, 1), 2, "relu"), "W2"), (R(1, 3, 1, 4), "W")):
+        shared = SHARED if isinstance(net, R) else ()
+        t = sl.draw_trials(net, sl.scattered(net, 1 if mask == "W1" and net.size < 5 else 3, mask), 60, shared=shared, dtype=f)
+        teacher = np.where(t.mask, t.student + rng.standard_normal(t.student.shape), t.student)
+        y = sl.outputs(net, teacher, t.x.astype(float)).astype(f)
+        v = sl.decide(net, t.student, t.x, y, t.mask, shared, "exact", starts=1)
+        assert (v.match != 0).all()
+
+
+def test_small_first_inputs_do_not_make_a_no():
+    """One input: dividing by a small x_1 makes rounding large, so complex solutions close to real ones prove nothing."""
+    net, rng = R(1, 3, 1, 4), np.random.default_rng(1)
+    mask = sl.scattered(net, 3, "W").draw(4).mask
+    t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 200, shared=SHARED)
+    teacher = np.where(mask, t.student + 0.5 * rng.standard_normal(t.student.shape), t.student)
+    for small in (1e-3, 1e-5, 1e-7):
+        x = t.x.copy()
+        x[:, 0] *= small
+        v = sl.decide(net, t.student, x, sl.outputs(net, teacher, x), mask, SHARED, "exact")
+        assert (v.match != 0).all()
+
+
+def test_small_activities_have_small_error_bounds():
+    net, mask = R(1, 1, 1, 2, "tanh"), np.array([0, 1, 0], bool)
+    theta, teacher = np.array([0.7, 0.3, 1.0]), np.array([0.7, -0.8, 1.0])
+    for size in (1.0, 1e-4, 1e-8):
+        x = np.array([[size], [0.5]])
+        y = sl.outputs(net, teacher, x)
+        y[0] *= 1 + 2e-12
+        v = sl.decide(net, theta, x, y, mask, SHARED, "exact")
+        assert v.match != 1 and not v.certified
+    y = np.array([[-2.1e-16, np.tanh(0.35)]])  # of two signs, which one weight cannot give
+    assert sl.decide(F((1, 1, 1), 2, "tanh"), np.array([0.3, 1.0]), np.array([[1e-16, 0.5]]), y, np.array([1, 0], bool), (), "exact").match != 1
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_relu_samples_of_different_sizes(count):
+    net, rng = F((1, 1, 1), count, "relu"), np.random.default_rng(2)
+    for ratio in 10.0 ** np.arange(3, 17):
+        for _ in range(4):
+            x = np.abs(rng.standard_normal((1, count)))
+            x[0, 1] *= -ratio
+            v = sl.decide(net, np.array([0.5, 1.0]), x, np.maximum(1.3 * x, 0), np.array([1, 0], bool), (), "exact")
+            assert v.match != 0
+
+
+def test_terms_that_cancel_are_seen_whatever_the_signs():
+    """A student that computes its targets up to the rounding of terms a million times larger."""
+    for count in (4, 6):
+        net = F((count // 2, 3), 1)
+        for k in range(0, 3 * (count // 2) - 1):
+            theta = np.zeros(net.size)
+            theta[k], theta[k + 1] = 3.3, -3.3
+            x = np.full((net.widths[0], 1), 1.1)
+            x[1:] *= 1 - 1e-6
+            y = theta.reshape(3, -1) @ x * (1 + 1e-12)
+            mask = np.zeros(net.size, bool)
+            mask[-1 if k < net.size // 2 else 0] = True
+            assert sl.decide(net, theta, x, y, mask, (), "exact").match != 0
+
+
+def test_a_student_that_meets_its_targets_is_a_yes_with_a_teacher_too():
+    """Numbers that round to the same outputs: the student computes them as the teacher does."""
+    net, theta = R(1, 2, 1, 2), np.array([1, 0, 1, 0, 0, 0.3, 1, 0.0])
+    teacher = theta.copy()
+    teacher[2] = 5.0
+    x = np.array([[1e-17], [1.0]])
+    y = sl.outputs(net, teacher, x)
+    for given in (None, teacher):
+        assert sl.decide(net, theta, x, y, np.arange(8) == 5, (), "exact", teacher=given).match == 1
+
+
+def test_a_slope_that_rounds_to_zero_is_no_zero():
+    a, c = 1 + 2.0**-30, 1 + 2.0**-29
+    net = R(2, 1, 1, 2)
+    v = sl.decide(net, np.array([a, 1, -c, 0.5]), np.array([[0, 1.0], [a, 0]]), np.array([[1.0], [0]]), np.arange(4) == 3, ("B", "W"), "exact")
+    assert not v.certified
+
+
+def test_screens_take_exact_ranks_of_linear_networks():
+    for bits in (20, 40, 50, 52):
+        x = np.array([[1, 1], [1, 1 + 2.0**-bits], [0.3, -1.2]])
+        v = sl.decide(F((3, 1), 2), np.array([0.1, 0.2, 0.3]), x, np.array([[1.0, 2.0]]), np.array([1, 1, 0], bool), (), "exact", screen=True)
+        assert v.match != 0
+
+
+def test_numpys_tanh_and_its_inverse_are_as_accurate_as_the_enclosures_assume():
+    """Against fractions of powers: four units of the last place, near 0 as well."""
+    from decimal import Decimal, getcontext
+
+    getcontext().prec = 60
+    rng = np.random.default_rng(0)
+    for z in np.concatenate([rng.standard_normal(300), rng.standard_normal(300) * 10.0 ** rng.uniform(-12, 1, 300)]):
+        e = (2 * Decimal(float(z))).exp()
+        true = (e - 1) / (e + 1)
+        assert abs(Decimal(float(np.tanh(z))) - true) <= abs(true) * Decimal(2.0**-50)
+        h = float(np.tanh(z))
+        if abs(h) < 1:
+            back = ((1 + Decimal(h)) / (1 - Decimal(h))).ln() / 2
+            assert abs(Decimal(float(np.arctanh(h))) - back) <= (1 + abs(back)) * Decimal(2.0**-50)

@@ -165,10 +165,14 @@ def _complement(X: np.ndarray, m: int) -> np.ndarray:
         return np.eye(m)
     if m == 1:
         return np.zeros((1, 0))
-    u, s, _ = np.linalg.svd(_one_size(X).T)
+    most = np.abs(X).max(axis=0)
+    unit = np.ldexp(1.0, -np.where(most > 0, np.frexp(most)[1], 0))  # of the samples: small ones keep their digits beside large ones
+    u, s, _ = np.linalg.svd(_one_size(X * unit).T)
     rank = int((s > _ZERO * max(s[0], 1e-300)).sum())
     rest = u[:, rank:]
-    return np.where(np.abs(rest) > _ROUNDED, rest, 0.0)  # rounding would look like a coefficient once columns are brought to one size
+    rest = np.where(np.abs(rest) > _ROUNDED, rest, 0.0)  # rounding would look like a coefficient once columns are brought to one size
+    rest = rest * unit[:, None]
+    return rest / np.linalg.norm(rest, axis=0)
 
 
 def _one_size(X: np.ndarray) -> np.ndarray:

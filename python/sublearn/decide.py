@@ -42,6 +42,8 @@ NO_NEAR_MISS = 1e-26  # relative loss below which an uncertified point counts as
 _OWN_SCALE = 1e-12  # .. and every output must be met to so much of what the learnable weights contribute to it
 _ROUNDING = 1e4  # a residual above this many eps (of the dtype given) of the numbers it was made of is no rounding error
 _EXACTLY = 64  # within so many eps of them it is one
+_FINE = 1e-12  # numbers rounded to more are too coarse for a no by margins or paths
+_NOTHING = 1e-280  # error bounds are never below some 1e-290
 _TAUGHT = 1e-8  # targets that miss a teacher's outputs by more, relative to the largest, are not its targets, whatever rounding explains
 _EPS = float(np.finfo(np.float64).eps)
 _REFINEMENTS = 3
@@ -55,8 +57,8 @@ class Verdicts:
     reason str [batch]: "D4" (the student as it is), "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7",
     "T8", "D4" (everything is free, so the teacher itself is a solution).
     certified, yes: weights next to theta give exactly y, in real arithmetic, in every output that learnable weights reach; the others are y
-    up to their rounding. Where `teacher` was given and y is what it computes to, up to rounding, y may stand for its exact outputs. No: no
-    weights give y, or any other numbers that round to it. theta [batch, size]: the solution, or the nearest point found. A certified solution
+    up to their rounding. No: no weights give y, or any other numbers that round to it. Where `teacher` was given and y is what it computes to, up
+    to rounding, y stands for its exact outputs in both. theta [batch, size]: the solution, or the nearest point found. A certified solution
     lies next to it; where that is badly conditioned (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so
     do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2, for y = 0 over the student's own ||f||^2. start int [batch]: the first start that matched,
@@ -145,11 +147,11 @@ def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, tas
         teacher = np.broadcast_to(teacher, (count, net.size))
     problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
                        tol=tol, threads=thread_count(threads), kernels=place.host(), eps=eps, teacher=teacher, gains=law, drawn=drawn)
-    if method == EXACT:
-        problem.to_responses()
     paths = None if backend == "auto" and isinstance(place, _devices.HostPlace) else problem.kernels
     open_ = np.ones(count, dtype=bool)
     _own(problem, open_, method)
+    if method == EXACT:
+        problem.to_responses(open_)
     _constant(problem, open_)
     if screen and net.activation != "relu":
         (_screen if drawn else _screen_here)(problem, open_)
@@ -263,7 +265,7 @@ class _Problem:
             self.norm[zero] = np.sum(own[zero] ** 2, axis=1)  # a target of zero: against what the student does now
             self.loss = np.sum(own**2, axis=1) / np.where(self.norm > 0, self.norm, 1.0)
 
-    def to_responses(self):
+    def to_responses(self, open_):
         """Linear recurrent networks with one input and no biases, where y is a teacher's: the same question of the responses to an impulse.
 
         Outputs are the response D W^k B convolved with x, so where x_1 != 0 two networks agree in all outputs if and only if they do in all
@@ -271,7 +273,7 @@ class _Problem:
         early ones.
         """
         net = self.net
-        rows = self.taught & (self.x[:, 0] != 0)
+        rows = open_ & self.taught & (self.x[:, 0] != 0)
         if not (isinstance(net, Recurrent) and net.activation == "linear" and net.inputs == 1 and not net.bias and rows.any()):
             return
         where = net.slices["W"]
@@ -331,8 +333,9 @@ class _Problem:
             rounding = _EXACTLY * np.maximum(self.rounding(theta[some], at), self.rounding(self.student[at], at))
             with np.errstate(all="ignore"):
                 gap = outputs(plain(self.net), Ball(theta[some]), self.x[at]) - self.y[at]
-                miss = np.maximum(np.abs(gap.hi) - gap.rad, 0.0)
-            good[some] = (miss <= np.where(own > 0, np.minimum(_OWN_SCALE * own, rounding), rounding)).all(axis=1)
+                miss = np.abs(gap.hi) + gap.rad
+            allowed = np.where(own > 0, np.minimum(_OWN_SCALE * own, rounding), rounding)
+            good[some] = (miss <= allowed + _NOTHING).all(axis=1)
         return good
 
     def judge(self, theta, rows):
@@ -412,8 +415,8 @@ def _screen(problem: _Problem, open_: np.ndarray) -> None:
 
 
 def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
-    """T1 at the given inputs and shared weights, for a generic teacher otherwise. Ranks in floating point, the largest of a few draws:
-    attained ones count every singular value above rounding, required ones clear ones only. tanh: at draws that keep units out of saturation,
+    """T1 at the given inputs and shared weights, for a generic teacher otherwise. Linear: ranks mod p. Else in floating point, the largest of a few
+    draws: attained ones count every singular value above rounding, required ones clear ones only. tanh: at draws that keep units out of saturation,
     where slopes are lost to rounding; where shared weights saturate them, nothing is said."""
     net, free = problem.net, free_weights(problem.net, problem.shared)
     law = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5) for name, where in net.slices.items()])
@@ -427,8 +430,10 @@ def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
     for begin in range(0, len(rows), step):
         some = rows[begin : begin + step]
         attained, required = np.zeros((2, len(some)), dtype=np.int64)
+        if plain(net).activation == "linear":
+            attained, required = _ranks_here(problem, some, common, free)
         sane = np.ones(len(some), dtype=bool)
-        for draw in draws:
+        for draw in () if plain(net).activation == "linear" else draws:
             theta = np.where(common, problem.theta[some], draw)
             if net.activation == "tanh":
                 sane &= _unsaturated(net, theta, problem.x[some], common)
@@ -439,6 +444,20 @@ def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
         low = some[sane & (attained < required)]
         problem.settle(low, 0, "T1")
         open_[low] = False
+
+
+def _ranks_here(problem: _Problem, rows: np.ndarray, common: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(attained, required) int64 [rows] of linear networks, mod p: at the very inputs and shared weights given, the others drawn."""
+    from .closing import P, residues
+
+    net, ranks = plain(problem.net), np.zeros((2, len(rows)), dtype=np.int64)
+    for draw in range(2):
+        theta = np.random.default_rng([3, draw]).integers(0, P, net.size)
+        theta = np.where(common, residues(problem.theta[rows]), theta)
+        J = _cpu.jacobian_mod(net.shape, theta, residues(problem.x[rows]), 0, P)
+        for k, chosen in enumerate((problem.masks[rows], np.broadcast_to(free, (len(rows), net.size)))):
+            ranks[k] = np.maximum(ranks[k], _cpu.rank_mod(np.ascontiguousarray(np.where(chosen[:, None], J, 0)), P))
+    return ranks[0], ranks[1]
 
 
 def _unsaturated(net: Network, theta: np.ndarray, x: np.ndarray, common: np.ndarray) -> np.ndarray:
@@ -616,7 +635,7 @@ def _exact(problem, open_, starts, keys, iterations, paths) -> None:
         own[found] = problem.theta[some[found]]
         verdict = settle(net, problem.shared, own, problem.x[some], problem.y[some], problem.masks[some],
                          problem.teacher[some] if taught else None, found, problem.threads, kernels=paths, generic=problem.drawn,
-                         judge=lambda theta, k, some=some: problem.judge(theta, some[k]))
+                         eps=problem.eps, judge=lambda theta, k, some=some: problem.judge(theta, some[k]))
         better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
         problem.theta[some[better]] = verdict.theta[better]
         problem.loss[some] = problem.relative_loss(problem.theta[some], some)
@@ -696,6 +715,8 @@ def _enumerate(problem: _Problem, open_: np.ndarray) -> None:
     if not len(rows):
         return
     match, theta, proven = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
+    if problem.eps > _FINE:  # margins of the programmes are below the rounding of these numbers
+        match[match == 0] = -1
     doubt = np.flatnonzero((match == 1) & ~proven)
     match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
     yes, told = match == 1, match >= 0

@@ -30,6 +30,7 @@ from ._arrays import index_rows
 from .generic import attained_ranks, free_weights
 from .network import Network
 
+_CLEARLY_COMPLEX = 1e-3  # the same, of those that rounding of targets cannot bring together
 _NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
 _SUBS = 6  # square sub-allocations tried where r > kappa
 _MOST = 600  # solutions of one allocation that are followed
@@ -76,7 +77,8 @@ class Entry(NamedTuple):
 
 
 class Verdict:
-    """match int8 [n] (1, 0, -1), certified bool [n], reason str [n], theta [n, size]."""
+    """match int8 [n] (1, 0, -1), certified bool [n], reason str [n], theta [n, size]; clear [n]: every solution must have at least so large an
+    imaginary part, relative to its size, for a no."""
 
     def __init__(self, theta: np.ndarray):
         count = len(theta)
@@ -84,22 +86,26 @@ class Verdict:
         self.certified = np.zeros(count, dtype=bool)
         self.reason = np.full(count, "paths", dtype="<U8")
         self.theta = theta.copy()
+        self.clear = np.full(count, _NEAR_REAL)
 
 
 def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
-           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None, *, generic: bool,
+           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None, *, generic: bool, eps: float,
            judge: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
     found bool [n]: theta is already a solution, by Newton's method. teacher: y is what it computes to, and it shares the groups `shared` with
     theta. Where more equations than kappa depend on the weights, a yes is certified only with it, and systems that are called saturated
     (continuation.py) stay undecided where Newton found nothing. generic: teacher and x were drawn from the law, so that degrees count (T8).
+    eps: what the numbers given were rounded to; without a teacher a no must outlast it.
     judge(theta [m, size], trials int [m]): (theta polished, bool [m]: it is no near miss). kernels: where paths are followed, as of `System.track`.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
     if not len(theta):
         return verdict
+    if teacher is None and not generic:
+        verdict.clear = np.where(_steady(system, theta, x, y, eps), _CLEARLY_COMPLEX, np.inf)
     verdict.match[found] = 1
     verdict.reason[found] = "newton"
     _certify_found(system, verdict, x, y, masks, teacher, found, threads, judge)
@@ -130,6 +136,19 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
 
 
 _CACHES: dict[int, Cache] = {}
+
+
+def _steady(system: System, theta: np.ndarray, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
+    """bool [n]: does the rounding of y, eps of it, change the data that are solved for by little? Dividing by a small x_1 makes it large."""
+    if eps > 1e-12:
+        return np.zeros(len(theta), dtype=bool)
+    if not system.impulse or system.saturated:
+        return np.ones(len(theta), dtype=bool)
+    base, met = system.data(theta, x, y, None), np.ones(len(theta), dtype=bool)
+    for pattern in np.random.default_rng(5).choice([-eps, eps], (2, y.shape[1])):
+        with np.errstate(invalid="ignore"):
+            met &= (np.abs(system.data(theta, x, y * (1 + pattern), None) - base) <= 1e-9 * np.abs(base)).all(axis=1)
+    return met
 
 
 def _cache(system: System, most: int, threads: int) -> Cache:
@@ -252,8 +271,8 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
         start[mine] = bases[m].solutions[number[mine]]
     out = system.track(points, indices, degrees, by_mask, by_mask, len(bases) + trial, start, trial, stop_at_real=attempt == 0,
                        steps=steps, threads=threads, kernels=kernels)
-    size = 1 + np.abs(out.end).max(axis=1)
-    near = (out.status == CONVERGED) & (np.abs(out.end.imag).max(axis=1) < _NEAR_REAL * size)
+    imaginary = np.abs(out.end.imag).max(axis=1) / (1 + np.abs(out.end).max(axis=1))
+    near = (out.status == CONVERGED) & (imaginary < _NEAR_REAL)
     _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads, judge)
     by_trial = np.argsort(trial, kind="stable")
     begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
@@ -263,7 +282,7 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
         if len(jobs) % 2:  # T8; of a part of the allocation (T9): the next one may have a certified solution, but this is enough
             if generic and (not final or attempt == 2):
                 settled[t] = 1
-        elif final and (out.status[jobs] == CONVERGED).all() and not near[jobs].any():
+        elif final and (out.status[jobs] == CONVERGED).all() and (imaginary[jobs] >= verdict.clear[rows[t]]).all():
             if _all_different(out.end[jobs]) and _closed(out.end[jobs]):
                 settled[t] = 0
     if not settled:

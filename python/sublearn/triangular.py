@@ -33,7 +33,7 @@ from ._closed_forms import first_output_right, last_layer, plain, target_rank
 from ._doubledouble import Ball, Inverse, as_ball, dot, join, matmul, matvec, stack, where
 from ._proofs import affine_parts
 from ._structures import affine, output_splits, structures_in
-from ._units import reach
+from ._units import constant_outputs, reach
 from .generic import attained_ranks, required_rank
 from .network import Feedforward, Network, Recurrent
 
@@ -204,13 +204,13 @@ def _holds(trial: _Trials, plan: Plan) -> np.ndarray:
         roughly = np.abs(gap.hi).max(axis=1) <= _FOLLOWS * np.abs(y.hi).max(axis=1)
         if not trial.still.any():
             return roughly
-        return roughly & (~trial.still | (np.abs(gap.hi) <= trial.rounding.reshape(n, -1) / 4 + gap.rad)).all(axis=1)
+        return roughly & (~trial.still | (np.abs(gap.hi) + gap.rad <= trial.rounding.reshape(n, -1) / 4 + 1e-280)).all(axis=1)
     if plan.name.endswith("nothing shared"):
         return np.ones(n, dtype=bool)
     phi, D = _PHI[net.activation][0], trial.group("D")
     h = phi(_drive(trial)[:, 0])
     gap = matvec(D, h) + _bias_out(trial) - trial.y[:, 0]
-    return (np.abs(gap.hi) <= trial.rounding[:, 0] / 4 + gap.rad).all(axis=1)
+    return (np.abs(gap.hi) + gap.rad <= trial.rounding[:, 0] / 4 + 1e-280).all(axis=1)
 
 
 class _Trials:
@@ -310,7 +310,8 @@ def _square(trial: _Trials, A: Ball, right: Ball, values: Ball, allowed: np.ndar
 
 def _tanh(z: Ball) -> Ball:
     h = np.tanh(z.hi)
-    return Ball(h, None, z.rad + np.abs(z.lo) + 2.0**-50)  # 4 units of the last place at most: numpy promises no bound, 1 is usual
+    # 4 units of the last place at most: numpy promises no bound, 1 is usual (tests/test_triangular.py measures it)
+    return Ball(h, None, z.rad + np.abs(z.lo) + 2.0**-50 * np.abs(h) + 1e-290)
 
 
 def _atanh(h: Ball) -> Ball:
@@ -511,7 +512,7 @@ def _affine(trial: _Trials, use: np.ndarray) -> None:
         J[mine, :, :width] = _cpu.jacobian(net.shape, np.ascontiguousarray(theta.hi[mine]), flat, at, 1)
     columns = pick(J, real, kappa)
     place = np.take_along_axis(indices, columns, axis=1).astype(np.int64)
-    moving = (J != 0).any(axis=2)
+    moving = ~constant_outputs(net, use)
     trial.still, trial.left = ~moving, moving.sum(axis=1) > kappa
     moving[moving.sum(axis=1) < kappa] = True
     rows = pick(np.swapaxes(np.take_along_axis(J, columns[:, None, :], axis=2), 1, 2), moving, kappa)
