@@ -504,3 +504,13 @@ def test_numpys_tanh_and_its_inverse_are_as_accurate_as_the_enclosures_assume():
         if abs(h) < 1:
             back = ((1 + Decimal(h)) / (1 - Decimal(h))).ln() / 2
             assert abs(Decimal(float(np.arctanh(h))) - back) <= (1 + abs(back)) * Decimal(2.0**-50)
+
+
+def test_nothing_depends_on_the_weights_and_the_targets_are_wrong():
+    """kappa = 0 beside targets that no weights give."""
+    for net, shared in ((R(1, 2, 1, 1), SHARED), (R(2, 3, 2, 1), SHARED)):
+        t = sl.draw_trials(net, sl.only(net, "W"), 6, shared=shared)
+        for method in METHODS:
+            assert (sl.decide(net, t.student, t.x, t.y + 1.0, t.mask, shared, method).match == 0).all()
+            off = t.y * (1 + 1e-13)  # neither right nor clearly wrong
+            assert (sl.decide(net, t.student, t.x, off, t.mask, shared, method).match >= -1).all()

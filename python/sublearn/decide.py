@@ -152,7 +152,8 @@ def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, tas
     _own(problem, open_, method)
     if method == EXACT:
         problem.to_responses(open_)
-    _constant(problem, open_)
+    if not drawn:  # the teacher of a drawn trial shares the groups; what its mask cannot reach is a question of ranks
+        _constant(problem, open_)
     if screen and net.activation != "relu":
         (_screen if drawn else _screen_here)(problem, open_)
     _solve_affine(problem, open_, exact=method == EXACT)

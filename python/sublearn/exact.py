@@ -117,7 +117,7 @@ def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarr
         rows = masks[:, free_weights(net, shared)].all(axis=1) & (verdict.match == -1)
         verdict.match[rows], verdict.reason[rows] = 1, "D4"
     left = np.flatnonzero(verdict.match == -1)
-    if not len(left) or (system.saturated and teacher is None):
+    if not len(left) or (system.saturated and teacher is None) or not system.kappa:
         verdict.reason[left] = "newton"
         return verdict
     cache = _cache(system, most, threads)
