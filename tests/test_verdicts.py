@@ -514,3 +514,29 @@ def test_nothing_depends_on_the_weights_and_the_targets_are_wrong():
             assert (sl.decide(net, t.student, t.x, t.y + 1.0, t.mask, shared, method).match == 0).all()
             off = t.y * (1 + 1e-13)  # neither right nor clearly wrong
             assert (sl.decide(net, t.student, t.x, off, t.mask, shared, method).match >= -1).all()
+
+
+# What the attack found
+
+
+def test_columns_that_are_rounding_do_not_hide_others():
+    """Products that cancel leave columns of 1e-18 in the Jacobian: they fit nothing, and the other columns fit the targets."""
+    net = F((2, 2, 2, 2), 1)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        a, b, x = rng.standard_normal() * 1e8, rng.standard_normal() / 400, rng.standard_normal((2, 1))
+        theta = np.concatenate([rng.standard_normal(4), [a, a, a, a / 2], [b, -b, -b, b]])
+        teacher = np.concatenate([rng.standard_normal(4), theta[4:]])
+        v = sl.decide(net, theta, x, sl.outputs(net, teacher, x), np.arange(12) < 4)
+        assert v.match == 1
+
+
+def test_output_biases_that_cancel_targets_leave_their_rounding():
+    """relu 3-1-2: targets less the bias are 1e-8 of either, so the two outputs ask for slightly different activities."""
+    net, rng = F((3, 1, 2), 1, "relu", bias=("b2",)), np.random.default_rng(1)
+    mask = np.arange(net.size) < 3
+    for _ in range(60):
+        theta = np.concatenate([rng.standard_normal(3), rng.standard_normal(2) * 1e-8, [0.0, rng.standard_normal()]])
+        teacher = np.where(mask, np.abs(rng.standard_normal(7)), theta)
+        x = np.abs(rng.standard_normal((3, 1)))
+        assert sl.decide(net, theta, x, sl.outputs(net, teacher, x), mask, (), "exact", starts=1).match != 0

@@ -58,6 +58,7 @@ class OneLayer:
         self.above = [(groups[f"W{l}"], groups.get(f"b{l}", np.zeros(net.widths[l]))) for l in range(k + 1, len(net.widths) - 1)]
         self.V = groups[matrix]
         self.target = y - groups[bias][:, None] if bias is not None else y
+        self.made_of = max(np.abs(y).max(), 0.0 if bias is None else np.abs(groups[bias]).max(), (np.abs(np.where(on, 0.0, W)) @ np.abs(signal)).max())
         self.units = net.widths[k:-1]
         self.at = np.concatenate([[0], np.cumsum(self.units)])  # where the layers begin in a pattern
         self.n, self.m, self.total = len(W), signal.shape[1], int(self.at[-1])
@@ -67,6 +68,10 @@ class OneLayer:
         self.doubtful = any(_nearly_dependent(X, exactly=k == 1) for X in self.X)
         self.scale = max(float(np.abs(part).max(initial=0.0)) for part in (self.target, self.p, *(b for _, b in self.above))) or 1.0
         self._fixed = [self._upper(first) for first in range(len(self.units))]
+
+    def rounding(self, eps: float) -> float:
+        """How far the right sides of the programmes may be off, where numbers were rounded to eps and parts of them cancel."""
+        return 64 * eps * float(self.made_of) / self.scale
 
     def _upper(self, first: int) -> tuple[np.ndarray, np.ndarray]:
         """(coefficients [o + units above `first`, units from `first` on] with every unit on, right sides without the outputs)."""

@@ -42,7 +42,6 @@ NO_NEAR_MISS = 1e-26  # relative loss below which an uncertified point counts as
 _OWN_SCALE = 1e-12  # .. and every output must be met to so much of what the learnable weights contribute to it
 _ROUNDING = 1e4  # a residual above this many eps (of the dtype given) of the numbers it was made of is no rounding error
 _EXACTLY = 64  # within so many eps of them it is one
-_FINE = 1e-12  # numbers rounded to more are too coarse for a no by margins or paths
 _NOTHING = 1e-280  # error bounds are never below some 1e-290
 _TAUGHT = 1e-8  # targets that miss a teacher's outputs by more, relative to the largest, are not its targets, whatever rounding explains
 _EPS = float(np.finfo(np.float64).eps)
@@ -504,20 +503,21 @@ def _solve_affine(problem: _Problem, open_: np.ndarray, exact: bool = False) -> 
             J = problem.kernels.jacobian(net.shape, theta, problem.x[rows], indices, problem.threads)
             good = np.isfinite(J).all(axis=(1, 2))
             rows, theta, scale, indices, J = rows[good], theta[good], scale[good], indices[good], J[good]
-            size = _column_scale(J)
-            J = J * size[:, None]
-            # Singular values below the rounding of J itself are zero: saturated systems have them.
-            u, s, vt = np.linalg.svd(J, full_matrices=False)
-            keep = s > s[:, :1] * max(J.shape[1:]) * 4 * _EPS
-            inverse = np.where(keep, 1.0 / np.where(keep, s, 1.0), 0.0)
             place = np.arange(len(rows))[:, None]
-            for _ in range(_REFINEMENTS):
-                residual = problem.residual(theta, rows)
-                step = size * np.einsum("bkr,bk->br", vt, inverse * np.einsum("bek,be->bk", u, residual))
-                trial = theta.copy()
-                trial[place, indices] += step
-                better = problem.relative_loss(trial, rows) < problem.relative_loss(theta, rows)
-                theta = np.where(better[:, None], trial, theta)
+            # As it is, columns that are rounding only stay small; then with columns of one size, where those of small inputs count as well.
+            for size in (np.ones(indices.shape), _column_scale(J)):
+                # Singular values below the rounding of J itself are zero: saturated systems have them.
+                u, s, vt = np.linalg.svd(J * size[:, None], full_matrices=False)
+                keep = s > s[:, :1] * max(J.shape[1:]) * 4 * _EPS
+                inverse = np.where(keep, 1.0 / np.where(keep, s, 1.0), 0.0)
+                for _ in range(_REFINEMENTS):
+                    residual = problem.residual(theta, rows)
+                    step = size * np.einsum("bkr,bk->br", vt, inverse * np.einsum("bek,be->bk", u, residual))
+                    trial = theta.copy()
+                    trial[place, indices] += step
+                    better = problem.relative_loss(trial, rows) < problem.relative_loss(theta, rows)
+                    theta = np.where(better[:, None], trial, theta)
+            J = J * size[:, None]
             scale = scale + np.linalg.norm((np.abs(J) * np.abs(theta[place, indices] / size)[:, None]).sum(axis=2), axis=1)
         loss = problem.relative_loss(theta, rows)
         problem.theta[rows], problem.loss[rows] = theta, loss
@@ -715,9 +715,7 @@ def _enumerate(problem: _Problem, open_: np.ndarray) -> None:
     rows = np.flatnonzero(open_ & applies(problem.net, masks)[which])
     if not len(rows):
         return
-    match, theta, proven = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows])
-    if problem.eps > _FINE:  # margins of the programmes are below the rounding of these numbers
-        match[match == 0] = -1
+    match, theta, proven = settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], problem.eps)
     doubt = np.flatnonzero((match == 1) & ~proven)
     match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
     yes, told = match == 1, match >= 0

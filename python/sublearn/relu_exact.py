@@ -28,11 +28,12 @@ import numpy as np
 
 from ._relu_programmes import OneLayer, layer_names
 from ._relu_proofs import prove, reads_nothing
-from ._simplex import feasible
+from ._simplex import TOLERANCE, feasible
 from .network import Feedforward, Network
 
 MOST = 20_000  # programmes of one trial that are solved
 _MARGINS = (1e-2, 1e-4, 1e-6, 1e-8)  # tried, for a solution that is no corner
+_EPS = float(np.finfo(np.float64).eps)
 _BYTES = 2**24  # of tableaux solved side by side
 _TRIALS = 64  # searched side by side
 _BLOCK = 64  # nodes of one trial that are continued in the first round; four times as many in every later one
@@ -66,19 +67,20 @@ class Answer(NamedTuple):
     proven: np.ndarray
 
 
-def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> Answer:
-    """Verdicts of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]."""
+def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, eps: float = _EPS) -> Answer:
+    """Verdicts of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]. eps: what the numbers were rounded to; where
+    that moves the programmes by more than their tolerance, there is no no."""
     n = len(theta)
     answer = Answer(np.full(n, -1, dtype=np.int8), theta.copy(), np.zeros(n, dtype=bool))
     layers = _layer(net, masks)
     for k in np.unique(layers):
         rows = np.flatnonzero(layers == k)
         for at in range(0, len(rows), _TRIALS):
-            _settle(net, k, rows[at : at + _TRIALS], theta, x, y, masks, answer)
+            _settle(net, k, rows[at : at + _TRIALS], theta, x, y, masks, answer, eps)
     return answer
 
 
-def _settle(net, k, rows, theta, x, y, masks, answer: Answer) -> None:
+def _settle(net, k, rows, theta, x, y, masks, answer: Answer, eps: float) -> None:
     trials = [OneLayer(net, k, theta[q], x[q].reshape(net.x_shape), y[q].reshape(net.y_shape), masks[q]) for q in rows]
     nothing = np.array([trial.asks_for_nothing() for trial in trials])
     for q in rows[nothing]:  # weights of zero do that; but no pattern may have this with a margin
@@ -97,7 +99,8 @@ def _settle(net, k, rows, theta, x, y, masks, answer: Answer) -> None:
         for (search, step), (status, v) in zip(asked, _solve([search.job(step) for search, step in asked])):
             search.take(step, status, v)
     yes = [s for s, search in enumerate(searches) if search.match == 1]
-    answer.match[rows] = [search.match for search in searches]
+    answer.match[rows] = [-1 if search.match == 0 and trial.rounding(eps) > TOLERANCE else search.match
+                          for trial, search in zip(trials, searches)]
     if yes:
         at = rows[yes]
         answer.theta[at] = [searches[s].weights() for s in yes]
