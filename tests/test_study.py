@@ -1194,7 +1194,7 @@ def test_undecided_trials_are_left_open_by_the_interval():
 
     assert page.value(summary).endswith("5 undecided")
     summary.add(row(first=100, count=100, matched=60, unmatched=0, undecided=40, quantity="found", found_after=[]))
-    assert summary.quantity_text.startswith("lower bound of the match probability")
+    assert summary.quantity_text.startswith("share of trials with a known match")
     assert summary.interval == (clopper_pearson(140, 200)[0], clopper_pearson(185, 200)[1])
 
 

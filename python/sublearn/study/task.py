@@ -121,7 +121,7 @@ class Cell:
         if quantity == "existence":
             return EXISTENCE
         if self.method == EXACT:
-            return "lower bound of the match probability (exact, undecided trials left open)"
+            return "share of trials with a known match (exact, undecided trials left open)"
         options = self.options
         how = f"{self.starts} start{'s' if self.starts != 1 else ''}"
         if self.method == "descent":
