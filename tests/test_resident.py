@@ -76,11 +76,11 @@ def test_what_needs_no_gpu(monkeypatch):
 
 
 def test_what_a_linear_solve_leaves_open_is_searched(monkeypatch):
-    """As its own trial: the same answer as from `decide`, which tries the solve once more."""
+    """As its own trial: the same answer as from `decide_drawn`, which tries the solve once more."""
     question, asked = (*checks.QUESTIONS[5][:3], "descent", {"steps": 5}), []
-    want, inner = checks.ask(question, 200, "cuda"), _resident.decide
+    want, inner = checks.ask(question, 200, "cuda"), _resident.decide_drawn
     monkeypatch.setattr(_resident, "solve_affine", lambda *a: np.full(len(a[2]), -1, np.int8))
-    monkeypatch.setattr(_resident, "decide", lambda *a, **how: asked.append(how["first"]) or inner(*a, **how))
+    monkeypatch.setattr(_resident, "decide_drawn", lambda *a, **how: asked.append(how["first"]) or inner(*a, **how))
     got = checks.ask(question, 200, "cuda")
     assert len(asked) == want.solved_affine > 0 and all(70 <= trial < 270 for trial in asked)
     np.testing.assert_array_equal(got.verdicts, want.verdicts)
