@@ -197,7 +197,8 @@ CASES = [
 @pytest.mark.parametrize("method, options", [("newton", {"starts": 4}), ("descent", {"steps": 100}), ("exact", {"starts": 2})])
 @pytest.mark.parametrize("net, shared, budget, within", CASES, ids=lambda v: v.describe() if hasattr(v, "describe") else "")
 def test_verdicts_do_not_depend_on_units(net, shared, budget, within, method, options):
-    """Bit for bit for powers of two, however far; for other factors no decided verdict turns into its opposite."""
+    """Bit for bit for powers of two, however far. For other factors numbers are rounded anew: searches take the same way but for rounding, no decided
+    verdict turns into its opposite, and at most one in 24 is lost or won."""
     t = sl.draw_trials(net, sl.scattered(net, budget, within or [g for g in net.groups if g not in shared]), 24, shared=shared, seed=5)
     mask = t.mask[0]
     base = sl.decide(net, t.student, t.x, t.y, mask, shared, method, **options)
@@ -206,10 +207,11 @@ def test_verdicts_do_not_depend_on_units(net, shared, budget, within, method, op
             v = sl.decide(net, *rescaled(net, t.student, t.x, t.y, by, kind), mask, shared, method, **options)
             for name in ("match", "certified", "reason", "start", "loss"):
                 np.testing.assert_array_equal(getattr(v, name), getattr(base, name), err_msg=f"{name}, {kind} by {by}")
-        for by in (1e-8, 1e8):
+        for by in (1e-8, 0.7, 3.0, 1e8):
             v = sl.decide(net, *rescaled(net, t.student, t.x, t.y, by, kind), mask, shared, method, **options)
-            assert (v.match * base.match != 0).all() or not ((v.match + base.match == 1) & (v.match != base.match)
-                                                            & (v.match >= 0) & (base.match >= 0)).any()
+            differ = v.match != base.match
+            assert not (differ & (v.match >= 0) & (base.match >= 0)).any()
+            assert differ.sum() <= 1, f"{differ.sum()} differ, {kind} by {by}"
 
 
 def test_squares_neither_underflow_nor_overflow():

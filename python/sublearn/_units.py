@@ -22,22 +22,23 @@ _NUDGE = 2.0**-26  # relative change of weights by which `reach` is measured
 
 
 class Units(NamedTuple):
-    """Exponents of two, int64: theta [n, size], x [n], y [n]. What is of ordinary size is the number over 2^exponent."""
+    """Exponents of two, int64 (float64 if not whole): theta [n, size], x [n], y [n]. What is of ordinary size is the number over 2^exponent."""
 
     theta: np.ndarray
     x: np.ndarray
     y: np.ndarray
 
 
-def size_of(rows: np.ndarray, factor: float = 1.0) -> np.ndarray:
-    """int64 [n]: log2 of the root mean square of rows [n, k] times sqrt(factor), rounded; 0 where a row is zero.
+def size_of(rows: np.ndarray, factor: float = 1.0, whole: bool = True) -> np.ndarray:
+    """[n]: log2 of the root mean square of rows [n, k] times sqrt(factor); 0 where a row is zero. whole: rounded, int64, else float64.
 
     A row times 2^k has a size larger by k, exactly.
     """
     most = np.abs(rows).max(axis=1, initial=0.0)
     exponent = np.frexp(most)[1].astype(np.int64)
     mean = (np.ldexp(rows, -exponent[:, None]) ** 2).mean(axis=1) if rows.shape[1] else most
-    return np.where(most > 0, exponent + np.rint(0.5 * np.log2(np.where(most > 0, mean, 1.0) * factor)).astype(np.int64), 0)
+    rest = 0.5 * np.log2(np.where(most > 0, mean, 1.0) * factor)
+    return np.where(most > 0, exponent + (np.rint(rest).astype(np.int64) if whole else rest), 0)
 
 
 def layers_of(net: Network) -> list[tuple[str, str | None]]:
@@ -49,28 +50,31 @@ def layers_of(net: Network) -> list[tuple[str, str | None]]:
     return [(matrix, bias if bias in net.groups else None) for matrix, bias in names]
 
 
-def units(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, gains: np.ndarray | None = None) -> Units:
-    """Of theta [n, size], x [n, inputs], y [n, equations]; with gains [groups] those of the law of trials (D3), the same for all."""
-    n = len(theta)
+def units(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, gains: np.ndarray | None = None, whole: bool = True) -> Units:
+    """Of theta [n, size], x [n, inputs], y [n, equations]; with gains [groups] those of the law of trials (D3), the same for all.
+
+    whole=False: exponents float64, not rounded: for searches, which then take the same way for any factors, up to rounding.
+    """
+    n, kind = len(theta), np.int64 if whole else np.float64
     number = list(net.groups).index
     fan = lambda name: net.fan_in[name] or 1  # noqa: E731
 
     def of(name):
         if gains is not None:
             return np.full(n, round(float(np.log2(gains[number(name)]))), dtype=np.int64)
-        return size_of(theta[:, net.slices[name]], fan(name))
+        return size_of(theta[:, net.slices[name]], fan(name), whole)
 
-    of_x = np.zeros(n, dtype=np.int64) if gains is not None else size_of(x)
-    out = np.zeros((n, net.size), dtype=np.int64)
+    of_x = np.zeros(n, dtype=np.int64) if gains is not None else size_of(x, whole=whole)
+    out = np.zeros((n, net.size), dtype=kind)
     layers = layers_of(net)
     first, last = layers[0][0], layers[-1][0]
     matrices = {matrix: of(matrix) for matrix, _ in layers}
     some = {name: np.ones(n, dtype=bool) if gains is not None else theta[:, net.slices[name]].any(axis=1) for name in matrices}
-    given, target = y.any(axis=1), size_of(y)
+    given, target = y.any(axis=1), size_of(y, whole=whole)
     if plain(net).activation == "tanh":
         apart = np.where(some[first], np.where(x.any(axis=1), of_x, -matrices[first]) - matrices[first], 2 * of_x)
-        of_x = (apart + 1) // 2
-        matrices = {name: np.zeros(n, dtype=np.int64) for name in matrices} | {first: -of_x, last: matrices[last]}
+        of_x = (apart + 1) // 2 if whole else apart / 2
+        matrices = {name: np.zeros(n, dtype=kind) for name in matrices} | {first: -of_x, last: matrices[last]}
         matrices[last] = np.where(given & ~some[last], target, matrices[last])
     elif gains is None:  # what is zero has no size: the first such takes what leads to the size of the targets
         missing = target - of_x - sum(matrices.values())

@@ -9,7 +9,9 @@ All work is done in the units of _units.py, so verdicts do not depend on the use
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from ._closed_forms import last_layer, plain
 from ._doubledouble import Ball
 from ._errors import LARGEST_INT, LARGEST_LONG, positive, whole_number
 from ._structures import affine
-from ._units import constant_outputs, reach, size_of, units
+from ._units import Units, constant_outputs, reach, size_of, units
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
 from .fit import OPTIMIZERS
 from .generic import attained_ranks, free_weights, required_rank
@@ -222,6 +224,16 @@ def check_tolerance(tol: float | None, method: str) -> float:
     return tol
 
 
+class _Fine(NamedTuple):
+    """What a search works on, and what brings the weights it found back."""
+
+    theta: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    norm: np.ndarray
+    back: Callable[[np.ndarray], np.ndarray]
+
+
 class _Problem:
     """The batch as rows, in units of its own (_units.py), and the verdicts while they are being filled in.
 
@@ -364,6 +376,17 @@ class _Problem:
         theta = np.ascontiguousarray(self.student[rows])
         J = self.kernels.jacobian(self.net.shape, theta, self.x[rows], indices, self.threads)
         return (np.abs(J) * np.abs(np.take_along_axis(theta, indices.astype(np.int64), 1))[:, None]).sum(axis=2)
+
+    def finely(self, rows):
+        """The rows as a search is to see them: in units that are no powers of two, so that its steps and its starts have the same size relative to
+        the problem whatever the user's units. What it finds is judged on the numbers themselves."""
+        theta, x, y = self.theta[rows], self.x[rows], self.y[rows]
+        if self.drawn:
+            return _Fine(theta, x, y, self.norm[rows], lambda moved: moved)
+        by = Units(*(np.exp2(exponents) for exponents in units(self.net, theta, x, y, whole=False)))
+        masks = self.masks[rows]
+        return _Fine(theta / by.theta, x / by.x[:, None], y / by.y[:, None], self.norm[rows] / by.y**2,
+                     lambda moved: np.where(masks, moved * by.theta, theta))
 
     def settle(self, rows, match, reason, certified=False, start=-1):
         self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
@@ -568,12 +591,12 @@ def _newton(problem, open_, starts, keys, iterations, tol) -> None:
             masks = problem.masks[some]
             indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks)
             trials = (np.uint32(first) + some).astype(np.uint32)
-            out = problem.kernels.newton(net.shape, problem.theta[some], problem.x[some], problem.y[some], indices,
-                                         np.ldexp(scale, -exponents), starts, iterations, tol, seed, task, trials, problem.threads,
-                                         norm2=problem.norm[some])
+            fine = problem.finely(some)
+            out = problem.kernels.newton(net.shape, fine.theta, fine.x, fine.y, indices, np.ldexp(scale, -exponents), starts, iterations,
+                                         tol, seed, task, trials, problem.threads, norm2=fine.norm)
             found = out["found"]
             finite = np.isfinite(out["loss"])
-            problem.theta[some[finite]], problem.loss[some[finite]] = out["theta"][finite], out["loss"][finite]
+            problem.theta[some[finite]], problem.loss[some[finite]] = fine.back(out["theta"])[finite], out["loss"][finite]
             claimed = np.flatnonzero(found >= 0)
             if len(claimed):
                 true = problem.relative_loss(problem.theta[some[claimed]], some[claimed]) < 4 * tol
@@ -741,9 +764,10 @@ def _descend(problem, open_, steps, optimizer, lr) -> None:
         return
     masks = problem.masks[rows]
     indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks, pad=net.size)
-    out = problem.kernels.fit(net.shape, problem.theta[rows], problem.x[rows], problem.y[rows], indices, steps, OPTIMIZERS.index(optimizer),
-                   lr, problem.tol, problem.threads)
-    theta = out["theta"]
+    fine = problem.finely(rows)
+    out = problem.kernels.fit(net.shape, fine.theta, fine.x, fine.y, indices, steps, OPTIMIZERS.index(optimizer), lr, problem.tol,
+                              problem.threads)
+    theta = fine.back(out["theta"])
     loss = problem.relative_loss(theta, rows)
     problem.theta[rows], problem.loss[rows] = theta, loss
     yes = loss < problem.tol
