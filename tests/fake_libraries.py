@@ -12,6 +12,23 @@ import numpy as np
 STREAM = 77  # the address of the libraries' current stream; the emulator does not look at it
 
 
+class _Streams:
+    """The current stream of a library, and on which one it copied an array or made a new one."""
+
+    def __init__(self):
+        self.current, self.worked_on = STREAM, []
+
+    def works(self, result):
+        self.worked_on.append(self.current)
+        return result
+
+    @contextmanager
+    def on(self, pointer):
+        before, self.current = self.current, pointer
+        yield
+        self.current = before
+
+
 class _Array:
     def __init__(self, array):
         self.of_numpy = array
@@ -45,12 +62,13 @@ def cupy() -> types.ModuleType:
         assert number == 0
         yield
 
+    module.streams = streams = _Streams()
     module.ndarray = ndarray
     module.asarray = lambda a: ndarray(np.array(a))
-    module.ascontiguousarray = lambda a: ndarray(np.ascontiguousarray(a.of_numpy))
-    module.empty = lambda shape, dtype: ndarray(np.empty(shape, dtype))
-    module.cuda = types.SimpleNamespace(Device=device, get_current_stream=lambda: types.SimpleNamespace(ptr=STREAM),
-                                        ExternalStream=lambda pointer, number: device(number))
+    module.ascontiguousarray = lambda a: streams.works(ndarray(np.ascontiguousarray(a.of_numpy)))
+    module.empty = lambda shape, dtype: streams.works(ndarray(np.empty(shape, dtype)))
+    module.cuda = types.SimpleNamespace(Device=device, get_current_stream=lambda: types.SimpleNamespace(ptr=streams.current),
+                                        ExternalStream=lambda pointer, number: streams.on(pointer))
     return module
 
 
@@ -83,20 +101,20 @@ def torch() -> types.ModuleType:
         def detach(self):
             return Tensor(self.of_numpy)
 
+        def is_contiguous(self):
+            return self.of_numpy.flags.c_contiguous
+
         def contiguous(self):
-            return Tensor(np.ascontiguousarray(self.of_numpy))
+            return streams.works(Tensor(np.ascontiguousarray(self.of_numpy)))
 
-    @contextmanager
-    def stream(which):
-        yield
-
+    module.streams = streams = _Streams()
     for name in ("float32", "float64", "int8", "int32", "int64", "uint32", "bool"):
         setattr(module, name, np.dtype(name))
     module.Tensor = Tensor
     module.asarray = lambda a: Tensor(np.array(a))
-    module.empty = lambda shape, dtype, device: Tensor(np.empty(shape, dtype))
-    module.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=STREAM), stream=stream,
-                                        ExternalStream=lambda pointer, device: None)
+    module.empty = lambda shape, dtype, device: streams.works(Tensor(np.empty(shape, dtype)))
+    module.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=streams.current),
+                                        stream=lambda which: which, ExternalStream=lambda pointer, device: streams.on(pointer))
     return module
 
 

@@ -160,6 +160,29 @@ def test_script_wants_a_step(tmp_path):
 
 def test_short_tables_stay_short():
     many = {"W1": {"tables": [TABLE] * 500}, "crossovers": {"listings": [{"workload": "crossovers", "what": "x", "columns": ["n"], "rows": [[1.5]]}]}}
-    assert len(collect.short(many)) < collect.LONGEST + 100 and "tables.txt has the rest" in collect.short(many)
+    assert len(collect.short(many, {})) < collect.LONGEST + 100 and "tables.txt has the rest" in collect.short(many, {})
     del many["W1"]
-    assert collect.short(many) == "crossovers x\n  n\n  1.5"
+    assert collect.short(many, {"rank-8": {"registers": "56"}}) == "crossovers x\n  n\n  1.5\ncounters of rank-8: registers 56"
+
+
+REPORT = """
+    Section: GPU Speed Of Light Throughput
+    ----------------------- ------------- ------------
+    Duration                           ms         2.31
+    Executed Ipc Active        inst/cycle         2.10
+    Registers Per Thread  register/thread          154
+"""
+
+
+def test_counters_of_a_profiler_are_kept(tmp_path):
+    """One launch of each main kernel, after its benchmark; where there is no profiler, nothing is said."""
+    tool = tmp_path / "ncu"
+    tool.write_text(f"#!/bin/sh\necho \"$@\" >>{tmp_path}/profiled\ncat <<'END'\n{REPORT}END\n")
+    tool.chmod(0o755)
+    running, out = script(tmp_path, "bench", PATH=f"{tmp_path}:{os.environ['PATH']}", SUBLEARN_GPU_STAGES="bench-W2 ncu")
+    errors = running.communicate(timeout=60)[1]
+    assert running.returncode == 0, errors
+    told = json.loads((out / "results.json").read_text())["counters"]
+    assert sorted(told) == ["descend", "modp-16", "newton", "paths", "rank-32", "rank-8"]
+    assert told["rank-8"] == {"duration": "2.31 ms", "instructions per cycle": "2.10 inst/cycle", "registers": "154 register/thread"}
+    assert "bench.gpu.one rank 32" in (tmp_path / "profiled").read_text() and "--clock-control none" in (tmp_path / "profiled").read_text()

@@ -1,5 +1,7 @@
 """The CUDA kernels, run by the emulator on the CPU: the same source, the same checks as on a GPU (test_cuda.py), smaller."""
 
+import os
+import subprocess
 import sys
 import types
 
@@ -11,7 +13,7 @@ from sublearn import _devices
 
 from tests import device_checks as checks
 from tests import fake_libraries
-from tests.cases import NETWORKS, names
+from tests.cases import NETWORKS, names, students
 
 pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
 
@@ -59,6 +61,97 @@ def test_strides_and_streams_of_cupy_and_torch(library, monkeypatch):
     for stream in (None, 5, types.SimpleNamespace(ptr=6), types.SimpleNamespace(__cuda_stream__=lambda: (0, 7))):
         np.testing.assert_array_equal(library.get(sl.rank(every_other, stream=stream)), ranks)
     assert streams == [fake_libraries.STREAM, 5, 6, 7]
+    made = next(sys.modules[name] for name in ("cupy", "torch") if hasattr(sys.modules.get(name), "streams")).streams.worked_on
+    assert made == [stream for stream in streams for _ in range(2)]  # the copy of the strided input, and the result
+
+
+def test_several_streams_are_ordered(monkeypatch):
+    """Arrays whose owners announce different streams: the call's stream waits for the others, unless the caller orders them (`stream=`)."""
+    module, waits, net = _devices.compiled()[0], [], NETWORKS[1]
+    monkeypatch.setattr(module, "let_wait", lambda device, later, earlier: waits.append((device, later, earlier)))
+    theta, x, _ = students(net, 3)
+
+    def offered(array, stream):
+        about = {"shape": array.shape, "typestr": "<f8", "data": (array.ctypes.data, False), "strides": None, "version": 3, "stream": stream}
+        return types.SimpleNamespace(__cuda_array_interface__=about, shape=array.shape, dtype=array.dtype)
+
+    for streams, want in (((5, 6), [(0, 5, 6)]), ((5, 5), []), ((None, 9), [(0, 0, 9)])):
+        waits.clear()
+        y = sl.outputs(net, *(offered(a, stream) for a, stream in zip((theta, x), streams)))
+        np.testing.assert_array_equal(y.numpy(), sl.outputs(net, theta, x, backend="cuda"))
+        assert waits == want
+        assert y.stream == (streams[0] or 0)  # of a view too: its readers wait for it
+    waits.clear()
+    sl.outputs(net, offered(theta, 5), offered(x, 6), stream=7)
+    assert waits == []
+
+
+def test_lent_memory_is_kept_while_the_stream_may_read_it():
+    module, a = _devices.compiled()[0], fake_libraries.DlpackOnly(np.eye(3)[None])
+    try:
+        module.pretend(busy=True)
+        assert sl.rank(a).numpy().tolist() == [3]
+        assert len(a.streams) > 0 and a.ended == 0
+        sl.rank(fake_libraries.DlpackOnly(np.eye(2)[None]))
+        assert a.ended == 0
+    finally:
+        module.pretend()
+    sl.rank(fake_libraries.DlpackOnly(np.eye(2)[None]))
+    assert a.ended == len(a.streams)
+
+
+def test_graph_capture_is_an_error():
+    module = _devices.compiled()[0]
+    try:
+        module.pretend(capturing=True)
+        with pytest.raises(RuntimeError, match="stream: a CUDA graph is being captured"):
+            sl.rank(np.eye(3), backend="cuda")
+    finally:
+        module.pretend()
+    assert sl.rank(np.eye(3), backend="cuda") == 3
+
+
+def test_no_memory_left_is_a_memory_error():
+    with pytest.raises(MemoryError, match=r"\d+ bytes of device memory wanted, \d+ are free"):
+        _devices.compiled()[0].Array([2**40], np.dtype(np.float64))
+
+
+def test_unproven_matrices_are_gathered(monkeypatch):
+    """Of many matrices the few that need an SVD come to the CPU, not the stack."""
+    module, taken = _devices.compiled()[0], []
+    a = np.random.default_rng(3).standard_normal((700, 4, 4))
+    close = np.arange(5, 700, 6)  # more than a hundred with a singular value at the tolerance
+    a[close] = np.diag([1, 1, 1, 4 * np.finfo(float).eps])
+    device = checks.plain()
+    monkeypatch.setattr(_devices.CudaPlace, "take", lambda place, rows, which: taken.append(rows.take(which.astype(np.intc))) or taken[-1])
+    monkeypatch.setattr(_devices.CudaPlace, "download", lambda place, array: array.numpy())
+    np.testing.assert_array_equal(sl.rank(device.put(a)).numpy(), np.linalg.matrix_rank(a))
+    assert len(taken) == 1 and len(close) <= len(taken[0]) < 200
+    np.testing.assert_array_equal(taken[0][: len(close)][0], a[close[0]])
+
+
+FORK = """
+import os, numpy as np, sublearn as sl
+from sublearn import _cuda_emulated, _devices
+assert sl.rank(np.eye(3), backend="cuda") == 3
+_cuda_emulated.EMULATED = False  # as a driver would be
+child = os.fork()
+if child:
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+assert sl.rank(np.eye(4)) == 4 and sl.backend_of("rank").startswith("rank: cpu")
+try:
+    sl.rank(np.eye(3), backend="cuda")
+except ValueError as error:
+    assert "forked" in str(error) and "spawn" in str(error), error
+else:
+    raise SystemExit("a forked child used its parent's driver")
+"""
+
+
+def test_a_forked_child_does_not_use_its_parents_driver():
+    done = subprocess.run([sys.executable, "-c", FORK], env={**os.environ, "SUBLEARN_CUDA_MODULE": "emulated"}, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_students_at_all():

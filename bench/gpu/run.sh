@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # On a machine with an NVIDIA GPU, without any network.
-#   bench/gpu/run.sh check [FOLDER]   builds, tests, looks for wrong memory accesses and races: within 300 s
-#   bench/gpu/run.sh bench [FOLDER]   times W1 W3 W4 W6 W2 match verdicts crossovers, in this order: within 420 s
+#   bench/gpu/run.sh check [FOLDER]   builds, tests, looks for wrong memory accesses, barriers and races: within 300 s
+#   bench/gpu/run.sh bench [FOLDER]   times W1 W3 W4 W6 W2 match and reads a profiler's counters of each main kernel, in this order, then
+#                                     verdicts and crossovers: within 420 s
 # FOLDER (else $OUT, else build/gpu/STEP) gets summary.txt, tables.txt, results.json and logs.tgz, written anew after every stage. Every stage
 # has its own time limit and its log; one that fails or is stopped loses no other's results, and a benchmark that is stopped keeps its finished
 # tables. The package lies in build/site, which both steps share: it is built where it is missing or the sources have changed.
@@ -162,11 +163,11 @@ if [ $step = check ]; then
   "$python" -c 'import xdist' 2>/dev/null && workers=(-n "$(($(nproc) < 6 ? $(nproc) : 6))")
   stage tests 200 "$python" -m pytest -p no:cacheprovider -W default -m gpu -vv --tb=short -rs --durations=10 --maxfail=25 "${workers[@]}" tests/test_cuda.py &
   if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck; do
+    for tool in memcheck synccheck racecheck; do
       stage $tool 200 compute-sanitizer --tool $tool --error-exitcode 9 --print-limit 20 "$python" -m bench.gpu.small &
     done
-  elif wanted memcheck || wanted racecheck; then
-    say "memcheck, racecheck: not run, no compute-sanitizer here"
+  elif wanted memcheck || wanted synccheck || wanted racecheck; then
+    say "memcheck, synccheck, racecheck: not run, no compute-sanitizer here"
     printf 'memcheck\t127\t0\n' >>"$work/stages.tsv"
   fi
   for job in $(jobs -p); do
@@ -174,9 +175,28 @@ if [ $step = check ]; then
     keep
   done
 else
+  counters() {  # of one launch of a kernel: what it waits for, how busy it is. Clocks are left as they are.
+    local kernel=$1 name
+    shift
+    name="ncu-$*"
+    command -v ncu >/dev/null || return 0
+    stage "${name// /-}" 35 ncu --clock-control none --target-processes all -k "regex:$kernel" -s 1 -c 1 --section SpeedOfLight --section LaunchStats \
+      --section Occupancy --section SchedulerStats --section WarpStateStats --section InstructionStats --section MemoryWorkloadAnalysis \
+      "$python" -m bench.gpu.one "$@" "${quick[@]}"
+  }
   for of in W1:80 W3:60 W4:60 W6:70 W2:50 match:60 verdicts:45 crossovers:90; do
-    wanted "bench-${of%:*}" || continue
-    stage "bench-${of%:*}" "${of#*:}" "$python" -m bench.gpu "${of%:*}" "${quick[@]}" --json "$work/bench-${of%:*}.json"
+    name=${of%:*}
+    if wanted "bench-$name"; then
+      stage "bench-$name" "${of#*:}" "$python" -m bench.gpu "$name" "${quick[@]}" --json "$work/bench-$name.json"
+      keep
+    fi
+    case $name in
+      W1) counters 'rank.*kernel' rank 8; counters 'rank.*kernel' rank 32 ;;
+      W3) counters descend_kernel descend ;;
+      W4) counters 'newton.*kernel' newton ;;
+      W6) counters continuation_kernel paths ;;
+      W2) counters 'rank.*kernel' modp 16 ;;
+    esac
     keep
   done
 fi

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -15,6 +16,9 @@
 #include "core/error.h"
 #include "math/modp.h"
 #include "ops/cuda.h"
+#if defined(SL_EMULATE)
+#include "cuda/emulate.h"
+#endif
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -25,6 +29,22 @@ void check(bool ok, const std::string& what) {
   if (!ok) throw py::value_error(what);
 }
 
+// Memory of other libraries that came by DLPack. Its owner may hand it to others as soon as we let go of it, in an order of its own, so it
+// is kept until all that our stream had been given when its last array went is done. Looked through when arrays come and go.
+struct Lent {
+  std::unique_ptr<sl::cuda::Mark> mark;
+  py::object owner;
+};
+std::vector<Lent>& lent() {
+  static auto* const all = new std::vector<Lent>;  // never destroyed: the interpreter may be gone by then
+  return *all;
+}
+void give_back() {  // with the GIL
+  std::vector<Lent> done, still;
+  for (Lent& one : lent()) (one.mark->passed() ? done : still).push_back(std::move(one));
+  lent() = std::move(still);  // the owners of `done` go now, and may call Python
+}
+
 // A row-major array on a device: memory of its own, or a view that keeps `keep` alive.
 struct Array {
   void* data = nullptr;
@@ -32,6 +52,7 @@ struct Array {
   py::dtype dtype;
   int device = 0;
   int64_t stream = -1;  // on which a call wrote it, -1: none did
+  int64_t read_on = -1;  // the stream that reads memory lent to us, -1: the memory is not lent
   std::unique_ptr<sl::cuda::Memory> own;
   py::object keep;
 
@@ -40,12 +61,39 @@ struct Array {
     check(!queue || queue->device() == device, "queue: of another device");
     const size_t n = bytes();
     py::gil_scoped_release release;
-    own = std::make_unique<sl::cuda::Memory>(n, device, std::move(queue));
+    if (queue) {
+      own = std::make_unique<sl::cuda::Memory>(n, device, std::move(queue));
+    } else {
+      own = std::make_unique<sl::cuda::Memory>(n, device, nullptr, false);
+      sl::cuda::Stream(nullptr, device).wait();  // any stream may use it
+    }
+    data = own->data();
+  }
+  // In the order of a call's stream. of_a_call: given back in that order too, while the call's stream lives.
+  Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_, uintptr_t of_stream, bool of_a_call)
+      : shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), stream(static_cast<int64_t>(of_stream)) {
+    const size_t n = bytes();
+    py::gil_scoped_release release;
+    own = std::make_unique<sl::cuda::Memory>(n, device, reinterpret_cast<void*>(of_stream), of_a_call);
     data = own->data();
   }
   Array(void* data_, std::vector<int64_t> shape_, py::dtype dtype_, int device_, py::object keep_)
       : data(data_), shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), keep(std::move(keep_)) {}
   Array(const Array&) = delete;
+  ~Array() {
+    if (read_on < 0) return;
+    try {
+      lent().push_back({std::make_unique<sl::cuda::Mark>(reinterpret_cast<void*>(read_on), device), std::move(keep)});
+      give_back();
+    } catch (const std::exception&) {  // a stream that is gone, or a device that has failed: nothing reads any more
+    }
+  }
+  // The same memory as another array, written on the same stream.
+  static std::shared_ptr<Array> part(const std::shared_ptr<Array>& whole, void* data, std::vector<int64_t> shape) {
+    auto out = std::make_shared<Array>(data, std::move(shape), whole->dtype, whole->device, py::cast(whole));
+    out->stream = whole->stream;
+    return out;
+  }
   int64_t count() const {
     int64_t n = 1;
     for (int64_t s : shape) n *= s;
@@ -99,6 +147,16 @@ template <class T> void rank_real_of(const Array& a, double rtol, const Array& r
 void rank_real(const Array& a, double rtol, const Array& rank, const Array& certified, const Array& finite, uintptr_t stream) {
   if (holds<float>(a)) rank_real_of<float>(a, rtol, rank, certified, finite, stream);
   else rank_real_of<double>(a, rtol, rank, certified, finite, stream);
+}
+
+py::tuple rank_questions(const Array& certified, const Array& finite, uintptr_t stream) {
+  const int64_t batch = certified.rows();
+  const int8_t *sure = numbers<int8_t>(certified, {batch}, "certified"), *whole = numbers<int8_t>(finite, {batch}, "finite");
+  sl::cuda::RankQuestions found;
+  run(certified, stream, [&](sl::cuda::Stream& s) { found = sl::cuda::rank_questions(sure, whole, batch, s); });
+  py::array_t<int> unsure(static_cast<py::ssize_t>(found.unproven.size()));
+  std::copy(found.unproven.begin(), found.unproven.end(), unsure.mutable_data());
+  return py::make_tuple(unsure, found.first_not_finite);
 }
 
 void rank_mod(const Array& a, uint64_t p, const Array& rank, uintptr_t stream) {
@@ -329,7 +387,9 @@ py::capsule to_dlpack(const Ref& a, const py::object& stream, const py::object&,
   }
   return dlpack::export_array(a->data, a->device, a->shape, a->dtype.kind(), static_cast<size_t>(a->dtype.itemsize()), a);
 }
-Ref from_dlpack(const std::string& name, const py::object& capsule) {
+// stream: the one that will read it.
+Ref from_dlpack(const std::string& name, const py::object& capsule, uintptr_t stream) {
+  give_back();
   const dlpack::Import in = dlpack::import(capsule);
   const dlpack::Tensor& t = in.tensor;
   check(t.device_type == dlpack::kCuda || t.device_type == dlpack::kCudaManaged,
@@ -342,7 +402,9 @@ Ref from_dlpack(const std::string& name, const py::object& capsule) {
   const std::vector<int64_t> strides(t.strides, t.strides + (t.strides ? t.ndim : 0));
   check(dlpack::row_major(t), name + ": expected a C-contiguous device array, got strides " +
                                   py::str(py::cast(strides)).cast<std::string>() + " of a DLPack array");
-  return std::make_shared<Array>(static_cast<char*>(t.data) + t.byte_offset, shape, py::dtype(dtype), t.device, in.owner);
+  auto out = std::make_shared<Array>(static_cast<char*>(t.data) + t.byte_offset, shape, py::dtype(dtype), t.device, in.owner);
+  out->read_on = static_cast<int64_t>(stream);
+  return out;
 }
 
 }  // namespace
@@ -363,6 +425,7 @@ PYBIND11_MODULE(SL_MODULE, m) {
                                      "__dlpack__.")
       .def(py::init<std::vector<int64_t>, py::dtype, int, std::shared_ptr<sl::cuda::Queue>>(), "shape"_a, "dtype"_a, "device"_a = 0,
            "queue"_a = std::shared_ptr<sl::cuda::Queue>())
+      .def(py::init<std::vector<int64_t>, py::dtype, int, uintptr_t, bool>(), "shape"_a, "dtype"_a, "device"_a, "stream"_a, "of_a_call"_a)
       .def_static("view", [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {
         return std::make_shared<Array>(reinterpret_cast<void*>(data), std::move(shape), std::move(dtype), device, std::move(keep));
       }, "data"_a, "shape"_a, "dtype"_a, "device"_a, "keep"_a)
@@ -377,9 +440,9 @@ PYBIND11_MODULE(SL_MODULE, m) {
       .def("__dlpack__", &to_dlpack, py::kw_only(), "stream"_a = py::none(), "max_version"_a = py::none(), "dl_device"_a = py::none(),
            "copy"_a = py::none())
       .def("__dlpack_device__", [](const Array& a) { return py::make_tuple(dlpack::kCuda, a.device); })
-      .def_static("from_dlpack", &from_dlpack, "name"_a, "capsule"_a)
+      .def_static("from_dlpack", &from_dlpack, "name"_a, "capsule"_a, "stream"_a = 0)
       .def("reshape", [](const Ref& a, std::vector<int64_t> shape) {
-        auto out = std::make_shared<Array>(a->data, std::move(shape), a->dtype, a->device, py::cast(a));
+        auto out = Array::part(a, a->data, std::move(shape));
         check(out->count() == a->count(), "reshape: another number of entries");
         return out;
       }, "shape"_a)
@@ -388,12 +451,15 @@ PYBIND11_MODULE(SL_MODULE, m) {
         std::vector<int64_t> shape = a->shape;
         const size_t row = a->shape[0] ? a->bytes() / static_cast<size_t>(a->shape[0]) : 0;
         shape[0] = to - from;
-        return std::make_shared<Array>(static_cast<char*>(a->data) + row * static_cast<size_t>(from), std::move(shape), a->dtype, a->device, py::cast(a));
+        return Array::part(a, static_cast<char*>(a->data) + row * static_cast<size_t>(from), std::move(shape));
       }, "from_"_a, "to"_a)
       .def("upload", [](const Array& a, const py::array& from, uintptr_t stream) {
         check(static_cast<size_t>(from.nbytes()) == a.bytes() && (from.flags() & py::array::c_style), "upload: another size or order");
         const void* source = from.data();
-        run(a, stream, [&](sl::cuda::Stream& s) { s.upload(a.data, source, a.bytes()); });
+        run(a, stream, [&](sl::cuda::Stream& s) {
+          s.upload(a.data, source, a.bytes());
+          if (sl::cuda::pinned_on_host(source)) s.wait();  // the caller may write to it again
+        });
       }, "from_"_a, "stream"_a = 0)
       .def("carry", [](const Array& a, py::array to, uintptr_t stream) {  // into a pinned array, without waiting
         check(static_cast<size_t>(to.nbytes()) >= a.bytes() && (to.flags() & py::array::c_style), "carry: too small, or another order");
@@ -434,12 +500,25 @@ PYBIND11_MODULE(SL_MODULE, m) {
     return py::dict("name"_a = d.name, "capability"_a = py::make_tuple(d.major, d.minor), "multiprocessors"_a = d.multiprocessors,
                     "total_bytes"_a = d.total_bytes, "free_bytes"_a = d.free_bytes);
   }, "device"_a = 0);
+  m.def("free_bytes", &sl::cuda::free_bytes, "device"_a);
+  m.def("let_wait", [](int device, uintptr_t later, uintptr_t earlier) {
+    py::gil_scoped_release release;
+    sl::cuda::Stream(reinterpret_cast<void*>(earlier), device).let_wait(reinterpret_cast<void*>(later));
+  }, "device"_a, "later"_a, "earlier"_a, "What `later` does from now on waits for what `earlier` has been given so far.");
+#if defined(SL_EMULATE)
+  m.def("pretend", [](bool busy, bool capturing) {
+    sl::emulate::pretence().busy = busy;
+    sl::emulate::pretence().capturing = capturing;
+  }, "busy"_a = false, "capturing"_a = false, "For tests: events do not happen; a graph is being captured.");
+#endif
   m.def("synchronize", [](int device, uintptr_t stream) {
     py::gil_scoped_release release;
     sl::cuda::Stream(reinterpret_cast<void*>(stream), device).wait();
   }, "device"_a = 0, "stream"_a = 0);
 
   m.def("rank_real", &rank_real, "a"_a, "rtol"_a, "rank"_a, "certified"_a, "finite"_a, "stream"_a = 0);
+  m.def("rank_questions", &rank_questions, "certified"_a, "finite"_a, "stream"_a = 0,
+        "(numbers of the matrices whose rank is not proven, number of the first with nan or inf or -1), as numpy and int.");
   m.def("rank_mod", &rank_mod, "a"_a, "p"_a, "rank"_a, "stream"_a = 0);
   m.def("outputs", &outputs, "shape"_a, "theta"_a, "x"_a, "out"_a, "stream"_a = 0);
   m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);

@@ -244,6 +244,11 @@ void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void
       }
 }
 
+Pretence& pretence() {
+  static Pretence p;
+  return p;
+}
+
 }  // namespace emulate
 }  // namespace sl
 
@@ -274,6 +279,11 @@ cudaError_t cudaFree(void* p) {
   std::memcpy(&bytes, piece, sizeof bytes);
   in_use -= bytes;
   std::free(piece);
+  return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t) { return sl::emulate::pretence().busy ? cudaErrorNotReady : cudaSuccess; }
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* out) {
+  *out = sl::emulate::pretence().capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {

@@ -6,6 +6,7 @@
 // that wait for each other with different masks) and missing writes (fresh memory is filled with NaN), writes past dynamic shared memory,
 // and barriers that some threads never reach; it does not find races between barriers: compute-sanitizer does.
 #pragma once
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -50,6 +51,10 @@ int block_vote(bool flag, int* alive);
 // Waits for the lanes of `mask`; mine: 8 bytes shown to the others. Returns the 32 shown, valid until the next exchange under the same mask.
 const uint64_t* exchange(unsigned mask, uint64_t mine);
 unsigned lane();
+struct Pretence {  // what a test wants the device to say
+  std::atomic<bool> busy{false}, capturing{false};
+};
+Pretence& pretence();
 void yield();  // the other threads run before this one goes on: where threads share a queue, they take turns
 }  // namespace emulate
 }  // namespace sl
@@ -173,10 +178,11 @@ SL_EMULATE_MIN_MAX(double)
 
 // The runtime: one device, all memory on the host.
 enum cudaError_t {
-  cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorInvalidDevice = 101, cudaErrorNotReady = 600
+  cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorInvalidDevice = 101, cudaErrorNotReady = 600,
+  cudaErrorStreamCaptureImplicit = 906
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin, cudaDevAttrMemoryPoolsSupported };
 enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
@@ -186,7 +192,24 @@ struct cudaDeviceProp { char name[64]; int major, minor, multiProcessorCount; si
 
 cudaError_t cudaMalloc(void** out, size_t bytes);
 cudaError_t cudaFree(void* p);
-inline cudaError_t cudaMallocAsync(void** out, size_t bytes, cudaStream_t) { return cudaMalloc(out, bytes); }
+using cudaMemPool_t = struct CUmemPoolHandle_st*;
+enum cudaMemAllocationType { cudaMemAllocationTypePinned = 1 };
+enum cudaMemLocationType { cudaMemLocationTypeDevice = 1 };
+enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold, cudaMemPoolAttrReservedMemCurrent, cudaMemPoolAttrUsedMemCurrent };
+struct cudaMemPoolProps {
+  cudaMemAllocationType allocType;
+  struct { cudaMemLocationType type; int id; } location;
+};
+inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps*) {
+  static int one;  // nothing is behind it but its address
+  *out = reinterpret_cast<cudaMemPool_t>(&one);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* out) { *static_cast<uint64_t*>(out) = 0; return cudaSuccess; }
+inline cudaError_t cudaMallocFromPoolAsync(void** out, size_t bytes, cudaMemPool_t, cudaStream_t) { return cudaMalloc(out, bytes); }
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* out);
 inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) { std::memcpy(to, from, bytes); return cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) { std::memset(to, value, bytes); return cudaSuccess; }
@@ -202,6 +225,8 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) { *out = nullptr; return cudaSuccess; }
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaEventQuery(cudaEvent_t);
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error"; }
@@ -214,7 +239,7 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
   return cudaSetDevice(d);
 }
 inline cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr a, int d) {
-  *out = a == cudaDevAttrMultiProcessorCount ? 2 : 227 * 1024;
+  *out = a == cudaDevAttrMultiProcessorCount ? 2 : a == cudaDevAttrMemoryPoolsSupported ? 1 : 227 * 1024;
   return cudaSetDevice(d);
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total);

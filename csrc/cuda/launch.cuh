@@ -3,6 +3,10 @@
 //   SL_SHARED(float, name);   in a kernel: `name` points to its dynamic shared memory (16-byte aligned)
 //   SL_TURN();                in a kernel: nothing on a GPU; in the emulator the threads of a block take turns here
 #pragma once
+#include <mutex>
+#include <set>
+#include <utility>
+
 #include "cuda/check.cuh"
 #include "ops/stream.h"
 
@@ -22,6 +26,24 @@ namespace cuda {
 constexpr size_t kSharedByDefault = 48 * 1024;  // more must be asked for
 constexpr unsigned kWarp = 32, kWholeWarp = 0xffffffffu;
 
+#if !defined(SL_EMULATE)
+// More than 48 KB of shared memory must be allowed per kernel and device: once, and as much as there is, so that calls of other sizes on
+// other host threads cannot take it away from each other. The first-level cache gets what the blocks leave.
+inline void allow_shared(const void* kernel, int device) {
+  static std::mutex mutex;
+  static std::set<std::pair<const void*, int>> allowed;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (allowed.count({kernel, device})) return;
+  cudaFuncAttributes about;
+  SL_CUDA(cudaFuncGetAttributes(&about, kernel));
+  int most = 0;
+  SL_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  SL_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most - static_cast<int>(about.sharedSizeBytes)));
+  SL_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
+  allowed.insert({kernel, device});
+}
+#endif
+
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream& stream, A&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
@@ -30,8 +52,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, St
   auto body = [&] { kernel(static_cast<P>(arguments)...); };
   emulate::run(grid, block, shared_bytes, [](void* f) { (*static_cast<decltype(body)*>(f))(); }, &body);
 #else
-  if (shared_bytes > kSharedByDefault)
-    SL_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  if (shared_bytes > kSharedByDefault) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle)>>>(static_cast<P>(arguments)...);
   check(cudaGetLastError(), "kernel launch");
 #endif
@@ -42,8 +63,7 @@ template <class Kernel>
 unsigned resident_blocks(Kernel* kernel, int threads, size_t shared_bytes, const Stream& stream) {
   int per = 1;
 #if !defined(SL_EMULATE)
-  if (shared_bytes > kSharedByDefault)
-    SL_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  if (shared_bytes > kSharedByDefault) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
   SL_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per, kernel, threads, shared_bytes));
 #else
   (void)kernel, (void)threads, (void)shared_bytes;

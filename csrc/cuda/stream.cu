@@ -1,30 +1,86 @@
 // Streams, device memory and questions about devices. See ops/stream.h.
 #include "ops/stream.h"
 
+#include <map>
+#include <mutex>
+
 #include "cuda/launch.cuh"
 #include "ops/cuda.h"
 
 namespace sl {
 namespace cuda {
 
-static cudaStream_t native(void* handle) { return static_cast<cudaStream_t>(handle); }
+namespace {
+cudaStream_t native(void* handle) { return static_cast<cudaStream_t>(handle); }
+
+struct On {  // makes a device current for a scope
+  int before = 0;
+  explicit On(int device) {
+    SL_CUDA(cudaGetDevice(&before));
+    if (before != device) SL_CUDA(cudaSetDevice(device));
+  }
+  ~On() { cudaSetDevice(before); }
+};
+
+// Our pool of a device, null where the device has no pools (some virtual GPUs): then memory comes from cudaMalloc, and frees wait.
+cudaMemPool_t pool_of(int device) {
+  static std::mutex mutex;
+  static std::map<int, cudaMemPool_t> pools;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = pools.find(device);
+  if (found != pools.end()) return found->second;
+  int supported = 0;
+  SL_CUDA(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device));
+  cudaMemPool_t pool = nullptr;
+  if (supported) {
+    cudaMemPoolProps about = {};
+    about.allocType = cudaMemAllocationTypePinned;
+    about.location.type = cudaMemLocationTypeDevice;
+    about.location.id = device;
+    SL_CUDA(cudaMemPoolCreate(&pool, &about));
+    uint64_t kept = kKept;
+    SL_CUDA(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept));
+  }
+  return pools[device] = pool;
+}
+void* take(size_t bytes, int device, void* stream) {
+  void* memory = nullptr;
+  cudaMemPool_t pool = pool_of(device);
+  const cudaError_t code = pool ? cudaMallocFromPoolAsync(&memory, bytes ? bytes : 1, pool, native(stream)) : cudaMalloc(&memory, bytes ? bytes : 1);
+  if (code == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw OutOfMemory(std::to_string(bytes) + " bytes of device memory wanted, " + std::to_string(free_bytes(device)) + " are free");
+  }
+  check(code, "device memory");
+  return memory;
+}
+void give(void* memory, int device, void* stream) {
+  if (pool_of(device)) cudaFreeAsync(memory, native(stream));
+  else cudaFree(memory);
+}
+}  // namespace
 
 Stream::Stream(void* handle_, int device_) : handle(handle_), device(device_), previous_(device_) {
   SL_CUDA(cudaGetDevice(&previous_));
   if (previous_ != device) SL_CUDA(cudaSetDevice(device));
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  const cudaError_t code = cudaStreamIsCapturing(native(handle), &capture);
+  if (code == cudaSuccess && capture == cudaStreamCaptureStatusNone) return;
+  if (code != cudaSuccess) cudaGetLastError();
+  if (previous_ != device) cudaSetDevice(previous_);
+  if (code != cudaSuccess && code != cudaErrorStreamCaptureImplicit) check(code, "cudaStreamIsCapturing");
+  throw Error("stream: a CUDA graph is being captured; calls of sublearn copy tables that live as long as the call and cannot be replayed");
 }
 Stream::~Stream() {
-  for (void* memory : taken_) cudaFreeAsync(memory, native(handle));
+  for (void* memory : taken_) give(memory, device, handle);
   if (previous_ != device) cudaSetDevice(previous_);
 }
 void* Stream::scratch(size_t bytes) {
-  void* memory = nullptr;
   taken_.reserve(taken_.size() + 1);
-  SL_CUDA(cudaMallocAsync(&memory, bytes ? bytes : 1, native(handle)));
-  taken_.push_back(memory);
-  return memory;
+  taken_.push_back(take(bytes, device, handle));
+  return taken_.back();
 }
-// From pageable memory the runtime copies the source before it returns.
+// From pageable memory the runtime copies the source before it returns, from pinned memory it does not.
 void Stream::upload(void* to, const void* from, size_t bytes) {
   if (bytes) SL_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, native(handle)));
 }
@@ -71,17 +127,6 @@ void Stream::let_wait(void* other) {
   check(code, "cudaStreamWaitEvent");
 }
 
-namespace {
-struct On {  // makes a device current for a scope
-  int before = 0;
-  explicit On(int device) {
-    SL_CUDA(cudaGetDevice(&before));
-    SL_CUDA(cudaSetDevice(device));
-  }
-  ~On() { cudaSetDevice(before); }
-};
-}  // namespace
-
 Queue::Queue(int device) : device_(device) {
   const On on(device);
   cudaStream_t made;
@@ -102,18 +147,42 @@ bool Queue::idle() const {
   return true;
 }
 
-Memory::Memory(size_t bytes, int device, std::shared_ptr<const Queue> queue) : device_(device), queue_(std::move(queue)) {
+Memory::Memory(size_t bytes, int device, std::shared_ptr<const Queue> queue)
+    : device_(device), stream_(queue->handle()), in_order_(true), queue_(std::move(queue)) {
   const On on(device);
-  if (queue_) SL_CUDA(cudaMallocAsync(&data_, bytes ? bytes : 1, native(queue_->handle())));
-  else SL_CUDA(cudaMalloc(&data_, bytes ? bytes : 1));
+  data_ = take(bytes, device, stream_);
+}
+Memory::Memory(size_t bytes, int device, void* stream, bool of_a_call) : device_(device), stream_(stream), in_order_(of_a_call) {
+  const On on(device);
+  data_ = take(bytes, device, stream_);
 }
 Memory::~Memory() {
   int before = 0;
   if (!data_ || cudaGetDevice(&before) != cudaSuccess) return;
   cudaSetDevice(device_);
-  if (queue_) cudaFreeAsync(data_, native(queue_->handle()));
-  else cudaFree(data_);
+  if (in_order_) {
+    give(data_, device_, stream_);
+  } else {
+    cudaDeviceSynchronize();  // memory of a pool may be freed this way once nobody uses it, and the stream may be gone by now
+    cudaFree(data_);
+  }
   cudaSetDevice(before);
+}
+
+Mark::Mark(void* stream, int device) {
+  const On on(device);
+  cudaEvent_t made;
+  SL_CUDA(cudaEventCreateWithFlags(&made, cudaEventDisableTiming));
+  event_ = made;
+  const cudaError_t code = cudaEventRecord(made, native(stream));
+  if (code != cudaSuccess) cudaEventDestroy(made);
+  check(code, "cudaEventRecord");
+}
+Mark::~Mark() { cudaEventDestroy(static_cast<cudaEvent_t>(event_)); }
+bool Mark::passed() const {
+  const cudaError_t code = cudaEventQuery(static_cast<cudaEvent_t>(event_));
+  if (code != cudaSuccess) cudaGetLastError();
+  return code != cudaErrorNotReady;
 }
 
 Pinned::Pinned(size_t bytes, std::shared_ptr<const Queue> queue) : queue_(std::move(queue)) {
@@ -147,7 +216,26 @@ Device device_info(int device) {
   const On on(device);
   Device d{p.name, p.major, p.minor, p.multiProcessorCount, 0, 0};
   SL_CUDA(cudaMemGetInfo(&d.free_bytes, &d.total_bytes));
+  d.free_bytes = free_bytes(device);
   return d;
+}
+size_t free_bytes(int device) {
+  const On on(device);
+  size_t free = 0, total = 0;
+  SL_CUDA(cudaMemGetInfo(&free, &total));
+  if (cudaMemPool_t pool = pool_of(device)) {
+    uint64_t held = 0, used = 0;
+    SL_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &held));
+    SL_CUDA(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
+    free += held > used ? static_cast<size_t>(held - used) : 0;
+  }
+  return free;
+}
+bool pinned_on_host(const void* memory) {
+  cudaPointerAttributes a;
+  if (cudaPointerGetAttributes(&a, memory) == cudaSuccess) return a.type == cudaMemoryTypeHost;
+  cudaGetLastError();
+  return false;
 }
 StripTuning& strip_tuning() {
   static StripTuning tuning;

@@ -8,6 +8,7 @@
 // system in a few iterations. kClosed in found_out, or an infinite loss, says that a student was left out.
 #pragma once
 #include <atomic>
+#include <vector>
 
 #include "ops/continuation.h"
 #include "ops/descend.h"
@@ -46,5 +47,11 @@ void continuation(const ContinuationArgs&, int64_t* done, int64_t first, Stream&
 void rank_real(const RankRealArgs<float>&, Stream&);
 void rank_real(const RankRealArgs<double>&, Stream&);
 void rank_modp(const RankModpArgs&, Stream&);
+// What a caller of rank_real asks of its flags [batch], counted on the device. Waits for the stream.
+struct RankQuestions {
+  std::vector<int> unproven;  // numbers of the matrices with certified == 0, ascending
+  int64_t first_not_finite = -1;
+};
+RankQuestions rank_questions(const int8_t* certified, const int8_t* finite, int64_t batch, Stream&);
 }  // namespace cuda
 }  // namespace sl

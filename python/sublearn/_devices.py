@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,9 @@ _SHARE = 0.8  # of the free device memory: the rest is for other users and the k
 _INDEX = np.dtype(np.intc)
 
 
+_forked = False  # from a process that had started CUDA
+
+
 @cache
 def compiled() -> tuple[Any, str]:
     """(the CUDA module, "") or (None, why there is none). Never raises: a missing driver or module is an answer."""
@@ -35,6 +39,9 @@ def compiled() -> tuple[Any, str]:
         return None, "switched off by SUBLEARN_CUDA_MODULE=off"
     if name not in ("cuda", "emulated"):
         return None, f"SUBLEARN_CUDA_MODULE: expected cuda, emulated or off, got {name!r}"
+    if _forked:
+        return None, ("this process was forked from one that had started CUDA, which does not survive a fork; start it with "
+                      'multiprocessing.get_context("spawn")')
     try:
         module = importlib.import_module({"cuda": "sublearn._cuda", "emulated": "sublearn._cuda_emulated"}[name])
     except ModuleNotFoundError:
@@ -44,6 +51,17 @@ def compiled() -> tuple[Any, str]:
     if module.device_count() == 0:
         return None, f"no GPU: {module.why_no_device()}"
     return module, ""
+
+
+def _after_fork() -> None:
+    """To a forked child the driver of its parent answers every call with an error."""
+    global _forked
+    if compiled.cache_info().currsize and (module := compiled()[0]) is not None and not module.EMULATED:
+        _forked = True
+        compiled.cache_clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # ---- arrays of other libraries -----------------------------------------------------------------------------------------------
@@ -128,11 +146,15 @@ def _view(module: Any, name: str, value: Any, stream: int) -> Any:
             capsule = value.__dlpack__(stream=handle, max_version=(1, 0))
         except TypeError:  # an exporter from before DLPack 1.0
             capsule = value.__dlpack__(stream=handle)
-        return module.Array.from_dlpack(name, capsule)
+        return module.Array.from_dlpack(name, capsule, stream)
     if _torch(value):
-        value = value.detach().contiguous()
+        value = value.detach()
+        if not value.is_contiguous():
+            with _on_stream(value, _device_of(module, name, value), stream):
+                value = value.contiguous()
     elif hasattr(value, "flags") and not getattr(value.flags, "c_contiguous", True):
-        value = importlib.import_module("cupy").ascontiguousarray(value)
+        with _on_stream(value, _device_of(module, name, value), stream):
+            value = importlib.import_module("cupy").ascontiguousarray(value)
     about = value.__cuda_array_interface__
     shape, dtype, data = tuple(about["shape"]), np.dtype(about["typestr"]), about["data"][0] or 0
     if about.get("mask") is not None:
@@ -142,6 +164,26 @@ def _view(module: Any, name: str, value: Any, stream: int) -> Any:
     if strides is not None and 0 not in shape and any(s != e for s, e, n in zip(strides, expected, shape) if n > 1):
         raise ValueError(f"{name}: expected a C-contiguous device array, got strides {tuple(strides)}")
     return module.Array.view(data, list(shape), dtype, _device_of(module, name, value), value)
+
+
+@contextmanager
+def _on_stream(of: Any, device: int, stream: int) -> Iterator[None]:
+    """The library of `of` (torch or cupy) works on our stream: its kernels are in our order, its allocator reuses memory in that order."""
+    if _library(of) == "torch":
+        cuda = importlib.import_module("torch").cuda
+        if cuda.current_stream(device).cuda_stream == stream:
+            yield
+        else:
+            with cuda.stream(cuda.ExternalStream(stream, device=device)):
+                yield
+        return
+    cuda = importlib.import_module("cupy").cuda
+    with cuda.Device(device):
+        if cuda.get_current_stream().ptr == stream:
+            yield
+        else:
+            with cuda.ExternalStream(stream, device):
+                yield
 
 
 def _device_of(module: Any, name: str, value: Any) -> int:
@@ -190,7 +232,7 @@ def memory_limit(module: Any, device: int) -> int:
     """Bytes of device memory a call may use."""
     given = os.environ.get("SUBLEARN_CUDA_MEMORY")
     if given is None:
-        return int(_SHARE * module.device_info(device)["free_bytes"])
+        return int(_SHARE * module.free_bytes(device))
     if not given.isdigit() or int(given) < 1:
         raise ValueError(f"SUBLEARN_CUDA_MEMORY: expected a number of bytes, got {given!r}")
     return int(given)
@@ -233,9 +275,12 @@ def place(backend: str, stream: object = None, **arrays: object) -> "HostPlace |
     if len(set(devices.values())) > 1:
         came = ", ".join(f"{name} on cuda:{device}" for name, device in devices.items())
         raise ValueError(f"arrays on different devices: {came}; expected all on one")
-    leader = next(iter(away.values()))
+    leader, device = next(iter(away.values())), next(iter(devices.values()))
     handle = _current_stream(leader) if stream is None else stream_handle(stream)
-    return CudaPlace(module, next(iter(devices.values())), handle, leader, None)
+    if stream is None:  # with a stream of their own, callers order their arrays before it
+        for earlier in {_current_stream(value) for value in away.values()} - {handle}:
+            module.let_wait(device, later=handle, earlier=earlier)
+    return CudaPlace(module, device, handle, leader, None)
 
 
 def _list(names: Any) -> str:
@@ -268,6 +313,11 @@ class HostPlace:
 
     def take(self, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
         return rows[which]
+
+    def rank_real(self, a: np.ndarray, rtol: float, threads: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Ranks, the numbers of those that are not proven, and that of the first matrix that is not finite, or -1."""
+        ranks, certified, finite = _cpu.rank_real(a, rtol, threads)
+        return ranks, np.flatnonzero(certified == 0), -1 if finite.all() else int(np.argmin(finite))
 
     def host(self) -> "HostPlace":
         return self
@@ -312,29 +362,25 @@ class CudaPlace:
         """Some rows, on the CPU."""
         if isinstance(rows, np.ndarray):
             return rows[which]
-        if len(which) > 64:
-            return rows.numpy(self._stream)[which]
-        return np.concatenate([rows.rows(int(k), int(k) + 1).numpy(self._stream) for k in which])
+        return rows.take(np.asarray(which, _INDEX), self._stream)
 
     def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Any, Any]:
         """A new device array in the caller's library, and the module's view of it."""
         library = _library(self._leader)
         if library == "torch":
-            torch, device = importlib.import_module("torch"), f"cuda:{self._device}"
-            # Its allocator reuses memory in the order of the current stream.
-            same = torch.cuda.current_stream(device).cuda_stream == self._stream
-            with nullcontext() if same else torch.cuda.stream(torch.cuda.ExternalStream(self._stream, device=device)):
-                out = torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=device)
+            torch = importlib.import_module("torch")
+            with _on_stream(self._leader, self._device, self._stream):
+                out = torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device=f"cuda:{self._device}")
         elif library == "cupy":
-            cupy = importlib.import_module("cupy")
-            with cupy.cuda.Device(self._device):
-                same = cupy.cuda.get_current_stream().ptr == self._stream
-                with nullcontext() if same else cupy.cuda.ExternalStream(self._stream, self._device):
-                    out = cupy.empty(shape, dtype)
+            with _on_stream(self._leader, self._device, self._stream):
+                out = importlib.import_module("cupy").empty(shape, dtype)
         else:
-            out = self._module.Array(list(shape), np.dtype(dtype), self._device)
-            out.stream = self._stream
+            out = self._module.Array(list(shape), np.dtype(dtype), self._device, self._stream, False)
         return out, _view(self._module, "result", out, self._stream)
+
+    def _of_a_call(self, shape: Any, dtype: Any) -> Any:
+        """Device memory for as long as a call lasts, taken and given back in the order of its stream: nothing waits."""
+        return self._module.Array(list(shape), np.dtype(dtype), self._device, self._stream, True)
 
     def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any,
              workspace: int = 0, beside: int = 0) -> dict[str, Any]:
@@ -359,8 +405,7 @@ class CudaPlace:
             if self.device:
                 call(rows, {name: view.rows(first, last) for name, (_, view) in whole.items()})
                 continue
-            pieces = {name: self._module.Array([last - first, *shape], np.dtype(dtype), self._device)
-                      for name, (shape, dtype) in results.items()}
+            pieces = {name: self._of_a_call([last - first, *shape], dtype) for name, (shape, dtype) in results.items()}
             call(rows, pieces)
             for name, piece in pieces.items():
                 whole[name][first:last] = piece.numpy(self._stream)
@@ -370,7 +415,7 @@ class CudaPlace:
         if not isinstance(value, np.ndarray):
             return value if last is None else value.rows(first, last)
         part = np.ascontiguousarray(value if last is None else value[first:last])
-        view = self._empty(part.shape, part.dtype)[1] if self.device else self._module.Array(list(part.shape), part.dtype, self._device)
+        view = self._of_a_call(part.shape, part.dtype)
         view.upload(part, self._stream)
         return view
 
@@ -402,7 +447,7 @@ class CudaPlace:
             o["status"], self._stream))
 
     def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0, norm2=None):
-        batch, iterations = len_of(trials), self._module.Array([1], np.dtype(np.int64), self._device)
+        batch, iterations = len_of(trials), self._of_a_call([1], np.int64)
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX), "trials": np.asarray(trials, np.uint32)}
         if norm2 is not None:
             inputs["norm2"] = norm2
@@ -436,7 +481,7 @@ class CudaPlace:
         if jobs == 0:
             out = {name: np.empty((0, *row), dtype) for name, (row, dtype) in results.items()}
             return {**out, "end": out["end"].view(np.complex128)[..., 0]}
-        done = self._module.Array([int(group.max()) + 1], np.dtype(np.int64), self._device)
+        done = self._of_a_call([int(group.max()) + 1], np.int64)
         done.upload(np.full(done.shape, np.iinfo(np.int64).max), self._stream)
 
         def call(i, o):
@@ -464,10 +509,23 @@ class CudaPlace:
         return self._run("draw_trials", count, {}, results, call)
 
     def rank_real(self, a, rtol, threads=0):
-        results = {"rank": ((), np.int64), "certified": ((), np.int8), "finite": ((), np.int8)}
-        call = lambda i, o: self._module.rank_real(i["a"], rtol, o["rank"], o["certified"], o["finite"], self._stream)  # noqa: E731
-        out = self._run("rank", len_of(a), {"a": a}, results, call)
-        return out["rank"], self.download(out["certified"]), self.download(out["finite"])
+        """Ranks, the numbers of those that are not proven, and that of the first matrix that is not finite, or -1."""
+        unproven, not_finite, begun = [], -1, 0
+
+        def call(i, o):
+            nonlocal not_finite, begun
+            count = len_of(i["a"])
+            certified, finite = self._of_a_call([count], np.int8), self._of_a_call([count], np.int8)
+            self._module.rank_real(i["a"], rtol, o["rank"], certified, finite, self._stream)
+            which, first = self._module.rank_questions(certified, finite, self._stream)
+            unproven.append(begun + which.astype(np.int64))
+            if not_finite < 0 <= first:
+                not_finite = begun + first
+            begun += count
+
+        # beside the ranks, two flags and a place in the list of those that are not proven
+        ranks = self._run("rank", len_of(a), {"a": a}, {"rank": ((), np.int64)}, call, workspace=6)["rank"]
+        return ranks, np.concatenate(unproven), not_finite
 
     def rank_mod(self, a, p, threads=0):
         call = lambda i, o: self._module.rank_mod(i["a"], p, o["rank"], self._stream)  # noqa: E731

@@ -42,10 +42,9 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
             raise ValueError("a: expected finite numbers, got nan or inf")
         ranks = _by_svd(stack, rtol)
     else:
-        ranks, certified, finite = place.rank_real(stack, rtol, thread_count(threads))
-        if not finite.all():
-            raise ValueError(f"a: expected finite numbers, got nan or inf in matrix {int(np.argmin(finite))}")
-        unsure = np.flatnonzero(certified == 0)
+        ranks, unsure, not_finite = place.rank_real(stack, rtol, thread_count(threads))
+        if not_finite >= 0:
+            raise ValueError(f"a: expected finite numbers, got nan or inf in matrix {not_finite}")
         if len(unsure):
             ranks = place.download(ranks)
             ranks[unsure] = _by_svd(place.take(stack, unsure), rtol)
