@@ -18,6 +18,9 @@
 #include "ops/cuda.h"
 #if defined(SL_EMULATE)
 #include "cuda/emulate.h"
+#if defined(SL_RACES)
+#include "cuda/planted_races.h"
+#endif
 #endif
 
 namespace py = pybind11;
@@ -510,6 +513,10 @@ PYBIND11_MODULE(SL_MODULE, m) {
     sl::emulate::pretence().busy = busy;
     sl::emulate::pretence().capturing = capturing;
   }, "busy"_a = false, "capturing"_a = false, "For tests: events do not happen; a graph is being captured.");
+#endif
+#if defined(SL_RACES)
+  m.attr("RACES") = true;
+  m.def("planted_race", [](int race) { return sl::cuda::planted_race(static_cast<sl::cuda::PlantedRace>(race)); }, "race"_a);
 #endif
   m.def("synchronize", [](int device, uintptr_t stream) {
     py::gil_scoped_release release;

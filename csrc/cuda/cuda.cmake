@@ -56,6 +56,11 @@ if(SUBLEARN_CUDA_MODULE)
     set_source_files_properties(${trial_source} PROPERTIES COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas;-ffp-contract=off")
     add_library(sublearn_cuda STATIC ${SUBLEARN_CUDA_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/emulate.cpp)
     target_compile_definitions(sublearn_cuda PUBLIC SL_EMULATE)
+    if(SUBLEARN_SANITIZE MATCHES thread)  # the emulator itself is what tells ThreadSanitizer of threads and barriers
+      target_sources(sublearn_cuda PRIVATE ${CMAKE_CURRENT_LIST_DIR}/planted_races.cpp)
+      target_compile_definitions(sublearn_cuda PUBLIC SL_RACES)
+      set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/emulate.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
+    endif()
     target_compile_options(sublearn_cuda PRIVATE -O1 ${SUBLEARN_WARNINGS})  # -O3 takes four times as long to compile
   endif()
   # The mathematics is compiled into a namespace of its own, as for the instruction sets of the CPU: no copy can replace another.

@@ -1,4 +1,8 @@
 // The fibers of the emulator. See emulate.h.
+//
+// With SL_RACES (kernels built with -fsanitize=thread, this file without) every fiber is a thread of ThreadSanitizer's, and what orders two
+// threads on a GPU orders them here, and nothing else: barriers (__syncthreads, __syncwarp), atomics and the end of a kernel. Votes and shuffles
+// make lanes wait for each other, but give no order to their other reads and writes.
 #include "cuda/emulate.h"
 
 #include <sys/mman.h>
@@ -16,9 +20,38 @@
 
 #include "core/error.h"
 
+#if defined(SL_RACES)
+extern "C" {
+void* __tsan_get_current_fiber(void);
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+}
+#endif
+
 namespace sl {
 namespace emulate {
 namespace {
+
+// ---- what ThreadSanitizer is told -------------------------------------------------------------------------------------------
+
+namespace races {
+#if defined(SL_RACES)
+constexpr unsigned kNoOrder = 1;  // a switch orders nothing
+void* current() { return __tsan_get_current_fiber(); }
+void* created() { return __tsan_create_fiber(0); }
+void before_switch_to(void* fiber) { __tsan_switch_to_fiber(fiber, kNoOrder); }
+void arrive(char* at) { __tsan_release(at); }
+void leave(char* at) { __tsan_acquire(at); }
+#else
+void* current() { return nullptr; }
+void* created() { return nullptr; }
+void before_switch_to(void*) {}
+void arrive(char*) {}
+void leave(char*) {}
+#endif
+}  // namespace races
 
 // ---- switching stacks -------------------------------------------------------------------------------------------------------
 
@@ -80,13 +113,14 @@ struct WarpBarrier {
   unsigned mask, arrived;
   uint64_t passed;
   uint64_t shown[2][32];
+  char order[2];  // a place per barrier, by turns: who is late at one must not be ordered after who has come to the next
 };
 struct Warp {
   std::vector<std::unique_ptr<WarpBarrier>> barriers;  // one per mask in use
   WarpBarrier& of(unsigned mask) {
     for (auto& b : barriers)
       if (b->mask == mask) return *b;
-    barriers.emplace_back(new WarpBarrier{mask, 0, 0, {}});
+    barriers.emplace_back(new WarpBarrier{mask, 0, 0, {}, {}});
     return *barriers.back();
   }
 };
@@ -94,6 +128,7 @@ struct Fiber {
   Thread thread;
   Stack stack;
   bool done = false;
+  void* thread_of_races = nullptr;
   const uint64_t* waits_on = nullptr;  // runs again when this changes
   uint64_t value = 0;
 };
@@ -101,6 +136,9 @@ struct Block {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   Stack scheduler;
+  void* scheduler_of_races = nullptr;
+  char order[2] = {}, begin = 0, end = 0;
+  std::vector<void*> threads_of_races;  // of the fibers of all blocks, one after the other: they are expensive
   Fiber* current = nullptr;
   char* stacks = nullptr;
   std::vector<uint64_t> shared;
@@ -116,7 +154,15 @@ struct Block {
 };
 thread_local Block* block = nullptr;
 
-void pause() { change(block->current->stack, block->scheduler); }
+void pause() {
+  races::before_switch_to(block->scheduler_of_races);
+  change(block->current->stack, block->scheduler);
+}
+void resume(Fiber& f) {
+  block->current = &f;
+  races::before_switch_to(f.thread_of_races);
+  change(block->scheduler, f.stack);
+}
 void wait(const uint64_t& counter, uint64_t value) {
   Fiber& f = *block->current;
   f.waits_on = &counter;
@@ -135,9 +181,11 @@ void pass_block_barrier() {
   ++block->passed;
 }
 void entry() {
+  races::leave(&block->begin);
   block->body(block->context);
   Fiber& f = *block->current;
   f.done = true;
+  races::arrive(&block->end);
   if (--block->alive > 0 && block->arrived == block->alive) pass_block_barrier();
   for (;;) pause();
 }
@@ -146,28 +194,55 @@ std::string place(const Fiber& f) {
   return "thread " + std::to_string(f.thread.index.x) + "," + std::to_string(f.thread.index.y) + " of block " + std::to_string(f.thread.block.x);
 }
 
-void run_block(Block& b) {
+bool can_run(const Fiber& f) { return !f.done && !(f.waits_on && *f.waits_on == f.value); }
+int run_fiber(Block& b, Fiber& f) {  // the number of threads that have come to their end: 0 or 1
+  resume(f);
+  if (!b.failure.empty()) throw Error("emulated kernel: " + b.failure + ", " + place(f));
+  return f.done;
+}
+void all_done(const Block& b) {
+  for (const Fiber& f : b.fibers)
+    if (!f.done) throw Error("emulated kernel: a barrier that not all threads reach, " + place(f));
+}
+
+// Every warp as far as it gets, its lanes in ascending order.
+void run_in_order(Block& b) {
   for (int left = b.alive; left > 0;) {
     bool moved = false;
     for (size_t first = 0; first < b.fibers.size(); first += 32) {
       const size_t last = first + 32 < b.fibers.size() ? first + 32 : b.fibers.size();
-      for (bool again = true; again;) {  // a warp as far as it gets
+      for (bool again = true; again;) {
         again = false;
-        for (size_t k = first; k < last; ++k) {
-          Fiber& f = b.fibers[k];
-          if (f.done || (f.waits_on && *f.waits_on == f.value)) continue;
-          b.current = &f;
-          change(b.scheduler, f.stack);
-          if (!b.failure.empty()) throw Error("emulated kernel: " + b.failure + ", " + place(f));
-          if (f.done) --left;
-          again = moved = true;
-        }
+        for (size_t k = first; k < last; ++k)
+          if (can_run(b.fibers[k])) {
+            left -= run_fiber(b, b.fibers[k]);
+            again = moved = true;
+          }
       }
     }
-    if (!moved && left > 0)
-      for (const Fiber& f : b.fibers)
-        if (!f.done) throw Error("emulated kernel: a barrier that not all threads reach, " + place(f));
+    if (!moved && left > 0) all_done(b);
   }
+}
+// Any thread that can run, drawn anew at every step.
+void run_at_random(Block& b, uint64_t seed) {
+  static thread_local uint64_t state = 0;
+  if (state == 0) state = seed * 2654435761u + 88172645463325252ull;
+  std::vector<size_t> ready;
+  for (int left = b.alive; left > 0;) {
+    ready.clear();
+    for (size_t k = 0; k < b.fibers.size(); ++k)
+      if (can_run(b.fibers[k])) ready.push_back(k);
+    if (ready.empty()) return all_done(b);
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    left -= run_fiber(b, b.fibers[ready[(state >> 11) % ready.size()]]);
+  }
+}
+void run_block(Block& b) {
+  static const char* const seed = std::getenv("SUBLEARN_EMULATED_ORDER");
+  if (seed) run_at_random(b, std::strtoull(seed, nullptr, 10));
+  else run_in_order(b);
 }
 
 }  // namespace
@@ -181,13 +256,16 @@ int block_vote(bool flag, int* alive) {
   Block& b = *block;
   b.votes += flag;
   const uint64_t before = b.passed;
+  races::arrive(&b.order[before % 2]);
   if (++b.arrived == b.alive) pass_block_barrier();
   else wait(b.passed, before);
+  races::leave(&b.order[before % 2]);
   if (alive) *alive = b.last_alive;
   return b.last_votes;
 }
 
-const uint64_t* exchange(unsigned mask, uint64_t mine) {
+namespace {
+const uint64_t* exchange(unsigned mask, uint64_t mine, bool barrier) {
   Block& b = *block;
   const size_t number = static_cast<size_t>(b.current - b.fibers.data()), warp = number / 32, lanes = b.fibers.size() - warp * 32;
   if (lanes < 32) mask &= (1u << lanes) - 1;  // the last warp may be short
@@ -198,13 +276,33 @@ const uint64_t* exchange(unsigned mask, uint64_t mine) {
   uint64_t* shown = w.shown[before % 2];
   shown[l] = mine;
   w.arrived |= 1u << l;
+  if (barrier) races::arrive(&w.order[before % 2]);
   if (w.arrived == mask) {
     w.arrived = 0;
     ++w.passed;
   } else {
     wait(w.passed, before);
   }
+  if (barrier) races::leave(&w.order[before % 2]);
   return shown;
+}
+}  // namespace
+
+void warp_barrier(unsigned mask) { exchange(mask, 0, true); }
+uint64_t shown_by(unsigned mask, uint64_t mine, unsigned from) { return exchange(mask, mine, false)[from]; }
+unsigned ballot(unsigned mask, bool flag) {
+  const uint64_t* all = exchange(mask, flag, false);
+  unsigned bits = 0;
+  for (unsigned l = 0; l < 32; ++l)
+    if ((mask >> l & 1) && all[l]) bits |= 1u << l;
+  return bits;
+}
+unsigned joined(unsigned mask, unsigned mine, unsigned (*join)(unsigned, unsigned)) {
+  const uint64_t* all = exchange(mask, mine, false);
+  unsigned out = mine;
+  for (unsigned l = 0; l < 32; ++l)
+    if (mask >> l & 1) out = join(out, static_cast<unsigned>(all[l]));
+  return out;
 }
 
 void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void* context) {
@@ -219,6 +317,7 @@ void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void
     b.stacks = static_cast<char*>(memory);
   }
   block = &b;
+  b.scheduler_of_races = races::current();
   b.body = body;
   b.context = context;
   const size_t words = (shared_bytes + 7) / 8;
@@ -237,9 +336,13 @@ void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void
           Fiber& f = b.fibers[k];
           const unsigned i = static_cast<unsigned>(k);
           f.thread = {{i % threads.x, i / threads.x % threads.y, i / (threads.x * threads.y)}, {x, y, z}, threads, grid};
+          if (k == b.threads_of_races.size()) b.threads_of_races.push_back(races::created());
+          f.thread_of_races = b.threads_of_races[k];
           prepare(f.stack, b.stacks + k * kStackBytes, kStackBytes, entry);
         }
+        races::arrive(&b.begin);
         run_block(b);
+        races::leave(&b.end);
         for (size_t k = words; k < words + 8; ++k) require(b.shared[k] == kGuard, "emulated kernel: a write past the end of shared memory");
       }
 }

@@ -1,10 +1,12 @@
 // emulate.h: enough of CUDA for g++ to run the kernels of this folder on the CPU (-DSL_EMULATE), so that machines without a GPU
 // test the very source that a GPU runs. No timing means anything here.
 //
-// Blocks run one after the other. A thread of a block is a fiber (emulate.cpp) that runs until it must wait for others: at
-// __syncthreads, __syncwarp, shuffles and votes; and it lets others run where a kernel says SL_TURN() (launch.cuh). So the emulator finds wrong indices, wrong masks of shuffles (a lane outside its mask, lanes
-// that wait for each other with different masks) and missing writes (fresh memory is filled with NaN), writes past dynamic shared memory,
-// and barriers that some threads never reach; it does not find races between barriers: compute-sanitizer does.
+// Blocks run one after the other. A thread of a block is a fiber (emulate.cpp) that runs until it must wait for others: at __syncthreads,
+// __syncwarp, shuffles, votes and atomics, and where a kernel says SL_TURN() (launch.cuh). So the emulator finds wrong indices, wrong masks
+// of shuffles (a lane outside its mask, lanes that wait for each other with different masks), missing writes (fresh memory is filled with
+// NaN), writes past dynamic shared memory, and barriers that some threads never reach. SUBLEARN_EMULATED_ORDER=n lets threads run in a
+// random order of seed n in place of the ascending one. Built with -fsanitize=thread it finds races between the barriers, in shared and in
+// global memory; see emulate.cpp.
 #pragma once
 #include <atomic>
 #include <cmath>
@@ -48,8 +50,11 @@ void run(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* 
 void* shared_memory();
 // Waits for the threads of the block that are still running; the number of them with `flag`.
 int block_vote(bool flag, int* alive);
-// Waits for the lanes of `mask`; mine: 8 bytes shown to the others. Returns the 32 shown, valid until the next exchange under the same mask.
-const uint64_t* exchange(unsigned mask, uint64_t mine);
+// What the lanes of `mask` do together; all of them must come. A barrier orders their reads and writes of memory, the others do not.
+void warp_barrier(unsigned mask);
+uint64_t shown_by(unsigned mask, uint64_t mine, unsigned from);  // 8 bytes of each, and those of lane `from`
+unsigned ballot(unsigned mask, bool flag);
+unsigned joined(unsigned mask, unsigned mine, unsigned (*join)(unsigned, unsigned));
 unsigned lane();
 struct Pretence {  // what a test wants the device to say
   std::atomic<bool> busy{false}, capturing{false};
@@ -73,7 +78,7 @@ inline int __syncthreads_and(int flag) {
   const int yes = sl::emulate::block_vote(flag != 0, &alive);
   return yes == alive;
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { sl::emulate::exchange(mask, 0); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { sl::emulate::warp_barrier(mask); }
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
@@ -83,17 +88,10 @@ template <class T> T shuffle(unsigned mask, T mine, unsigned from) {
   static_assert(sizeof(T) <= 8, "shuffles move at most 8 bytes");
   uint64_t bits = 0;
   std::memcpy(&bits, &mine, sizeof mine);
-  const uint64_t got = exchange(mask, bits)[from];
+  const uint64_t got = shown_by(mask, bits, from);
   T out;
   std::memcpy(&out, &got, sizeof out);
   return out;
-}
-inline unsigned ballot(unsigned mask, bool flag) {
-  const uint64_t* all = exchange(mask, flag);
-  unsigned bits = 0;
-  for (unsigned l = 0; l < 32; ++l)
-    if ((mask >> l & 1) && all[l]) bits |= 1u << l;
-  return bits;
 }
 }  // namespace emulate
 }  // namespace sl
@@ -117,25 +115,34 @@ template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned by, int width =
 inline unsigned __ballot_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0); }
 inline int __any_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0) != 0; }
 inline int __all_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0) == mask; }
-template <class T> T __reduce_of(unsigned mask, T v, T (*join)(T, T)) {
-  const uint64_t* all = sl::emulate::exchange(mask, static_cast<uint64_t>(static_cast<uint32_t>(v)));
-  T out = v;
-  for (unsigned l = 0; l < 32; ++l)
-    if (mask >> l & 1) out = join(out, static_cast<T>(static_cast<uint32_t>(all[l])));
-  return out;
-}
-inline unsigned __reduce_max_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a > b ? a : b; }); }
-inline unsigned __reduce_min_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a < b ? a : b; }); }
-inline unsigned __reduce_or_sync(unsigned mask, unsigned v) { return __reduce_of<unsigned>(mask, v, [](unsigned a, unsigned b) { return a | b; }); }
+inline unsigned __reduce_max_sync(unsigned mask, unsigned v) { return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a > b ? a : b; }); }
+inline unsigned __reduce_min_sync(unsigned mask, unsigned v) { return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a < b ? a : b; }); }
+inline unsigned __reduce_or_sync(unsigned mask, unsigned v) { return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a | b; }); }
 
-// Blocks of one launch never run at the same time, and fibers only change at barriers and at SL_TURN().
-template <class T, class U> T atomicAdd(T* at, U v) { const T old = *at; *at = static_cast<T>(old + static_cast<T>(v)); return old; }
-template <class T, class U> T atomicMax(T* at, U v) { const T old = *at; if (static_cast<T>(v) > old) *at = static_cast<T>(v); return old; }
-template <class T, class U> T atomicMin(T* at, U v) { const T old = *at; if (static_cast<T>(v) < old) *at = static_cast<T>(v); return old; }
-template <class T, class U> T atomicOr(T* at, U v) { const T old = *at; *at = static_cast<T>(old | static_cast<T>(v)); return old; }
-template <class T, class U> T atomicAnd(T* at, U v) { const T old = *at; *at = static_cast<T>(old & static_cast<T>(v)); return old; }
-template <class T, class U> T atomicExch(T* at, U v) { const T old = *at; *at = static_cast<T>(v); return old; }
-template <class T, class U, class V> T atomicCAS(T* at, U was, V v) { const T old = *at; if (old == static_cast<T>(was)) *at = static_cast<T>(v); return old; }
+// Atomics: the thread gives up its turn before, so that threads which share a counter or a lock meet. Blocks of a launch run one after the
+// other. CAS and Exch, the two sides of a lock, order the memory accesses between them, as the __threadfence beside them does on a GPU.
+template <class T, class F> T sl_changed(T* at, F&& next) {
+  sl::emulate::yield();
+  T old = __atomic_load_n(at, __ATOMIC_RELAXED);
+  while (!__atomic_compare_exchange_n(at, &old, static_cast<T>(next(old)), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+  return old;
+}
+template <class T, class U> T atomicAdd(T* at, U v) { return sl_changed(at, [v](T old) { return old + static_cast<T>(v); }); }
+template <class T, class U> T atomicMax(T* at, U v) { return sl_changed(at, [v](T old) { return static_cast<T>(v) > old ? static_cast<T>(v) : old; }); }
+template <class T, class U> T atomicMin(T* at, U v) { return sl_changed(at, [v](T old) { return static_cast<T>(v) < old ? static_cast<T>(v) : old; }); }
+template <class T, class U> T atomicOr(T* at, U v) { return sl_changed(at, [v](T old) { return old | static_cast<T>(v); }); }
+template <class T, class U> T atomicAnd(T* at, U v) { return sl_changed(at, [v](T old) { return old & static_cast<T>(v); }); }
+template <class T, class U> T atomicExch(T* at, U v) {
+  sl::emulate::yield();
+  return __atomic_exchange_n(at, static_cast<T>(v), __ATOMIC_ACQ_REL);
+}
+template <class T, class U, class V> T atomicCAS(T* at, U was, V v) {
+  sl::emulate::yield();
+  T old = static_cast<T>(was);
+  __atomic_compare_exchange_n(at, &old, static_cast<T>(v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+  return old;
+}
 
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
