@@ -2,7 +2,9 @@
 // that CUDA kernels can include it: GCC vector types are a hard error in __host__ __device__ templates. pack.h adds the packs.
 #pragma once
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/hostdev.h"
 
@@ -20,6 +22,8 @@ template <class S> struct Traits { using Scalar = S; using Mask = bool; static c
 // interleaved in memory, in entries of another type (cuda/strip.cuh).
 template <class C> struct ValueOf { using type = C; };
 template <class C> using Value = typename ValueOf<C>::type;
+// What `arrays` arrays lose to alignment at 64 bytes (core/scratch.h); in the strips of CUDA kernels they lie end to end.
+template <class C> SL_HD constexpr size_t slack(size_t arrays) { return std::is_same<C, Value<C>>::value ? 64 * arrays : 0; }
 
 template <class S> SL_INLINE S constant(typename Traits<S>::Scalar x) {
   S r{};

@@ -33,7 +33,7 @@ class Feedforward {
       U += s.widths[k + 1];
     }
     const size_t m = s.samples, blocks = s.activation == Activation::linear ? 1 : m;
-    return sizeof(C) * (m * R + m * U + (tables != Tables::gradient ? blocks * s.widths[s.layers] * (U + 1) : 0)) + 64 * 4;
+    return sizeof(C) * (m * R + m * U + (tables != Tables::gradient ? blocks * s.widths[s.layers] * (U + 1) : 0)) + slack<C>(4);
   }
 
   template <class Memory>

@@ -35,7 +35,7 @@ class Recurrent {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
     return sizeof(C) * ((T + 1) * R + T * n + (tables != Tables::jacobian ? T * n : 0) +
-                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) + 64 * 8;
+                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) + slack<C>(8);
   }
 
   template <class Memory>
