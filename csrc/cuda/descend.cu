@@ -6,11 +6,14 @@
 //   Recurrent n = 4 and 8: W and D of the thread's student in registers for the whole step, activities and adjoints in the strip
 //   (shared memory). A product W h then costs one instruction per multiply-add; with W in shared memory it would cost two, and with
 //   the rows of W spread over the threads of a group every multiply-add would wait for a shuffle (32 a cycle against 128).
-//   Work per step at n = 8, i = o = 2, T = 6, r = 12: about 900 multiply-adds and 500 words of shared memory.
+//   Up to 8 steps and 2 outputs all that has a fixed place is in registers, and loops over time are unrolled (few_steps.cuh).
+//   Work per step at n = 8, i = o = 2, T = 6, r = 12 in W, single precision: 1750 instructions, 750 of them multiply-adds, and 370
+//   words of shared memory; 25 KB and 240 registers, so eight warps run on a multiprocessor of an H200.
 // A thread whose student has converged or diverged waits for its warp; its results are then as they were when it stopped.
 #include <algorithm>
 #include <vector>
 
+#include "cuda/few_steps.cuh"
 #include "cuda/in_registers.cuh"
 #include "cuda/strip.cuh"
 #include "ops/cuda.h"
@@ -19,13 +22,8 @@ namespace sl {
 namespace SL_ISA {
 namespace {
 
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kMomentum = 0.9, kEpsilon = 1e-8;
 // Steps after which both bias corrections of Adam are 1 in double precision: 0.999^t < 2^-54.
 constexpr int64_t kRates = 40000;
-
-template <class T> struct alignas(2 * sizeof(T)) Rate {
-  T rate, scale2;  // lr / (1 - 0.9^t), 1 / (1 - 0.999^t)
-};
 
 // Where a learnable weight acts, in the strip: four entries of int, or one where every position is below 255 (-1 is kept as 255).
 template <bool kPacked> struct Places {
@@ -51,65 +49,143 @@ template <bool kPacked> struct Places {
   }
 };
 
-template <class Model, class T, bool kPacked>
+// A network of math/ with all its tables in the strip.
+template <class Model, class T, bool kPacked> class Tabled {
+  using C = Entry<T>;
+
+ public:
+  struct Tables {
+    size_t bytes;
+  };
+  static Tables tables(const DescendArgs<T>& a) {
+    const Shape& s = *a.students.shape;
+    const size_t states = a.optimizer == Optimizer::adam ? 3 : a.optimizer == Optimizer::momentum ? 2 : 1;
+    const size_t numbers = s.size + 2 * static_cast<size_t>(s.equations) + states * a.budget;
+    return {Model::scratch_bytes(s, sl::SL_ISA::Tables::gradient) + sizeof(C) * numbers +
+            sizeof(Entry<int>) * (a.budget + Places<kPacked>::entries(a.budget))};
+  }
+  static size_t bytes(const Tables& t) { return t.bytes; }
+
+  SL_DEVICE Tabled(const Shape& s, const DescendArgs<T>& a, const Groups& groups, const Tables&, Strip strip)
+      : s_(s), a_(a), model_(s, strip, sl::SL_ISA::Tables::gradient) {
+    theta_ = take_array<C>(strip, s.size);
+    target_ = take_array<C>(strip, s.equations);
+    error_ = take_array<C>(strip, s.equations);
+    before_ = take_array<C>(strip, a.budget);
+    if (a.optimizer != Optimizer::sgd) first_ = take_array<C>(strip, a.budget);
+    if (a.optimizer == Optimizer::adam) second_ = take_array<C>(strip, a.budget);
+    flats_ = take_array<Entry<int>>(strip, a.budget);
+    places_ = {take_array<Entry<int>>(strip, Places<kPacked>::entries(a.budget))};
+    model_.learn(groups.learns);
+    model_.blank();
+  }
+
+  // Returns the sum of the squared targets.
+  SL_DEVICE T load(int64_t b) {
+    const Students<T>& in = a_.students;
+    load_student(s_, model_, theta_, in.theta + b * in.theta_stride, in.x + b * in.x_stride);
+    for (r_ = 0; r_ < a_.budget; ++r_) {  // slots are padded at the end
+      const int flat = a_.indices[b * a_.index_stride + r_];
+      if (flat >= s_.size) break;
+      flats_[r_] = flat;
+      places_.set(r_, model_.place(flat));
+      before_[r_] = T(theta_[flat]);
+      if (first_) first_[r_] = T(0);
+      if (second_) second_[r_] = T(0);
+    }
+    T sum = 0;
+    for (int k = 0; k < s_.equations; ++k) {
+      const T v = a_.y[b * a_.y_stride + k];
+      target_[k] = v;
+      sum += v * v;
+    }
+    model_.inputs_ready(T(1));
+    model_.prepare(theta_);
+    return sum;
+  }
+
+  // The loss.
+  SL_DEVICE T forward() {
+    model_.forward(theta_, error_);
+    T loss = 0;
+    for (int k = 0; k < s_.equations; ++k) {
+      const T d = T(error_[k]) - T(target_[k]);
+      loss += d * d;
+      error_[k] = d + d;
+    }
+    return loss;
+  }
+
+  SL_DEVICE void step(Rate<T> rate) {
+    model_.adjoints(theta_, error_);
+    const T plain_rate = static_cast<T>(a_.lr);
+    for (int k = 0; k < r_; ++k) {
+      const T d = model_.gradient_at(error_, places_.at(k));
+      T change;
+      if (a_.optimizer == Optimizer::adam) {
+        const T m = T(first_[k]) * T(kBeta1) + d * T(1 - kBeta1), q = T(second_[k]) * T(kBeta2) + d * d * T(1 - kBeta2);
+        first_[k] = m;
+        second_[k] = q;
+        change = adam_change(rate.rate, m, q * rate.scale2);
+      } else if (a_.optimizer == Optimizer::momentum) {
+        const T m = T(first_[k]) * T(kMomentum) + d;
+        first_[k] = m;
+        change = plain_rate * m;
+      } else {
+        change = plain_rate * d;
+      }
+      C& weight = theta_[flats_[k]];
+      const T w = weight;
+      before_[k] = w;
+      weight = w - change;
+    }
+  }
+
+  SL_DEVICE void step_back() {
+    for (int k = 0; k < r_; ++k) theta_[flats_[k]] = before_[k];
+  }
+  SL_DEVICE void store(int64_t b) const {
+    for (int k = 0; k < r_; ++k) a_.theta_out[b * s_.size + flats_[k]] = theta_[flats_[k]];
+  }
+
+ private:
+  const Shape& s_;
+  const DescendArgs<T>& a_;
+  Model model_;
+  C *theta_, *target_, *error_, *before_, *first_ = nullptr, *second_ = nullptr;
+  Entry<int>* flats_;
+  Places<kPacked> places_;
+  int r_ = 0;
+};
+
+template <class Learner> constexpr bool kInShared = true;
+template <class Model, class T, bool kPacked> constexpr bool kInShared<Tabled<Model, T, kPacked>> = kFast<Model>;
+
+template <class Learner, class T>
 __global__ void __launch_bounds__(cuda::kWarp)
     descend_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ DescendArgs<T> a,
-                   const __grid_constant__ Groups groups, const Rate<T>* rates, int64_t rate_count, const int8_t* open) {
-  using C = Entry<T>;
-  SL_STRIP(strip, strips, bytes, kFast<Model>);
-  Model model(s, strip, Tables::gradient);
-  C *theta = take_array<C>(strip, s.size), *target = take_array<C>(strip, s.equations), *error = take_array<C>(strip, s.equations);
-  C *before = take_array<C>(strip, a.budget), *first = nullptr, *second = nullptr;
-  if (a.optimizer != Optimizer::sgd) first = take_array<C>(strip, a.budget);
-  if (a.optimizer == Optimizer::adam) second = take_array<C>(strip, a.budget);
-  Entry<int>* flats = take_array<Entry<int>>(strip, a.budget);
-  Places<kPacked> places{take_array<Entry<int>>(strip, Places<kPacked>::entries(a.budget))};
-  model.learn(groups.learns);
-  model.blank();
-  const Students<T>& in = a.students;
-  for (int64_t b = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; b < in.batch; b += int64_t{gridDim.x} * blockDim.x) {
+                   const __grid_constant__ Groups groups, const __grid_constant__ typename Learner::Tables tables, const Rate<T>* rates,
+                   int64_t rate_count, const int8_t* open) {
+  SL_STRIP(strip, strips, bytes, kInShared<Learner>);
+  Learner learner(s, a, groups, tables, strip);
+  for (int64_t b = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; b < a.students.batch; b += int64_t{gridDim.x} * blockDim.x) {
+    const T infinity = static_cast<T>(__builtin_inf());
     if (open && open[b] != kSearched) {
-      a.loss_out[b] = static_cast<T>(__builtin_inf());
+      a.loss_out[b] = infinity;
       a.steps_out[b] = 0;
       a.status_out[b] = static_cast<int8_t>(FitStatus::steps_done);
       continue;
     }
-    load_student(s, model, theta, in.theta + b * in.theta_stride, in.x + b * in.x_stride);
-    int r = 0;  // slots are padded at the end
-    for (; r < a.budget; ++r) {
-      const int flat = a.indices[b * a.index_stride + r];
-      if (flat >= s.size) break;
-      flats[r] = flat;
-      places.set(r, model.place(flat));
-      before[r] = T(theta[flat]);
-      if (first) first[r] = T(0);
-      if (second) second[r] = T(0);
-    }
-    T target2 = 0;
-    for (int k = 0; k < s.equations; ++k) {
-      const T v = a.y[b * a.y_stride + k];
-      target[k] = v;
-      target2 += v * v;
-    }
-    model.inputs_ready(T(1));
-    model.prepare(theta);
-
-    const T infinity = static_cast<T>(__builtin_inf());
-    const T goal = a.tol >= 0 ? target2 * static_cast<T>(a.tol) : T(-1);
-    const T plain_rate = static_cast<T>(a.lr);
+    const T target2 = learner.load(b), goal = a.tol >= 0 ? target2 * static_cast<T>(a.tol) : T(-1);
     T loss = infinity;
     FitStatus status = FitStatus::steps_done;
     int64_t step = 0, done = 0;
     for (;; ++step) {
-      model.forward(theta, error);
-      T now = 0;
-      for (int k = 0; k < s.equations; ++k) {
-        const T d = T(error[k]) - T(target[k]);
-        now += d * d;
-        error[k] = d + d;
-      }
+      Rate<T> rate = {};
+      if (a.optimizer == Optimizer::adam) rate = rates[step < rate_count ? step : rate_count - 1];
+      const T now = learner.forward();
       if (!(now < infinity)) {  // back to the last finite weights
-        for (int k = 0; k < r; ++k) theta[flats[k]] = before[k];
+        learner.step_back();
         if (step == 0) loss = now;
         status = FitStatus::diverged;
         done = step > 0 ? step - 1 : 0;
@@ -122,47 +198,21 @@ __global__ void __launch_bounds__(cuda::kWarp)
         break;
       }
       if (step == a.steps) break;
-
-      model.adjoints(theta, error);
-      Rate<T> rate = {};
-      if (a.optimizer == Optimizer::adam) rate = rates[step < rate_count ? step : rate_count - 1];
-      for (int k = 0; k < r; ++k) {
-        const T d = model.gradient_at(error, places.at(k));
-        T change;
-        if (a.optimizer == Optimizer::adam) {
-          const T m = T(first[k]) * T(kBeta1) + d * T(1 - kBeta1), q = T(second[k]) * T(kBeta2) + d * d * T(1 - kBeta2);
-          first[k] = m;
-          second[k] = q;
-          change = rate.rate * m / (square_root(q * rate.scale2) + T(kEpsilon));
-        } else if (a.optimizer == Optimizer::momentum) {
-          const T m = T(first[k]) * T(kMomentum) + d;
-          first[k] = m;
-          change = plain_rate * m;
-        } else {
-          change = plain_rate * d;
-        }
-        C& weight = theta[flats[k]];
-        const T w = weight;
-        before[k] = w;
-        weight = w - change;
-      }
+      learner.step(rate);
     }
     a.loss_out[b] = loss;
     a.steps_out[b] = done;
     a.status_out[b] = static_cast<int8_t>(status);
-    for (int k = 0; k < r && a.theta_out; ++k) a.theta_out[b * s.size + flats[k]] = theta[flats[k]];
+    if (a.theta_out) learner.store(b);
   }
 }
 
-// False, and nothing done, where the model must have its strip in shared memory and cannot.
-template <class Model, bool kPacked, class T>
+// False, and nothing done, where the strip must be in shared memory and is too large.
+template <class Learner, class T>
 bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
-  const Shape& s = *a.students.shape;
-  const size_t states = a.optimizer == Optimizer::adam ? 3 : a.optimizer == Optimizer::momentum ? 2 : 1;
-  const size_t numbers = s.size + 2 * static_cast<size_t>(s.equations) + states * a.budget;
-  const size_t bytes = Model::scratch_bytes(s, Tables::gradient) + sizeof(Entry<T>) * numbers +
-                       sizeof(Entry<int>) * (a.budget + Places<kPacked>::entries(a.budget));
-  if (kFast<Model> && !fits_in_shared(bytes, kSharedStrip, stream)) return false;
+  const typename Learner::Tables tables = Learner::tables(a);
+  const size_t bytes = Learner::bytes(tables);
+  if (kInShared<Learner> && !fits_in_shared(bytes, kSharedStrip, stream)) return false;
   // The bias corrections depend on the step only: one table for all students, computed as on the CPU.
   std::vector<Rate<T>> table(static_cast<size_t>(a.optimizer == Optimizer::adam ? std::max<int64_t>(1, std::min(a.steps, kRates)) : 1));
   double power1 = 1, power2 = 1;
@@ -173,25 +223,34 @@ bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* o
   }
   Rate<T>* rates = stream.scratch<Rate<T>>(static_cast<int64_t>(table.size()));
   stream.upload(rates, table.data(), table.size() * sizeof(Rate<T>));
-  launch_strips(descend_kernel<Model, T, kPacked>, bytes, a.students.batch, kSharedStrip, stream, s, a, groups_of(s, a.group_learns),
+  const Shape& s = *a.students.shape;
+  launch_strips(descend_kernel<Learner, T>, bytes, a.students.batch, kSharedStrip, stream, s, a, groups_of(s, a.group_learns), tables,
                 rates, static_cast<int64_t>(table.size()), open);
   return true;
 }
 
+template <int N, int O, class T> bool descend_few_steps(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
+  const Shape& s = *a.students.shape;
+  if (FewSteps<T, N, O, 6>::can(s)) return descend_with<FewSteps<T, N, O, 6>>(a, stream, open);
+  return FewSteps<T, N, O, 0>::can(s) && descend_with<FewSteps<T, N, O, 0>>(a, stream, open);
+}
+
 template <int N, class T> bool descend_in_registers(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
   const Shape& s = *a.students.shape;
-  if (s.hidden != N || s.inputs + N + 1 > 254 || s.outputs > 254) return false;
+  if (s.hidden != N) return false;
+  if (descend_few_steps<N, 1>(a, stream, open) || descend_few_steps<N, 2>(a, stream, open)) return true;
+  if (s.inputs + N + 1 > 254 || s.outputs > 254) return false;
   switch (s.outputs) {
-    case 1: return descend_with<InRegisters<T, N, 1>, true>(a, stream, open);
-    case 2: return descend_with<InRegisters<T, N, 2>, true>(a, stream, open);
-    default: return descend_with<InRegisters<T, N, 0>, true>(a, stream, open);
+    case 1: return descend_with<Tabled<InRegisters<T, N, 1>, T, true>>(a, stream, open);
+    case 2: return descend_with<Tabled<InRegisters<T, N, 2>, T, true>>(a, stream, open);
+    default: return descend_with<Tabled<InRegisters<T, N, 0>, T, true>>(a, stream, open);
   }
 }
 
 template <class T> void descend_batch(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
-  if (a.students.shape->kind == Kind::feedforward) descend_with<Feedforward<T, Entry<T>>, false>(a, stream, open);
+  if (a.students.shape->kind == Kind::feedforward) descend_with<Tabled<Feedforward<T, Entry<T>>, T, false>>(a, stream, open);
   else if (!descend_in_registers<8>(a, stream, open) && !descend_in_registers<4>(a, stream, open))
-    descend_with<Recurrent<T, 0, Entry<T>>, false>(a, stream, open);
+    descend_with<Tabled<Recurrent<T, 0, Entry<T>>, T, false>>(a, stream, open);
 }
 
 }  // namespace

@@ -1,0 +1,422 @@
+// few_steps.cuh: descent of a recurrent network with 4 or 8 hidden units, 1 or 2 outputs and at most 8 time steps: one student per thread,
+// everything that has a fixed place in registers, time steps unrolled. See descend.cu, whose kernel runs it.
+//
+//   registers      W, D, c; drives B x_t + b, targets and errors (but for 8 units in double precision, where they are in the strip)
+//   strip          what a learnable weight reaches by its position, which differs from thread to thread: the weights of the groups that
+//                  learn, the rows h_t and delta_t, and per learnable weight its optimiser state, its value one step ago and its place
+//
+//   A weight's gradient is a sum over t of left[t] right[t]: delta_t[a] h_{t-1}[k] in W, delta_t[a] x_t[k] in B and b (x_t ends with 1),
+//   e_t[q] h_t[k] in D, e_t[q] 1 in c. Rows of all these tables are N entries apart, so that the two positions at the first step and a
+//   constant distance say everything; with the weight's own position they are one word (`places`). Weights are updated four at a
+//   time: a thread then waits once for its loads, roots and reciprocals where it would wait four times.
+//   Where W alone learns, steps 2 to T of delta and 1 to T - 1 of h are all that is needed. Else W's first product is delta_1 h_0 = 0.
+//
+// Work per step at n = 8, o = 2, T = 6, where 12 weights of W learn: 750 multiply-adds, 370 words of shared memory; strip in single
+// precision 192 words a thread, 24 KB a warp.
+#pragma once
+#include "cuda/strip.cuh"
+#include "ops/descend.h"
+
+namespace sl {
+namespace SL_ISA {
+
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kMomentum = 0.9, kEpsilon = 1e-8;
+
+template <class T> struct alignas(2 * sizeof(T)) Rate {
+  T rate, scale2;  // lr / (1 - 0.9^t), 1 / (1 - 0.999^t)
+};
+
+// rate m / (sqrt(q) + kEpsilon). In single precision by the device's own root and reciprocal, each within one unit in the last place, in
+// place of calls with branches; a root that is flushed to zero is nothing beside kEpsilon.
+SL_DEVICE double adam_change(double rate, double m, double q) { return rate * m / (square_root(q) + kEpsilon); }
+SL_DEVICE float adam_change(float rate, float m, float q) {
+#if defined(__CUDA_ARCH__)
+  float root, inverse;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(q));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(root + static_cast<float>(kEpsilon)));
+  return rate * m * inverse;
+#else
+  return rate * m / (square_root(q) + static_cast<float>(kEpsilon));
+#endif
+}
+
+// Where the tables begin in the strip, in entries (places: entries of int, after all others); -1: not there.
+struct FewTables {
+  int W = 0, D = -1, c = -1, B = -1, b = -1;
+  int x = -1, h, delta, error = -1, drive = -1, target = -1, states, spare, entries;
+  int slots;           // budget, rounded up
+  int error_stride;
+  int linear, moves;   // moves: B or b learns
+  int whole;           // others than W learn: sums over all steps
+};
+
+// T: number of time steps, or 0 for any up to 8.
+template <class S, int N, int O, int T>
+class FewSteps {
+  using C = Entry<S>;
+  static constexpr int kMost = T ? T : 8, kTogether = 4;
+  static constexpr bool kHeld = sizeof(S) * N <= 32;
+  static constexpr int kBits = 10;  // of a position in a place
+
+ public:
+  using Tables = FewTables;
+  static bool can(const Shape& s) {
+    return s.kind == Kind::recurrent && s.hidden == N && s.outputs == O && (T ? s.steps == T : s.steps <= kMost) && s.inputs < N;
+  }
+  static Tables tables(const DescendArgs<S>& a) {
+    const Shape& s = *a.students.shape;
+    const bool* learns = a.group_learns;
+    const bool learns_b = s.b >= 0 && learns[3], learns_c = s.c >= 0 && learns[s.b >= 0 ? 4 : 3];
+    Tables t;
+    t.linear = s.activation == Activation::linear;
+    t.moves = learns[0] || learns_b;
+    t.whole = t.moves || learns[2] || learns_c;
+    t.slots = (a.budget + kTogether - 1) / kTogether * kTogether;
+    t.error_stride = t.whole ? N : O;
+    int at = 0;
+    auto take = [&at](int count) { return (at += count) - count; };
+    t.W = take(N * N);
+    if (learns[2]) t.D = take(O * N);
+    if (learns_c) t.c = take(O);
+    if (t.moves) t.B = take(N * s.inputs);
+    if (t.moves && s.b >= 0) t.b = take(N);
+    if (t.moves || learns_c) t.x = take(s.steps * N);
+    t.h = take((t.whole ? s.steps + 1 : t.linear ? s.steps - 1 : s.steps) * N);
+    t.delta = take((t.whole ? s.steps : s.steps - 1) * N);
+    if (!kHeld || t.whole) t.error = take(s.steps * t.error_stride);
+    if (!kHeld) t.drive = take(s.steps * N);
+    if (!kHeld) t.target = take(s.equations);
+    t.spare = take(1);
+    require(at <= 1 << kBits, "descend: places of 10 bits");
+    t.states = take(t.slots * states(a.optimizer));
+    t.entries = at;
+    return t;
+  }
+  static size_t bytes(const Tables& t) {
+    return sizeof(C) * static_cast<size_t>(t.entries) + sizeof(Entry<int>) * static_cast<size_t>(t.slots + kTogether);
+  }
+
+  SL_DEVICE FewSteps(const Shape& s, const DescendArgs<S>& a, const Groups& groups, const Tables& t, Strip strip)
+      : s_(s), a_(a), t_(t), learns_W_(groups.learns[1]), at_(take_array<C>(strip, t.entries)),
+        places_(take_array<Entry<int>>(strip, t.slots + kTogether)) {}
+
+  // Returns the sum of the squared targets.
+  SL_DEVICE S load(int64_t student) {
+    const S *theta = a_.students.theta + student * a_.students.theta_stride, *x = a_.students.x + student * a_.students.x_stride;
+    for (int k = 0; k < N * N; ++k) at_[t_.W + k] = theta[s_.W + k];
+    copy(t_.D, theta + s_.D, O * N);
+    copy(t_.c, theta + s_.c, O);
+    copy(t_.B, theta + s_.B, N * s_.inputs);
+    copy(t_.b, theta + s_.b, N);
+    SL_UNROLL(16)
+    for (int k = 0; k < O * N; ++k) d_[k] = theta[s_.D + k];
+    SL_UNROLL(2)
+    for (int e = 0; e < O; ++e) c_[e] = s_.c >= 0 ? theta[s_.c + e] : S(0);
+    take_W();
+    if (t_.x >= 0)
+      for (int t = 0; t < s_.steps; ++t) {
+        for (int j = 0; j < s_.inputs; ++j) at_[t_.x + t * N + j] = x[t * s_.inputs + j];
+        at_[t_.x + t * N + s_.inputs] = S(1);
+      }
+    if (t_.whole)
+      for (int k = 0; k < N; ++k) at_[t_.h + k] = S(0), at_[t_.delta + k] = S(0);  // h_0, and delta_1 where it is not computed
+    if (!t_.moves) drives([&](int k) { return theta[s_.B + k]; }, [&](int k) { return s_.b >= 0 ? theta[s_.b + k] : S(0); },
+                          [&](int t, int j) { return x[t * s_.inputs + j]; });
+    at_[t_.spare] = S(0);
+    r_ = 0;  // slots are padded at the end
+    const int states_of_one = states(a_.optimizer);
+    for (int k = 0; k < t_.slots + kTogether; ++k) {  // update() reads places a round ahead
+      const int flat = k < a_.budget ? a_.indices[student * a_.index_stride + k] : s_.size, to = place(flat);
+      places_[k] = to;
+      if (flat < s_.size) ++r_;
+      for (int e = 0; e < states_of_one && k < t_.slots; ++e)
+        at_[t_.states + k * states_of_one + e] = e == 0 ? S(at_[weight_of(static_cast<unsigned>(to))]) : S(0);
+    }
+    S sum = 0;
+    const S* y = a_.y + student * a_.y_stride;
+    SL_UNROLL(16)
+    for (int k = 0; k < kMost * O; ++k)
+      if (k < steps() * O) {
+        const S v = y[k];
+        if constexpr (kHeld) target_[k] = v;
+        else at_[t_.target + k] = v;
+        sum += v * v;
+      }
+    return sum;
+  }
+
+  // The loss.
+  SL_DEVICE S forward() {
+    if (learns_W_) take_W();
+    if (t_.D >= 0) {
+      SL_UNROLL(16)
+      for (int k = 0; k < O * N; ++k) d_[k] = at_[t_.D + k];
+    }
+    if (t_.c >= 0) {
+      SL_UNROLL(2)
+      for (int e = 0; e < O; ++e) c_[e] = at_[t_.c + e];
+    }
+    if (t_.moves) drives([&](int k) { return S(at_[t_.B + k]); }, [&](int k) { return t_.b >= 0 ? S(at_[t_.b + k]) : S(0); },
+                         [&](int t, int j) { return S(at_[t_.x + t * N + j]); });
+    C* const out = at_ + t_.h + (t_.whole ? N : 0);
+    S loss = 0, h[N];
+    SL_UNROLL(8)
+    for (int t = 0; t < kMost; ++t) {
+      if (t >= steps()) break;
+      S z[N];
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) z[a] = drive(t, a);
+      if (t > 0) {
+        SL_UNROLL(8)
+        for (int b = 0; b < N; ++b)
+          SL_UNROLL(8)
+          for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
+      }
+      if (!t_.linear) activate(z, out + t * N);
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) h[a] = z[a];
+      if (t + 1 < steps() || t_.whole || !t_.linear) {
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) out[t * N + a] = h[a];
+      }
+      SL_UNROLL(2)
+      for (int e = 0; e < O; ++e) {
+        S sum = c_[e];
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) sum += d_[e * N + a] * h[a];
+        const S miss = sum - target(t * O + e);
+        loss += miss * miss;
+        if constexpr (kHeld) error_[t * O + e] = miss + miss;
+        if (!kHeld || t_.whole) at_[t_.error + t * t_.error_stride + e] = miss + miss;
+      }
+    }
+    return loss;
+  }
+
+  SL_DEVICE void step(Rate<S> rate) {
+    if (learns_W_ || t_.moves) adjoints();
+    if (a_.optimizer == Optimizer::adam) update<Optimizer::adam>(rate);
+    else if (a_.optimizer == Optimizer::momentum) update<Optimizer::momentum>(rate);
+    else update<Optimizer::sgd>(rate);
+  }
+
+  SL_DEVICE void step_back() {
+    const int states_of_one = states(a_.optimizer);
+    for (int k = 0; k < r_; ++k) at_[weight_of(unsigned(int(places_[k])))] = at_[t_.states + k * states_of_one];
+  }
+  SL_DEVICE void store(int64_t student) const {
+    for (int k = 0; k < r_; ++k)
+      a_.theta_out[student * s_.size + a_.indices[student * a_.index_stride + k]] = at_[weight_of(unsigned(int(places_[k])))];
+  }
+
+ private:
+  // Numbers kept per learnable weight: its value one step ago, then the optimiser's.
+  static SL_HD constexpr int states(Optimizer kind) { return kind == Optimizer::adam ? 3 : kind == Optimizer::momentum ? 2 : 1; }
+  SL_DEVICE int steps() const { return T ? T : s_.steps; }
+  SL_DEVICE S drive(int t, int a) const {
+    if constexpr (kHeld) return drive_[t * N + a];
+    else return at_[t_.drive + t * N + a];
+  }
+  SL_DEVICE void set_drive(int t, int a, S v) {
+    if constexpr (kHeld) drive_[t * N + a] = v;
+    else at_[t_.drive + t * N + a] = v;
+  }
+  SL_DEVICE S target(int k) const {
+    if constexpr (kHeld) return target_[k];
+    else return at_[t_.target + k];
+  }
+  SL_DEVICE S error(int t, int e) const {
+    if constexpr (kHeld) return error_[t * O + e];
+    else return at_[t_.error + t * t_.error_stride + e];
+  }
+  SL_DEVICE void copy(int to, const S* from, int count) {
+    for (int k = 0; to >= 0 && k < count; ++k) at_[to + k] = from[k];
+  }
+  // row: z's row of the strip.
+  SL_DEVICE void activate(S (&z)[N], C* row) const {
+    if (s_.activation == Activation::relu) {
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) z[a] = relu_of(z[a]);
+    } else if constexpr (sizeof(S) == 4) {
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) z[a] = tanh_of(z[a]);
+    } else {  // its code is long: one copy for the units of a step
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) row[a] = z[a];
+      SL_ROLLED
+      for (int a = 0; a < N; ++a) row[a] = tanh_of(S(row[a]));
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) z[a] = row[a];
+    }
+  }
+  SL_DEVICE void take_W() {
+    SL_UNROLL(64)
+    for (int k = 0; k < N * N; ++k) w_[k] = at_[k];
+  }
+
+  template <class OfB, class Of_b, class OfX> SL_DEVICE void drives(const OfB& of_B, const Of_b& of_b, const OfX& of_x) {
+    SL_UNROLL(8)
+    for (int a = 0; a < N; ++a) {
+      const S start = of_b(a);
+      SL_UNROLL(8)
+      for (int t = 0; t < kMost; ++t)
+        if (t < steps()) set_drive(t, a, start);
+    }
+    SL_ROLLED
+    for (int j = 0; j < s_.inputs; ++j) {
+      S column[N];
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) column[a] = of_B(a * s_.inputs + j);
+      SL_UNROLL(8)
+      for (int t = 0; t < kMost; ++t) {
+        if (t >= steps()) break;
+        const S x = of_x(t, j);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) set_drive(t, a, drive(t, a) + column[a] * x);
+      }
+    }
+  }
+
+  // delta_t for every step that a learnable weight acts in.
+  SL_DEVICE void adjoints() {
+    C* const out = at_ + t_.delta - (t_.whole ? 0 : N);
+    const C* const activity = at_ + t_.h + (t_.whole ? N : 0);
+    S next[N];
+    SL_UNROLL(8)
+    for (int t = kMost - 1; t >= 0; --t) {
+      if (t >= steps() || (t == 0 && !t_.moves)) continue;
+      S d[N] = {};
+      SL_UNROLL(2)
+      for (int q = 0; q < O; ++q)
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] += d_[q * N + a] * error(t, q);
+      if (t + 1 < steps()) {
+        SL_UNROLL(8)
+        for (int b = 0; b < N; ++b)
+          SL_UNROLL(8)
+          for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
+      }
+      if (!t_.linear) {
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) {
+          const S h = activity[t * N + a];
+          d[a] = s_.activation == Activation::relu ? gate_by(h, d[a]) : d[a] - h * h * d[a];
+        }
+      }
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) {
+        next[a] = d[a];
+        out[t * N + a] = d[a];
+      }
+    }
+  }
+
+  SL_DEVICE int place(int flat) const {
+    int left = 0, right = 0, weight = t_.spare;  // of a slot that is not used: any finite numbers
+    if (flat < s_.size) {
+      const Place p = place_of(s_, flat);
+      switch (p.group) {
+        case 'B': left = t_.delta + p.row, right = t_.x + p.col, weight = t_.B + p.row * s_.inputs + p.col; break;
+        case 'W': left = t_.delta + p.row, right = t_.h + p.col, weight = t_.W + p.row * N + p.col; break;
+        case 'b': left = t_.delta + p.row, right = t_.x + s_.inputs, weight = t_.b + p.row; break;
+        case 'D': left = t_.error + p.row, right = t_.h + N + p.col, weight = t_.D + p.row * N + p.col; break;
+        default: left = t_.error + p.row, right = t_.x + s_.inputs, weight = t_.c + p.row;
+      }
+    }
+    return left | right << kBits | weight << 2 * kBits;
+  }
+  static SL_DEVICE int weight_of(unsigned place) { return static_cast<int>(place >> 2 * kBits); }
+
+  template <Optimizer kind> SL_DEVICE void update(Rate<S> rate) {
+    if constexpr (T > 0) {
+      if (t_.whole) update<kind, T>(rate);
+      else update<kind, T - 1>(rate);
+    } else {
+      update<kind, -1>(rate);
+    }
+  }
+  // kCount: products in a gradient; -1: known at run time.
+  template <Optimizer kind, int kCount> SL_DEVICE void update(Rate<S> rate) {
+    constexpr int kStates = states(kind);
+    const S plain_rate = static_cast<S>(a_.lr);
+    C* state = at_ + t_.states;
+    const Entry<int>* places = places_;
+    unsigned next[kTogether];
+    SL_UNROLL(4)
+    for (int j = 0; j < kTogether; ++j) next[j] = static_cast<unsigned>(int(places[j]));
+    SL_ROLLED
+    for (int k = 0; k < r_; k += kTogether, state += kTogether * kStates) {
+      unsigned place[kTogether];
+      S w[kTogether], g[kTogether], m[kTogether], q[kTogether];
+      places += kTogether;
+      SL_UNROLL(4)
+      for (int j = 0; j < kTogether; ++j) {
+        place[j] = next[j];
+        next[j] = static_cast<unsigned>(int(places[j]));
+        w[j] = at_[weight_of(place[j])];
+        if constexpr (kStates > 1) m[j] = state[j * kStates + 1];
+        if constexpr (kStates > 2) q[j] = state[j * kStates + 2];
+      }
+      if constexpr (kCount >= 0) sums<kCount>(place, g);
+      else gradients(place, g);
+      SL_UNROLL(4)
+      for (int j = 0; j < kTogether; ++j) {
+        S change;
+        if constexpr (kind == Optimizer::adam) {
+          m[j] = m[j] * S(kBeta1) + g[j] * S(1 - kBeta1);
+          q[j] = q[j] * S(kBeta2) + g[j] * g[j] * S(1 - kBeta2);
+          change = adam_change(rate.rate, m[j], q[j] * rate.scale2);
+        } else if constexpr (kind == Optimizer::momentum) {
+          m[j] = m[j] * S(kMomentum) + g[j];
+          change = plain_rate * m[j];
+        } else {
+          change = plain_rate * g[j];
+        }
+        g[j] = w[j] - change;
+      }
+      SL_UNROLL(4)
+      for (int j = 0; j < kTogether; ++j) {
+        at_[weight_of(place[j])] = g[j];
+        state[j * kStates] = w[j];
+        if constexpr (kStates > 1) state[j * kStates + 1] = m[j];
+        if constexpr (kStates > 2) state[j * kStates + 2] = q[j];
+      }
+    }
+  }
+  SL_DEVICE void gradients(const unsigned (&place)[kTogether], S (&g)[kTogether]) const {
+    switch (s_.steps - (t_.whole ? 0 : 1)) {
+      case 8: return sums<8>(place, g);
+      case 7: return sums<7>(place, g);
+      case 6: return sums<6>(place, g);
+      case 5: return sums<5>(place, g);
+      case 4: return sums<4>(place, g);
+      case 3: return sums<3>(place, g);
+      case 2: return sums<2>(place, g);
+      case 1: return sums<1>(place, g);
+      default: return sums<0>(place, g);
+    }
+  }
+  template <int kCount> SL_DEVICE void sums(const unsigned (&place)[kTogether], S (&g)[kTogether]) const {
+    constexpr unsigned kMask = (1u << kBits) - 1;
+    SL_UNROLL(4)
+    for (int j = 0; j < kTogether; ++j) {
+      const C *left = at_ + static_cast<int>(place[j] & kMask), *right = at_ + static_cast<int>(place[j] >> kBits & kMask);
+      S sum{};
+      SL_UNROLL(8)
+      for (int t = 0; t < kCount; ++t) sum += S(left[t * N]) * S(right[t * N]);
+      g[j] = sum;
+    }
+  }
+
+  const Shape& s_;
+  const DescendArgs<S>& a_;
+  const Tables& t_;
+  const bool learns_W_;
+  C* const at_;
+  Entry<int>* const places_;
+  int r_ = 0;
+  S w_[N * N], d_[O * N], c_[O], drive_[kHeld ? kMost * N : 1], target_[kHeld ? kMost * O : 1], error_[kHeld ? kMost * O : 1];
+};
+
+}  // namespace SL_ISA
+}  // namespace sl
