@@ -36,7 +36,8 @@ def test_batches(batch):
     np.testing.assert_array_equal(y_part, y_whole[:batch])
 
 
-SIZES = [(4, 1, 5), (4, 2, 1), (4, 1, 6), (4, 2, 9), (4, 3, 4), (8, 1, 3), (8, 2, 6), (8, 2, 8), (8, 1, 9), (8, 4, 2), (7, 2, 3), (16, 2, 3)]
+SIZES = [(4, 1, 5), (4, 2, 1), (4, 1, 6), (4, 2, 9), (4, 3, 4), (8, 1, 3), (8, 2, 6), (8, 2, 8), (8, 1, 9), (8, 4, 2), (7, 2, 3),
+         (16, 2, 3)]
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh", "relu"])
