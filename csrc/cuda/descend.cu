@@ -229,10 +229,11 @@ bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* o
   return true;
 }
 
+template <class Learner, class T> bool descend_if_can(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
+  return Learner::can(a) && descend_with<Learner>(a, stream, open);
+}
 template <int N, int O, class T> bool descend_few_steps(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
-  const Shape& s = *a.students.shape;
-  if (FewSteps<T, N, O, 6>::can(s)) return descend_with<FewSteps<T, N, O, 6>>(a, stream, open);
-  return FewSteps<T, N, O, 0>::can(s) && descend_with<FewSteps<T, N, O, 0>>(a, stream, open);
+  return descend_if_can<FewSteps<T, N, O, 6>>(a, stream, open) || descend_if_can<FewSteps<T, N, O, 0>>(a, stream, open);
 }
 
 template <int N, class T> bool descend_in_registers(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {

@@ -50,18 +50,24 @@ struct FewTables {
   int whole;           // others than W learn: sums over all steps
 };
 
-// T: number of time steps, or 0 for any up to 8.
+// T: number of time steps of a linear network of which W alone learns; 0: any network of up to 8 steps.
 template <class S, int N, int O, int T>
 class FewSteps {
   using C = Entry<S>;
-  static constexpr int kMost = T ? T : 8, kTogether = 4;
+  static constexpr bool kPlain = T > 0;
+  static constexpr int kMost = kPlain ? T : 8, kTogether = 4;
   static constexpr bool kHeld = sizeof(S) * N <= 32;
   static constexpr int kBits = 10;  // of a position in a place
 
  public:
   using Tables = FewTables;
-  static bool can(const Shape& s) {
-    return s.kind == Kind::recurrent && s.hidden == N && s.outputs == O && (T ? s.steps == T : s.steps <= kMost) && s.inputs < N;
+  static bool can(const DescendArgs<S>& a) {
+    const Shape& s = *a.students.shape;
+    if (s.kind != Kind::recurrent || s.hidden != N || s.outputs != O || s.inputs >= N) return false;
+    if (!kPlain) return s.steps <= kMost;
+    for (int g = 0; g < s.groups; ++g)
+      if (a.group_learns[g] != (g == 1)) return false;
+    return s.steps == T && s.activation == Activation::linear;
   }
   static Tables tables(const DescendArgs<S>& a) {
     const Shape& s = *a.students.shape;
@@ -118,9 +124,9 @@ class FewSteps {
         for (int j = 0; j < s_.inputs; ++j) at_[t_.x + t * N + j] = x[t * s_.inputs + j];
         at_[t_.x + t * N + s_.inputs] = S(1);
       }
-    if (t_.whole)
+    if (whole())
       for (int k = 0; k < N; ++k) at_[t_.h + k] = S(0), at_[t_.delta + k] = S(0);  // h_0, and delta_1 where it is not computed
-    if (!t_.moves) drives([&](int k) { return theta[s_.B + k]; }, [&](int k) { return s_.b >= 0 ? theta[s_.b + k] : S(0); },
+    if (!moves()) drives([&](int k) { return theta[s_.B + k]; }, [&](int k) { return s_.b >= 0 ? theta[s_.b + k] : S(0); },
                           [&](int t, int j) { return x[t * s_.inputs + j]; });
     at_[t_.spare] = S(0);
     r_ = 0;  // slots are padded at the end
@@ -147,18 +153,18 @@ class FewSteps {
 
   // The loss.
   SL_DEVICE S forward() {
-    if (learns_W_) take_W();
-    if (t_.D >= 0) {
+    if (kPlain || learns_W_) take_W();
+    if (!kPlain && t_.D >= 0) {
       SL_UNROLL(16)
       for (int k = 0; k < O * N; ++k) d_[k] = at_[t_.D + k];
     }
-    if (t_.c >= 0) {
+    if (!kPlain && t_.c >= 0) {
       SL_UNROLL(2)
       for (int e = 0; e < O; ++e) c_[e] = at_[t_.c + e];
     }
-    if (t_.moves) drives([&](int k) { return S(at_[t_.B + k]); }, [&](int k) { return t_.b >= 0 ? S(at_[t_.b + k]) : S(0); },
+    if (moves()) drives([&](int k) { return S(at_[t_.B + k]); }, [&](int k) { return t_.b >= 0 ? S(at_[t_.b + k]) : S(0); },
                          [&](int t, int j) { return S(at_[t_.x + t * N + j]); });
-    C* const out = at_ + t_.h + (t_.whole ? N : 0);
+    C* const out = at_ + t_.h + (whole() ? N : 0);
     S loss = 0, h[N];
     SL_UNROLL(8)
     for (int t = 0; t < kMost; ++t) {
@@ -172,10 +178,10 @@ class FewSteps {
           SL_UNROLL(8)
           for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
       }
-      if (!t_.linear) activate(z, out + t * N);
+      if (!linear()) activate(z, out + t * N);
       SL_UNROLL(8)
       for (int a = 0; a < N; ++a) h[a] = z[a];
-      if (t + 1 < steps() || t_.whole || !t_.linear) {
+      if (t + 1 < steps() || whole() || !linear()) {
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) out[t * N + a] = h[a];
       }
@@ -187,14 +193,14 @@ class FewSteps {
         const S miss = sum - target(t * O + e);
         loss += miss * miss;
         if constexpr (kHeld) error_[t * O + e] = miss + miss;
-        if (!kHeld || t_.whole) at_[t_.error + t * t_.error_stride + e] = miss + miss;
+        if (!kHeld || whole()) at_[t_.error + t * (kPlain ? O : t_.error_stride) + e] = miss + miss;
       }
     }
     return loss;
   }
 
   SL_DEVICE void step(Rate<S> rate) {
-    if (learns_W_ || t_.moves) adjoints();
+    if (kPlain || learns_W_ || moves()) adjoints();
     if (a_.optimizer == Optimizer::adam) update<Optimizer::adam>(rate);
     else if (a_.optimizer == Optimizer::momentum) update<Optimizer::momentum>(rate);
     else update<Optimizer::sgd>(rate);
@@ -212,7 +218,10 @@ class FewSteps {
  private:
   // Numbers kept per learnable weight: its value one step ago, then the optimiser's.
   static SL_HD constexpr int states(Optimizer kind) { return kind == Optimizer::adam ? 3 : kind == Optimizer::momentum ? 2 : 1; }
-  SL_DEVICE int steps() const { return T ? T : s_.steps; }
+  SL_DEVICE int steps() const { return kPlain ? T : s_.steps; }
+  SL_DEVICE bool linear() const { return kPlain || t_.linear; }
+  SL_DEVICE bool moves() const { return !kPlain && t_.moves; }
+  SL_DEVICE bool whole() const { return !kPlain && t_.whole; }
   SL_DEVICE S drive(int t, int a) const {
     if constexpr (kHeld) return drive_[t * N + a];
     else return at_[t_.drive + t * N + a];
@@ -227,7 +236,7 @@ class FewSteps {
   }
   SL_DEVICE S error(int t, int e) const {
     if constexpr (kHeld) return error_[t * O + e];
-    else return at_[t_.error + t * t_.error_stride + e];
+    else return at_[t_.error + t * (kPlain ? O : t_.error_stride) + e];
   }
   SL_DEVICE void copy(int to, const S* from, int count) {
     for (int k = 0; to >= 0 && k < count; ++k) at_[to + k] = from[k];
@@ -279,12 +288,12 @@ class FewSteps {
 
   // delta_t for every step that a learnable weight acts in.
   SL_DEVICE void adjoints() {
-    C* const out = at_ + t_.delta - (t_.whole ? 0 : N);
-    const C* const activity = at_ + t_.h + (t_.whole ? N : 0);
+    C* const out = at_ + t_.delta - (whole() ? 0 : N);
+    const C* const activity = at_ + t_.h + (whole() ? N : 0);
     S next[N];
     SL_UNROLL(8)
     for (int t = kMost - 1; t >= 0; --t) {
-      if (t >= steps() || (t == 0 && !t_.moves)) continue;
+      if (t >= steps() || (t == 0 && !moves())) continue;
       S d[N] = {};
       SL_UNROLL(2)
       for (int q = 0; q < O; ++q)
@@ -296,7 +305,7 @@ class FewSteps {
           SL_UNROLL(8)
           for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
       }
-      if (!t_.linear) {
+      if (!linear()) {
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) {
           const S h = activity[t * N + a];
@@ -328,12 +337,7 @@ class FewSteps {
   static SL_DEVICE int weight_of(unsigned place) { return static_cast<int>(place >> 2 * kBits); }
 
   template <Optimizer kind> SL_DEVICE void update(Rate<S> rate) {
-    if constexpr (T > 0) {
-      if (t_.whole) update<kind, T>(rate);
-      else update<kind, T - 1>(rate);
-    } else {
-      update<kind, -1>(rate);
-    }
+    update<kind, kPlain ? T - 1 : -1>(rate);
   }
   // kCount: products in a gradient; -1: known at run time.
   template <Optimizer kind, int kCount> SL_DEVICE void update(Rate<S> rate) {
@@ -384,7 +388,7 @@ class FewSteps {
     }
   }
   SL_DEVICE void gradients(const unsigned (&place)[kTogether], S (&g)[kTogether]) const {
-    switch (s_.steps - (t_.whole ? 0 : 1)) {
+    switch (s_.steps - (whole() ? 0 : 1)) {
       case 8: return sums<8>(place, g);
       case 7: return sums<7>(place, g);
       case 6: return sums<6>(place, g);
