@@ -117,7 +117,8 @@ class FewSteps {
 
   SL_DEVICE FewSteps(const Shape& s, const DescendArgs<S>& a, const Groups& groups, const Tables& t, Strip strip)
       : s_(s), a_(a), t_(t), learns_W_(groups.learns[1]),
-        weights_(&take_array<Entry<Wide>>(strip, (t.weights + kWide - 1) / kWide)->value.at[0]), rows_(take_array<Entry<Row>>(strip, t.rows)),
+        weights_(&take_array<Entry<Wide>>(strip, (t.weights + kWide - 1) / kWide)->value.at[0]),
+        rows_(take_array<Entry<Row>>(strip, t.rows)),
         numbers_(take_array<Entry<S>>(strip, t.numbers)), records_(take_array<Entry<Record>>(strip, t.slots)) {}
 
   // Returns the sum of the squared targets.

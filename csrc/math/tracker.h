@@ -17,6 +17,7 @@
 // settled_before, settle). S is the scalar of a C: ComplexPack with L lanes, or ComplexLane with one, and then a mask is a bool.
 #pragma once
 #include <cmath>
+#include <type_traits>
 
 #include "math/complex_lane.h"
 #include "math/slots.h"
@@ -43,6 +44,8 @@ class Tracker {
   using M = typename B::Mask;
   template <class T> using Table = typename EntryBeside<C, T>::type*;
   static constexpr int L = Traits<S>::lanes;
+  // Degrees of equations: integers where memory is short, in a kernel's strip.
+  using Degree = typename EntryBeside<C, typename std::conditional<L == 1, int, V>::type>::type;
 
  public:
   template <class Memory>
@@ -61,7 +64,7 @@ class Tracker {
     z_ = take(k_);
     work_ = take(Model::speed_entries(s_));
     if constexpr (L > 1) chart_is_ = take_array<M>(memory, k_ + 1);
-    degree_ = take_array<typename EntryBeside<C, V>::type>(memory, k_);
+    degree_ = take_array<Degree>(memory, k_);
     row_scale_ = take_array<typename EntryBeside<C, V>::type>(memory, k_);
     slots_.allocate(k_, [&](size_t n) { return take_array<typename EntryBeside<C, int>::type>(memory, n); });
     slots_.same = L > 1 && a_.allocations == 1;
@@ -72,7 +75,7 @@ class Tracker {
     const size_t tables = s.size + (a.teacher ? 3 : 2) * E + k * (k + 2) + 8 * k + Model::speed_entries(s);
     const size_t packed = L > 1 ? sizeof(M) * (k + 1) + 64 * 32 : 0;
     return Model::scratch_bytes(s, Tables::jacobian) + Data::bytes(a, s) + sizeof(C) * tables + packed +
-           sizeof(typename EntryBeside<C, V>::type) * 2 * k + 5 * sizeof(typename EntryBeside<C, int>::type) * L * k;
+           (sizeof(Degree) + sizeof(typename EntryBeside<C, V>::type)) * k + 5 * sizeof(typename EntryBeside<C, int>::type) * L * k;
   }
 
   // One step of every lane, after taking new jobs for those that have none; false when there are no jobs any more.
@@ -570,7 +573,8 @@ class Tracker {
   Data data_;
   C *theta_, *target_, *target_speed_, *column_, *system_, *known_, *next_, *z_, *work_;
   M* chart_is_ = nullptr;
-  Table<V> degree_, row_scale_;
+  Degree* degree_;
+  Table<V> row_scale_;
   V s0_{}, s1_{}, s2_{}, s_now_{}, h_{};
   Slots<L, typename EntryBeside<C, int>::type> slots_;
   bool begun_ = false, affine_ = true, reload_ = false, empty_ = false;
