@@ -207,6 +207,29 @@ def fits_agree_with_the_cpu(device, net, dtype, optimizer):
     np.testing.assert_allclose(device.get(got.loss)[same], want.loss[same], rtol=1e6 * EPS[dtype], atol=1e4 * EPS[dtype])
 
 
+FEW_STEPS = [(4, 1, 6), (4, 2, 3), (8, 1, 8), (8, 2, 6)]  # hidden, outputs, steps: all in registers
+
+
+def masks_within_a_group(hidden, outputs, steps, dtype):
+    """Every student its own weights of one group, or of W and another; 1 to 6 of them, which straddles the four updated together."""
+    net = sl.Recurrent(2, hidden, outputs, steps, bias=True)
+    rng = np.random.default_rng(3)
+    theta, x, y = students(net, 35, dtype=dtype)
+    for groups in [*((g,) for g in net.groups), *(("W", g) for g in net.groups)]:
+        allowed = np.concatenate([np.arange(net.size)[net.slices[g]] for g in groups])
+        own = np.zeros((35, net.size), bool)
+        for b, row in enumerate(own):
+            row[rng.choice(allowed, min(b % 6 + 1, len(allowed)), replace=False)] = True
+        for optimizer in ("sgd", "momentum", "adam"):
+            how = {"steps": 8, "optimizer": optimizer, "lr": 1e-3}
+            want, got = sl.fit(net, theta, x, y, own, **how), sl.fit(net, theta, x, y, own, backend="cuda", **how)
+            # Adam divides by the size of the gradient: it amplifies the rounding of small ones, to at most a step of 1e-3
+            error = 1e-9 if dtype == np.float64 else 5e-4 if optimizer == "adam" else 2e-5
+            np.testing.assert_allclose(got.theta, want.theta, rtol=error, atol=error)
+            np.testing.assert_allclose(got.loss, want.loss, rtol=error)
+            np.testing.assert_array_equal(got.theta[~own], theta[~own])
+
+
 def draws_are_bit_equal(net, shared):
     group = next(g for g in net.groups if g not in shared)
     for strategy in (sl.everything(net, shared), sl.scattered(net, min(2, math.prod(net.groups[group])), within=group)):

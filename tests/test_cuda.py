@@ -105,6 +105,12 @@ def test_fit(device, net, optimizer):
     checks.fits_agree_with_the_cpu(device, net, np.float64, optimizer)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", checks.FEW_STEPS)
+def test_masks_within_a_group(size, dtype):
+    checks.masks_within_a_group(*size, dtype)
+
+
 @pytest.mark.parametrize("net", NETWORKS, ids=names)
 def test_draws(net):
     checks.draws_are_bit_equal(net, ())

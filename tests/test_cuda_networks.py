@@ -7,6 +7,7 @@ import pytest
 import sublearn as sl
 from sublearn import _cpu, _devices
 
+from tests import device_checks as checks
 from tests.cases import masks, names, students
 
 pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
@@ -62,24 +63,9 @@ def test_each_group_alone_and_all(hidden, outputs, steps, activation):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("hidden, outputs, steps", [(4, 1, 6), (4, 2, 3), (8, 1, 8), (8, 2, 6)])
-def test_masks_within_a_group(hidden, outputs, steps, dtype):
-    """Every student its own weights of one group, or of W and another; 1 to 6 of them, which straddles the four updated together."""
-    net = sl.Recurrent(2, hidden, outputs, steps, bias=True)
-    rng = np.random.default_rng(3)
-    theta, x, y = students(net, 35, dtype=dtype)
-    for groups in [*((g,) for g in net.groups), *(("W", g) for g in net.groups)]:
-        allowed = np.concatenate([np.arange(net.size)[net.slices[g]] for g in groups])
-        own = np.zeros((35, net.size), bool)
-        for b, row in enumerate(own):
-            row[rng.choice(allowed, min(b % 6 + 1, len(allowed)), replace=False)] = True
-        for optimizer in ("sgd", "momentum", "adam"):
-            how = {"steps": 8, "optimizer": optimizer, "lr": 1e-3}
-            want, got = sl.fit(net, theta, x, y, own, **how), sl.fit(net, theta, x, y, own, backend="cuda", **how)
-            error = {np.float64: 1e-9, np.float32: 2e-5}[dtype]
-            np.testing.assert_allclose(got.theta, want.theta, rtol=error, atol=error)
-            np.testing.assert_allclose(got.loss, want.loss, rtol=error)
-            np.testing.assert_array_equal(got.theta[~own], theta[~own])
+@pytest.mark.parametrize("size", checks.FEW_STEPS)
+def test_masks_within_a_group(size, dtype):
+    checks.masks_within_a_group(*size, dtype)
 
 
 LARGE = [sl.Feedforward((20, 30, 4), 40, activation="tanh", bias=True), sl.Recurrent(3, 24, 2, 12, activation="relu")]
