@@ -77,10 +77,13 @@ class FewSteps {
   static bool can(const DescendArgs<S>& a) {
     const Shape& s = *a.students.shape;
     if (s.kind != Kind::recurrent || s.hidden != N || s.outputs != O || s.inputs >= N) return false;
-    if (!kPlain) return s.steps <= kMost;
-    for (int g = 0; g < s.groups; ++g)
-      if (a.group_learns[g] != (g == 1)) return false;
-    return s.steps == T && s.activation == Activation::linear;
+    if constexpr (!kPlain) {
+      return s.steps <= kMost;
+    } else {
+      for (int g = 0; g < s.groups; ++g)
+        if (a.group_learns[g] != (g == 1)) return false;
+      return s.steps == T && s.activation == Activation::linear;
+    }
   }
   static Tables tables(const DescendArgs<S>& a) {
     const Shape& s = *a.students.shape;
