@@ -44,6 +44,24 @@ inline void allow_shared(const void* kernel, int device) {
 }
 #endif
 
+// A number that other threads may be reading or writing: one load or store, never torn, with no order among others.
+__device__ __forceinline__ int relaxed_load(const int* at) {
+#if defined(__CUDA_ARCH__)
+  int x;
+  asm volatile("ld.relaxed.gpu.global.b32 %0, [%1];" : "=r"(x) : "l"(at) : "memory");
+  return x;
+#else
+  return __atomic_load_n(at, __ATOMIC_RELAXED);
+#endif
+}
+__device__ __forceinline__ void relaxed_store(int* at, int x) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("st.relaxed.gpu.global.b32 [%0], %1;" : : "l"(at), "r"(x) : "memory");
+#else
+  __atomic_store_n(at, x, __ATOMIC_RELAXED);
+#endif
+}
+
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream& stream, A&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;

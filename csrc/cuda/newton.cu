@@ -1,39 +1,17 @@
-// Levenberg-Marquardt with geodesic acceleration, one start per thread, threads refilled from a queue on the device. See ops/newton.h;
-// the method, its constants and its rules are those of cpu/newton.cpp, one lane at a time.
+// Levenberg-Marquardt with geodesic acceleration: many starts at once, refilled from a queue on the device. See ops/newton.h; the method,
+// its constants and its rules are those of cpu/newton.cpp (here in newton_start.cuh).
 //
-// Queue: an atomic counter over the jobs (start 0 of all students, start 1 of all, ..). A job is skipped where an earlier start of its
-// student has matched; a job that was taken is always finished, so every start before the first success is run and the first success
-// in number is what is reported, whatever the order in which threads run. A thread that ends a job takes the next one while its warp
-// goes on; one launch empties the queue.
-// Everything of a start is in the strip: about 660 numbers at n = 8, i = o = 2, T = 6, r = 12, so 168 KB per warp: one warp per
-// multiprocessor in shared memory. Work per iteration about 5000 multiply-adds and 8000 words.
-#include "core/draws.h"
-#include "cuda/in_registers.cuh"
-#include "cuda/strip.cuh"
-#include "ops/cuda.h"
+// Two kernels. Recurrent networks with up to 8 hidden units: 8 lanes per start (newton_lanes.cuh). All others, and systems too large for
+// that: one start per thread (below), with the network classes of math/ and everything of a start in the strip: at n = 16, i = o = 2,
+// T = 6, r = 24 about 1600 numbers, 400 KB per warp, so in device memory, through the caches.
+#include "cuda/newton_lanes.cuh"
 
 namespace sl {
 namespace SL_ISA {
 namespace {
 
-constexpr int kMaxRejected = 12, kWindow = 20;
-constexpr double kWindowProgress = 0.9, kStartDamping = 1e-4, kLeastDamping = 1e-15, kAccept = 0.15, kReject = 4.0;
-constexpr double kGeodesicStep = 0.1, kGeodesicMost = 0.5625;  // (3/4)^2
-constexpr size_t kSharedNewton = 227 * 1024;
-
 using C = Entry<double>;
 using I = Entry<int>;
-
-struct Jobs {
-  unsigned long long* next;
-  int64_t total;
-  int* lock;  // [batch] one spin lock per student, for its best start
-  const int8_t* open;  // [batch] or null: all are searched
-
-  __device__ bool runs(int64_t student, int64_t start) const {
-    return !open || open[student] == kSearched || (open[student] == kAffine && start == 0);
-  }
-};
 
 SL_INLINE int row_of(int i) { return i * (i + 1) / 2; }  // rows of a lower triangle one after the other
 
@@ -134,7 +112,6 @@ template <class Model> class Searcher {
     y_ = take(s.equations);
     trial_y_ = take(s.equations);
     at_ = take(r_);
-    trial_ = take(r_);
     step_ = take(r_);
     bend_ = take(r_);
     rhs_ = take(E_);
@@ -145,7 +122,7 @@ template <class Model> class Searcher {
   }
   static size_t bytes(const Shape& s, int budget) {
     const size_t r = budget, E = s.equations, k = r < E ? r : E;
-    return Model::scratch_bytes(s, Tables::jacobian) + sizeof(C) * (s.size + 4 * E + 4 * r + r * E + k * (k + 1) / 2 + k) +
+    return Model::scratch_bytes(s, Tables::jacobian) + sizeof(C) * (s.size + 4 * E + 3 * r + r * E + k * (k + 1) / 2 + k) +
            sizeof(I) * 5 * r;
   }
 
@@ -153,37 +130,41 @@ template <class Model> class Searcher {
     bool live = refill();
     int64_t iterations = 0;
     while (live) {
-      for (int k = 0; k < r_; ++k) theta_[slots_.flat[k]] = trial_[k];
-      model_.forward(theta_, trial_y_);
-      double loss = 0;
-      for (int e = 0; e < s_.equations; ++e) {
-        const double d = double(trial_y_[e]) - double(target_[e]);
-        loss += d * d;
-      }
-      const bool accept = loss < loss_;  // false for NaN
-      if (accept) {
-        loss_ = loss;
-        for (int k = 0; k < r_; ++k) at_[k] = trial_[k];
-        for (int e = 0; e < s_.equations; ++e) y_[e] = trial_y_[e];
-      }
-      mu_ *= accept ? kAccept : kReject;
-      mu_ = mu_ < kLeastDamping ? kLeastDamping : mu_;
-      ++iterations;
-      const int verdict = judge(accept);
-      if (verdict != 0) {
-        report(verdict > 0);
-        live = refill();
-      } else {  // the threads of a warp that have just taken a job wait here for one step of the others
-        if (accept) {
-          model_.sensitivities(theta_);
-          for (int k = 0; k < r_; ++k) model_.column(slots_, k, begin_, J_ + static_cast<size_t>(k) * E_ - begin_, 1);
+      bool bent = false;
+      SL_ROLLED
+      do {  // a forward pass and a solution at the trial point, then (bent) a little way along the step
+        model_.forward(theta_, trial_y_);
+        if (!bent) {
+          double loss = 0;
+          for (int e = 0; e < s_.equations; ++e) {
+            const double d = double(trial_y_[e]) - double(target_[e]);
+            loss += d * d;
+          }
+          const bool accept = start_.accepts(loss);
+          if (accept) {
+            for (int k = 0; k < r_; ++k) at_[k] = double(theta_[slots_.flat[k]]);
+            for (int e = 0; e < s_.equations; ++e) y_[e] = trial_y_[e];
+          }
+          ++iterations;
+          const int verdict = start_.judge(accept, a_);
+          if (verdict != 0) {
+            start_.report(verdict > 0, a_, s_.size, queue_, [&](int k) { return double(at_[k]); });
+            live = refill();
+            break;  // the threads of a warp that have just taken a job wait for one step of the others
+          }
+          if (accept) {
+            model_.sensitivities(theta_);
+            SL_ROLLED
+            for (int k = 0; k < r_; ++k) model_.column(slots_, k, begin_, J_ + static_cast<size_t>(k) * E_ - begin_, 1);
+          }
+          factor();
         }
-        factor();
-        for (int e = 0; e < E_; ++e) rhs_[e] = double(target_[begin_ + e]) - double(y_[begin_ + e]);
-        solve(step_);
-        bend();
-        for (int k = 0; k < r_; ++k) trial_[k] = double(at_[k]) + double(step_[k]);
-      }
+        residual(bent);
+        solve(bent ? bend_ : step_);
+        if (bent) add_bend();
+        for (int k = 0; k < r_; ++k) theta_[slots_.flat[k]] = double(at_[k]) + double(step_[k]) * (bent ? 1.0 : kGeodesicStep);
+        bent = !bent;
+      } while (bent);
     }
     if (iterations) atomicAdd(reinterpret_cast<unsigned long long*>(a_.iterations_out), static_cast<unsigned long long>(iterations));
   }
@@ -191,79 +172,36 @@ template <class Model> class Searcher {
  private:
   // Takes the next job of the queue; false when there is none.
   __device__ __forceinline__ bool refill() {
-    const int64_t batch = a_.students.batch;
-    int64_t job;
-    for (;;) {
-      job = static_cast<int64_t>(atomicAdd(queue_.next, 1ull));
-      if (job >= queue_.total) return false;
-      student_ = job % batch;
-      start_ = static_cast<int>(job / batch);
-      const int found = *static_cast<volatile const int32_t*>(a_.found_out + student_);
-      if ((found == -1 || found > start_) && queue_.runs(student_, start_)) break;
-    }
-    const double* theta = a_.students.theta + student_ * a_.students.theta_stride;
-    load_student(s_, model_, theta_, theta, a_.students.x + student_ * a_.students.x_stride);
+    const int64_t job = queue_.take(a_);
+    if (job < 0) return false;
+    start_.begin(job, a_);
+    const double *theta = a_.students.theta + start_.student * a_.students.theta_stride;
+    SL_ROLLED
+    for (int k = 0; k < s_.size; ++k) theta_[k] = theta[k];
+    const double* x = a_.students.x + start_.student * a_.students.x_stride;
+    SL_ROLLED
+    for (int k = 0; k < s_.inputs_size; ++k) *model_.input(k) = x[k];
     model_.inputs_ready(1.0);
     model_.prepare(theta_);
-    const int* index = a_.indices + student_ * a_.index_stride;
-    const Philox source(a_.seed, kStarts + static_cast<uint32_t>(start_), a_.trials[student_], a_.task);
+    const int* index = start_.indices(a_);
+    const Philox source = start_.source(a_);
+    SL_ROLLED
     for (int k = 0; k < r_; ++k) {
       const int flat = index[k];
       slots_.set(k, 0, flat, model_.place(flat));
-      const double from = start_ == 0 ? theta[flat] : draws::normal(source, static_cast<uint64_t>(flat)) * scale_[flat];
-      trial_[k] = from;
+      const double from = start_.from(a_, scale_, source, flat);
+      theta_[flat] = from;
       at_[k] = from;
     }
-    norm2_ = 0;
+    double norm2 = 0;
+    SL_ROLLED
     for (int e = 0; e < s_.equations; ++e) {
-      const double v = a_.y[student_ * a_.y_stride + e];
+      const double v = a_.y[start_.student * a_.y_stride + e];
       target_[e] = v;
-      norm2_ += v * v;
+      norm2 += v * v;
     }
-    if (a_.norm2) norm2_ = a_.norm2[student_];
-    iteration_ = 0;
-    rejected_ = 0;
-    mu_ = kStartDamping;
-    loss_ = window_ = __builtin_inf();
+    start_.norm2 = a_.norm2 ? a_.norm2[start_.student] : norm2;
     return true;
-  }
-
-  // 1: matched, -1: given up, 0: goes on.
-  __device__ __forceinline__ int judge(bool accept) {
-    ++iteration_;
-    rejected_ = accept ? 0 : rejected_ + 1;
-    const double goal = a_.tol * norm2_;
-    if (loss_ < goal || (goal == 0 && loss_ == 0)) return 1;
-    // A first evaluation that is not finite has no Jacobian to go on with.
-    if (iteration_ >= a_.max_iterations || rejected_ > kMaxRejected || (iteration_ == 1 && !accept) || r_ == 0) return -1;
-    if (iteration_ % kWindow == 0) {
-      if (loss_ > kWindowProgress * window_) return -1;
-      window_ = loss_;
-    }
-    return 0;
-  }
-
-  __device__ __forceinline__ void report(bool matched) {
-    const int64_t b = student_;
-    const double relative = norm2_ > 0 ? loss_ / norm2_ : loss_;
-    for (bool waiting = true; waiting;) {
-      if (atomicCAS(queue_.lock + b, 0, 1) != 0) continue;
-      __threadfence();
-      volatile int32_t* found = a_.found_out + b;
-      volatile double* best = a_.loss_out + b;
-      // Matched starts beat unmatched ones; among matched the first in number, among unmatched the smallest loss.
-      if (matched ? *found < 0 || start_ < *found : *found < 0 && relative < *best) {
-        if (matched) *found = start_;
-        *best = relative;
-        if (a_.theta_out) {
-          volatile double* theta = a_.theta_out + b * s_.size;
-          for (int k = 0; k < r_; ++k) theta[slots_.flat[k]] = at_[k];
-        }
-      }
-      __threadfence();
-      atomicExch(queue_.lock + b, 0);
-      waiting = false;
-    }
   }
 
   __device__ __forceinline__ void factor() {
@@ -271,7 +209,7 @@ template <class Model> class Searcher {
     else gram(J_, E_, 1, E_, system_, A_);
     double trace = 0;
     for (int i = 0; i < system_; ++i) trace += double(A_[row_of(i) + i]);
-    const double damping = mu_ * trace * (1.0 / (system_ > 0 ? system_ : 1)) + 1e-300;
+    const double damping = start_.mu * trace * (1.0 / (system_ > 0 ? system_ : 1)) + 1e-300;
     for (int i = 0; i < system_; ++i) A_[row_of(i) + i] += damping;
     cholesky(A_, system_, inverse_, trace * 1e-30 + 1e-300);
   }
@@ -286,15 +224,20 @@ template <class Model> class Searcher {
     }
     if (!dual_) cholesky_solve(A_, system_, inverse_, out);
   }
-  __device__ __forceinline__ void bend() {
-    for (int k = 0; k < r_; ++k) theta_[slots_.flat[k]] = double(at_[k]) + double(step_[k]) * kGeodesicStep;
-    model_.forward(theta_, trial_y_);
+  // rhs: target - y; bent, half the second derivative along the step, negative.
+  __device__ __forceinline__ void residual(bool bent) {
     for (int e = 0; e < E_; ++e) {
-      double along = 0;  // (J d)[e]
+      const double y = y_[begin_ + e];
+      if (!bent) {
+        rhs_[e] = double(target_[begin_ + e]) - y;
+        continue;
+      }
+      double along = 0;  // (J step)[e]
       for (int k = 0; k < r_; ++k) along += double(J_[static_cast<size_t>(k) * E_ + e]) * double(step_[k]);
-      rhs_[e] = ((double(trial_y_[begin_ + e]) - double(y_[begin_ + e])) * (1.0 / kGeodesicStep) - along) * (-1.0 / kGeodesicStep);
+      rhs_[e] = ((double(trial_y_[begin_ + e]) - y) * (1.0 / kGeodesicStep) - along) * (-1.0 / kGeodesicStep);
     }
-    solve(bend_);
+  }
+  __device__ __forceinline__ void add_bend() {
     double length = 0, bent = 0;
     for (int k = 0; k < r_; ++k) {
       length += double(step_[k]) * double(step_[k]);
@@ -312,18 +255,16 @@ template <class Model> class Searcher {
   Model model_;
   int begin_, E_, system_;
   bool dual_;
-  C *theta_, *target_, *y_, *trial_y_, *at_, *trial_, *step_, *bend_, *rhs_, *J_, *A_, *inverse_;
+  C *theta_, *target_, *y_, *trial_y_, *at_, *step_, *bend_, *rhs_, *J_, *A_, *inverse_;
   Slots<1, I> slots_;
-  int64_t student_ = 0;
-  int start_ = 0, iteration_ = 0, rejected_ = 0;
-  double loss_ = 0, mu_ = 0, norm2_ = 0, window_ = 0;
+  Start start_;
 };
 
 template <class Model>
 __global__ void __launch_bounds__(cuda::kWarp)
     newton_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ NewtonArgs a,
                   const double* start_scale, const __grid_constant__ Groups groups, const __grid_constant__ Jobs queue) {
-  SL_STRIP(strip, strips, bytes, kFast<Model>);
+  SL_STRIP(strip, strips, bytes, false);
   Searcher<Model> searcher(s, a, start_scale, groups, queue, strip);
   searcher.run();
 }
@@ -334,15 +275,6 @@ __global__ void begin_kernel(int64_t batch, const __grid_constant__ Jobs queue, 
     loss[b] = __builtin_inf();
     queue.lock[b] = 0;
   }
-}
-
-// False, and nothing done, where the model must have its strip in shared memory and cannot.
-template <class Model> bool newton_with(const NewtonArgs& a, const double* start_scale, const Jobs& queue, cuda::Stream& stream) {
-  const Shape& s = *a.students.shape;
-  if (kFast<Model> && !fits_in_shared(Searcher<Model>::bytes(s, a.budget), kSharedNewton, stream)) return false;
-  launch_strips(newton_kernel<Model>, Searcher<Model>::bytes(s, a.budget), queue.total, kSharedNewton, stream, s, a, start_scale,
-                groups_of(s, a.group_learns), queue);
-  return true;
 }
 
 }  // namespace
@@ -360,16 +292,12 @@ void cuda::newton(const NewtonArgs& a, Stream& stream, const int8_t* open) {
   stream.upload(start_scale, a.start_scale, sizeof(double) * static_cast<size_t>(s.size));
   launch(begin_kernel, dim3(static_cast<unsigned>(std::min<int64_t>((batch + 127) / 128, 4096))), dim3(128), 0, stream, batch, queue,
          a.found_out, a.loss_out);
-  const auto with = [&](auto type) { return newton_with<typename decltype(type)::type>(a, start_scale, queue, stream); };
-  if (s.kind == Kind::feedforward) {
-    with(Type<Feedforward<double, C>>{});
-    return;
-  }
-  const bool done = s.hidden == 8 && s.outputs == 2 ? with(Type<InRegisters<double, 8, 2>>{})
-                    : s.hidden == 8                 ? with(Type<InRegisters<double, 8, 0>>{})
-                    : s.hidden == 4                 ? with(Type<InRegisters<double, 4, 0>>{})
-                                                    : false;
-  if (!done) with(Type<Recurrent<double, 0, C>>{});
+  if (newton_lanes(a, start_scale, queue, stream)) return;
+  with_strip_model<double>(s, [&](auto type) {
+    using Model = typename decltype(type)::type;
+    launch_strips(newton_kernel<Model>, Searcher<Model>::bytes(s, a.budget), queue.total, kSharedNewton, stream, s, a, start_scale,
+                  groups_of(s, a.group_learns), queue);
+  });
 }
 
 }  // namespace sl
