@@ -114,6 +114,7 @@ template <int Z> class LaneSearcher {
       forward();
       if (!bent) {
         double loss = 0;
+        SL_ROLLED
         for (int q = lane_; q < s_.equations; q += kGroup) {
           const double d = m_[p_.trial + q] - m_[p_.target + q];
           loss += d * d;
@@ -124,7 +125,9 @@ template <int Z> class LaneSearcher {
         if (live_) {
           accept = start_.accepts(loss);
           if (accept) {
+            SL_ROLLED
             for (int k = lane_; k < p_.r; k += kGroup) m_[p_.at + k] = m_[where(k)];
+            SL_ROLLED
             for (int q = lane_; q < s_.equations; q += kGroup) m_[p_.y + q] = m_[p_.trial + q];
           }
           ++iterations;
@@ -157,6 +160,7 @@ template <int Z> class LaneSearcher {
       solve(bent ? p_.bend : p_.step);
       if (bent) {
         double length = 0, bend = 0;
+        SL_ROLLED
         for (int k = lane_; k < p_.r; k += kGroup) {
           const double d = m_[p_.step + k], g = m_[p_.bend + k];
           length += d * d;
@@ -165,9 +169,11 @@ template <int Z> class LaneSearcher {
         length = sum(length);
         bend = sum(bend);
         if (bend < length * kGeodesicMost)
+          SL_ROLLED
           for (int k = lane_; k < p_.r; k += kGroup) m_[p_.step + k] += m_[p_.bend + k];
       }
       if (works_)
+        SL_ROLLED
         for (int k = lane_; k < p_.r; k += kGroup) m_[where(k)] = m_[p_.at + k] + m_[p_.step + k] * (bent ? 1.0 : kGeodesicStep);
       bent = !bent;
     }
@@ -322,11 +328,13 @@ template <int Z> class LaneSearcher {
     SL_UNROLL(8)
     for (int j = 0; j < kGroup; ++j) w[j] = m_[p_.W + j * kRow + lane_];
     if (p_.linear) {
+#pragma unroll 2
       for (int e = 0; e < o; ++e) m_[A + e * kGroup] = m_[p_.D + e * kRow + lane_];
       __syncwarp();
       SL_ROLLED
       for (int q = 1; q < p_.steps - p_.first; ++q) {
         const int from = p_.L + (q - 1) * o * kGroup, to = A + q * o * kGroup;
+#pragma unroll 2
         for (int e = 0; e < o; ++e) m_[to + e * kGroup] = dot(w, from + e * kGroup);
         __syncwarp();
       }
@@ -337,6 +345,7 @@ template <int Z> class LaneSearcher {
       const double h = m_[p_.z + (s + 1) * p_.R + lane_];
       SL_ROLLED
       for (int t = s; t < p_.steps; ++t)
+        SL_ROLLED
         for (int e = 0; e < o; ++e) {
           const double g = t == s ? m_[p_.D + e * kRow + lane_] : dot(w, p_.L + p_.chain(t, e, s + 1));
           m_[A + p_.chain(t, e, s)] = sloped(h, g);
@@ -363,6 +372,7 @@ template <int Z> class LaneSearcher {
         SL_ROLLED
         for (int t = 0; t < steps; ++t) {
           double v = 0;
+          SL_ROLLED
           for (int s = 0; s <= t; ++s) v += m_[p_.L + p_.chain(p_.first + t, e, p_.first + s) + left] * m_[right + s * p_.R];
           out[t * o * across] = v;
         }
@@ -423,9 +433,11 @@ template <int Z> class LaneSearcher {
     }
     __syncwarp();
     double trace = 0;
+    SL_ROLLED
     for (int k = lane_; k < size; k += kGroup) trace += m_[p_.L + k * P + k];
     trace = sum(trace);
     const double damping = start_.mu * trace * (1.0 / (size > 0 ? size : 1)) + 1e-300, tiny = trace * 1e-30 + 1e-300;
+    SL_ROLLED
     for (int k = lane_; k < size; k += kGroup) m_[p_.L + k * P + k] += damping;
     __syncwarp();
     SL_ROLLED
@@ -445,8 +457,9 @@ template <int Z> class LaneSearcher {
           odd -= x.y * y.y;
         }
         if (q < c) even -= m_[own + q] * m_[other + q];
-        v[z] = even + odd;
-        if (z == c / kGroup) pivot = v[z];
+        const double value = even + odd;
+        v[z] = value;
+        pivot = row - lane_ == c - c % kGroup ? value : pivot;
       }
       pivot = __shfl_sync(cuda::kWholeWarp, pivot, c % kGroup, kGroup);
       pivot = pivot < tiny ? tiny : pivot;
@@ -463,6 +476,7 @@ template <int Z> class LaneSearcher {
   // rhs: target - y; bent, half the second derivative along the step, negative, with J step in `work`.
   __device__ __forceinline__ void residual(bool bent) {
     const int begin = p_.first * p_.outputs;
+    SL_ROLLED
     for (int q = lane_; q < s_.equations; q += kGroup) {
       if (q < begin) continue;
       const double y = m_[p_.y + q];
