@@ -39,7 +39,7 @@ struct Plan {
   int V_pitch;             // also of the factor L
   bool dual, linear, drive_fixed, relu, has_b, has_c;
   int R;                   // pitch of z; row t: h_{t-1} (8), x_t, 1
-  int W, D, B, b, c, z, drive, target, y, trial, rhs, work, at, step, bend, V, L, where, act, total;
+  int W, D, B, b, c, z, drive, target, y, trial, rhs, work, at, step, bend, V, L, inverse, where, act, total;
 
   static int even(int n) { return (n + 1) / 2 * 2; }
   static int pitch(int n) { return 2 * ((n + 1) / 2 | 1); }  // an odd number of 16-byte words: rows begin in different banks
@@ -81,6 +81,7 @@ struct Plan {
     const int chains = linear ? (steps - first) * outputs : steps * (steps + 1) / 2 * outputs;
     L = take(std::max(kGroup * chains, 2 * blocks * V_pitch));  // the chains are not needed any more when L is computed
     V = take(terms * V_pitch);
+    inverse = take(system);
     where = take((r + 1) / 2);
     act = take((r + 1) / 2);
     total = (total + 7) / 16 * 16 + 8;  // so that lanes of two neighbouring groups that read 8 words each use all banks
@@ -408,7 +409,8 @@ template <int Z> class LaneSearcher {
     }
   }
 
-  // L L^T = V^T V + damping, 1 / L[j][j] in place of L[j][j]. Columns of even number j and j + 1 of rows i and i + 1: block (i / 2, j / 2).
+  // L L^T = V^T V + damping. 1 / L[j][j] is in `inverse`, and L is zero on and above its diagonal, so that solve() need not look where it is.
+  // Block (i, j), j <= i: rows 2 i and 2 i + 1, columns 2 j and 2 j + 1.
   __device__ __forceinline__ void factor() {
     const int size = p_.system, blocks = (size + 1) / 2, P = p_.V_pitch;
     __syncwarp();
@@ -428,8 +430,12 @@ template <int Z> class LaneSearcher {
         d += x.y * y.y;
       }
       double2* to = reinterpret_cast<double2*>(m_ + p_.L + 2 * i * P + 2 * j);
+      if (i == j) b = 0;
       to[0] = double2{a, b};
       to[P / 2] = double2{c, d};
+      if (i == j) continue;
+      double2* mirror = reinterpret_cast<double2*>(m_ + p_.L + 2 * j * P + 2 * i);
+      mirror[0] = mirror[P / 2] = double2{0, 0};
     }
     __syncwarp();
     double trace = 0;
@@ -443,23 +449,11 @@ template <int Z> class LaneSearcher {
     SL_ROLLED
     for (int c = 0; c < size; ++c) {
       double v[Z], pivot = 0;
-      SL_UNROLL(4)
-      for (int z = 0; z < Z; ++z) {
-        v[z] = 0;
-        const int row = lane_ + kGroup * z, own = p_.L + row * P, other = p_.L + c * P;
-        if (row < c || row >= size) continue;
-        double even = m_[own + c], odd = 0;
-        int q = 0;
-#pragma unroll 2
-        for (; q + 1 < c; q += 2) {
-          const double2 x = pair(own + q), y = pair(other + q);
-          even -= x.x * y.x;
-          odd -= x.y * y.y;
-        }
-        if (q < c) even -= m_[own + q] * m_[other + q];
-        const double value = even + odd;
-        v[z] = value;
-        pivot = row - lane_ == c - c % kGroup ? value : pivot;
+      v[0] = rest<0>(c, pivot);
+      v[1] = rest<1>(c, pivot);
+      if constexpr (Z > 2) {
+        v[2] = rest<2>(c, pivot);
+        v[3] = rest<3>(c, pivot);
       }
       pivot = __shfl_sync(cuda::kWholeWarp, pivot, c % kGroup, kGroup);
       pivot = pivot < tiny ? tiny : pivot;
@@ -467,10 +461,31 @@ template <int Z> class LaneSearcher {
       SL_UNROLL(4)
       for (int z = 0; z < Z; ++z) {
         const int row = lane_ + kGroup * z;
-        if (row >= c && row < size) m_[p_.L + row * P + c] = row == c ? scale : v[z] * scale;
+        if (row > c && row < size) m_[p_.L + row * P + c] = v[z] * scale;
+        if (row == c) {
+          m_[p_.L + row * P + c] = 0;
+          m_[p_.inverse + c] = scale;
+        }
       }
       __syncwarp();
     }
+  }
+  // L[row][c] L[c][c] of this lane's z-th row, row >= c; it is `pivot` in row c.
+  template <int z> __device__ __forceinline__ double rest(int c, double& pivot) const {
+    const int row = lane_ + kGroup * z, own = p_.L + row * p_.V_pitch, other = p_.L + c * p_.V_pitch;
+    if (row < c || row >= p_.system) return 0;
+    double even = m_[own + c], odd = 0;
+    int q = 0;
+#pragma unroll 2
+    for (; q + 1 < c; q += 2) {
+      const double2 x = pair(own + q), y = pair(other + q);
+      even -= x.x * y.x;
+      odd -= x.y * y.y;
+    }
+    if (q < c) even -= m_[own + q] * m_[other + q];
+    even += odd;
+    if (row == c) pivot = even;
+    return even;
   }
 
   // rhs: target - y; bent, half the second derivative along the step, negative, with J step in `work`.
@@ -516,13 +531,38 @@ template <int Z> class LaneSearcher {
     }
   }
 
+  // Unknowns 8 block .. 8 block + 7 of L x = b leave the rows below them; each is its entry of x times `inverse`.
+  template <int block> __device__ __forceinline__ void down(const int (&row)[Z], double (&x)[Z]) const {
+    const int end = p_.system < kGroup * (block + 1) ? p_.system : kGroup * (block + 1);
+    const double* inverse = m_ + p_.inverse;
+    const double* L = m_ + p_.L;
+#pragma unroll 2
+    for (int q = kGroup * block; q < end; ++q) {
+      const double v = __shfl_sync(cuda::kWholeWarp, x[block], q % kGroup, kGroup) * inverse[q];
+      SL_UNROLL(4)
+      for (int z = block; z < Z; ++z) x[z] -= L[row[z] * p_.V_pitch + q] * v;
+    }
+  }
+  // The same of L^T x = b, from the last unknown up.
+  template <int block> __device__ __forceinline__ void up(const int (&row)[Z], double (&x)[Z]) const {
+    const int end = p_.system < kGroup * (block + 1) ? p_.system : kGroup * (block + 1);
+    const double* inverse = m_ + p_.inverse;
+    const double* L = m_ + p_.L;
+#pragma unroll 2
+    for (int q = end - 1; q >= kGroup * block; --q) {
+      const double v = __shfl_sync(cuda::kWholeWarp, x[block], q % kGroup, kGroup) * inverse[q];
+      SL_UNROLL(4)
+      for (int z = 0; z <= block; ++z) x[z] -= L[q * p_.V_pitch + row[z]] * v;
+    }
+  }
+
   // out = the damped least-squares solution of J out = rhs; own entries of out are ready. rhs is overwritten in the dual form.
   __device__ __forceinline__ void solve(int out) {
     if (!p_.dual) {
       columns_times(p_.rhs);
       __syncwarp();
     }
-    const int size = p_.system, P = p_.V_pitch, from = p_.dual ? p_.rhs : p_.work, to = p_.dual ? p_.rhs : out;
+    const int size = p_.system, from = p_.dual ? p_.rhs : p_.work, to = p_.dual ? p_.rhs : out;
     int row[Z];  // kept inside the matrix
     double x[Z];
     SL_UNROLL(4)
@@ -531,37 +571,23 @@ template <int Z> class LaneSearcher {
       row[z] = k < size ? k : size > 0 ? size - 1 : 0;
       x[z] = k < size ? m_[from + k] : 0.0;
     }
-    SL_UNROLL(4)
-    for (int block = 0; block < Z; ++block) {
-      const int end = size < kGroup * (block + 1) ? size : kGroup * (block + 1);
-#pragma unroll 2
-      for (int q = kGroup * block; q < end; ++q) {
-        const double v = __shfl_sync(cuda::kWholeWarp, x[block], q % kGroup, kGroup) * m_[p_.L + q * P + q];
-        SL_UNROLL(4)
-        for (int z = block; z < Z; ++z) {
-          const double less = x[z] - m_[p_.L + row[z] * P + q] * v;
-          if (z > block || lane_ > q % kGroup) x[z] = less;
-        }
-        if (lane_ == q % kGroup) x[block] = v;
-      }
+    down<0>(row, x);
+    down<1>(row, x);
+    if constexpr (Z > 2) {
+      down<2>(row, x);
+      down<3>(row, x);
     }
     SL_UNROLL(4)
-    for (int block = Z - 1; block >= 0; --block) {
-      const int end = size < kGroup * (block + 1) ? size : kGroup * (block + 1);
-#pragma unroll 2
-      for (int q = end - 1; q >= kGroup * block; --q) {
-        const double v = __shfl_sync(cuda::kWholeWarp, x[block], q % kGroup, kGroup) * m_[p_.L + q * P + q];
-        SL_UNROLL(4)
-        for (int z = 0; z <= block; ++z) {
-          const double less = x[z] - m_[p_.L + q * P + row[z]] * v;
-          if (z < block || lane_ < q % kGroup) x[z] = less;
-        }
-        if (lane_ == q % kGroup) x[block] = v;
-      }
+    for (int z = 0; z < Z; ++z) x[z] *= m_[p_.inverse + row[z]];
+    if constexpr (Z > 2) {
+      up<3>(row, x);
+      up<2>(row, x);
     }
+    up<1>(row, x);
+    up<0>(row, x);
     SL_UNROLL(4)
     for (int z = 0; z < Z; ++z)
-      if (lane_ + kGroup * z < size) m_[to + lane_ + kGroup * z] = x[z];
+      if (lane_ + kGroup * z < size) m_[to + lane_ + kGroup * z] = x[z] * m_[p_.inverse + row[z]];
     if (p_.dual) {
       __syncwarp();
       rows_times(p_.rhs, out);
