@@ -447,45 +447,52 @@ template <int Z> class LaneSearcher {
     for (int k = lane_; k < size; k += kGroup) m_[p_.L + k * P + k] += damping;
     __syncwarp();
     SL_ROLLED
-    for (int c = 0; c < size; ++c) {
-      double v[Z], pivot = 0;
+    for (int c = 0; c < size; c += 2) {  // columns c and c + 1; where size is odd, the last is one of zeros beyond the matrix
+      double2 v[Z], pivot = {0, 0};
       v[0] = rest<0>(c, pivot);
       v[1] = rest<1>(c, pivot);
       if constexpr (Z > 2) {
         v[2] = rest<2>(c, pivot);
         v[3] = rest<3>(c, pivot);
       }
-      pivot = __shfl_sync(cuda::kWholeWarp, pivot, c % kGroup, kGroup);
-      pivot = pivot < tiny ? tiny : pivot;
-      const double scale = rsqrt(pivot);
+      const int at = c % kGroup;
+      double first = __shfl_sync(cuda::kWholeWarp, pivot.x, at, kGroup);
+      double below = __shfl_sync(cuda::kWholeWarp, pivot.x, at + 1, kGroup);
+      double second = __shfl_sync(cuda::kWholeWarp, pivot.y, at + 1, kGroup);
+      first = rsqrt(first < tiny ? tiny : first);
+      below *= first;
+      second -= below * below;
+      second = rsqrt(second < tiny ? tiny : second);
       SL_UNROLL(4)
       for (int z = 0; z < Z; ++z) {
         const int row = lane_ + kGroup * z;
-        if (row > c && row < size) m_[p_.L + row * P + c] = v[z] * scale;
-        if (row == c) {
-          m_[p_.L + row * P + c] = 0;
-          m_[p_.inverse + c] = scale;
-        }
+        if (row < c || row >= 2 * blocks) continue;
+        double2 l = {v[z].x * first, 0};
+        l.y = (v[z].y - l.x * below) * second;
+        if (row == c) l.x = 0;
+        if (row <= c + 1) l.y = 0;
+        *reinterpret_cast<double2*>(m_ + p_.L + row * P + c) = l;
       }
+      if (lane_ == at) *reinterpret_cast<double2*>(m_ + p_.inverse + c) = double2{first, second};
       __syncwarp();
     }
   }
-  // L[row][c] L[c][c] of this lane's z-th row, row >= c; it is `pivot` in row c.
-  template <int z> __device__ __forceinline__ double rest(int c, double& pivot) const {
+  // Of this lane's z-th row, row >= c: what L L^T has in columns c and c + 1 beyond the products of the columns before; `pivot` where
+  // rows c and c + 1 lie.
+  template <int z> __device__ __forceinline__ double2 rest(int c, double2& pivot) const {
     const int row = lane_ + kGroup * z, own = p_.L + row * p_.V_pitch, other = p_.L + c * p_.V_pitch;
-    if (row < c || row >= p_.system) return 0;
-    double even = m_[own + c], odd = 0;
-    int q = 0;
+    if (row < c || row >= (p_.system + 1) / 2 * 2) return double2{0, 0};
+    double2 v = pair(own + c);
 #pragma unroll 2
-    for (; q + 1 < c; q += 2) {
-      const double2 x = pair(own + q), y = pair(other + q);
-      even -= x.x * y.x;
-      odd -= x.y * y.y;
+    for (int q = 0; q < c; q += 2) {
+      const double2 x = pair(own + q), y = pair(other + q), u = pair(other + p_.V_pitch + q);
+      v.x -= x.x * y.x;
+      v.y -= x.x * u.x;
+      v.x -= x.y * y.y;
+      v.y -= x.y * u.y;
     }
-    if (q < c) even -= m_[own + q] * m_[other + q];
-    even += odd;
-    if (row == c) pivot = even;
-    return even;
+    if (c / kGroup == z) pivot = v;
+    return v;
   }
 
   // rhs: target - y; bent, half the second derivative along the step, negative, with J step in `work`.
