@@ -5,21 +5,25 @@
 //   outputs          output (t, e) by lane (t o + e) mod 8, after the last step
 //   chains           lane a has column a of W and computes entry a of every adjoint; see math/recurrent.h
 //   Jacobian         entry k of equations (t, e), all t, by lane (k o + e) mod 8: one triangular convolution of a chain with a row of z
-//   V V^T, V^T V     V: J^T where the system is J J^T (r > E), else J, so that the system is always V^T V; blocks of 2 x 2 over the lanes
-//   Cholesky, solves lane l has rows l, l + 8, ..; pivots by shuffles
+//   V^T V            V is J^T where the system is J J^T (r > E), else J, so that the system is always V^T V; blocks of 2 x 2 over the lanes
+//   Cholesky, solves lane l has rows l, l + 8, ..; two columns at a time; pivots and unknowns by shuffles
 // The four groups run in step: every barrier and shuffle is the warp's. A group whose start has ended takes a new one at once, and that
 // waits for one step of the others (as a fresh lane does on the CPU); a group without a start computes on what it holds and stores none
 // of it. A vector is written by its owners and read by others only after the next barrier. Sums run in another order than on the CPU.
 //
-// Counted for W4 (n = 8, i = o = 2, T = 6, r = 12, only W learns, so E = 10), per iteration of four starts, in instructions of a warp:
-//                                 multiply-adds (of these idle)   loads of 16 / 8 bytes
-//   two forward passes            144   (24)                       116 / 10
-//   chains and columns            64 + 60                          48 / 44
-//   Gram matrix, 15 blocks        96   (6)                         48 / -
-//   Cholesky                      82   (30)                        80 / 20
-//   two solves, four products     80 + 88   (60)                   70 / 100
-// The strip of a warp has about 19 KB: 11 warps per multiprocessor; one start per thread took 168 KB a warp, and one warp per
-// multiprocessor leaves three of its four schedulers without work and waits for every latency.
+// Counted for W4 (n = 8, i = o = 2, T = 6, r = 12, only W learns, so E = 10), per iteration of four starts, in instructions of a warp, from
+// the compiled code for sm_90 (loops times trips, about):
+//                                    multiply-adds   all
+//   two forward passes                         130    700
+//   chains and Jacobian                        130    780
+//   Gram matrix, 15 blocks on 8 lanes           96    380
+//   Cholesky                                    90   1150
+//   two solves, three products with V          180   1300
+//   loss, verdict, residuals, step              30    400
+// So about 4700 instructions for four iterations, of which the four schedulers of a multiprocessor issue one a cycle each at best: 0.8 G
+// iterations/s on 132 multiprocessors at 1.75 GHz; the multiply-adds alone would allow 3 G. The strip of a warp has 18 KB: 12 warps per
+// multiprocessor, 80 registers. (One start per thread takes 168 KB per warp: one warp per multiprocessor, which leaves three of its four
+// schedulers without work and waits for every latency.)
 #pragma once
 #include "cuda/newton_start.cuh"
 #include "cuda/strip.cuh"
@@ -39,7 +43,7 @@ struct Plan {
   int V_pitch;             // also of the factor L
   bool dual, linear, drive_fixed, relu, has_b, has_c;
   int R;                   // pitch of z; row t: h_{t-1} (8), x_t, 1
-  int W, D, B, b, c, z, drive, target, y, trial, rhs, work, at, step, bend, V, L, inverse, where, act, total;
+  int W, D, B, b, c, z, drive, target, y, trial, rhs, work /* J step, then the bend */, at, step, V, L, inverse, where, act, total;
 
   static int even(int n) { return (n + 1) / 2 * 2; }
   static int pitch(int n) { return 2 * ((n + 1) / 2 | 1); }  // an odd number of 16-byte words: rows begin in different banks
@@ -55,7 +59,7 @@ struct Plan {
     system = dual ? E : r;
     terms = dual ? r : E;
     V_pitch = pitch(system);
-    R = pitch(kGroup + inputs + 1);
+    R = even(kGroup + inputs + 1);
     total = 0;
     const auto take = [&](int n) {
       const int begin = total;
@@ -65,8 +69,6 @@ struct Plan {
     const int all = s.equations, blocks = (system + 1) / 2;
     W = take(kGroup * kRow);
     D = take(outputs * kRow);
-    B = take(inputs * kGroup);
-    b = take(kGroup);
     c = take(outputs);
     z = take((steps + 1) * R);
     drive = take(steps * kGroup);
@@ -77,9 +79,12 @@ struct Plan {
     work = take(E > r ? E : r);
     at = take(r);
     step = take(r);
-    bend = take(r);
     const int chains = linear ? (steps - first) * outputs : steps * (steps + 1) / 2 * outputs;
-    L = take(std::max(kGroup * chains, 2 * blocks * V_pitch));  // the chains are not needed any more when L is computed
+    // The chains are not needed any more when L is computed; B and b only by refill() where the drive does not change.
+    const int drives = kGroup * (inputs + 1);
+    L = take(std::max(std::max(kGroup * chains, 2 * blocks * V_pitch), drive_fixed ? drives : 0));
+    B = drive_fixed ? L : take(drives);
+    b = B + kGroup * inputs;
     V = take(terms * V_pitch);
     inverse = take(system);
     where = take((r + 1) / 2);
@@ -158,12 +163,12 @@ template <int Z> class LaneSearcher {
       __syncwarp();
       residual(bent);
       __syncwarp();
-      solve(bent ? p_.bend : p_.step);
+      solve(bent ? p_.work : p_.step);
       if (bent) {
         double length = 0, bend = 0;
         SL_ROLLED
         for (int k = lane_; k < p_.r; k += kGroup) {
-          const double d = m_[p_.step + k], g = m_[p_.bend + k];
+          const double d = m_[p_.step + k], g = m_[p_.work + k];
           length += d * d;
           bend += g * g;
         }
@@ -171,7 +176,7 @@ template <int Z> class LaneSearcher {
         bend = sum(bend);
         if (bend < length * kGeodesicMost)
           SL_ROLLED
-          for (int k = lane_; k < p_.r; k += kGroup) m_[p_.step + k] += m_[p_.bend + k];
+          for (int k = lane_; k < p_.r; k += kGroup) m_[p_.step + k] += m_[p_.work + k];
       }
       if (works_)
         SL_ROLLED
@@ -221,6 +226,11 @@ template <int Z> class LaneSearcher {
     if (wanted) live_ = job >= 0;
     const bool load = wanted && live_;
     __syncwarp();
+    if (load && p_.drive_fixed) {  // L lay there
+      SL_ROLLED
+      for (int k = lane_; k < kGroup * (p_.inputs + 1); k += kGroup) m_[p_.B + k] = 0;
+    }
+    __syncwarp();
     double norm2 = 0;
     if (load) {
       start_.begin(job, a_);
@@ -258,6 +268,7 @@ template <int Z> class LaneSearcher {
         m_[p_.at + k] = from;
       }
     }
+    __syncwarp();
   }
   __device__ __forceinline__ int position(const Place& place) const {
     switch (place.group) {
