@@ -169,7 +169,8 @@ def test_newton_finds_by_the_same_starts(net, shared, budget, kernel):
 NARROW = [(sl.Recurrent(2, 8, 2, 6), "W", (0, 1, 9, 10, 11, 12, 20)), (sl.Recurrent(1, 4, 1, 5, bias=True), None, (1, 4, 5, 6, 9)),
           (sl.Recurrent(3, 5, 2, 4, bias=("b",)), None, (3, 7, 12)), (sl.Recurrent(2, 3, 2, 1, bias=("c",)), None, (1, 2, 5)),
           (sl.Recurrent(1, 1, 1, 2), "W", (1,)), (sl.Recurrent(2, 8, 3, 13), "W", (16, 17, 32)), (sl.Recurrent(1, 7, 9, 2), None, (8, 23)),
-          (sl.Recurrent(2, 8, 2, 4, activation="tanh", bias=True), None, (5, 11)), (sl.Recurrent(2, 8, 2, 9, activation="tanh"), "W", (20,)),
+          (sl.Recurrent(2, 8, 2, 4, activation="tanh", bias=True), None, (5, 11)),
+          (sl.Recurrent(2, 8, 2, 9, activation="tanh"), "W", (20,)),
           (sl.Recurrent(2, 4, 3, 3, activation="relu"), None, (4, 12)), (sl.Recurrent(2, 6, 1, 7, activation="relu"), "W", (9,))]
 
 

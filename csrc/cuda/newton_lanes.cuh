@@ -392,7 +392,8 @@ template <int Z> class LaneSearcher {
     }
   }
   // out[t] = sum_{s <= t} left[t - s] right[s], t < count, every table with its own pitch. Six outputs at a time.
-  static __device__ __forceinline__ void convolve(const double* left, int l, const double* right, int r, int count, double* out, int pitch) {
+  static __device__ __forceinline__ void convolve(const double* left, int l, const double* right, int r, int count, double* out,
+                                                  int pitch) {
     constexpr int kTile = 6;
     double w[kTile];
     SL_UNROLL(6)
@@ -420,7 +421,7 @@ template <int Z> class LaneSearcher {
     }
   }
 
-  // L L^T = V^T V + damping. 1 / L[j][j] is in `inverse`, and L is zero on and above its diagonal, so that solve() need not look where it is.
+  // L L^T = V^T V + damping. 1 / L[j][j] is in `inverse`; L is zero on and above its diagonal, so that solve() need not look where it is.
   // Block (i, j), j <= i: rows 2 i and 2 i + 1, columns 2 j and 2 j + 1.
   __device__ __forceinline__ void factor() {
     const int size = p_.system, blocks = (size + 1) / 2, P = p_.V_pitch;
@@ -639,7 +640,7 @@ constexpr int kMostRows = 4;  // of the system per lane
 inline bool newton_lanes(const NewtonArgs& a, const double* start_scale, const Jobs& queue, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
   if (s.kind != Kind::recurrent || s.hidden > kGroup || s.inputs + kGroup >= 1 << 14 || s.outputs >= 1 << 14) return false;
-  if ((int64_t{s.steps} + a.budget) * s.equations + s.inputs_size > 1 << 20) return false;  // far too large; keeps Plan's sums within an int
+  if ((int64_t{s.steps} + a.budget) * s.equations + s.inputs_size > 1 << 20) return false;  // keeps Plan's sums in an int
   const Plan plan(s, a.budget, a.group_learns);
   if (plan.system > kGroup * kMostRows || !fits_in_shared(plan.bytes(), kSharedNewton, stream)) return false;
   cuda::strip_tuning().last = plan.bytes();
