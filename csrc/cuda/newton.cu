@@ -3,7 +3,7 @@
 //
 // Two kernels. Recurrent networks with up to 8 hidden units: 8 lanes per start (newton_lanes.cuh). All others, and systems too large for
 // that: one start per thread (below), with the network classes of math/ and everything of a start in the strip: at n = 16, i = o = 2,
-// T = 6, r = 24 about 1600 numbers, 400 KB per warp, so in device memory, through the caches.
+// T = 6, r = 24 about 1300 numbers, 340 KB per warp, so in device memory, through the caches.
 #include "cuda/newton_lanes.cuh"
 
 namespace sl {
@@ -175,7 +175,7 @@ template <class Model> class Searcher {
     const int64_t job = queue_.take(a_);
     if (job < 0) return false;
     start_.begin(job, a_);
-    const double *theta = a_.students.theta + start_.student * a_.students.theta_stride;
+    const double* theta = a_.students.theta + start_.student * a_.students.theta_stride;
     SL_ROLLED
     for (int k = 0; k < s_.size; ++k) theta_[k] = theta[k];
     const double* x = a_.students.x + start_.student * a_.students.x_stride;
