@@ -223,7 +223,8 @@ def test_newton_of_every_batch(budget, kernel):
     args = drawn.student, drawn.x, y, index
     want = newton(net, *args, "cpu", starts=4)
     one = newton(net, *args, "cuda", iterations=30)
-    assert len(set(want["found"])) >= 3 if budget == 9 else 2
+    if budget == 9:
+        assert set(want["found"]) > {-1, 0}  # some by a later start
     for batch in (1, 2, 3, 4, 5, 8, 9, 33, whole):
         part = [a[:batch] for a in args]
         got = newton(net, *part, "cuda", starts=4)
