@@ -90,7 +90,7 @@ struct Queue {
   }
   SL_DEVICE bool settled_before(int group, int64_t job) const {
     SL_TURN();
-    return *static_cast<const volatile long long*>(done + group) < first + job;
+    return cuda::relaxed_load(done + group) < first + job;
   }
   SL_DEVICE void settle(int group, int64_t job) { atomicMin(done + group, static_cast<long long>(first + job)); }
 };

@@ -23,12 +23,12 @@
 namespace sl {
 namespace cuda {
 
-constexpr size_t kSharedByDefault = 48 * 1024;  // more must be asked for
+constexpr size_t kLittleShared = 8 * 1024;
 constexpr unsigned kWarp = 32, kWholeWarp = 0xffffffffu;
 
 #if !defined(SL_EMULATE)
-// More than 48 KB of shared memory must be allowed per kernel and device: once, and as much as there is, so that calls of other sizes on
-// other host threads cannot take it away from each other. The first-level cache gets what the blocks leave.
+// A kernel that takes more than a little shared memory is allowed, once per device, as much as there is (more than 48 KB must be allowed, and
+// calls of other sizes on other host threads must not take it away from each other), and the first-level cache gives way to it.
 inline void allow_shared(const void* kernel, int device) {
   static std::mutex mutex;
   static std::set<std::pair<const void*, int>> allowed;
@@ -54,6 +54,15 @@ __device__ __forceinline__ int relaxed_load(const int* at) {
   return __atomic_load_n(at, __ATOMIC_RELAXED);
 #endif
 }
+__device__ __forceinline__ long long relaxed_load(const long long* at) {
+#if defined(__CUDA_ARCH__)
+  long long x;
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(x) : "l"(at) : "memory");
+  return x;
+#else
+  return __atomic_load_n(at, __ATOMIC_RELAXED);
+#endif
+}
 __device__ __forceinline__ void relaxed_store(int* at, int x) {
 #if defined(__CUDA_ARCH__)
   asm volatile("st.relaxed.gpu.global.b32 [%0], %1;" : : "l"(at), "r"(x) : "memory");
@@ -70,7 +79,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, St
   auto body = [&] { kernel(static_cast<P>(arguments)...); };
   emulate::run(grid, block, shared_bytes, [](void* f) { (*static_cast<decltype(body)*>(f))(); }, &body);
 #else
-  if (shared_bytes > kSharedByDefault) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
+  if (shared_bytes > kLittleShared) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle)>>>(static_cast<P>(arguments)...);
   check(cudaGetLastError(), "kernel launch");
 #endif
@@ -81,7 +90,7 @@ template <class Kernel>
 unsigned resident_blocks(Kernel* kernel, int threads, size_t shared_bytes, const Stream& stream) {
   int per = 1;
 #if !defined(SL_EMULATE)
-  if (shared_bytes > kSharedByDefault) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
+  if (shared_bytes > kLittleShared) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
   SL_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per, kernel, threads, shared_bytes));
 #else
   (void)kernel, (void)threads, (void)shared_bytes;
