@@ -6,8 +6,8 @@
 // a warp; 64: a block of two warps). N = 128 keeps the vectors in shared memory: 128 doubles do not fit a thread's registers.
 // ||R11^-1||_F: lane c computes row c of the inverse, from the last pivot to the first.
 //
-// Where data live: x and the accumulators in registers with compile-time indices (steps k run inside blocks of 8, so that only the first 8
-// entries of a block need a choice by k); w, and at the end all x, in shared memory, read as 16-byte broadcasts.
+// Where data live: x and the accumulators in registers with compile-time indices (steps k run inside blocks of 8; up to N = 32 all are
+// unrolled, above only the first 8 entries of a block need a choice by k); w, and at the end all x, in shared memory, read as 16-byte broadcasts.
 // Cost per lane: 3 N^2 / 2 multiply-adds for the QR with the norms, N^2 / 2 for the proof; N^2 / 2 numbers from shared memory.
 #include "cuda/group.cuh"
 #include "math/rank_proof.h"
@@ -40,6 +40,7 @@ template <class T, int N> struct Layout {
 template <class T, int N>
 __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool provable) {
   constexpr int Q = Quad<T>::kCount, kPitch = Layout<T, N>::kPitch, K = N < 8 ? N : 8;
+  [[maybe_unused]] constexpr int kUnrolled = N <= 32 ? K : 1;  // all steps known to the compiler, or a loop where they are too many
   constexpr bool kInShared = N * sizeof(T) > 512;
   SL_SHARED(unsigned char, bytes);
   Group<N> group;
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankRealArgs<T
   int rank = 0;
 #pragma unroll
   for (int k0 = 0; k0 < N; k0 += K) {
-#pragma unroll 1
+#pragma unroll(kUnrolled)
     for (int k = k0; k < k0 + K; ++k) {
       open = open && k < rows;
       if (!group.any(open)) break;
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankRealArgs<T
           for (int i = 0; i < K; ++i) alpha = k0 + i == k ? x[k0 + i] : alpha;
           const T v = (alpha < T(0) ? -alpha : alpha) + size, q = T(1) / (size * v), inverse = q * v;
 #pragma unroll
-          for (int i = k0; i < N; ++i) w[i] = i < k ? T(0) : i == k ? (alpha < T(0) ? -v : v) : x[i];
+          for (int i = k0; i < N; ++i) w[i] = i >= k0 + K ? x[i] : i < k ? T(0) : i == k ? (alpha < T(0) ? -v : v) : x[i];
 #pragma unroll
           for (int i = 0; i < K; ++i) x[k0 + i] = k0 + i == k ? (alpha < T(0) ? inverse : -inverse) : x[k0 + i];  // 1 / the diagonal of R11
           tau_of[k & 1] = q;
@@ -159,7 +160,7 @@ __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankRealArgs<T
   for (int i = 0; i < N; ++i) sums[i] = T(0);
 #pragma unroll
   for (int k0 = N - K; k0 >= 0; k0 -= K) {
-#pragma unroll 1
+#pragma unroll(kUnrolled)
     for (int k = k0 + K - 1; k >= k0; --k) {
       if (k >= rank) continue;
       const T* const row = L + order[k] * kPitch;
