@@ -410,8 +410,8 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
 template <class T, int N>
 void start(const RankRealArgs<T>& a, int rows, int length, bool across, Stream& stream) {
   const int64_t blocks = (a.batch + Group<N>::kPerBlock - 1) / Group<N>::kPerBlock;
-  launch(rank_kernel<T, N>, dim3(static_cast<unsigned>(blocks)), dim3(Group<N>::kThreads), Layout<T, N>::kBytes * Group<N>::kPerBlock, stream,
-         a, rows, length, across, static_cast<T>(a.rtol), tolerance_provable<T>(a.rtol, length));
+  launch(rank_kernel<T, N>, dim3(static_cast<unsigned>(blocks)), dim3(Group<N>::kThreads), Layout<T, N>::kBytes * Group<N>::kPerBlock,
+         stream, a, rows, length, across, static_cast<T>(a.rtol), tolerance_provable<T>(a.rtol, length));
 }
 
 template <class T>
