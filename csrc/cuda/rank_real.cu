@@ -263,11 +263,16 @@ template <class T, int N> struct Layout {
   static constexpr size_t kBytes = sizeof(T) * kNumbers + sizeof(int) * N;  // and which lane was pivot number k
 };
 
+// Long sums are taken in parts, which do not wait for each other.
+template <class T> __device__ T of_parts(const T (&s)[2]) { return s[0] + s[1]; }
+template <class T> __device__ T of_parts(const T (&s)[4]) { return (s[0] + s[1]) + (s[2] + s[3]); }
+
 template <class T, int N>
 __global__ void __launch_bounds__(Group<N>::kThreads)
 rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool provable) {
-  constexpr int Q = Quad<T>::kCount, kPitch = Layout<T, N>::kPitch, K = 8;
-  [[maybe_unused]] constexpr int kUnrolled = N <= 32 ? K : 1;  // all steps known to the compiler, or a loop where they are too many
+  constexpr int Q = Quad<T>::kCount, kPitch = Layout<T, N>::kPitch, K = 8, kSums = N == 64 ? 4 : 2;
+  constexpr unsigned kNumber = N - 1;  // the bits of a key that hold the number of a vector
+  constexpr int kUnrolled = N <= 32 ? K : 1;  // all steps known to the compiler, or a loop where they are too many
   constexpr bool kInShared = N * sizeof(T) > 512;
   SL_SHARED(unsigned char, bytes);
   Group<N> group;
@@ -309,8 +314,8 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
       if (!group.any(open)) break;
       T* const w = w_of + (k & 1) * N;
       // The longest vector, up to the rounding of the key; its number in the low bits. Vectors that were pivots have n2 = 0.
-      const unsigned key = (__float_as_uint(static_cast<float>(n2)) & ~127u) | static_cast<unsigned>(lane);
-      const int pivot = static_cast<int>(group.largest(key) & 127u);
+      const unsigned key = (Bits<T>::first(n2) & ~kNumber) | static_cast<unsigned>(lane);
+      const int pivot = static_cast<int>(group.largest(key) & kNumber);
       if (open && lane == pivot) {
         if (live && n2 > floor2) {
           const T length_inverse = inverse_root_of<T>(n2), size = n2 * length_inverse;
@@ -319,7 +324,8 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
           for (int i = 0; i < K; ++i) alpha = k0 + i == k ? x[k0 + i] : alpha;
           const T v = alpha + std::copysign(size, alpha), diagonal_inverse = -std::copysign(length_inverse, alpha);
 #pragma unroll
-          for (int i = k0; i < N; ++i) w[i] = i >= k0 + K ? x[i] : i < k ? T(0) : i == k ? v : x[i];
+          for (int i = k0; i < N; ++i)
+            if (kUnrolled == 1 || i > k - Q) w[i] = i >= k0 + K ? x[i] : i < k ? T(0) : i == k ? v : x[i];
 #pragma unroll
           for (int i = 0; i < K; ++i) x[k0 + i] = k0 + i == k ? diagonal_inverse : x[k0 + i];  // 1 / the diagonal of R11
           tau_of[k & 1] = inverse_of<T>(std::fma(std::abs(alpha), size, n2));
@@ -338,27 +344,26 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
         } else {
           ++rank;
           if (live) {
-            T s = T(0), t = T(0);
+            T sums[kSums] = {}, squares[kSums] = {};
 #pragma unroll
             for (int i = k0; i < N; i += Q) {
+              if (kUnrolled > 1 && i + Q <= k) continue;
               const Quad<T> part = quad(w + i);
 #pragma unroll
-              for (int q = 0; q < Q; ++q) {
-                if (q & 1) t += part.v[q] * x[i + q];
-                else s += part.v[q] * x[i + q];
-              }
+              for (int q = 0; q < Q; ++q) sums[(i + q) % kSums] += part.v[q] * x[i + q];
             }
-            s = (s + t) * tau;
-            n2 = T(0);
+            const T s = of_parts<T>(sums) * tau;
 #pragma unroll
             for (int i = k0; i < N; i += Q) {
+              if (kUnrolled > 1 && i + Q <= k) continue;
               const Quad<T> part = quad(w + i);
 #pragma unroll
               for (int q = 0; q < Q; ++q) {
                 x[i + q] -= s * part.v[q];
-                if (i + q >= k0 + K || i + q > k) n2 += x[i + q] * x[i + q];
+                if (i + q >= k0 + K || i + q > k) squares[(i + q) % kSums] += x[i + q] * x[i + q];
               }
             }
+            n2 = of_parts<T>(squares);
           }
         }
       }
@@ -393,6 +398,7 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
       squares += y * y;
 #pragma unroll
       for (int i = 0; i < k0 + K; i += Q) {
+        if (kUnrolled > 1 && i >= k) break;
         const Quad<T> part = quad(row + i);
 #pragma unroll
         for (int q = 0; q < Q; ++q) sums[i + q] += y * part.v[q];  // entries from k on are not used any more
