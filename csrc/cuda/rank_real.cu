@@ -286,12 +286,12 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
 
   const int64_t b = static_cast<int64_t>(blockIdx.x) * Group<N>::kPerBlock + group.number();
   const bool mine = b < a.batch && lane < rows;
-  const T* const from = a.a + (b < a.batch ? b : 0) * rows * length + (across ? lane : static_cast<int64_t>(lane) * length);
-  const int step_in = across ? rows : 1;
+  const T* const from = a.a + (mine ? b * rows * length + (across ? lane : lane * length) : 0);
+  const int step_in = across ? rows : 1, there = mine ? length : 0;
   unsigned peak = 0;
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    x[i] = mine && i < length ? from[static_cast<int64_t>(i) * step_in] : T(0);
+    x[i] = i < there ? from[i * step_in] : T(0);
     const unsigned size = Bits<T>::first(x[i]) << 1;  // without the sign
     peak = size > peak ? size : peak;
   }
@@ -304,7 +304,7 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
   }
   const T total = group.sum(n2), floor2 = floor_of<T>(rtol, total);
 
-  bool live = lane < rows, open = true;
+  bool live = true, open = true;  // live: not yet a pivot
   int rank = 0;
 #pragma unroll
   for (int k0 = 0; k0 < N; k0 += K) {
@@ -317,7 +317,7 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
       const unsigned key = (Bits<T>::first(n2) & ~kNumber) | static_cast<unsigned>(lane);
       const int pivot = static_cast<int>(group.largest(key) & kNumber);
       if (open && lane == pivot) {
-        if (live && n2 > floor2) {
+        if (n2 > floor2) {
           const T length_inverse = inverse_root_of<T>(n2), size = n2 * length_inverse;
           T alpha = T(0);
 #pragma unroll
@@ -369,7 +369,7 @@ rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool p
       }
     }
   }
-  const T tail2 = group.sum(live ? n2 : T(0));
+  const T tail2 = group.sum(n2);
 
   // X R11 = I by rows of X: lane c has row c. In order of the pivots, row i of R11 stands in lane order[i], entries 0..i.
   if constexpr (!kInShared) {
