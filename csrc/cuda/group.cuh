@@ -11,7 +11,7 @@ namespace cuda {
 template <int G>
 struct Group {
   static constexpr bool kWarpWide = G <= 32;
-  static constexpr int kThreads = kWarpWide ? 128 : G;  // of a block
+  static constexpr int kThreads = kWarpWide ? 64 : G;  // of a block: two warps waste few registers
   static constexpr int kPerBlock = kThreads / G;
   unsigned turn = 0;  // which half of the exchange space is next (groups of several warps)
 

@@ -12,6 +12,7 @@
 // Where data live then: x and the accumulators in registers with compile-time indices (steps k run inside blocks of 8; up to N = 32 all are
 // unrolled, above only the first 8 entries of a block need a choice by k); w, and at the end all x, in shared memory, read as 16-byte
 // broadcasts. Cost per lane: 3 N^2 / 2 multiply-adds for the QR with the norms, N^2 / 2 for the proof; N^2 / 2 numbers from shared memory.
+// A warp takes about 2500 instructions for two matrices of 16x16 (float64; 950 of them sums and products), 6000 for one of 32x32 (2900).
 #include "cuda/group.cuh"
 #include "math/rank_proof.h"
 #include "ops/cuda.h"
