@@ -143,6 +143,22 @@ def rank_of_extreme_and_large_matrices(device):
     np.testing.assert_array_equal(device.get(sl.rank(device.put(hundred), backend=backend(device))), [60, 60])
 
 
+def rank_of_batches_that_fill_no_warp(device):
+    for count, m, n in ((1, 8, 8), (33, 8, 8), (65, 4, 4), (40, 3, 8), (70, 5, 1), (5, 16, 16), (3, 20, 32)):
+        for dtype in EPS:
+            a, ranks = planted(m, n, dtype, batch=max(count, 4))
+            np.testing.assert_array_equal(device.get(sl.rank(device.put(a[:count]), backend=backend(device))), ranks[:count])
+
+
+def rank_of_arrays_that_start_anywhere(device):
+    """Slices, whose first number lies at no multiple of 16 bytes. For libraries whose arrays have slices."""
+    for n in (4, 8, 16):
+        for dtype in EPS:
+            a, ranks = planted(n, n, dtype, batch=35)
+            flat = device.put(np.concatenate([np.zeros(1, dtype), a.ravel()]))
+            np.testing.assert_array_equal(device.get(sl.rank(flat[1:].reshape(35, n, n))), ranks)
+
+
 def rank_mod_is_exact(device, sides, p):
     rng = np.random.default_rng([p, *sides])
     m, n = sides

@@ -65,6 +65,7 @@ def test_rank_of_hard_matrices(device):
         checks.rank_asks_an_svd_near_the_tolerance(device, dtype)
     checks.rank_finds_nan(device)
     checks.rank_of_extreme_and_large_matrices(device)
+    checks.rank_of_batches_that_fill_no_warp(device)
 
 
 def test_rank_proofs_of_adversarial_matrices():
@@ -192,6 +193,11 @@ def test_places(device):
     if checks.backend(device) == "cuda":
         pytest.skip("numpy arrays live on the CPU")
     checks.mixed_places_are_named(device)
+
+
+@pytest.mark.parametrize("kind", ["cupy", "torch"])
+def test_slices_that_start_anywhere(kind):
+    checks.rank_of_arrays_that_start_anywhere(KINDS[kind]())
 
 
 def test_strided_cupy_and_torch():

@@ -43,6 +43,7 @@ def test_cupy_and_torch(library):
     checks.rank_is_the_planted_one(library, (5, 7), np.float64)
     checks.rank_asks_an_svd_near_the_tolerance(library, np.float32)
     checks.rank_of_extreme_and_large_matrices(library)
+    checks.rank_of_arrays_that_start_anywhere(library)
     checks.rank_mod_is_exact(library, (7, 8), 65537)
     checks.networks_agree_with_the_cpu(library, NETWORKS[1], np.float64)
     checks.fits_agree_with_the_cpu(library, NETWORKS[1], np.float32, "adam")
@@ -276,6 +277,7 @@ def test_rank_of_hard_matrices(device):
         checks.rank_asks_an_svd_near_the_tolerance(device, dtype)
     checks.rank_finds_nan(device)
     checks.rank_of_extreme_and_large_matrices(device)
+    checks.rank_of_batches_that_fill_no_warp(device)
 
 
 def test_rank_proofs_of_adversarial_matrices():
