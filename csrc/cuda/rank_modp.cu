@@ -40,7 +40,7 @@ struct Field {
 
 template <int N, bool kTwo>
 __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankModpArgs a, int rows, int length, bool across, Field field) {
-  constexpr int K = N < 8 ? N : 8;
+  constexpr int K = N < 8 ? N : 8, kReads = N < 16 ? N : 16;
   [[maybe_unused]] constexpr int kUnrolled = N <= 32 ? K : 1;  // all steps known to the compiler, or a loop where they are too many
   __shared__ __align__(16) uint32_t shown[Group<N>::kPerBlock][2][N];
   Group<N> group;
@@ -51,22 +51,22 @@ __global__ void __launch_bounds__(Group<N>::kThreads) rank_kernel(RankModpArgs a
   const int step_in = across ? rows : 1, there = mine ? length : 0;
   uint32_t x[N];
 #pragma unroll
-  for (int k0 = 0; k0 < N; k0 += K) {  // K reads on their way at a time
-    int64_t read[K];
+  for (int k0 = 0; k0 < N; k0 += kReads) {  // so many reads on their way at a time
+    int64_t read[kReads];
 #pragma unroll
-    for (int i = 0; i < K; ++i) read[i] = k0 + i < there ? from[(k0 + i) * step_in] : 0;
+    for (int i = 0; i < kReads; ++i) read[i] = k0 + i < there ? from[(k0 + i) * step_in] : 0;
     bool outside = false;
 #pragma unroll
-    for (int i = 0; i < K; ++i) {
+    for (int i = 0; i < kReads; ++i) {
       x[k0 + i] = static_cast<uint32_t>(read[i]);
       outside = outside || static_cast<uint64_t>(read[i]) >= field.p;
     }
     if (outside) {  // rare, so written for few instructions
 #pragma unroll 1
-      for (int k = k0; k < k0 + K && k < there; ++k) {
+      for (int k = k0; k < k0 + kReads && k < there; ++k) {
         const uint32_t r = field.reduced(from[k * step_in]);
 #pragma unroll
-        for (int i = 0; i < K; ++i) x[k0 + i] = k0 + i == k ? r : x[k0 + i];
+        for (int i = 0; i < kReads; ++i) x[k0 + i] = k0 + i == k ? r : x[k0 + i];
       }
     }
   }
