@@ -67,8 +67,8 @@ def cupy() -> types.ModuleType:
     module.asarray = lambda a: ndarray(np.array(a))
     module.ascontiguousarray = lambda a: streams.works(ndarray(np.ascontiguousarray(a.of_numpy)))
     module.empty = lambda shape, dtype: streams.works(ndarray(np.empty(shape, dtype)))
-    module.cuda = types.SimpleNamespace(Device=device, get_current_stream=lambda: types.SimpleNamespace(ptr=streams.current),
-                                        ExternalStream=lambda pointer, number: streams.on(pointer))
+    by_protocol = types.SimpleNamespace(from_external=lambda handle: streams.on(handle.__cuda_stream__()[1]))
+    module.cuda = types.SimpleNamespace(Device=device, Stream=by_protocol, get_current_stream=lambda: types.SimpleNamespace(ptr=streams.current))
     return module
 
 

@@ -221,6 +221,19 @@ void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array&
     sl::cuda::descend(a, on, rows);
   });
 }
+// Which groups of the network hold a learnable weight of some student; places at shape.size fill up short rows.
+std::vector<bool> groups_used(const sl::Shape& s, const py::array_t<int, py::array::c_style>& indices) {
+  std::vector<char> used(static_cast<size_t>(s.size) + 1, 0);
+  const int* at = indices.data();
+  for (py::ssize_t k = 0; k < indices.size(); ++k) {
+    check(at[k] >= 0 && at[k] <= s.size, "indices: outside the network");
+    used[static_cast<size_t>(at[k])] = 1;
+  }
+  std::vector<bool> out;
+  for (int g = 0; g < s.groups; ++g)
+    out.push_back(std::find(used.begin() + s.group_begin[g], used.begin() + s.group_begin[g + 1], 1) != used.begin() + s.group_begin[g + 1]);
+  return out;
+}
 std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>& learns) {
   check(static_cast<int>(learns.size()) == s.groups, "learns: one flag per group");
   std::vector<char> out(sl::kMaxGroups, 0);
@@ -529,6 +542,7 @@ PYBIND11_MODULE(SL_MODULE, m) {
   m.def("rank_mod", &rank_mod, "a"_a, "p"_a, "rank"_a, "stream"_a = 0);
   m.def("outputs", &outputs, "shape"_a, "theta"_a, "x"_a, "out"_a, "stream"_a = 0);
   m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);
+  m.def("groups_used", &groups_used, "shape"_a, "indices"_a);
   m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
         "steps_out"_a, "status"_a, "stream"_a = 0, "open"_a = nullptr);
   m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,

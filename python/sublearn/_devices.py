@@ -25,6 +25,7 @@ from ._errors import no_mask
 
 _SHARE = 0.8  # of the free device memory: the rest is for other users and the kernels' workspace, which depends on the network and the
 # number of multiprocessors, not on the batch
+_SURELY_THERE = 2**26  # bytes that are taken without asking the driver how much is free, which takes longer than a small call
 _INDEX = np.dtype(np.intc)
 
 
@@ -182,8 +183,24 @@ def _on_stream(of: Any, device: int, stream: int) -> Iterator[None]:
         if cuda.get_current_stream().ptr == stream:
             yield
         else:
-            with cuda.ExternalStream(stream, device):
+            with _external(cuda, stream, device):
                 yield
+
+
+class _Handle:
+    """The address of a stream, in the words of the CUDA stream protocol."""
+
+    def __init__(self, stream: int):
+        self._stream = stream
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._stream
+
+
+def _external(cuda: Any, stream: int, device: int) -> Any:
+    """cupy's view of a stream: from 14 on by protocol."""
+    by_protocol = getattr(cuda.Stream, "from_external", None)
+    return by_protocol(_Handle(stream)) if by_protocol else cuda.ExternalStream(stream, device)
 
 
 def _device_of(module: Any, name: str, value: Any) -> int:
@@ -397,7 +414,9 @@ class CudaPlace:
             whole[name] = self._empty((batch, *shape), dtype) if self.device else np.empty((batch, *shape), dtype)
         if batch == 0:
             return {name: out[0] for name, out in whole.items()} if self.device else whole
-        step = rows_at_once(batch, per_row, fixed, memory_limit(self._module, self._device), operation) if per_row or fixed else batch
+        step = batch
+        if per_row * batch + fixed > _SURELY_THERE or "SUBLEARN_CUDA_MEMORY" in os.environ:
+            step = rows_at_once(batch, per_row, fixed, memory_limit(self._module, self._device), operation)
         shared = {name: self._carry(value) for name, value in inputs.items() if not len_of(value) == batch > 1}
         for first in range(0, batch, step):
             last = min(batch, first + step)
@@ -440,7 +459,7 @@ class CudaPlace:
     def fit(self, shape, theta, x, y, indices, steps, optimizer, lr, tol, threads=0):
         batch = _batch_of(theta, x, y, indices)
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}
-        learns = _groups(shape, indices)
+        learns = self._module.groups_used(shape, np.ascontiguousarray(indices, _INDEX))
         results = {"theta": ((shape.size,), theta.dtype), "loss": ((), theta.dtype), "steps": ((), np.int64), "status": ((), np.int8)}
         return self._run("fit", batch, inputs, results, lambda i, o: self._module.fit(
             shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"],
@@ -451,7 +470,7 @@ class CudaPlace:
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX), "trials": np.asarray(trials, np.uint32)}
         if norm2 is not None:
             inputs["norm2"] = norm2
-        learns, total = _groups(shape, indices), 0
+        learns, total = self._module.groups_used(shape, np.ascontiguousarray(indices, _INDEX)), 0
         results = {"theta": ((shape.size,), np.float64), "loss": ((), np.float64), "found": ((), np.int32)}
         scale = np.asarray(start_scale).tolist()
 
@@ -472,7 +491,7 @@ class CudaPlace:
                                     ("group", group, max(jobs, 1)), ("indices", indices, shape.size)):
             if numbers.size and not 0 <= numbers.min() <= numbers.max() < most:  # the kernel trusts them
                 raise ValueError(f"{name}: expected numbers in 0 .. {most - 1}")
-        learns, begun = _groups(shape, indices), 0
+        learns, begun = self._module.groups_used(shape, np.ascontiguousarray(indices, _INDEX)), 0
         whole = {"points": _pairs(points), "indices": np.asarray(indices, _INDEX), "degrees": np.asarray(degrees, _INDEX)}
         inputs = {name: value[None] for name, value in whole.items()}  # one for all jobs, even where there are as many
         inputs |= {"allocation": allocation, "origin": origin, "to": to, "group": group, "start": _pairs(start)}
@@ -545,10 +564,3 @@ def _batch_of(*arguments: Any) -> int:
 def _pairs(z: np.ndarray) -> np.ndarray:
     """Complex numbers [...] as pairs [..., 2]."""
     return np.ascontiguousarray(z).view(np.float64).reshape(*z.shape, 2)
-
-
-def _groups(shape: Any, indices: np.ndarray) -> list[bool]:
-    """Which groups of the network hold a learnable weight of some student."""
-    begin = shape.group_begin
-    used = np.bincount(np.searchsorted(begin, indices.reshape(-1), side="right"), minlength=len(begin) + 1)[1 : len(begin)]
-    return [bool(n) for n in used]

@@ -11,14 +11,15 @@ CUDA_LEAST_WORK = 2**24
 CUDA_LEAST_PATHS = 2**14  # complex paths go there from this many at a time on: twice as many as an H200 follows at once. A guess as well.
 
 
-def choose(backend: str, work: float = 0, least: float = CUDA_LEAST_WORK) -> str:
+def choose(backend: str, work: float = 0, least: float | None = None) -> str:
     """"cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there.
 
-    work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if that is at least `least`.
+    work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if that is at least `least`
+    (CUDA_LEAST_WORK).
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "cpu" or (backend == "auto" and work < least):
+    if backend == "cpu" or (backend == "auto" and work < (CUDA_LEAST_WORK if least is None else least)):
         return "cpu"
     module, why = _devices.compiled()
     if backend == "cuda" and module is None:
