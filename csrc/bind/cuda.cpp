@@ -223,12 +223,11 @@ void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array&
 }
 // Which groups of the network hold a learnable weight of some student; places at shape.size fill up short rows.
 std::vector<bool> groups_used(const sl::Shape& s, const py::array_t<int, py::array::c_style>& indices) {
-  std::vector<char> used(static_cast<size_t>(s.size) + 1, 0);
+  const unsigned size = static_cast<unsigned>(s.size);
+  std::vector<char> used(size_t{size} + 2, 0);  // the last: anything outside the network
   const int* at = indices.data();
-  for (py::ssize_t k = 0; k < indices.size(); ++k) {
-    check(at[k] >= 0 && at[k] <= s.size, "indices: outside the network");
-    used[static_cast<size_t>(at[k])] = 1;
-  }
+  for (py::ssize_t k = 0, count = indices.size(); k < count; ++k) used[std::min(static_cast<unsigned>(at[k]), size + 1)] = 1;
+  check(!used[size + 1], "indices: outside the network");
   std::vector<bool> out;
   for (int g = 0; g < s.groups; ++g)
     out.push_back(std::find(used.begin() + s.group_begin[g], used.begin() + s.group_begin[g + 1], 1) != used.begin() + s.group_begin[g + 1]);
