@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 import subprocess
 import tarfile
 import time
@@ -186,3 +187,40 @@ def test_counters_of_a_profiler_are_kept(tmp_path):
     assert sorted(told) == ["descend", "modp-16", "newton", "paths", "rank-32", "rank-8"]
     assert told["rank-8"] == {"duration": "2.31 ms", "instructions per cycle": "2.10 inst/cycle", "registers": "154 register/thread"}
     assert "bench.gpu.one rank 32" in (tmp_path / "profiled").read_text() and "--clock-control none" in (tmp_path / "profiled").read_text()
+
+
+def test_resources_of_kernels_are_compared(tmp_path, monkeypatch, capsys):
+    """Registers and spills from the compiler's lines, instructions from the program text inside the object, each against what is stated."""
+    from bench.gpu import resources
+
+    def elf(**lengths):  # section headers after the strings: .text.NAME of so many bytes
+        names = b"\0" + b"".join(b".text." + name.encode() + b"\0" for name in lengths)
+        header = bytearray(64)
+        struct.pack_into("<Q", header, 40, 64 + len(names))
+        struct.pack_into("<HHH", header, 58, 64, 1 + len(lengths), 0)
+        sections, at = struct.pack("<IIQQQQ", 0, 3, 0, 0, 64, len(names)).ljust(64, b"\0"), 1
+        for name, length in lengths.items():
+            sections += struct.pack("<IIQQQQ", at, 1, 0, 0, 0, length).ljust(64, b"\0")
+            at += len(name) + 7
+        return b"\x7fELF" + bytes(header[4:]) + names + sections
+
+    (tmp_path / "kernels.o").write_bytes(elf(host=32) + elf(_Z4rankv=1600, _Z3fitv=3200, not_reported=16))
+    log = "".join(f"ptxas info : Compiling entry function '{name}' for 'sm_90'\n    {stack} bytes stack frame, {spill} bytes spill stores, 4 bytes spill "
+                  f"loads\nptxas info : Used {registers} registers\n" for name, stack, spill, registers in (("_Z4rankv", 0, 12, 56), ("_Z3fitv", 8, 0, 255)))
+    (tmp_path / "log").write_text(log)
+    found = resources.kernels(tmp_path, log)
+    assert found == {"rank": resources.Kernel(56, 0, 16, 100), "fit": resources.Kernel(255, 8, 4, 200)}
+    assert resources.warps(56, 64, 0) == 36 and resources.warps(48, 64, 512) == 40 and resources.warps(255, 32, 0) == 8 and resources.warps(32, 32, 112 * 1024) == 2
+    assert resources.warps(16, 32, 0) == 32 and resources.warps(32, 256, 0) == 64
+
+    stated = {"nvcc": "13.0", "kernel": {"ours": {"name": "rank", "threads": 64, "shared": 0, "instructions": 100, "spilled": 16, "warps": 36}}}
+    monkeypatch.setattr(resources, "compiler", lambda: "13.0")
+    monkeypatch.setattr(resources.tomllib, "loads", lambda text: stated)
+    assert resources.main(tmp_path, tmp_path / "log", False) == 0 and "as stated" in capsys.readouterr().out
+    for changed, said in (({"instructions": 96}, "100 instructions, stated 96"), ({"spilled": 15}, "spills 16 bytes, stated 15"),
+                          ({"warps": 38}, "36 warps fit a multiprocessor, stated 38"), ({"name": "gone"}, "no kernel of the name gone")):
+        kernel = stated["kernel"]["ours"] | changed
+        monkeypatch.setattr(resources.tomllib, "loads", lambda text, kernel=kernel: stated | {"kernel": {"ours": kernel}})
+        assert resources.main(tmp_path, tmp_path / "log", False) == 1 and said in capsys.readouterr().out
+    monkeypatch.setattr(resources, "compiler", lambda: "12.4")
+    assert resources.main(tmp_path, tmp_path / "log", False) == 0 and "not compared" in capsys.readouterr().out

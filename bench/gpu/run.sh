@@ -191,7 +191,7 @@ else
       keep
     fi
     case $name in
-      W1) counters 'rank.*kernel' rank 8; counters 'rank.*kernel' rank 32 ;;
+      W1) counters '(small|rank)_kernel' rank 8; counters rank_kernel rank 32 ;;
       W3) counters descend_kernel descend ;;
       W4) counters 'newton.*kernel' newton ;;
       W6) counters continuation_kernel paths ;;
