@@ -21,7 +21,7 @@ PACKAGES = ("sublearn", "numpy", "scipy", "torch", "jax", "jaxlib", "python-flin
 def header(threads: int) -> dict:
     """What a reader needs to know to compare two results."""
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": threads,

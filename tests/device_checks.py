@@ -7,8 +7,9 @@ runs all of this on GPUs, test_cuda_emulated.py on the CPU.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from sublearn.continuation import CONVERGED, FAILED, INFINITE, SKIPPED, system_o
 from sublearn.generic import attained_ranks, free_weights
 from sublearn.monodromy import monodromy
 from sublearn.trace import trace_test
-
 from tests.adversarial_rank import families, verdicts
 from tests.cases import masks, students
 

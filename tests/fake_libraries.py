@@ -51,7 +51,7 @@ class _Array:
 def cupy() -> types.ModuleType:
     module = types.ModuleType("cupy")
 
-    class ndarray(_Array):  # noqa: N801
+    class ndarray(_Array):
         __module__ = "cupy"
         dtype = property(lambda self: self.of_numpy.dtype)
         flags = property(lambda self: types.SimpleNamespace(c_contiguous=self.of_numpy.flags.c_contiguous))

@@ -183,7 +183,7 @@ def test_strategies_with_nothing_left_to_chance(strategy, planted):
     for name in strategy.net.groups:
         rows, columns = (*strategy.net.groups[name], 1)[:2]
         assert grid(strategy, name) == planted.get(name, ["." * columns] * rows), name
-    assert strategy.budget == strategy.allocation.budget == "".join(sum(planted.values(), [])).count("#")
+    assert strategy.budget == strategy.allocation.budget == sum(row.count("#") for rows in planted.values() for row in rows)
     fixed, pieces = strategy.recipe
     assert pieces == [] and np.array_equal(fixed, strategy.allocation.mask)
     assert np.array_equal(strategy.support, fixed)

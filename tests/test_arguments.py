@@ -111,7 +111,7 @@ LARGE = {  # name of the argument, largest value, call
 @pytest.mark.parametrize("far", [1, 2**70])
 def test_numbers_beyond_the_compiled_functions_name_their_argument(name, far):
     argument, most, call = LARGE[name]
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="expected a whole number") as caught:
         call(most + far)
     assert str(caught.value).startswith(f"{argument}: expected a whole number from ")
     assert f" to {most}" in str(caught.value) and str(caught.value).endswith(f", got {most + far}")

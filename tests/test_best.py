@@ -44,7 +44,7 @@ def random_cost(rng, net, shared):
 
 
 @pytest.mark.parametrize("kind", ["free", "laminar", "overlapping"])
-@pytest.mark.parametrize(("net", "shared"), SMALL, ids=IDS)
+@pytest.mark.parametrize("net, shared", SMALL, ids=IDS)
 def test_best_of_all_allocations_or_proven_impossible(net, shared, kind):
     masks, full = every(net, shared)
     kappa, free = required_rank(net, shared), free_weights(net, shared)
@@ -355,7 +355,7 @@ def test_forbidden_weights_in_proofs_of_impossibility():
             proofs += 1
             used = [(sl.Allocation(net, limits[k][0]).mask, limits[k][1]) for k in proof.limits]
             outside = free & ~proof.tight.mask
-            for mask, most in used:
+            for mask, _ in used:
                 outside &= ~mask
             rank = int(real_rank(net, proof.tight.mask[None])[0])
             assert rank + outside.sum() + sum(most for _, most in used) == proof.reachable < kappa

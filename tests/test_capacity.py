@@ -16,7 +16,7 @@ def grown(net, m):
 
 
 @pytest.mark.parametrize(
-    ("net", "shared"),
+    "net, shared",
     [
         (sl.Feedforward((3, 5, 2), 1), ()),
         (sl.Feedforward((3, 2, 4, 2), 1, bias=("b2",)), ("W1",)),
@@ -51,7 +51,7 @@ def test_ranks_do_not_change_after_saturation(net, shared):
 
 
 @pytest.mark.parametrize(
-    ("net", "groups", "shared"),
+    "net, groups, shared",
     [
         (sl.Recurrent(1, 2, 1, 1), ("B", "W"), ()),
         (sl.Recurrent(1, 3, 1, 1), ("W", "D"), ()),
@@ -116,7 +116,7 @@ def test_capacities_that_are_known():
     assert math.isinf(sl.capacity(whole, sl.everything(whole)).m)
     assert sl.capacity(linear, sl.scattered(linear, 0)).m == 0
     relu = sl.capacity(whole, sl.only(whole, "W2"), trials=40, most=3, starts=2)
-    assert relu.m <= 3 and relu.saturated_at is None and relu.at_most <= 3 or relu.at_most == math.inf
+    assert (relu.m <= 3 and relu.saturated_at is None and relu.at_most <= 3) or relu.at_most == math.inf
     measured = sl.capacity(net, sl.scattered(net, 14, "W"), shared=("B", "D"), trials=100)
     assert measured.quantity == "found" and 6 <= measured.m <= measured.at_most == 8
     assert measured.evidence[measured.m].probability >= 0.95

@@ -214,13 +214,13 @@ def test_labels_outside_the_terminals_encoding_are_escaped(tmp_path, verb):
     (tmp_path / "s.toml").write_text(SMALL.replace('"rec"', '"r\u00e9seau"'), encoding="utf-8")
     code = "import sys\nfrom sublearn.cli import main\nsys.exit(main(sys.argv[1:]))"
 
-    def ascii(*arguments):
+    def run_in_ascii(*arguments):
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
         return subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
 
     if verb == "report":
-        assert ascii("run", "s.toml").returncode == 0
-    done = ascii(verb, "s.toml")
+        assert run_in_ascii("run", "s.toml").returncode == 0
+    done = run_in_ascii(verb, "s.toml")
     assert done.returncode == (3 if verb == "status" else 0) and rb"r\xe9seau" in done.stdout and b"Traceback" not in done.stderr
 
 

@@ -81,7 +81,6 @@ def few_masks(net, shared, within, count):
     (sl.Feedforward((3, 2, 3), 6), (), None),
 ], ids=names)
 def test_planted_matches_are_certified_and_hold_in_all_equations(net, shared, within):
-    system = system_of(net, shared)
     mask = few_masks(net, shared, within or tuple(net.groups), 2)[np.arange(16) % 2]
     drawn = sl.draw_trials(net, sl.only(net, *np.atleast_1d(within or tuple(net.groups))), 16, shared=shared, seed=6)
     student, x = drawn.student, drawn.x

@@ -119,7 +119,7 @@ def test_no_memory_left_is_a_memory_error():
 
 def test_unproven_matrices_are_gathered(monkeypatch):
     """Of many matrices the few that need an SVD come to the CPU, not the stack."""
-    module, taken = _devices.compiled()[0], []
+    taken = []
     a = np.random.default_rng(3).standard_normal((700, 4, 4))
     close = np.arange(5, 700, 6)  # more than a hundred with a singular value at the tolerance
     a[close] = np.diag([1, 1, 1, 4 * np.finfo(float).eps])
@@ -157,7 +157,7 @@ def test_a_forked_child_does_not_use_its_parents_driver():
 
 def test_no_students_at_all():
     """The steps of a decision call the kernels with what is left to do, which may be nothing."""
-    net, nothing = NETWORKS[1], lambda *shape: np.empty((0, *shape))  # noqa: E731
+    net, nothing = NETWORKS[1], lambda *shape: np.empty((0, *shape))
     theta, x, y, one = nothing(net.size), nothing(net.shape.inputs_size), nothing(net.shape.equations), np.arange(3, dtype=np.intc)[None]
     on = _devices.place("cuda")
     assert on.outputs(net.shape, theta, x).shape == _devices.place("cpu").outputs(net.shape, theta, x).shape == (0, net.shape.equations)

@@ -12,7 +12,7 @@ from sublearn.generic import attained_ranks, free_weights, required_rank
 from tests.test_best import IDS, SMALL, random_cost
 
 
-@pytest.mark.parametrize(("net", "shared"), SMALL, ids=IDS)
+@pytest.mark.parametrize("net, shared", SMALL, ids=IDS)
 def test_explanations_hold_when_the_weights_are_added(net, shared):
     rng = np.random.default_rng(3)
     free, kappa = free_weights(net, shared), required_rank(net, shared)
@@ -52,9 +52,7 @@ def _unmet_combinations_hold_in_real_numbers(net, shared, told, mask, free):
     whole = sl.Allocation.from_mask(net, np.ones(net.size, dtype=bool))
     trial = sl.draw_trials(net, sl.everything(net), 1, seed=5)
     J = sl.jacobian(net, trial.student, trial.x, whole)[0] * free
-    row = lambda e: (
-        e[1] * net.y_shape[1] + e[0] if isinstance(net, sl.Recurrent) else e[0] * net.y_shape[1] + e[1]
-    )  # noqa: E731
+    row = lambda e: e[1] * net.y_shape[1] + e[0] if isinstance(net, sl.Recurrent) else e[0] * net.y_shape[1] + e[1]  # noqa: E731
     for unmet in told.unmet:
         here, tied = J[row(unmet.equation)], J[[row(e) for e in unmet.tied_to]]
         factors = np.linalg.lstsq(tied[:, mask].T, here[mask], rcond=None)[0] if len(tied) else np.zeros(0)

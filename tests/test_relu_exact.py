@@ -63,7 +63,7 @@ def test_planted_teachers_are_always_a_yes(net):
     """The teacher is the student but for some weights (and biases) of the layer before the last one."""
     k = len(net.widths) - 2
     names = [name for name in (f"W{k}", f"b{k}") if name in net.groups]
-    drawn = sl.draw_trials(net, sl.split(net, {name: 3 for name in names}), 40, seed=2)
+    drawn = sl.draw_trials(net, sl.split(net, dict.fromkeys(names, 3)), 40, seed=2)
     teacher = np.where(drawn.mask, drawn.teacher, drawn.student)
     y = sl.outputs(net, teacher, drawn.x).reshape(40, -1)
     match, theta, _ = settle(net, drawn.student, drawn.x.reshape(40, -1), y, drawn.mask)

@@ -882,7 +882,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path):
     opened.open_for_writing()
     opened._file.close()
     opened._file = FullDisk(opened.path, "ab")
-    with pytest.raises(study.StoreError, match=r"No space left on device; the \d rows before are safe"):
+    with pytest.raises(study.StoreError, match=r"No space left on device; the \d rows before are safe"):  # noqa: PT012  at some turn
         for first in range(0, 400, 4):
             opened.append(row(first=first))
     opened.close()

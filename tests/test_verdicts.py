@@ -14,7 +14,7 @@ METHODS = ("newton", "descent", "exact")
 def rescaled(net, theta, x, y, by, kind):
     """The same problem in other units. "x": against the first layer; "y": with the last layer; "xy": inputs, biases and outputs."""
     last = ("D", "c") if isinstance(net, R) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
-    factors = {"x": {list(net.groups)[0]: 1 / by}, "y": dict.fromkeys(last, by), "xy": dict.fromkeys(net.bias, by)}[kind]
+    factors = {"x": {next(iter(net.groups)): 1 / by}, "y": dict.fromkeys(last, by), "xy": dict.fromkeys(net.bias, by)}[kind]
     theta = theta.copy()
     for name, factor in factors.items():
         if name in net.groups:
@@ -288,7 +288,7 @@ def test_row_forms_with_an_output_bias_that_learns(activation):
     x, h = np.array([[1.0], [0.0]]), float(np.tanh(1.0)) if activation == "tanh" else 1.0
     for c in (3.5, 0.0, -3.0):
         theta = np.array([1.0, 0.5, 1.0, c])  # B, W, D, c
-        ask = lambda second: sl.decide(net, theta, x, np.array([[1 + h], [second]]), mask, SHARED, "exact")  # noqa: B023, E731
+        ask = lambda second: sl.decide(net, theta, x, np.array([[1 + h], [second]]), mask, SHARED, "exact")  # noqa: E731
         assert (ask(1 + h / 2).match, ask(1 + h / 2).certified) == (1, True)
         assert (ask(-0.5).match, ask(-0.5).certified) == (0, True)
     if activation == "tanh":
@@ -456,7 +456,7 @@ def test_terms_that_cancel_are_seen_whatever_the_signs():
     """A student that computes its targets up to the rounding of terms a million times larger."""
     for count in (4, 6):
         net = F((count // 2, 3), 1)
-        for k in range(0, 3 * (count // 2) - 1):
+        for k in range(3 * (count // 2) - 1):
             theta = np.zeros(net.size)
             theta[k], theta[k + 1] = 3.3, -3.3
             x = np.full((net.widths[0], 1), 1.1)

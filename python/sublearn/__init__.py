@@ -7,7 +7,7 @@ often a student with random frozen weights can reproduce a random teacher of the
 
 from . import _cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from ._dispatch import backend_of
-from ._version import VERSION as __version__
+from ._version import VERSION as __version__  # noqa: F401
 from .allocation import Allocation, Strategy
 from .best import Impossible, best_allocation
 from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds

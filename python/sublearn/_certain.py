@@ -37,7 +37,7 @@ def safe_ends(maximal: int, minimal: int, judged: int) -> tuple[float, float]:
 def bounds_text(lower: float, upper: float, exact_lower: bool, exact_upper: bool, judged: int) -> str:
     """lower <= MP <= upper and how it is known (`known_text`)."""
     known = known_text(lower, upper, exact_lower, exact_upper, judged)
-    if known == "exact" and lower == upper and (0 < float(at_least(lower)) and float(at_most(lower)) < 1 or lower in (0, 1)):
+    if known == "exact" and lower == upper and ((0 < float(at_least(lower)) and float(at_most(lower)) < 1) or lower in (0, 1)):
         return f"MP = {lower:.5g} (exact)"
     return f"{at_least(lower)} <= MP <= {at_most(upper)} ({known})"
 

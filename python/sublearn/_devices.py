@@ -267,7 +267,7 @@ def rows_at_once(batch: int, bytes_per_row: int, fixed: int, limit: int, operati
 # ---- places -------------------------------------------------------------------------------------------------------------------
 
 
-def place(backend: str, stream: object = None, **arrays: object) -> "HostPlace | CudaPlace":
+def place(backend: str, stream: object = None, **arrays: object) -> HostPlace | CudaPlace:
     """Where a call with these arrays runs. auto: on the GPU if the arrays live there, else on the CPU."""
     from ._dispatch import choose
 
@@ -336,7 +336,7 @@ class HostPlace:
         ranks, certified, finite = _cpu.rank_real(a, rtol, threads)
         return ranks, np.flatnonzero(certified == 0), -1 if finite.all() else int(np.argmin(finite))
 
-    def host(self) -> "HostPlace":
+    def host(self) -> HostPlace:
         return self
 
     def give(self, result: np.ndarray) -> Any:
@@ -358,7 +358,7 @@ class CudaPlace:
     def array(self, name: str, value: object) -> Any:
         return _view(self._module, name, value, self._stream) if on_device(value) else value
 
-    def host(self) -> "CudaPlace":
+    def host(self) -> CudaPlace:
         """The same GPU and stream, for numpy rows and results."""
         return CudaPlace(self._module, self._device, self._stream, None, None)
 

@@ -147,7 +147,7 @@ def _candidates(problem: Problem, start: np.ndarray, rng: np.random.Generator) -
             if allowed.sum() >= problem.kappa:
                 try:
                     yield problem.solve(allowed)
-                except Infeasible:
+                except Infeasible:  # this family holds no solution
                     pass
 
 

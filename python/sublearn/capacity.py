@@ -198,13 +198,7 @@ class _CapacitySearch:
     def result(self, m: int | float, saturated: int | None, reached: bool) -> Capacity:
         measured = [seen for seen in self.evidence.values() if isinstance(seen, MatchResult)]
         existence = all(seen.quantity == "existence" for seen in measured)
-        if (
-            not reached
-            and saturated is not None
-            and self.at_least >= saturated
-            or m == math.inf
-            and not measured
-        ):
+        if (not reached and saturated is not None and self.at_least >= saturated) or (m == math.inf and not measured):
             self.at_least = math.inf
         return Capacity(
             m=m,

@@ -21,8 +21,9 @@ Cost, one core: 3-4-2, m = 3 (nine learnable in W1) 2 ms per trial; learning W1 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

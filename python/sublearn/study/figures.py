@@ -18,7 +18,7 @@ from .spec import NetworkSpec, Spec
 from .store import Summary, dataset, write_bytes
 from .task import EXISTENCE
 
-__all__ = ["Figure", "figures", "tag", "WIDE", "RESTARTS", "MASK"]
+__all__ = ["MASK", "RESTARTS", "WIDE", "Figure", "figures", "tag"]
 
 WIDE, RESTARTS, MASK = "wide", "restarts", "mask"  # where a figure stands in the report
 

@@ -19,7 +19,7 @@ from .spec import Spec
 from .store import TABLE, Store, Summary, csv_text, summaries, write_text
 from .task import cells_of
 
-__all__ = ["write_report", "summary_table"]
+__all__ = ["summary_table", "write_report"]
 
 REPORT, FIGURES = "report.html", "figures"
 

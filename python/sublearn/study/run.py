@@ -24,7 +24,7 @@ from .spec import Spec
 from .store import FORMAT, TABLE, Store, StoreError, csv_text, summaries, write_text
 from .task import Cell, Task, cells_of, tasks_of
 
-__all__ = ["Outcome", "PlanLine", "plan", "run", "measure"]
+__all__ = ["Outcome", "PlanLine", "measure", "plan", "run"]
 
 PLAIN_EVERY = 30.0  # seconds between progress lines where there is no terminal
 PROBE_TRIALS = 64

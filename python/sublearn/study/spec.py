@@ -25,14 +25,14 @@ from ..fit import OPTIMIZERS
 from ..network import Network, network_from_spec
 
 __all__ = [
-    "SpecError",
-    "Spec",
     "NetworkSpec",
-    "StrategySpec",
     "Reference",
-    "read_spec",
-    "parse_spec",
+    "Spec",
+    "SpecError",
+    "StrategySpec",
     "default_spec",
+    "parse_spec",
+    "read_spec",
 ]
 
 METHODS = (*SEARCHES, EXACT)
@@ -385,7 +385,7 @@ def _arguments(
             )
         largest = [min(prod(entry.net.groups[group]) for entry in networks) for group in within]
         found = [
-            {group: part for group, part in zip(within, parts, strict=True)}
+            dict(zip(within, parts, strict=True))
             for total in totals
             for parts in product(*(range(most + 1) for most in largest))
             if sum(parts) == total
@@ -489,7 +489,7 @@ def _reference(
 def _tolerances(study: _Table) -> dict[str, float]:
     value = study.values.get("tol", {})
     if not isinstance(value, dict):
-        value = {method: value for method in SEARCHES}
+        value = dict.fromkeys(SEARCHES, value)
     for method, tol in value.items():
         if method not in SEARCHES:
             study.fail(f"tol.{method}", f"one of the methods {', '.join(SEARCHES)}", method)

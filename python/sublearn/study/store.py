@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from .._closed_forms import plain
 from .._intervals import clopper_pearson
@@ -39,7 +39,7 @@ from .task import CONTENT, Cell, cells_of, content_id
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["FORMAT", "StoreBusy", "StoreError", "Summary", "Store", "load", "summaries"]
+__all__ = ["FORMAT", "Store", "StoreBusy", "StoreError", "Summary", "load", "summaries"]
 
 FORMAT = 1
 ROWS, TABLE, SPEC = "results.jsonl", "results.csv", "spec.toml"
@@ -245,7 +245,7 @@ class Store:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -22,7 +22,7 @@ from ..network import Network, network_from_spec
 from ..strategies import strategy_from_spec
 from .spec import NetworkSpec, Reference, Spec, SpecError, StrategySpec
 
-__all__ = ["Cell", "Task", "cells_of", "content_id", "missing_ranges", "tasks_of", "arguments_text", "CONTENT", "EXISTENCE"]
+__all__ = ["CONTENT", "EXISTENCE", "Cell", "Task", "arguments_text", "cells_of", "content_id", "missing_ranges", "tasks_of"]
 
 EXISTENCE = "match probability (existence)"
 DRAWS = 1  # version of the law of trials; another law is another question
