@@ -1,0 +1,205 @@
+# Written by .ci/stubs from the compiled module.
+"""
+Compiled CPU kernels of sublearn. Arguments are checked by the Python layer.
+"""
+
+from __future__ import annotations
+import collections.abc
+import numpy as np
+import numpy.typing as npt
+import typing
+
+__all__: list[str] = [
+    "PRIMES",
+    "Shape",
+    "certify",
+    "continuation",
+    "draw",
+    "draw_mask",
+    "fit",
+    "fma_peak",
+    "is_prime",
+    "isa",
+    "isas",
+    "jacobian",
+    "jacobian_mod",
+    "newton",
+    "normals",
+    "outputs",
+    "outputs_complex",
+    "philox",
+    "quota_cores",
+    "rank_mod",
+    "rank_real",
+    "set_isa",
+    "threads_available",
+]
+
+class Shape:
+    def __init__(
+        self, kind: str, sizes: collections.abc.Sequence[typing.SupportsInt], activation: str, biases: collections.abc.Sequence[bool]
+    ) -> None: ...
+    @property
+    def equations(self) -> int: ...
+    @property
+    def group_begin(self) -> list[int]: ...
+    @property
+    def inputs_size(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+def certify(
+    shape: Shape,
+    theta: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    rows: typing.Annotated[npt.ArrayLike, np.int32],
+    y_radius: typing.Annotated[npt.ArrayLike, np.float64] | None = None,
+    teacher: typing.Annotated[npt.ArrayLike, np.float64] | None = None,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
+def continuation(
+    shape: Shape,
+    points: npt.NDArray[np.complex128],
+    teacher: bool,
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    degrees: typing.Annotated[npt.ArrayLike, np.int32],
+    rows: typing.Annotated[npt.ArrayLike, np.int32] | None,
+    mix: typing.Annotated[npt.ArrayLike, np.float64] | None,
+    allocation: typing.Annotated[npt.ArrayLike, np.int32],
+    from_: typing.Annotated[npt.ArrayLike, np.int32],
+    to: typing.Annotated[npt.ArrayLike, np.int32],
+    group: typing.Annotated[npt.ArrayLike, np.int32],
+    start: npt.NDArray[np.complex128],
+    stop_at_real: bool = False,
+    aim: typing.SupportsFloat = 0.0001,
+    least_step: typing.SupportsFloat = 1e-10,
+    max_steps: typing.SupportsInt = 2000,
+    sliced: bool = False,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
+def draw(
+    shape: Shape,
+    seed: typing.SupportsInt,
+    task: typing.SupportsInt,
+    first: typing.SupportsInt,
+    count: typing.SupportsInt,
+    shared: typing.Annotated[npt.ArrayLike, np.bool],
+    gains: typing.Annotated[npt.ArrayLike, np.float64],
+    recipe: tuple[typing.Any, ...],
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
+def draw_mask(
+    size: typing.SupportsInt, seed: typing.SupportsInt, task: typing.SupportsInt, trial: typing.SupportsInt, recipe: tuple[typing.Any, ...]
+) -> npt.NDArray[np.bool]: ...
+@typing.overload
+def fit(
+    shape: Shape,
+    theta: npt.NDArray[np.float32],
+    x: npt.NDArray[np.float32],
+    y: npt.NDArray[np.float32],
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    steps: typing.SupportsInt,
+    optimizer: typing.SupportsInt,
+    lr: typing.SupportsFloat,
+    tol: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
+@typing.overload
+def fit(
+    shape: Shape,
+    theta: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    steps: typing.SupportsInt,
+    optimizer: typing.SupportsInt,
+    lr: typing.SupportsFloat,
+    tol: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
+def fma_peak(bits: typing.SupportsInt, threads: typing.SupportsInt = 0) -> float:
+    """
+    Best of five: GFLOP/s of independent multiply-adds in the chosen instruction set.
+    """
+
+def is_prime(n: typing.SupportsInt) -> bool: ...
+def isa() -> str: ...
+def isas() -> list[str]: ...
+@typing.overload
+def jacobian(
+    shape: Shape,
+    theta: npt.NDArray[np.float32],
+    x: npt.NDArray[np.float32],
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    threads: typing.SupportsInt = 0,
+) -> npt.NDArray[np.float32]: ...
+@typing.overload
+def jacobian(
+    shape: Shape,
+    theta: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    threads: typing.SupportsInt = 0,
+) -> npt.NDArray[np.float64]: ...
+def jacobian_mod(
+    shape: Shape,
+    theta: typing.Annotated[npt.ArrayLike, np.int64],
+    x: typing.Annotated[npt.ArrayLike, np.int64],
+    hidden_seed: typing.SupportsInt,
+    p: typing.SupportsInt,
+    threads: typing.SupportsInt = 0,
+) -> npt.NDArray[np.int64]: ...
+def newton(
+    shape: Shape,
+    theta: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    indices: typing.Annotated[npt.ArrayLike, np.int32],
+    start_scale: typing.Annotated[npt.ArrayLike, np.float64],
+    starts: typing.SupportsInt,
+    max_iterations: typing.SupportsInt,
+    tol: typing.SupportsFloat,
+    seed: typing.SupportsInt,
+    task: typing.SupportsInt,
+    trials: typing.Annotated[npt.ArrayLike, np.uint32],
+    threads: typing.SupportsInt = 0,
+    norm2: typing.Annotated[npt.ArrayLike, np.float64] | None = None,
+) -> dict[str, typing.Any]: ...
+def normals(
+    seed: typing.SupportsInt,
+    stream: typing.SupportsInt,
+    trial: typing.SupportsInt,
+    task: typing.SupportsInt,
+    first: typing.SupportsInt,
+    count: typing.SupportsInt,
+) -> npt.NDArray[np.float64]: ...
+@typing.overload
+def outputs(
+    shape: Shape, theta: npt.NDArray[np.float32], x: npt.NDArray[np.float32], threads: typing.SupportsInt = 0
+) -> npt.NDArray[np.float32]: ...
+@typing.overload
+def outputs(
+    shape: Shape, theta: npt.NDArray[np.float64], x: npt.NDArray[np.float64], threads: typing.SupportsInt = 0
+) -> npt.NDArray[np.float64]: ...
+def outputs_complex(
+    shape: Shape, theta: npt.NDArray[np.complex128], x: npt.NDArray[np.float64], threads: typing.SupportsInt = 0
+) -> npt.NDArray[np.complex128]: ...
+def philox(counter: collections.abc.Sequence[typing.SupportsInt], key: collections.abc.Sequence[typing.SupportsInt]) -> list[int]: ...
+def quota_cores(cgroup: str, mountinfo: str) -> float:
+    """
+    Cores that the CPU quota of a process allows, inf without one, by two files as in /proc/self; for tests.
+    """
+
+def rank_mod(
+    a: typing.Annotated[npt.ArrayLike, np.int64], p: typing.SupportsInt, threads: typing.SupportsInt = 0
+) -> npt.NDArray[np.int64]: ...
+@typing.overload
+def rank_real(a: npt.NDArray[np.float32], rtol: typing.SupportsFloat, threads: typing.SupportsInt = 0) -> tuple[typing.Any, ...]: ...
+@typing.overload
+def rank_real(a: npt.NDArray[np.float64], rtol: typing.SupportsFloat, threads: typing.SupportsInt = 0) -> tuple[typing.Any, ...]: ...
+def set_isa(name: str) -> None: ...
+def threads_available() -> int: ...
+
+PRIMES: tuple[typing.Any, ...] = (2147483647, 2147483629)
