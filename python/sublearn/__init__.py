@@ -7,7 +7,7 @@ often a student with random frozen weights can reproduce a random teacher of the
 
 from . import _cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from ._dispatch import backend_of
-from ._version import VERSION as __version__  # noqa: F401
+from ._version import VERSION as __version__
 from .allocation import Allocation, Strategy
 from .best import Impossible, best_allocation
 from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
@@ -38,7 +38,7 @@ from .trial import Trials, draw_trials
 
 __all__ = [
     "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchBounds", "MatchResult", "ParityBounds",
-    "Prediction", "Predictions", "Recurrent", "Strategy", "Trials", "Verdicts", "backend_of", "best_allocation", "block", "capacity",
+    "Prediction", "Predictions", "Recurrent", "Strategy", "Trials", "Verdicts", "__version__", "backend_of", "best_allocation", "block", "capacity",
     "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows", "everything", "explain", "fit", "jacobian", "match_bounds",
     "match_probability", "only", "outputs", "parity_bounds", "per_column", "per_row", "predict", "predict_strategy", "predictions",
     "rank", "rank_mod", "rows", "scattered", "split",

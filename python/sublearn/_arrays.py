@@ -7,6 +7,7 @@ argument had one. No mathematics here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtyp
     return rows
 
 
-def _numpy(name: str, value: object) -> np.ndarray:
+def _numpy(name: str, value: Any) -> np.ndarray:
     no_mask(name, value)
     if isinstance(value, (list, tuple, int, float)):
         raise TypeError(f"{name}: expected a numpy array of float32 or float64, got {type(value).__name__}")

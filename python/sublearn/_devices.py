@@ -68,7 +68,7 @@ os.register_at_fork(after_in_child=_after_fork)
 # ---- arrays of other libraries -----------------------------------------------------------------------------------------------
 
 
-def on_device(value: object) -> bool:
+def on_device(value: Any) -> bool:
     """Whether the array lives on a GPU."""
     if isinstance(value, (np.ndarray, list, tuple, int, float)) or value is None:
         return False
@@ -109,7 +109,7 @@ def _torch(value: object) -> bool:
     return _library(value) == "torch" and hasattr(value, "data_ptr")
 
 
-def to_numpy(name: str, value: object) -> np.ndarray:
+def to_numpy(name: str, value: Any) -> np.ndarray:
     """An array of the CPU as numpy, without a copy where the library allows it (numpy, torch, DLPack); a device array is copied.
 
     Errors: TypeError for a masked array, ValueError for a ragged list.

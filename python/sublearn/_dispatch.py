@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from . import _cpu, _devices
 
-BACKENDS = ("auto", "cpu", "cuda")
+Backend = Literal["auto", "cpu", "cuda"]
+BACKENDS = get_args(Backend)
 CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability", "continuation", "degree")
 # match_probability and studies go to a GPU from this many (trials x starts x weights) on. To be measured: no GPU has been timed yet.
 CUDA_LEAST_WORK = 2**24

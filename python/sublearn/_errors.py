@@ -9,6 +9,7 @@ import math
 import numbers
 import operator
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ LARGEST_INT = 2**31 - 1  # of the compiled functions' int: starts, iterations, t
 LARGEST_LONG = 2**63 - 1  # of their int64_t: steps
 
 
-def whole_number(name: str, value: object, low: int, high: int | None = None, note: str = "", most: int | None = None) -> int:
+def whole_number(name: str, value: Any, low: int, high: int | None = None, note: str = "", most: int | None = None) -> int:
     """`value` as an int in [low, high]; `note` says in words what the bounds mean. most: in place of `high`, a bound so far off that
     messages speak of it only where it is exceeded."""
     note = f" ({note})" if note else ""
@@ -34,7 +35,7 @@ def whole_number(name: str, value: object, low: int, high: int | None = None, no
     return number
 
 
-def positive(name: str, value: object, zero: bool = False, none: bool = False) -> float:
+def positive(name: str, value: Any, zero: bool = False, none: bool = False) -> float:
     """`value` as a finite float above 0 (zero: or 0); `none` says that None is expected as well, it is not accepted here."""
     wanted = f"{'None or ' if none else ''}a finite number {'>= 0' if zero else 'above 0'}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -93,7 +93,7 @@ class Tableau:
         other.held, other.row_of = self.held.copy(), self.row_of.copy()
         return other
 
-    def restart(self, elements: Sequence[int] = ()) -> None:
+    def restart(self, elements: Sequence[int] | np.ndarray = ()) -> None:
         """Forget the members, then add these elements in turn; those that depend on earlier ones stay out."""
         self.held[:], self.row_of[:] = -1, -1
         for element in elements:
@@ -170,7 +170,7 @@ def closure(tableau: Tableau, members: np.ndarray) -> np.ndarray:
     return ~_grown(tableau, np.flatnonzero(members)).addable()
 
 
-def _grown(tableau: Tableau, order: Sequence[int], most: int | None = None) -> Tableau:
+def _grown(tableau: Tableau, order: Sequence[int] | np.ndarray, most: int | None = None) -> Tableau:
     """A copy whose members are the first independent ones in this order."""
     grown = tableau.copy()
     grown.restart()

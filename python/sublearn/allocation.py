@@ -276,7 +276,8 @@ class Strategy:
         masks, chances = self._fixed[None], np.ones(1)
         for piece in self._pieces:
             lists = [piece.members[a:b] for a, b in zip(piece.offsets, piece.offsets[1:])]
-            chosen, chance = [], []
+            chosen: list[np.ndarray] = []
+            chance: list[float] = []
             for picked in combinations(lists, piece.pick):
                 for parts in product(*(combinations(line, piece.each) for line in picked)):
                     chosen.append(np.concatenate(parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ._cheapest import Impossible, Problem, read_limits
 from ._column_matroid import prices
@@ -24,7 +24,7 @@ def best_allocation(
     limits: Sequence[tuple[Any, int]] | None = None,
     shared: tuple[str, ...] = (),
     *,
-    prefer: str | None = None,
+    prefer: Literal["probability", "conditioning"] | None = None,
     trials: int = 200,
     tries: int | None = None,
     seed: int = 0,
@@ -57,7 +57,7 @@ def best_allocation(
     if prefer not in _PREFER:
         raise ValueError(f"prefer: expected None, 'probability' or 'conditioning', got {prefer!r}")
     trials = whole_number("trials", trials, 1)
-    tries = TRIES.get(prefer, 0) if tries is None else whole_number("tries", tries, 0)
+    tries = (TRIES[prefer] if prefer else 0) if tries is None else whole_number("tries", tries, 0)
     seed = whole_number("seed", seed, 0)
     problem = Problem(net, prices(net, cost), read_limits(net, limits), shared)
     try:

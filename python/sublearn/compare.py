@@ -255,7 +255,7 @@ def compare_with_exact(
     prediction = predict(net, strategy, shared, degree=degree)
     drawn = draw_trials(net, strategy, trials, shared=shared, seed=seed, task=task, threads=threads)
     problem = (net, drawn.student, drawn.x, drawn.y, drawn.mask[0], shared)
-    draws = {"teacher": drawn.teacher, "gains": drawn.gains, "seed": seed, "task": task, "threads": threads}
+    draws: dict[str, Any] = {"teacher": drawn.teacher, "gains": drawn.gains, "seed": seed, "task": task, "threads": threads}
     verdicts = decide_drawn(*problem, EXACT, screen=True, tol=TOLERANCE[EXACT], options=check_options(EXACT), **draws)
     search = decide_drawn(*problem, "newton", screen=False, tol=NO_NEAR_MISS, options=check_options("newton", starts=starts), **draws)
     found = search.match == 1

@@ -11,24 +11,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from . import _cpu, _devices
 from ._arrays import common_batch, distinct_rows, float_array, index_rows, learnable, shape_back, thread_count
 from ._closed_forms import last_layer, plain
+from ._dispatch import Backend
 from ._doubledouble import Ball
 from ._errors import LARGEST_INT, LARGEST_LONG, positive, whole_number
 from ._structures import affine
 from ._units import Units, constant_outputs, reach, size_of, units
 from .allocation import Allocation, check_allocation, check_shared, check_trial_range
-from .fit import OPTIMIZERS
+from .fit import OPTIMIZERS, Optimizer
 from .generic import attained_ranks, free_weights, required_rank
 from .network import Network, Recurrent
 from .rank import rank as float_rank
 from .trial import check_gains
 
+Method = Literal["newton", "descent", "exact"]
 METHODS = ("newton", "descent")
 EXACT = "exact"  # what can be solved or enumerated, then (linear) complex solutions followed to the trial, see exact.py
 TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 / ||y*||^2
@@ -75,10 +77,10 @@ class Verdicts:
 
 
 def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...] = (),
-           method: str = "newton", *, screen: bool = False, starts: int | None = None, tol: float | None = None, seed: int = 0,
+           method: Method = "newton", *, screen: bool = False, starts: int | None = None, tol: float | None = None, seed: int = 0,
            task: int = 0, first: int = 0, gains: dict | None = None, iterations: int | None = None, steps: int | None = None,
-           optimizer: str | None = None, lr: float | None = None, teacher: np.ndarray | None = None, threads: int | None = None,
-           backend: str = "auto", stream: object = None) -> Verdicts:
+           optimizer: Optimizer | None = None, lr: float | None = None, teacher: np.ndarray | None = None, threads: int | None = None,
+           backend: Backend = "auto", stream: object = None) -> Verdicts:
     """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
 
     theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64, but

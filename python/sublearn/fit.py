@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from ._dispatch import Backend
 from ._errors import LARGEST_LONG, positive, whole_number
 from .allocation import check_net
 from .network import Network
 
-OPTIMIZERS = ("sgd", "momentum", "adam")
+Optimizer = Literal["sgd", "momentum", "adam"]
+OPTIMIZERS = get_args(Optimizer)
 STATUS = ("steps done", "converged", "diverged")
 
 
@@ -29,8 +32,8 @@ class FitResult:
 
 
 def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, steps: int = 1000,
-        optimizer: str = "adam", lr: float = 1e-2, tol: float | None = None, *, threads: int | None = None,
-        backend: str = "auto", stream: object = None) -> FitResult:
+        optimizer: Optimizer = "adam", lr: float = 1e-2, tol: float | None = None, *, threads: int | None = None,
+        backend: Backend = "auto", stream: object = None) -> FitResult:
     """Minimises loss = sum over equations of (f(theta; x) - y)^2 over the learnable weights of every student.
 
     theta [batch, size], x [batch, *net.x_shape], y [batch, *net.y_shape], float32 or float64; allocation: an Allocation, or a bool

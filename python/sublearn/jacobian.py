@@ -6,11 +6,12 @@ import numpy as np
 
 from . import _devices
 from ._arrays import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from ._dispatch import Backend
 from .allocation import check_net
 from .network import Network
 
 
-def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | None = None, backend: str = "auto",
+def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | None = None, backend: Backend = "auto",
             stream: object = None) -> np.ndarray:
     """y = f(theta; x) (D1): [batch, *net.y_shape], in the dtype of theta.
 
@@ -28,7 +29,7 @@ def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | No
 
 
 def jacobian(net: Network, theta: np.ndarray, x: np.ndarray, allocation: object, *, threads: int | None = None,
-             backend: str = "auto", stream: object = None) -> np.ndarray:
+             backend: Backend = "auto", stream: object = None) -> np.ndarray:
     """Derivatives of the outputs in the learnable weights (D6): [batch, equations, budget], in the dtype of theta.
 
     Equations in C order of y, columns by ascending flat index. theta [batch, size], x [batch, *net.x_shape]; allocation: an

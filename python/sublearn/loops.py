@@ -42,6 +42,7 @@ def extend(system: System, base: np.ndarray, indices: np.ndarray, degrees: np.nd
     quiet = np.zeros(len(solutions), dtype=np.int64)
     found = np.array([len(s) for s in solutions])
     open_ = (found > 0) & (found <= most)
+    legs: tuple[tuple[int, int], ...]
     for loop in range(loops):
         which = np.flatnonzero(open_)
         if not len(which):

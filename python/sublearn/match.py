@@ -9,10 +9,11 @@ import numpy as np
 
 from . import _dispatch, _resident
 from ._closed_forms import plain
+from ._dispatch import Backend
 from ._intervals import clopper_pearson
 from ._missed import Missed, missed
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
-from .decide import EXACT, TOLERANCE, check_options, check_tolerance, decide_drawn, searched_starts
+from .decide import EXACT, TOLERANCE, Method, check_options, check_tolerance, decide_drawn, searched_starts
 from .network import Network
 from .trial import check_gains, draw_trials
 
@@ -143,8 +144,8 @@ class MatchResult:
 
 
 def match_probability(net: Network, allocation: Allocation | Strategy, trials: int = 1000, shared: tuple[str, ...] = (),
-                      method: str = "newton", seed: int = 0, task: int = 0, screen: bool | None = None, starts: int | None = None,
-                      tol: float | None = None, *, threads: int | None = None, backend: str = "auto", gains: dict | None = None,
+                      method: Method = "newton", seed: int = 0, task: int = 0, screen: bool | None = None, starts: int | None = None,
+                      tol: float | None = None, *, threads: int | None = None, backend: Backend = "auto", gains: dict | None = None,
                       first: int = 0, keep_trials: bool = False, **options) -> MatchResult:
     """In how many random trials (D3) can this allocation match the teacher (D5), or does a method find it (D8)?
 

@@ -12,20 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from ._errors import list_of_names, no_mask, whole_number
 
-ACTIVATIONS = ("linear", "relu", "tanh")
+Activation = Literal["linear", "relu", "tanh"]
+ACTIVATIONS = get_args(Activation)
 LARGEST_SIZE = 2**31 - 1  # weights, inputs and outputs of a trial are counted in 32 bits by the compiled functions
 
 
 class Network(ABC):
     """What every network can say of itself. Two networks with the same sizes are equal and hash alike."""
 
-    activation: str
+    activation: Activation
     bias: tuple[str, ...]
 
     # What a network is made of
@@ -208,7 +209,7 @@ class Recurrent(Network):
     hidden: int
     outputs: int
     steps: int
-    activation: str = "linear"
+    activation: Activation = "linear"
     bias: bool | tuple[str, ...] = False
 
     def __post_init__(self) -> None:
@@ -268,7 +269,7 @@ class Feedforward(Network):
 
     widths: tuple[int, ...]
     samples: int
-    activation: str = "linear"
+    activation: Activation = "linear"
     bias: bool | tuple[str, ...] = False
 
     def __post_init__(self) -> None:
@@ -356,10 +357,10 @@ def network_from_spec(spec: Mapping[str, Any]) -> Network:
     return cls(**fields)
 
 
-def _checked_activation(activation: object) -> str:
+def _checked_activation(activation: Any) -> Activation:
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    return activation
+    return cast("Activation", activation)
 
 
 def _checked_bias(bias: object, every: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ import numpy as np
 
 from . import _cpu, _devices
 from ._arrays import FLOATS, thread_count
+from ._dispatch import Backend
 from ._errors import positive, whole_number
 
 
-def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: str = "auto",
+def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: Backend = "auto",
          stream: object = None) -> np.ndarray:
     """Number of singular values above rtol times the largest: the verdict of numpy.linalg.matrix_rank.
 
@@ -63,7 +64,7 @@ def _by_svd(stack: np.ndarray, rtol: float) -> np.ndarray:
     return np.count_nonzero(values > tolerance, axis=-1).astype(np.int64)
 
 
-def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, backend: str = "auto",
+def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, backend: Backend = "auto",
              stream: object = None) -> np.ndarray:
     """Exact rank over GF(p) of integer matrices.
 

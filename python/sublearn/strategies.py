@@ -199,11 +199,11 @@ def _positions(net: Network, names: Iterable[str]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def _several(names: object) -> object:
+def _several(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
 
-def _groups_within(net: Network, within: object) -> tuple[str, ...]:
+def _groups_within(net: Network, within: Any) -> tuple[str, ...]:
     """Names in flat order, at least one."""
     check_net(net)
     if within is None:
@@ -265,7 +265,7 @@ def _piece(lists: Sequence[np.ndarray], pick: int, each: int) -> Piece:
 
 
 def _per_line(
-    net: Network, kind: str, word: str, lines: list[np.ndarray], pick: object, each: object, within: object
+    net: Network, kind: str, word: str, lines: list[np.ndarray], pick: object, each: object, within: str | Sequence[str]
 ) -> Strategy:
     pick = whole_number(word, pick, 0, len(lines), f"the {word} of {_text(within)}")
     each = whole_number("each", each, 0, len(lines[0]), f"the weights in a {word[:-1]} of {_text(within)}")
@@ -276,7 +276,7 @@ def _per_line(
 
 
 def _first_of_lines(
-    net: Network, kind: str, lines: list[np.ndarray], budget: object, within: object
+    net: Network, kind: str, lines: list[np.ndarray], budget: object, within: str | Sequence[str]
 ) -> Strategy:
     order = np.concatenate(lines)
     budget = whole_number("budget", budget, 0, order.size, f"the weights of {_text(within)}")
@@ -284,11 +284,11 @@ def _first_of_lines(
     return _always(net, f"{kind}({_text(within)})", order[:budget], spec)
 
 
-def _text(within: object) -> str:
+def _text(within: str | Sequence[str]) -> str:
     return ", ".join(_several(within))
 
 
-def _within_spec(within: object) -> dict[str, Any]:
+def _within_spec(within: str | Sequence[str]) -> dict[str, Any]:
     names = _several(within)
     return {"within": names[0] if len(names) == 1 else list(names)}
 

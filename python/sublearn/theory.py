@@ -291,7 +291,7 @@ class _Verdicts:
         self.error = np.zeros(k)
         self.witness = np.zeros_like(masks)
 
-    def settle(self, rows: np.ndarray, kind: str, reason: object, error: object, text: object) -> None:
+    def settle(self, rows: np.ndarray | int, kind: str, reason: object, error: object, text: object) -> None:
         self.kind[rows], self.reason[rows], self.error[rows], self.text[rows] = KINDS.index(kind), reason, error, text
 
 

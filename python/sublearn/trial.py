@@ -11,9 +11,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
+from ._dispatch import Backend
 from ._errors import LARGEST_INT, list_of_names, whole_number
 from .allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
 from .network import Network
@@ -60,7 +62,7 @@ def draw_trials(
     gains: Mapping[str, float] | None = None,
     dtype: object = np.float64,
     threads: int | None = None,
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> Trials:
     """`count` trials (D3): weights N(0, gain^2 / fan_in), biases N(0, gain^2), inputs N(0, 1), and masks.
 
@@ -120,7 +122,7 @@ def check_gains(net: Network, gains: Mapping[str, float] | None) -> np.ndarray:
     return np.array([float(gains.get(name, 1.0)) for name in net.groups])
 
 
-def _check_dtype(dtype: object) -> np.dtype:
+def _check_dtype(dtype: Any) -> np.dtype:
     try:
         name = "" if dtype is None else np.dtype(dtype).name  # numpy reads None as float64
     except TypeError:

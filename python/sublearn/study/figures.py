@@ -58,7 +58,9 @@ class _Made:
     """The figures so far, each on disk under a name of its own."""
 
     def __init__(self, folder: Path):
-        self.folder, self.figures, self.names = folder, [], set()
+        self.folder = folder
+        self.figures: list[Figure] = []
+        self.names: set[str] = set()
 
     def keep(self, network: str, name: str, figure: Any, caption: str, place: str) -> None:
         buffer = io.BytesIO()
@@ -78,7 +80,7 @@ class _Made:
 
 def _ways(own: Iterable[Summary]) -> list[tuple[str, str]]:
     """(method, quantity) that get figures of their own; cells that a proof decided join the searched ones of their method."""
-    ways = {}
+    ways: dict[str, list[str]] = {}
     for summary in own:
         texts = ways.setdefault(summary.cell.method, [])
         if summary.quantity != "existence" and summary.quantity_text not in texts:

@@ -94,7 +94,8 @@ def _findings(own: list[Summary]) -> str:
 
 def _finding(part: list[Summary]) -> list[str]:
     """Half sentences on the cells of one quantity: below, at and above the required rank."""
-    kappa, lines = part[0].required_rank, []
+    kappa = part[0].required_rank
+    lines: list[str] = []
     if kappa is None:
         return lines
     below = [summary for summary in part if summary.cell.budget < kappa]

@@ -33,7 +33,8 @@ class Limits(NamedTuple):
 
 def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
     """The limits of each cell, None where theory was not asked (no judged trial)."""
-    told, left = [], _ALL_MASKS
+    told: list[Limits | None] = []
+    left = _ALL_MASKS
     counted: dict[tuple, bool] = {}
     for summary in found:
         cell, judged = summary.cell, summary.compared.trials()

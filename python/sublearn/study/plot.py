@@ -40,9 +40,9 @@ BAR, FOOT = 0.42, 0.022  # half the length of a limit's bar between neighbouring
 ESTIMATED = (0, (3, 1.5))
 _SEEN = 1e-4  # what can be told from 0 or 1 in a figure
 FIRST = (0, (1, 1.6))  # found by the first start, where existence and findability meet
-GUIDE = {"linestyle": (0, (1, 3)), "linewidth": 0.9, "alpha": 0.7}  # over budgets that were not measured
+GUIDE: dict[str, Any] = {"linestyle": (0, (1, 3)), "linewidth": 0.9, "alpha": 0.7}  # over budgets that were not measured
 INK, FAINT = "#222222", "#8A8F98"
-RING = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgewidth": 0.9, "zorder": 6}
+RING: dict[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgewidth": 0.9, "zorder": 6}
 LARGEST, SMALLEST = 8.0, 4.0  # markers of the first and the last curve
 
 
@@ -181,7 +181,7 @@ def existence(
     """
     ax = _ax(ax)
     data = data.isel(cell=np.flatnonzero(_swept(data)))
-    kind = {"splits": split is not None, "strategy": split}
+    kind: dict[str, Any] = {"splits": split is not None, "strategy": split}
     exact, proven = _select(data, network, None, method=EXACT, **kind)
     found, text = _select(data.isel(cell=np.flatnonzero(data["method"].values != EXACT)), network, quantity_text, **kind)
     asked = [list(zip(part["strategy"].values.tolist(), part["arguments"].values.tolist())) for part in (exact, found)]
@@ -204,8 +204,8 @@ def existence(
                     first = curve["found_after"].isel(start=0).values / curve["trials"].values
                     _joined(ax, x, first, False, color=colour, linestyle=FIRST, linewidth=1.0, gid="first start", zorder=3.5)
                 ax.vlines(x, low, high, color=colour, linewidth=1.0, zorder=3)
-                style_of = {"linewidth": 1.6 if filled else 1.0, "zorder": 5 if filled else 4}
-                point = {"marker": marker, "markersize": size, "markerfacecolor": colour if filled else "white"}
+                style_of: dict[str, Any] = {"linewidth": 1.6 if filled else 1.0, "zorder": 5 if filled else 4}
+                point: dict[str, Any] = {"marker": marker, "markersize": size, "markerfacecolor": colour if filled else "white"}
                 _joined(ax, x, y, color=colour, linestyle=dashes, **style_of, **point)
                 if filled:
                     handles.append(_line(dashes, color=colour, **style_of, **point))
@@ -436,8 +436,8 @@ def _measured(
     """Points with their intervals and what joins them; returns the curve's entry for the legend."""
     y, low, high = (part[name].values for name in ("probability", "low", "high"))
     control = part["control"].values
-    point = {"color": colour, "marker": marker, "linestyle": "none", "markersize": size, "zorder": 5}
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.6}  # keeps points apart that lie on each other
+    point: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "none", "markersize": size, "zorder": 5}
+    edge: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.6}  # keeps points apart that lie on each other
     ax.vlines(x, low, high, color=colour, linewidth=0.32 * size, zorder=4)
     _joined(ax, x, y, color=colour, linestyle="-", linewidth=1.2, zorder=3)
     ax.plot(x[~control], y[~control], **point, **edge)

@@ -23,13 +23,13 @@ def asked(spec: Spec, found: list[Summary]) -> str:
             (escape(entry.label), entry.net.describe(), shared, _shapes(entry.net), *map(str, numbers))
         )
     strategies = []
-    for entry in spec.strategies:
-        own = [s.cell for s in found if s.cell.strategy_label == entry.label and not s.cell.control]
-        sizes = list(dict.fromkeys(cell.arguments for cell in own if cell.network_label in entry.networks))
+    for strategy in spec.strategies:
+        own = [s.cell for s in found if s.cell.strategy_label == strategy.label and not s.cell.control]
+        sizes = list(dict.fromkeys(cell.arguments for cell in own if cell.network_label in strategy.networks))
         shown = ", ".join(sizes if len(sizes) <= 14 else [*sizes[:6], f"… ({len(sizes)})"])
-        scope = "all" if len(entry.networks) == len(spec.networks) else ", ".join(entry.networks)
-        what = _strategy_text(entry.kind, entry.within)
-        strategies.append((escape(entry.label), what, escape(shown), escape(scope)))
+        scope = "all" if len(strategy.networks) == len(spec.networks) else ", ".join(strategy.networks)
+        what = _strategy_text(strategy.kind, strategy.within)
+        strategies.append((escape(strategy.label), what, escape(shown), escape(scope)))
     methods = dict.fromkeys(summary.cell.quantity_text("found") for summary in found)
     head = (
         "network",

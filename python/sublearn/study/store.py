@@ -563,7 +563,7 @@ def _columns(summary: Summary, limits: Limits | None) -> dict[str, Any]:
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    start = end = None
+    start, end = 0, None
     for first, count in sorted(ranges):
         if end == first:
             end = first + count
