@@ -38,8 +38,8 @@ from .trial import Trials, draw_trials
 
 __all__ = [
     "Allocation", "Capacity", "Explanation", "Feedforward", "FitResult", "Impossible", "MatchBounds", "MatchResult", "ParityBounds",
-    "Prediction", "Predictions", "Recurrent", "Strategy", "Trials", "Verdicts", "__version__", "backend_of", "best_allocation", "block", "capacity",
-    "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows", "everything", "explain", "fit", "jacobian", "match_bounds",
-    "match_probability", "only", "outputs", "parity_bounds", "per_column", "per_row", "predict", "predict_strategy", "predictions",
-    "rank", "rank_mod", "rows", "scattered", "split",
+    "Prediction", "Predictions", "Recurrent", "Strategy", "Trials", "Verdicts", "__version__", "backend_of", "best_allocation", "block",
+    "capacity", "columns", "decide", "degree", "diagonal", "draw_trials", "even_rows", "everything", "explain", "fit", "jacobian",
+    "match_bounds", "match_probability", "only", "outputs", "parity_bounds", "per_column", "per_row", "predict", "predict_strategy",
+    "predictions", "rank", "rank_mod", "rows", "scattered", "split",
 ]

@@ -1,0 +1,295 @@
+"""Who may import whom, in Python and in C++: arrows go down. Arrows of today that go up are listed; a list may only become shorter."""
+
+import ast
+import functools
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE, CSRC = ROOT / "python" / "sublearn", ROOT / "csrc"
+
+# From the bottom. Rooms of one storey (theory | match) never import each other.
+STOREYS = [
+    {"checks": "_errors _version"},
+    {"backend": "_dispatch _devices"},
+    {"numerics": "_doubledouble _intervals _matroid _missed _simplex"},
+    {"model": "network _picture allocation strategies"},
+    {"ops": "_arrays fit jacobian rank"},
+    {"ranks": "_closed_forms _column_matroid _structures _units generic", "data": "trial"},
+    {"homotopy": "_parity closing continuation degree loops monodromy trace"},
+    {"existence": "_relu_programmes _relu_proofs certify exact relu_exact triangular"},
+    {"theory": "_certain _proofs bounds theory", "match": "_resident decide match"},
+    {"design": "_cheapest _prefer best capacity explain"},
+    {"compare": "compare"},
+    {"study": "study"},
+    {"cli": "cli __main__"},
+]
+LEVEL = {room: level for level, storey in enumerate(STOREYS) for room in storey}
+ROOM = {module: room for storey in STOREYS for room, modules in storey.items() for module in modules.split()}
+
+COMPILED = ("_cpu", "_cuda", "_cuda_emulated")
+
+# What is left to mend.
+UP = {("triangular", "_proofs")}
+CIRCLES = [("_certain", "theory"), ("_devices", "_dispatch"), ("study.limits", "study.store")]  # by imports in functions or for types only
+USE_COMPILED = {
+    "_relu_programmes",
+    "_units",
+    "allocation",
+    "certify",
+    "cli",
+    "closing",
+    "continuation",
+    "decide",
+    "exact",
+    "generic",
+    "network",
+    "rank",
+    "study.run",
+    "triangular",
+}
+USE_PRIVATE = {
+    "bench/gpu/crossovers.py",
+    "bench/gpu/one.py",
+    "bench/gpu/small.py",
+    "bench/gpu/workloads.py",
+    "bench/machine.py",
+    "bench/w4_newton.py",
+    "bench/w6_exact.py",
+    "examples/grid_exact.py",
+}
+
+LIBRARIES = {  # the room of each
+    "matplotlib": "study",
+    "xarray": "study",
+    "rich": "study",
+    "scipy": "numerics",
+    "torch": "backend",
+    "jax": "backend",
+    "cupy": "backend",
+}
+
+# {folder: the folders that its files may include}. math knows the contracts in ops, cpu and cuda never meet.
+MAY_INCLUDE = {
+    "core": {"core"},
+    "ops": {"core", "ops"},
+    "math": {"core", "ops", "math"},
+    "cpu": {"core", "ops", "math", "cpu"},
+    "cuda": {"core", "ops", "math", "cuda"},
+    "bind": {"core", "ops", "math", "bind"},
+}
+INCLUDED = {("bind/cuda.cpp", "cuda/emulate.h"), ("bind/cuda.cpp", "cuda/planted_races.h")}  # the emulator
+
+
+@functools.cache
+def tree_of(text):
+    return ast.parse(text)
+
+
+def parse(file):
+    return tree_of(file.read_text())
+
+
+def modules(root):
+    """{dotted name below the package: file}."""
+    found = {}
+    for file in sorted(root.rglob("*.py")):
+        parts = file.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def imports(tree):
+    """(node, whether it runs when the module is imported) of every import, those under TYPE_CHECKING and in functions too."""
+    waiting = [(tree, True)]
+    while waiting:
+        node, at_once = waiting.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.Import, ast.ImportFrom)):
+                yield child, at_once
+            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            waiting.append((child, at_once and not for_types and not isinstance(child, (ast.FunctionDef, ast.Lambda))))
+
+
+def arrows(root=PACKAGE):
+    """{(importer, imported): whether at import}, inside the package; the package itself is ""."""
+    known, found = modules(root), {}
+    for name, file in known.items():
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
+        for node, at_once in imports(parse(file)):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            else:
+                base = ["sublearn", *package.split(".")][: len(package.split(".")) + 2 - node.level] if node.level else []
+                base = ".".join(part for part in (*base, *(node.module or "").split(".")) if part)
+                targets = [f"{base}.{alias.name}" for alias in node.names]
+            for target in targets:
+                if target.split(".")[0] == "sublearn":
+                    inner = target.partition(".")[2]
+                    while inner not in (*known, *COMPILED, ""):
+                        inner = inner.rpartition(".")[0]
+                    found[name, inner] = found.get((name, inner), False) or at_once
+    return found
+
+
+def circles(edges):
+    """The sets of modules that can reach each other."""
+    after = defaultdict(set)
+    for one, other in edges:
+        after[one].add(other)
+    reach = {}
+    for start in list(after):
+        seen, waiting = set(), [start]
+        while waiting:
+            for other in after[waiting.pop()] - seen:
+                seen.add(other)
+                waiting.append(other)
+        reach[start] = seen
+    return sorted({tuple(sorted(o for o in reach[m] if m in reach.get(o, ()))) for m in reach if m in reach[m]})
+
+
+def upward(edges):
+    """Arrows to a room above, or to another room of the same storey."""
+    found = set()
+    for one, other in edges:
+        here, there = ROOM.get(one.split(".")[0]), ROOM.get(other.split(".")[0])
+        if here and there and here != there and LEVEL[there] >= LEVEL[here]:
+            found.add((one, other))
+    return found
+
+
+def libraries(root=PACKAGE):
+    """{(module, library)} of the imports of LIBRARIES, by statement or by importlib.import_module; True where one runs at import."""
+    found = {}
+    for name, file in modules(root).items():
+        asked = []
+        for node, at_once in imports(parse(file)):
+            if isinstance(node, ast.Import):
+                asked += [(alias.name, at_once) for alias in node.names]
+            elif not node.level:
+                asked.append((node.module, at_once))
+        asked += [(library, False) for library in re.findall(r"import_module\([\"']([\w.]+)", file.read_text())]
+        for library, at_once in asked:
+            if (top := library.split(".")[0]) in LIBRARIES:
+                found[name, top] = found.get((name, top), False) or at_once
+    return found
+
+
+def includes(root=CSRC):
+    """{(file, included file)} of the includes in quotes that MAY_INCLUDE forbids."""
+    found = set()
+    for file in sorted(root.rglob("*.*")):
+        here = file.relative_to(root)
+        for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', file.read_text(), re.MULTILINE):
+            if included.split("/")[0] not in MAY_INCLUDE.get(here.parts[0], ()):
+                found.add((here.as_posix(), included))
+    return found
+
+
+def private_users(root=ROOT):
+    """Files of bench and examples that import what neither `sublearn` nor `sublearn.study` offers."""
+    found = set()
+    for folder in ("bench", "examples"):
+        for file in (root / folder).rglob("*.py"):
+            for node, _ in imports(parse(file)):
+                names = [alias.name for alias in node.names]
+                if isinstance(node, ast.Import):
+                    wrong = any(name.startswith("sublearn.") and name != "sublearn.study" for name in names)
+                else:
+                    inside = not node.level and (node.module or "").split(".")[0] == "sublearn"
+                    wrong = inside and (node.module not in ("sublearn", "sublearn.study") or any(name.startswith("_") for name in names))
+                if wrong:
+                    found.add(file.relative_to(root).as_posix())
+    return found
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A copy of a tree with one more line at the end of a file, and the copy."""
+
+    def plant(source, file, line):
+        copy = tmp_path / source.name
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        (copy / file).write_text((copy / file).read_text() + f"\n{line}\n")
+        return copy
+
+    return plant
+
+
+def test_every_module_has_a_room():
+    assert {name.split(".")[0] for name in modules(PACKAGE)} - {""} == set(ROOM)
+
+
+def test_arrows_go_down():
+    assert upward(arrows()) == UP
+
+
+def test_no_circles():
+    every = arrows()
+    assert circles([edge for edge, at_once in every.items() if at_once]) == []
+    assert circles(every) == CIRCLES
+
+
+def test_the_compiled_modules_are_imported_by_the_backend_only():
+    found = {one for one, other in arrows() if other in COMPILED}
+    assert found - {"", *STOREYS[1]["backend"].split()} == USE_COMPILED
+
+
+def test_libraries_are_imported_where_they_belong():
+    found = libraries()
+    assert {(module, library) for module, library in found if ROOM[module.split(".")[0]] != LIBRARIES[library]} == set()
+    assert [edge for edge, at_once in found.items() if at_once] == []  # `import sublearn` loads numpy alone
+
+
+def test_bench_and_examples_import_public_names():
+    assert private_users() == USE_PRIVATE
+
+
+def test_includes_go_down():
+    assert {folder.name for folder in CSRC.iterdir()} == set(MAY_INCLUDE)
+    assert includes() == INCLUDED
+
+
+@pytest.mark.parametrize(
+    "file, line, arrow",
+    [
+        ("network.py", "from .theory import predict", ("network", "theory")),
+        ("theory.py", "from . import match", ("theory", "match")),
+        ("rank.py", "def lazy():\n    from .study.store import load", ("rank", "study.store")),
+        ("match.py", "import sublearn.bounds", ("match", "bounds")),
+        ("study/spec.py", "from .. import cli", ("study.spec", "cli")),
+    ],
+)
+def test_a_planted_import_is_found(planted, file, line, arrow):
+    assert upward(arrows(planted(PACKAGE, file, line))) - UP == {arrow}
+
+
+def test_a_planted_circle_is_found(planted):
+    copy = planted(PACKAGE, "_intervals.py", "from . import _simplex")
+    assert circles(arrows(copy)) == CIRCLES
+    (copy / "_simplex.py").write_text("from ._intervals import clopper_pearson\n")
+    assert circles([edge for edge, at_once in arrows(copy).items() if at_once]) == [("_intervals", "_simplex")]
+
+
+def test_a_planted_library_is_found(planted):
+    found = libraries(planted(PACKAGE, "rank.py", "import scipy.linalg\ndef lazy():\n    return importlib.import_module('torch.cuda')"))
+    assert found["rank", "scipy"] and ("rank", "torch") in found and not found["rank", "torch"]
+
+
+@pytest.mark.parametrize(
+    "file, included",
+    [
+        ("core/shape.h", "math/modp.h"),
+        ("ops/trial.h", "math/slots.h"),
+        ("math/modp.h", "cpu/models.h"),
+        ("cpu/models.h", "cuda/group.cuh"),
+        ("cuda/newton.cu", "cpu/models.h"),
+        ("bind/cpu.cpp", "cpu/models.h"),
+    ],
+)
+def test_a_planted_include_is_found(planted, file, included):
+    assert includes(planted(CSRC, file, f'#include "{included}"')) - INCLUDED == {(file, included)}
