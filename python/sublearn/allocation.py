@@ -40,6 +40,11 @@ class Allocation:
     `masks`: dict of bool arrays with the shapes of the groups; a missing group learns nothing.
     Immutable and hashable; two allocations are equal when network and mask are.
     Errors: ValueError for an unknown group or a wrong shape, TypeError for a mask that is not bool.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> a = sl.Allocation(net, {"W2": np.eye(2, 4, dtype=bool)})
+    >>> a.budget, a.indices
+    (2, array([12, 17]))
     """
 
     __slots__ = ("_mask", "_net")
@@ -184,6 +189,11 @@ class Strategy:
     .net .budget .name (short) .spec() .recipe; .support is the bool mask [size] of all weights that could
     learn; .allocation is the one allocation a deterministic strategy always draws, None for a random one.
     Immutable and hashable; equal when network, name and recipe are.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> strategy = sl.scattered(net, 5)
+    >>> strategy.draw(0).budget, strategy.name
+    (5, 'scattered')
     """
 
     __slots__ = ("_fixed", "_net", "_pieces", "_spec", "_support", "name")

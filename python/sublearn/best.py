@@ -52,6 +52,11 @@ def best_allocation(
     Errors: `Impossible` if no allocation obeys the limits; ValueError for relu (ranks differ from region to region, so there is no
     matroid), for costs that are not finite and wrong shapes; TypeError for other types; ModuleNotFoundError if overlapping limits need
     scipy and it is missing.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> cost = {"W": np.arange(64.0).reshape(8, 8)}
+    >>> sl.best_allocation(net, cost, shared=("B", "D")).indices
+    array([16, 17, 18, 19, 20, 24, 25, 26, 27, 28])
     """
     shared = check_shared(net, shared)
     if prefer not in _PREFER:

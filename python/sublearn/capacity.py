@@ -86,6 +86,10 @@ def capacity(
     networks have no such bound here: the search stops at `most`.
     For a random strategy the theory's part is exact where `predict_strategy` is, else the safe end of a 95 % interval from `trials` masks.
     Errors: ValueError and TypeError that name the argument.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> sl.capacity(net, sl.per_row(net, rows=2, each=5, within="W").draw(0), shared=("B", "D")).m
+    6
     """
     shared = check_shared(net, shared)
     strategy = as_strategy(check_allocation(net, allocation, shared))

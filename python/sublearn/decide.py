@@ -113,6 +113,11 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians, searches and complex paths run there, ranks and
     linear solves on the CPU, which waits for the GPU. Many paths at a time go to a GPU by themselves, unless backend="cpu".
     Errors: TypeError and ValueError that name the argument; an option of another method is a TypeError.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 10, shared=("W1",))
+    >>> sl.decide(net, trial.student, trial.x, trial.y, trial.mask, ("W1",)).match
+    array([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], dtype=int8)
     """
     options = check_options(method, starts=starts, iterations=iterations, steps=steps, optimizer=optimizer, lr=lr)
     return _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend,

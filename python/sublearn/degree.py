@@ -34,6 +34,10 @@ def degree(net: Network, allocation: object, shared: tuple[str, ...] = (), *, er
     has a chance of about `error` under a model (loops.py). `solution_count` says how sure an answer is.
     Errors: ValueError for a network that is not linear, a budget other than kappa, a learnable weight in a shared group, more than
     `most` solutions; RuntimeError if the loops do not settle.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.degree(net, sl.block(net, (2, 2), "W").draw(0), ("B", "D"))
+    2
     """
     return solution_count(net, allocation, shared, error=error, seed=seed, most=most, points=1, threads=threads).degree
 

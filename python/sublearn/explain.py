@@ -132,6 +132,11 @@ def explain(
     with it; surplus: learnable weights that could be frozen without losing a dimension; rules: what T4, T5, T6 and T12 say in counts.
     Shared groups cannot be unlocked. Ranks hold up to the error probability of a rank mod p.
     Errors: ValueError for relu, another network's allocation or learnable weights in a shared group; TypeError for a random strategy.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> print(sl.explain(net, sl.rows(net, 4, "W"), ("B", "D")))
+    recurrent 1-4-1, T=5, linear: 4 learnable weights reach rank 4 of the 4 required (rho, kappa; all places are counted from 0)
+    nothing is missing: a match exists with probability above 0 (T1)
     """
     shared = check_shared(net, shared)
     allocation = fixed_allocation(net, allocation, shared)

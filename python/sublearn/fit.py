@@ -43,6 +43,12 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
     tol: a student stops when its loss is at most tol times the sum of squares of its y. A student that diverges stops at its last
     finite theta and says so. Arrays of numpy, torch or cupy; the result lives where they live.
     Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 10, shared=("W1",))
+    >>> found = sl.fit(net, trial.student, trial.x, trial.y, trial.mask, steps=2000)
+    >>> found.loss.shape, bool((found.theta == trial.student)[~trial.mask].all())
+    ((10,), True)
     """
     check_net(net)
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation)

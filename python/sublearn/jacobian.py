@@ -18,6 +18,11 @@ def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | No
     theta [batch, size], x [batch, *net.x_shape], float32 or float64, finite; any batch axis may be absent.
     Arrays of numpy, torch or cupy; the result lives where they live (see docs/gpu.md for backend and stream).
     Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, an empty batch.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.outputs(net, np.ones(net.size), np.ones((3, 3)))
+    array([[12., 12., 12.],
+           [12., 12., 12.]])
     """
     check_net(net)
     place = _devices.place(backend, stream, theta=theta, x=x)
@@ -36,6 +41,10 @@ def jacobian(net: Network, theta: np.ndarray, x: np.ndarray, allocation: object,
     Allocation, or a bool array [size] or [batch, size] with the same budget in every row. Any batch axis may be absent.
     relu: the slope at 0 is 0. Arrays of numpy, torch or cupy; the result lives where they live.
     Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf, unequal budgets.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.jacobian(net, np.ones((10, net.size)), np.ones((10, 3, 3)), sl.only(net, "W2")).shape
+    (10, 6, 8)
     """
     check_net(net)
     place = _devices.place(backend, stream, theta=theta, x=x, allocation=allocation)

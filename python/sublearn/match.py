@@ -159,6 +159,11 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU floating
     point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
     Errors: ValueError and TypeError that name the argument.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.match_probability(net, sl.rows(net, 4, "W"), 100, ("B", "D"), method="exact")
+    >>> found.matched, found.unmatched, found.undecided
+    (100, 0, 0)
     """
     _dispatch.choose(backend)
     options = check_options(method, starts=starts, **options)

@@ -203,6 +203,10 @@ class Recurrent(Network):
     Groups: B [hidden, inputs], W [hidden, hidden], D [outputs, hidden], and if asked for b [hidden] and
     c [outputs]. `bias`: False, True (both), or a tuple of names such as ("b",).
     x is [steps, inputs], y is [steps, outputs].
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> net.groups, net.size, net.equations
+    ({'B': (8, 2), 'W': (8, 8), 'D': (2, 8)}, 96, 12)
     """
 
     inputs: int
@@ -265,6 +269,10 @@ class Feedforward(Network):
 
     Groups: W1 [n_1, n_0] .. WL [n_L, n_{L-1}], and if asked for b1 [n_1] .. bL [n_L].
     `bias`: False, True (all), or a tuple of names such as ("b2",). x is [n_0, samples], y is [n_L, samples].
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> net.groups, net.size, net.equations
+    ({'W1': (4, 3), 'W2': (2, 4)}, 20, 6)
     """
 
     widths: tuple[int, ...]

@@ -21,6 +21,9 @@ def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None
     singular value near the tolerance, is decided by numpy's SVD itself. An array of numpy, torch or cupy; the result lives where it lives.
     Errors: TypeError for another dtype (integers: convert them, or see `rank_mod`) or rtol, ValueError for nan, inf, more than one batch
     axis, an empty batch or a negative rtol.
+
+    >>> sl.rank(np.array([np.eye(3), np.ones((3, 3))]))
+    array([3, 1])
     """
     place = _devices.place(backend, stream, a=a)
     array = place.array("a", a) if place.device else _devices.to_numpy("a", a)
@@ -73,6 +76,9 @@ def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, b
     Returns int64 [batch], or one int64. Never too large for the rank over the rationals. An array of numpy, torch or cupy (on a GPU
     int64 only); the result lives where it lives.
     Errors: TypeError unless all entries are integers, ValueError for an empty batch or a modulus that is not such a prime.
+
+    >>> sl.rank_mod(np.array([[[2, 1], [0, 2]], [[1, 1], [0, 1]]]), p=2)
+    array([1, 2])
     """
     place = _devices.place(backend, stream, a=a)
     array = place.array("a", a) if place.device else _devices.to_numpy("a", a)

@@ -20,7 +20,12 @@ from .network import Network
 
 
 def scattered(net: Network, budget: int, within: str | tuple[str, ...] | None = None) -> Strategy:
-    """`budget` weights, uniformly at random without replacement, of the groups `within` (default: all)."""
+    """`budget` weights, uniformly at random without replacement, of the groups `within` (default: all).
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.scattered(net, 5, "W").draw(0).indices
+    array([ 4,  7, 11, 14, 17])
+    """
     names = _groups_within(net, within)
     positions = _positions(net, names)
     budget = whole_number("budget", budget, 0, positions.size, f"the weights of {', '.join(names)}")
@@ -30,7 +35,12 @@ def scattered(net: Network, budget: int, within: str | tuple[str, ...] | None = 
 
 
 def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
-    """So many weights in each group, {"W1": 3, "W2": 3}, scattered inside each."""
+    """So many weights in each group, {"W1": 3, "W2": 3}, scattered inside each.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.split(net, {"W1": 3, "W2": 2}).draw(0).indices
+    array([ 5,  9, 10, 12, 16])
+    """
     check_net(net)
     if not isinstance(budgets, Mapping):
         raise TypeError(
@@ -52,7 +62,12 @@ def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
 
 
 def per_row(net: Network, rows: int, each: int, within: str | tuple[str, ...]) -> Strategy:
-    """`rows` random rows of `within`, and in each of them `each` random weights."""
+    """`rows` random rows of `within`, and in each of them `each` random weights.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.per_row(net, rows=2, each=3, within="W").draw(0).indices
+    array([ 4,  5,  6, 17, 18, 19])
+    """
     lines = _rows_of(net, within)
     return _per_line(net, "per_row", "rows", lines, rows, each, within)
 
@@ -68,6 +83,10 @@ def per_column(
     """`columns` random columns of `within`, and in each of them `each` random weights.
 
     `rows` is another name of `columns`, so that a call of `per_row` by keywords can be turned.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.per_column(net, columns=2, each=3, within="W").draw(0).indices
+    array([ 4,  8, 11, 12, 15, 19])
     """
     if columns is not None and rows is not None:
         raise TypeError(f"columns: expected columns or rows, its other name, got both: {columns!r} and {rows!r}")
@@ -77,7 +96,12 @@ def per_column(
 
 
 def even_rows(net: Network, each: int, within: str | tuple[str, ...]) -> Strategy:
-    """`each` random weights in every row of `within` (T4: the cheapest last layer if each = f)."""
+    """`each` random weights in every row of `within` (T4: the cheapest last layer if each = f).
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.even_rows(net, 1, "W").draw(0).indices
+    array([ 6,  8, 12, 18])
+    """
     lines = _rows_of(net, within)
     each = whole_number("each", each, 0, len(lines[0]), f"the weights in a row of {_text(within)}")
     spec = {"kind": "even_rows", "each": each} | _within_spec(within)
@@ -88,17 +112,38 @@ def even_rows(net: Network, each: int, within: str | tuple[str, ...]) -> Strateg
 
 
 def rows(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
-    """The first `budget` weights of `within`, row by row."""
+    """The first `budget` weights of `within`, row by row.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> print(sl.rows(net, 5, "W").picture())
+    recurrent 1-4-1, T=5, linear: 5 of 24 weights learn (# learnable, . frozen)
+    <BLANKLINE>
+    B 0/4   W 5/16   D 0/4
+    .       ####     ....
+    .       #...
+    .       ....
+    .       ....
+    """
     return _first_of_lines(net, "rows", _rows_of(net, within), budget, within)
 
 
 def columns(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
-    """The first `budget` weights of `within`, column by column."""
+    """The first `budget` weights of `within`, column by column.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.columns(net, 5, "W").draw(0).indices
+    array([ 4,  5,  8, 12, 16])
+    """
     return _first_of_lines(net, "columns", _columns_of(net, within), budget, within)
 
 
 def block(net: Network, shape: tuple[int, int], within: str) -> Strategy:
-    """The leading block of `shape` = (height, width) of one group."""
+    """The leading block of `shape` = (height, width) of one group.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.block(net, (2, 3), "W").draw(0).indices
+    array([ 4,  5,  6,  8,  9, 10])
+    """
     grid = _one_grid(net, within)
     if not isinstance(shape, (tuple, list)) or len(shape) != 2:
         raise TypeError(f"shape: expected a pair (height, width), got {shape!r}")
@@ -113,6 +158,10 @@ def diagonal(net: Network, budget: int, within: str) -> Strategy:
 
     Diagonal d = 0, 1, .. holds (row, (row + d) mod columns) for every row from the top: in a matrix with more
     rows than columns the main diagonal wraps as well, and all diagonals together hold every weight once.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.diagonal(net, 5, "W").draw(0).indices
+    array([ 4,  5,  9, 14, 19])
     """
     grid = _one_grid(net, within)
     budget = whole_number("budget", budget, 0, grid.size, f"the weights of {_text(within)}")
@@ -123,7 +172,12 @@ def diagonal(net: Network, budget: int, within: str) -> Strategy:
 
 
 def only(net: Network, *groups: str) -> Strategy:
-    """All weights of the groups named."""
+    """All weights of the groups named.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.only(net, "W2").budget
+    8
+    """
     check_net(net)
     names = list_of_names("groups", groups, tuple(net.groups))
     if not names:
@@ -135,7 +189,12 @@ def only(net: Network, *groups: str) -> Strategy:
 
 
 def everything(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
-    """All weights of all groups that are not shared: N of D3."""
+    """All weights of all groups that are not shared: N of D3.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.everything(net, shared=("W1",)).budget
+    8
+    """
     shared = check_shared(net, shared)
     names = tuple(name for name in net.groups if name not in shared)
     spec = {"kind": "everything"} | ({"shared": list(shared)} if shared else {})

@@ -200,6 +200,11 @@ def predict(
     still "intermediate", with E[real solutions] / delta <= MP <= E / 2, which `parity_bounds` measures.
     Errors: ValueError for an allocation of another network or a learnable weight in a shared group, TypeError for a random strategy (see
     `predict_strategy`), RuntimeError if a rank and a closed form contradict each other.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> found = sl.predict(net, sl.rows(net, 10, "W"), shared=("B", "D"))
+    >>> found.kind, found.attained_rank, found.required_rank, found.reason
+    ('minimal', 7, 10, 'T1')
     """
     shared = check_shared(net, shared)
     mask = fixed_allocation(net, allocation, shared, hint="; its .draw(seed) gives one of them, predict_strategy judges them all").mask
@@ -212,6 +217,11 @@ def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), d
     Each verdict is that of `predict`; equal masks are judged once. One core judges 30 000 to 500 000 masks of a small network in a
     second, so this is the way to judge the masks of a study.
     Errors: TypeError for masks that are not bool, ValueError for a wrong shape or a learnable weight in a shared group.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> masks = [sl.scattered(net, budget, "W").draw(0).mask for budget in (8, 12)]
+    >>> sl.predictions(net, np.array(masks), shared=("B", "D")).kind
+    array(['minimal', 'intermediate'], dtype='<U12')
     """
     shared = check_shared(net, shared)
     masks = check_masks(net, masks, shared)
@@ -249,6 +259,11 @@ def predict_strategy(
     strategy has at most 10 draws different masks (all are judged) and where theorems count them; else they are estimated from the drawn
     masks, on the safe side. `match_bounds` uses odd degrees too.
     Errors: as for `predict`.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.predict_strategy(net, sl.scattered(net, 4, "W"), shared=("B", "D"), draws=50)
+    >>> found.lower, found.upper
+    (0.0, 1.0)
     """
     shared = check_shared(net, shared)
     strategy = as_strategy(strategy)

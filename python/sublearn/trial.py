@@ -74,6 +74,11 @@ def draw_trials(
     Errors: ValueError for an empty batch, a trial number beyond 32 bits, a gain that is not above 0, an
     unknown group, or an allocation that could learn in a shared group; TypeError for another dtype or a str
     as `shared`.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> trials = sl.draw_trials(net, sl.scattered(net, 5, "W"), 100, shared=("B", "D"))
+    >>> trials.x.shape, trials.y.shape, trials.mask.shape
+    ((100, 5, 1), (100, 5, 1), (100, 24))
     """
     shared = check_shared(net, shared)
     recipe = as_strategy(check_allocation(net, allocation, shared)).recipe
