@@ -1,4 +1,6 @@
-# Written by .ci/stubs from the compiled module.
+# Written by .ci/stubs from the compiled module. To numpy's types, arrays of float32 and of float64 are not disjoint.
+# mypy: disable-error-code="overload-overlap"
+
 """
 Compiled CPU kernels of sublearn. Arguments are checked by the Python layer.
 """

@@ -156,8 +156,8 @@ class MatchBounds:
         return self.lower, self.upper
 
     def __str__(self) -> str:
-        counted = [low == high for low, high in (self.lower_interval, self.upper_interval)]
-        text = bounds_text(self.lower, self.upper, *counted, self.masks)
+        lower, upper = (low == high for low, high in (self.lower_interval, self.upper_interval))  # counted
+        text = bounds_text(self.lower, self.upper, lower, upper, self.masks)
         return text.replace("(exact)", f"(all {self.masks} masks)") if self.exact else text
 
 
@@ -200,5 +200,5 @@ def match_bounds(
         return MatchBounds((lower, lower), (upper, upper), len(masks), share, True)
     sampled = (clopper_pearson(int(which.sum()), draws) for which in (kind == "maximal", kind != "minimal"))
     known = certain(net, strategy, shared, 0)
-    ends = [interval if exact is None else (exact, exact) for interval, exact in zip(sampled, known)]
-    return MatchBounds(*ends, draws, share, False)
+    low, high = (interval if exact is None else (exact, exact) for interval, exact in zip(sampled, known))
+    return MatchBounds(low, high, draws, share, False)

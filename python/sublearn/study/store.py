@@ -229,6 +229,7 @@ class Store:
     def _check_alone(self) -> None:
         """StoreError if the path leads to another file than the one opened, or if that has grown: a lock keeps out runs only, and not
         everywhere."""
+        assert self._file is not None
         try:
             opened = os.fstat(self._file.fileno())
             same = os.path.samestat(opened, os.stat(self.path))
