@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-ORDER = ("W1", "W3", "W4", "W6", "W2", "match", "verdicts", "crossovers")
+ORDER = ("W1", "W3", "W4", "W6", "W2", "match", "crossovers", "verdicts")
 LONGEST = 10_000
 COUNTERS = {  # a profiler's line -> the name here
     "Duration": "duration", "Executed Ipc Active": "instructions per cycle", "Issue Slots Busy": "issue slots busy", "No Eligible": "no warp eligible",

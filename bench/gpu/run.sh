@@ -2,7 +2,7 @@
 # On a machine with an NVIDIA GPU, without any network.
 #   bench/gpu/run.sh check [FOLDER]   builds, tests, looks for wrong memory accesses, barriers and races: within 300 s
 #   bench/gpu/run.sh bench [FOLDER]   times W1 W3 W4 W6 W2 match and reads a profiler's counters of each main kernel, in this order, then
-#                                     verdicts and crossovers: within 420 s
+#                                     crossovers and verdicts: within 420 s
 # FOLDER (else $OUT, else build/gpu/STEP) gets summary.txt, tables.txt, results.json and logs.tgz, written anew after every stage. Every stage
 # has its own time limit and its log; one that fails or is stopped loses no other's results, and a benchmark that is stopped keeps its finished
 # tables. The package lies in build/site, which both steps share: it is built where it is missing or the sources have changed.
@@ -184,7 +184,7 @@ else
       --section Occupancy --section SchedulerStats --section WarpStateStats --section InstructionStats --section MemoryWorkloadAnalysis \
       "$python" -m bench.gpu.one "$@" "${quick[@]}"
   }
-  for of in W1:80 W3:60 W4:60 W6:70 W2:50 match:60 verdicts:45 crossovers:90; do
+  for of in W1:80 W3:60 W4:60 W6:70 W2:50 match:60 crossovers:90 verdicts:45; do
     name=${of%:*}
     if wanted "bench-$name"; then
       stage "bench-$name" "${of#*:}" "$python" -m bench.gpu "$name" "${quick[@]}" --json "$work/bench-$name.json"

@@ -50,7 +50,7 @@ class GpuOptions(Options):
 
     @property
     def seconds(self) -> float:
-        return 2.0 if self.quick else 6.0
+        return 2.0 if self.quick else 4.0
 
     @property
     def least_rounds(self) -> int:
