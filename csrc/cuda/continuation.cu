@@ -18,17 +18,12 @@
 // there are two, 55 and 110 cycles for a multiply-add; 25 to 50 are expected. Nothing has been measured.
 // Where paths of a warp are in different charts, accept and refuse, or take a new job, its threads wait for each other; the evaluations,
 // nine tenths of the work, are the same code for all.
+#include "cuda/continuation_lanes.cuh"
 #include "cuda/in_registers.cuh"
-#include "cuda/strip.cuh"
-#include "math/complex_lane.h"
-#include "math/tracker.h"
-#include "ops/cuda.h"
 
 namespace sl {
 namespace SL_ISA {
 namespace {
-
-constexpr size_t kSharedPaths = 227 * 1024;
 
 using S = ComplexLane;
 using C = Entry<S>;
@@ -78,23 +73,6 @@ template <bool kStored> class RowData {
   Entry<unsigned>* hidden_ = nullptr;
 };
 
-struct Queue {
-  unsigned long long* next;
-  int64_t jobs;
-  long long* done;  // of every group the smallest job number, counted from `first`, that ended at a real point
-  int64_t first;
-  SL_DEVICE int64_t take() {
-    const int64_t job = static_cast<int64_t>(atomicAdd(next, 1ull));
-    SL_TURN();
-    return job < jobs ? job : -1;
-  }
-  SL_DEVICE bool settled_before(int group, int64_t job) const {
-    SL_TURN();
-    return cuda::relaxed_load(done + group) < first + job;
-  }
-  SL_DEVICE void settle(int group, int64_t job) { atomicMin(done + group, static_cast<long long>(first + job)); }
-};
-
 template <class Model> using PathsOf = Tracker<Model, C, RowData<kFast<Model>>, Queue>;
 
 template <class Model>
@@ -137,6 +115,7 @@ void cuda::continuation(const ContinuationArgs& args, int64_t* done, int64_t fir
   static_assert(sizeof(long long) == sizeof(int64_t), "atomicMin knows long long");
   const SL_ISA::Queue queue{stream.scratch<unsigned long long>(1), a.jobs, reinterpret_cast<long long*>(done), first};
   stream.clear(queue.next, sizeof *queue.next);
+  if (continuation_lanes(s, a, queue, stream)) return;
   if (s.kind == Kind::feedforward) {
     continuation_with<Feedforward<S, C>>(s, a, queue, stream);
     return;

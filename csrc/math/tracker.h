@@ -36,6 +36,55 @@ constexpr double kRealPart = 1e-7;  // an end point looks real below this imagin
 
 enum class Phase : int { first, moving, settling };
 
+// The rules of a path, in plain numbers: the tracker below and the kernel of cuda/continuation_lanes.cuh go by the same. Ends are those of
+// PathStatus, -1 where a path goes on; e1 and e2: relative sizes of the two corrections of a step.
+SL_INLINE int end_of(PathStatus status) { return static_cast<int>(status); }
+SL_INLINE int lost(double most) { return end_of(most > 1e7 ? PathStatus::infinite : PathStatus::failed); }
+SL_INLINE double first_step(double size, double speed) { return std::fmin(kFirstStep, 0.05 * size / (speed + 1e-30)); }
+SL_INLINE double within(double h, double s) { return h >= (1 - s) * 0.999 ? 1 - s : h; }  // the last step leaves no crumb
+// After a Newton step at s = 1: the end of the path with a point of size `ratio`.
+SL_INLINE int settle(double ratio, bool finite, double e2, double most, int& settled) {
+  if (ratio > kInfinite) return end_of(PathStatus::infinite);
+  if (finite && e2 < 1e-14) return end_of(PathStatus::converged);
+  if (!finite) return lost(most);
+  if (++settled == 2) return e2 < kSettled ? end_of(PathStatus::converged) : lost(most);
+  return -1;
+}
+// By what the error of the prediction says that the step should change.
+SL_INLINE double step_factor(bool finite, double e1, double aim, int points) {
+  const int order = points >= 3 ? 6 : points == 2 ? 4 : 2;
+  return finite ? 0.9 * std::pow(aim / (e1 + 1e-18), 1.0 / order) : 0.25;
+}
+SL_INLINE bool takes_step(bool finite, double e1, double e2, double aim) { return finite && e1 < 10 * aim && e2 < 1e-2 * aim; }
+SL_INLINE double longer(double h, double factor) { return std::fmin(kLargestStep, h * std::fmin(kGrow, std::fmax(0.3, factor))); }
+SL_INLINE double shorter(double h, double factor) { return h * std::fmin(0.5, std::fmax(0.1, factor)); }
+// The chart to go on in. z: the largest |z|; big: the largest of 1 and the coordinates but that of the old chart, `biggest` where it is.
+SL_INLINE int next_chart(int old, int k, double z, double big, int biggest) {
+  if (old == k) return z > kFar ? biggest : old;
+  return z < kNear ? k : big > kRechart ? biggest : old;
+}
+SL_INLINE bool looks_real(int status, double imaginary, double size) {
+  return status == end_of(PathStatus::converged) && imaginary < kRealPart * (1 + size);
+}
+
+// u(s0 + h) from the values u and tangents t at s0, s1 and s2, of which the first `points` are known.
+template <class V> struct Prediction {
+  V h, i1, i2, i12, w2, w3, w4, w5;
+  // d1 = s0 - s1, d2 = s0 - s2, d12 = s1 - s2, harmless numbers where unknown; two, three: 1 where so many points are known, else 0
+  SL_DEVICE Prediction(V h_, V d1, V d2, V d12, V two, V three) : h(h_) {
+    const V one = constant<V>(1.0);
+    i1 = one / d1, i2 = one / d2, i12 = one / d12;
+    w2 = h * h * two, w3 = w2 * (h + d1), w4 = w3 * (h + d1) * three, w5 = w4 * (h + d2);
+  }
+  template <class S> SL_DEVICE S at(S u0, S u1, S u2, S t0, S t1, S t2) const {  // divided differences with doubled nodes 0, 0, 1, 1, 2, 2
+    const S f01 = (u0 - u1) * i1, f001 = (t0 - f01) * i1, f011 = (f01 - t1) * i1;
+    const S f12 = (u1 - u2) * i12, f112 = (t1 - f12) * i12, f122 = (f12 - t2) * i12;
+    const S f0011 = (f001 - f011) * i1, f0112 = (f011 - f112) * i2, f1122 = (f112 - f122) * i12;
+    const S f00112 = (f0011 - f0112) * i2, f01122 = (f0112 - f1122) * i2, f001122 = (f00112 - f01122) * i2;
+    return u0 + t0 * h + f001 * w2 + f0011 * w3 + f00112 * w4 + f001122 * w5;
+  }
+};
+
 template <class Model, class C, class Data, class Jobs>
 class Tracker {
   using S = Value<C>;
@@ -84,7 +133,7 @@ class Tracker {
     V h = h_;
     for (int l = 0; l < L; ++l) {
       if (job_[l] < 0 || phase_[l] != Phase::moving) B::set(h, l, 0.0);
-      else if (B::get(h, l) >= (1 - B::get(s0_, l)) * 0.999) B::set(h, l, 1 - B::get(s0_, l));
+      else B::set(h, l, within(B::get(h, l), B::get(s0_, l)));
     }
     predict(h);
     s_now_ = s0_ + h;
@@ -198,17 +247,10 @@ class Tracker {
       if (points_[l] < 2) B::set(d1, l, 1);
       if (points_[l] < 3) B::set(d2, l, 2), B::set(d12, l, 1);
     }
-    const V one = constant<V>(1.0), i1 = one / d1, i2 = one / d2, i12 = one / d12;
-    const V w2 = h * h * two, w3 = w2 * (h + d1), w4 = w3 * (h + d1) * three, w5 = w4 * (h + d2);
+    const Prediction<V> ahead(h, d1, d2, d12, two, three);
     SL_ROLLED
-    for (int k = 0; k < k_; ++k) {  // divided differences with doubled nodes 0, 0, 1, 1, 2, 2
-      const S u0 = point(0)[k], u1 = point(1)[k], u2 = point(2)[k], t0 = tangent(0)[k], t1 = tangent(1)[k], t2 = tangent(2)[k];
-      const S f01 = (u0 - u1) * i1, f001 = (t0 - f01) * i1, f011 = (f01 - t1) * i1;
-      const S f12 = (u1 - u2) * i12, f112 = (t1 - f12) * i12, f122 = (f12 - t2) * i12;
-      const S f0011 = (f001 - f011) * i1, f0112 = (f011 - f112) * i2, f1122 = (f112 - f122) * i12;
-      const S f00112 = (f0011 - f0112) * i2, f01122 = (f0112 - f1122) * i2, f001122 = (f00112 - f01122) * i2;
-      next_[k] = u0 + t0 * h + f001 * w2 + f0011 * w3 + f00112 * w4 + f001122 * w5;
-    }
+    for (int k = 0; k < k_; ++k)
+      next_[k] = ahead.at(S(point(0)[k]), S(point(1)[k]), S(point(2)[k]), S(tangent(0)[k]), S(tangent(1)[k]), S(tangent(2)[k]));
   }
 
   SL_DEVICE void move_inputs() {
@@ -428,23 +470,18 @@ class Tracker {
             put(tangent(0) + k, l, t);
             speed = std::fmax(speed, size_of(t));
           }
-          B::set(h_, l, std::fmin(kFirstStep, 0.05 * size / (speed + 1e-30)));
+          B::set(h_, l, first_step(size, speed));
           phase_[l] = Phase::moving;
         } else {
-          end = static_cast<int>(PathStatus::failed);
+          end = end_of(PathStatus::failed);
         }
       } else if (phase_[l] == Phase::settling) {
         for (int k = 0; k < k_; ++k) put(point(0) + k, l, lane_of(next_[k], l));
         correction_[l] = e2;
-        if (ratio(l) > kInfinite) end = static_cast<int>(PathStatus::infinite);
-        else if (finite && e2 < 1e-14) end = static_cast<int>(PathStatus::converged);
-        else if (!finite) end = static_cast<int>(most_[l] > 1e7 ? PathStatus::infinite : PathStatus::failed);
-        else if (++settled_[l] == 2)
-          end = static_cast<int>(e2 < kSettled ? PathStatus::converged : most_[l] > 1e7 ? PathStatus::infinite : PathStatus::failed);
+        end = settle(ratio(l), finite, e2, most_[l], settled_[l]);
       } else {
-        const int order = points_[l] >= 3 ? 6 : points_[l] == 2 ? 4 : 2;
-        const double factor = finite ? 0.9 * std::pow(a_.aim / (e1 + 1e-18), 1.0 / order) : 0.25;
-        if (finite && e1 < 10 * a_.aim && e2 < 1e-2 * a_.aim) {
+        const double factor = step_factor(finite, e1, a_.aim, points_[l]);
+        if (takes_step(finite, e1, e2, a_.aim)) {
           SL_ROLLED
           for (int k = 0; k < k_; ++k) {
             put(point(2) + k, l, lane_of(point(1)[k], l));
@@ -458,17 +495,16 @@ class Tracker {
           B::set(s1_, l, B::get(s0_, l));
           B::set(s0_, l, B::get(s, l));
           if (points_[l] < 3) ++points_[l];
-          B::set(h_, l, std::fmin(kLargestStep, B::get(h, l) * std::fmin(kGrow, std::fmax(0.3, factor))));
+          B::set(h_, l, longer(B::get(h, l), factor));
           if (B::get(s, l) > 1 - 1e-14) phase_[l] = Phase::settling;
           rechart(l);
         } else {
-          B::set(h_, l, B::get(h, l) * std::fmin(0.5, std::fmax(0.1, factor)));
-          if (B::get(h_, l) < a_.least_step) end = static_cast<int>(most_[l] > 1e7 ? PathStatus::infinite : PathStatus::failed);
+          B::set(h_, l, shorter(B::get(h, l), factor));
+          if (B::get(h_, l) < a_.least_step) end = lost(most_[l]);
         }
-        if (end < 0 && steps_[l] >= a_.max_steps) end = static_cast<int>(PathStatus::failed);
+        if (end < 0 && steps_[l] >= a_.max_steps) end = end_of(PathStatus::failed);
       }
-      if (end < 0 && a_.stop_at_real && settled_before(job_[l]))
-        end = static_cast<int>(PathStatus::skipped);
+      if (end < 0 && a_.stop_at_real && settled_before(job_[l])) end = end_of(PathStatus::skipped);
       if (end >= 0) {
         report(l, end);
         job_[l] = -1;
@@ -503,14 +539,7 @@ class Tracker {
       const double n = size_of(lane_of(point(0)[k], l));
       if (k != old && n > big) big = n, biggest = k;
     }
-    int wanted = old;
-    if (old == k_) {
-      if (z > kFar) wanted = biggest;
-    } else if (z < kNear) {
-      wanted = k_;
-    } else if (big > kRechart) {
-      wanted = biggest;
-    }
+    const int wanted = next_chart(old, k_, z, big, biggest);
     if (wanted == old) return;
     // Homogeneous coordinates Z_0 .. Z_{k-1}, Z_k (that of infinity): chart j has Z_j = 1, and u_j holds Z_k.
     SL_ROLLED
@@ -559,8 +588,7 @@ class Tracker {
     a_.steps[job] = steps_[l];
     a_.largest[job] = std::fmax(most_[l], size);
     a_.correction[job] = phase_[l] == Phase::settling ? correction_[l] : 0.0;
-    if (a_.stop_at_real && status == static_cast<int>(PathStatus::converged) && imaginary < kRealPart * (1 + size))
-      jobs_.settle(a_.group[job], job);
+    if (a_.stop_at_real && looks_real(status, imaginary, size)) jobs_.settle(a_.group[job], job);
   }
 
   const ContinuationArgs& a_;
