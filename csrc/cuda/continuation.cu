@@ -19,7 +19,6 @@
 // Where paths of a warp are in different charts, accept and refuse, or take a new job, its threads wait for each other; the evaluations,
 // nine tenths of the work, are the same code for all.
 #include "cuda/continuation_lanes.cuh"
-#include "cuda/in_registers.cuh"
 
 namespace sl {
 namespace SL_ISA {
@@ -28,33 +27,22 @@ namespace {
 using S = ComplexLane;
 using C = Entry<S>;
 
-// q(s) = from + s (to - from), read from the points themselves. kStored: the speeds of the weights lie in the strip; else one bit per
-// weight says which of them learn, and so do not move (with 80 weights a fifth less memory per path).
-template <bool kStored> class RowData {
+// q(s) = from + s (to - from), read from the points themselves: one bit per weight says which of them learn, and so do not move.
+class RowData {
  public:
-  SL_DEVICE RowData(const ContinuationArgs&, const Shape& s, Strip& strip) : size_(s.size) {
-    if constexpr (kStored) rates_ = take_array<C>(strip, s.size);
-    else hidden_ = take_array<Entry<unsigned>>(strip, words(s));
-  }
-  static size_t bytes(const ContinuationArgs&, const Shape& s) {
-    return kStored ? sizeof(C) * static_cast<size_t>(s.size) : sizeof(Entry<unsigned>) * words(s);
-  }
+  SL_DEVICE RowData(const ContinuationArgs&, const Shape& s, Strip& strip)
+      : size_(s.size), hidden_(take_array<Entry<unsigned>>(strip, words(s))) {}
+  static size_t bytes(const ContinuationArgs&, const Shape& s) { return sizeof(Entry<unsigned>) * words(s); }
   SL_DEVICE void load(int, const double* from, const double* to) {
     from_ = reinterpret_cast<const double2*>(from);
     to_ = reinterpret_cast<const double2*>(to);
-    if constexpr (kStored)
-      for (int k = 0; k < size_; ++k) rates_[k] = difference(k);
-    else
-      for (int k = 0; k < (size_ + 31) / 32; ++k) hidden_[k] = 0u;
+    for (int k = 0; k < (size_ + 31) / 32; ++k) hidden_[k] = 0u;
   }
-  SL_DEVICE void hide(int, int flat) {
-    if constexpr (kStored) rates_[flat] = S{0, 0};
-    else hidden_[flat / 32] = unsigned(hidden_[flat / 32]) | 1u << flat % 32;
-  }
+  SL_DEVICE void hide(int, int flat) { hidden_[flat / 32] = unsigned(hidden_[flat / 32]) | 1u << flat % 32; }
   SL_DEVICE S rate(int e) const {
-    if (e >= size_) return difference(e);
-    if constexpr (kStored) return rates_[e];
-    else return unsigned(hidden_[e / 32]) >> e % 32 & 1u ? S{0, 0} : difference(e);
+    if (e < size_ && unsigned(hidden_[e / 32]) >> e % 32 & 1u) return S{0, 0};
+    const double2 p = __ldg(from_ + e), q = __ldg(to_ + e);
+    return {q.x - p.x, q.y - p.y};
   }
   SL_DEVICE S at(int e, double s) const {
     const double2 p = __ldg(from_ + e);
@@ -63,34 +51,21 @@ template <bool kStored> class RowData {
 
  private:
   SL_HD static size_t words(const Shape& s) { return (static_cast<size_t>(s.size) + 31) / 32; }
-  SL_DEVICE S difference(int e) const {
-    const double2 p = __ldg(from_ + e), q = __ldg(to_ + e);
-    return {q.x - p.x, q.y - p.y};
-  }
   const int size_;
   const double2 *from_ = nullptr, *to_ = nullptr;
-  C* rates_ = nullptr;
-  Entry<unsigned>* hidden_ = nullptr;
+  Entry<unsigned>* hidden_;
 };
 
-template <class Model> using PathsOf = Tracker<Model, C, RowData<kFast<Model>>, Queue>;
+template <class Model> using PathsOf = Tracker<Model, C, RowData, Queue>;
 
 template <class Model>
 __global__ void __launch_bounds__(cuda::kWarp, 1)
     continuation_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ ContinuationArgs a,
                         const __grid_constant__ Groups groups, Queue queue) {
-  SL_STRIP(strip, strips, bytes, kFast<Model>);
+  SL_STRIP(strip, strips, bytes, false);
   PathsOf<Model> paths(a, s, groups.learns, queue, strip);
   while (paths.step()) {
   }
-}
-
-// False, and nothing done, where the model must have its strip in shared memory and cannot.
-template <class Model> bool continuation_with(const Shape& s, const ContinuationArgs& a, const Queue& queue, cuda::Stream& stream) {
-  const size_t bytes = PathsOf<Model>::scratch_bytes(a, s);
-  if (kFast<Model> && !fits_in_shared(bytes, kSharedPaths, stream)) return false;
-  launch_strips(continuation_kernel<Model>, bytes, a.jobs, kSharedPaths, stream, s, a, groups_of(s, a.group_learns), queue);
-  return true;
 }
 
 // The caller's array, of which there is one per call, on the device.
@@ -116,12 +91,11 @@ void cuda::continuation(const ContinuationArgs& args, int64_t* done, int64_t fir
   const SL_ISA::Queue queue{stream.scratch<unsigned long long>(1), a.jobs, reinterpret_cast<long long*>(done), first};
   stream.clear(queue.next, sizeof *queue.next);
   if (continuation_lanes(s, a, queue, stream)) return;
-  if (s.kind == Kind::feedforward) {
-    continuation_with<Feedforward<S, C>>(s, a, queue, stream);
-    return;
-  }
-  const bool fast = s.hidden == 4 && s.outputs == 1 && continuation_with<InRegisters<S, 4, 1>>(s, a, queue, stream);
-  if (!fast) continuation_with<Recurrent<S, 0, C>>(s, a, queue, stream);
+  with_strip_model<S>(s, [&](auto type) {
+    using Model = typename decltype(type)::type;
+    launch_strips(continuation_kernel<Model>, PathsOf<Model>::scratch_bytes(a, s), a.jobs, kSharedPaths, stream, s, a,
+                  groups_of(s, a.group_learns), queue);
+  });
 }
 
 }  // namespace sl

@@ -1,13 +1,13 @@
 // continuation_lanes.cuh: the kernel of continuation.cu for recurrent networks with up to 8 hidden units and systems of up to 8 equations:
 // a group of G lanes per path, 32 / G paths per warp. G = 4 where both are at most 4, else 8.
 //
-//   data, weights    a table of all moving numbers (theta, x, y; rows of W padded), moved to s + h entry by entry over the lanes
+//   data, weights    a table of all moving numbers (theta, x, y, ..; rows of W padded), moved to s + h entry by entry over the lanes
 //   prediction       lane k has coordinate k of the last three points, and their tangents, in registers
-//   network          lane a has row a and column a of W in registers: in trip t it computes h_t[a], its speed and entry a of chain t, all by
-//                    the numbers of trip t - 1, which it reads from shared memory (the same words for the group): one barrier per trip
-//   outputs, columns output (t, e), and entry k of equations (t, e) for all t, by the next lane in turn: a column is a triangular convolution
+//   network          lane a has row a and column a of W in registers: in trip t it computes h_t[a], its speed and entry a of chain t, all
+//                    by numbers of trip t - 1, which it reads from shared memory (the same words for the group): one barrier per trip
+//   outputs, columns output (t, e), and entry k of equations (t, e) for all t, by the next lane in turn: a triangular convolution
 //   elimination      lane e has row e of the system in registers; the pivot's owner shows its row; Gauss and Jordan, so nothing to put back
-//   step control     every lane of a group goes by the same numbers (maxima over the group by shuffles), through the rules of math/tracker.h
+//   step control     every lane of a group goes by the same numbers (maxima of the group by shuffles), by the rules of math/tracker.h
 // The groups of a warp run in step: every barrier and shuffle is the warp's. A group whose path has ended takes a new job at once; one
 // without a job computes on what it holds, in the same instructions, and stores none of it. Sums run in another order than on the CPU.
 #pragma once
@@ -45,8 +45,9 @@ struct PathPlan {
   int G, inputs, outputs, steps, k, first, outs, E;  // equations before step `first` see no learnable weight; outs = T o, padded to E
   bool has_b, has_c;
   int P, BP;                         // pitches of W and D, and of B: odd, so that rows begin in different banks
-  int B, W, D, b, c, weights, x, y;  // in a table of moving numbers; `weights` numbers of the network
-  int now, from, rate, own, numbers;  // the tables: at s, at s = 0, speeds. The last two have `numbers` (theta* in the place of y: own = weights)
+  int B, W, D, b, c, weights, x, y, v, tilt;  // in a table of moving numbers; `weights` numbers of the network
+  int now, from, rate;  // the tables: at s, at s = 0, speeds
+  int numbers, own;     // of the last two; where the weights of the teacher, which moves, begin there (in the place of y)
   int h, speed, chain, f, f_speed, target_speed, J, pivot, solved, z, one, act, total;
 
   PathPlan(const Shape& s, const ContinuationArgs& a, int lanes)
@@ -69,6 +70,8 @@ struct PathPlan {
     weights = total;
     x = take(s.inputs_size);
     y = take(outs);
+    v = take(a.sliced ? outs : 0);
+    tilt = take(a.sliced ? k : 0);
     now = 0;
     own = a.teacher ? y : 0;
     numbers = a.teacher ? y + weights : total;
@@ -114,7 +117,7 @@ template <int G> class LaneTracker {
   }
 
  private:
-  struct Act {  // how a weight acts: its place; the unit it drives, or -1 - the output it adds to; what it is multiplied with at step 0, 1, ..
+  struct Act {  // of a weight: its place; the unit it drives, or -1 - the output it adds to; what it is multiplied with, step by step
     int at, left, right, pitch;
   };
   enum Pass : int { kTeacher, kFirst, kLast };
@@ -260,8 +263,7 @@ template <int G> class LaneTracker {
     next_ = ahead.at(u0_, u1_, u2_, t0_, t1_, t2_);
     s_now_ = s0_ + h;
     const bool charts = __any_sync(cuda::kWholeWarp, chart_ < k_);
-    const int beyond = a_.teacher ? p_.y : p_.weights + s_.inputs_size + p_.outs;
-    move(p_.x, beyond, 0);
+    move(p_.x, a_.teacher ? p_.y : p_.numbers, 0);
     double first = 0, second = 0;
     C tangent = {0, 0};
     SL_ROLLED
@@ -269,7 +271,7 @@ template <int G> class LaneTracker {
       first = second;
       second = evaluate(pass, charts, tangent);
     }
-    judge(first, second, tangent, settled);
+    judge(h, first, second, tangent, settled);
   }
 
   // Numbers begin .. end - 1 of the data at s_now_, those of the teacher `shift` further on.
@@ -313,6 +315,7 @@ template <int G> class LaneTracker {
 
     C row[G], side[2] = {{0, 0}, {0, 0}};
     pick(row, side, last);
+    if (a_.sliced && mine()) cut(row, side, last);
     if (charts) {  // see the top of math/tracker.h
       C along = side[0] * static_cast<double>(degree_);
       SL_UNROLL(8)
@@ -339,7 +342,8 @@ template <int G> class LaneTracker {
     return size;
   }
 
-  // h_t, the chains A(q, e) = (W^T)^q D_e and, in the last pass and that of the teacher, h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b'.
+  // h_t, the chains A(q, e) = (W^T)^q D_e and, in the last pass and that of the teacher, the speeds
+  // h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b'.
   __device__ __forceinline__ void network(bool teacher, bool last) const {
     const int chains = p_.steps - p_.first, o = p_.outputs, i = p_.inputs;
     const bool speeds = teacher || last;
@@ -484,6 +488,25 @@ template <int G> class LaneTracker {
     }
   }
 
+  // The term - v (c . z) of a sliced system, and its speed.
+  __device__ __forceinline__ void cut(C (&row)[G], C (&side)[2], bool last) const {
+    const int v = p_.v + equation_;
+    const C along = m_[p_.now + v];
+    C height = {0, 0}, speed = {0, 0};
+    SL_UNROLL(8)
+    for (int k = 0; k < G; ++k) {
+      if (k >= k_) break;
+      const C c = m_[p_.now + p_.tilt + k], z = m_[p_.z + k];
+      subtract_product(row[k], along, c);
+      height += c * z;
+      speed += m_[p_.rate + p_.tilt + k] * z;
+    }
+    subtract_product(side[0], along, height);
+    if (!last) return;
+    subtract_product(side[1], m_[p_.rate + v], height);
+    subtract_product(side[1], along, speed);
+  }
+
   // Elimination of Gauss and Jordan with partial pivoting: after column c all rows but the pivot's are free of it. Both solutions go to
   // `solved`, complete after the barrier at the end.
   __device__ __forceinline__ void solve(C (&row)[G], C (&side)[2]) const {
@@ -539,7 +562,7 @@ template <int G> class LaneTracker {
   }
 
   // Accepts or refuses the step, changes charts, ends paths and takes new ones.
-  __device__ __forceinline__ void judge(double first, double second, C tangent, bool stop) {
+  __device__ __forceinline__ void judge(double h, double first, double second, C tangent, bool stop) {
     const bool charted = chart_ < k_;
     const double n = mine() ? squared_size(next_) : 0.0;
     const double other = largest(lane_ == chart_ ? 0.0 : n);  // but for the chart's coordinate
@@ -577,11 +600,11 @@ template <int G> class LaneTracker {
           s1_ = s0_;
           s0_ = s_now_;
           if (points_ < 3) ++points_;
-          h_ = longer(h_, factor);
+          h_ = longer(h, factor);
           if (s0_ > 1 - 1e-14) phase_ = Phase::settling;
           most_ = std::fmax(most_, z);
         } else {
-          h_ = shorter(h_, factor);
+          h_ = shorter(h, factor);
           if (h_ < a_.least_step) end = lost(most_);
         }
         if (end < 0 && steps_ >= a_.max_steps) end = end_of(PathStatus::failed);
@@ -668,7 +691,7 @@ __global__ void __launch_bounds__(cuda::kWarp)
 // False, and nothing done, where this kernel does not serve.
 inline bool continuation_lanes(const Shape& s, const ContinuationArgs& a, const Queue& queue, cuda::Stream& stream) {
   constexpr int kMost = 8;
-  if (s.kind != Kind::recurrent || a.sliced || s.hidden > kMost || a.budget > kMost || a.budget < 1) return false;
+  if (s.kind != Kind::recurrent || s.hidden > kMost || a.budget > kMost || a.budget < 1) return false;
   if (int64_t{s.equations} * (8 * kMost) + 3 * int64_t{s.inputs_size} + 3 * int64_t{s.size} > 1 << 20) return false;  // sums stay in an int
   const PathPlan plan(s, a, s.hidden <= 4 && a.budget <= 4 ? 4 : kMost);
   if (!fits_in_shared(plan.bytes(), kSharedPaths, stream)) return false;
