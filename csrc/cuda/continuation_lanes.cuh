@@ -1,5 +1,5 @@
 // continuation_lanes.cuh: the kernel of continuation.cu for recurrent networks with up to 8 hidden units and systems of up to 8 equations:
-// a group of G lanes per path, 32 / G paths per warp. G = 4 where both are at most 4, else 8.
+// a group of G lanes per path, 32 / G paths per warp. G = 4 where both are at most 4, else 8; K = 4, 6 or 8 rows.
 //
 //   data, weights    a table of all moving numbers (theta, x, y, ..; rows of W padded), moved to s + h entry by entry over the lanes
 //   prediction       lane k has coordinate k of the last three points, and their tangents, in registers
@@ -42,20 +42,24 @@ struct Queue {
 
 // Where everything of a path lies, in complex numbers from its beginning. Worked out once, on the host.
 struct PathPlan {
-  int G, inputs, outputs, steps, k, first, outs, E;  // equations before step `first` see no learnable weight; outs = T o, padded to E
+  int G, K;  // lanes; rows of the system, the last K - k of them those of the identity
+  int inputs, outputs, steps, k, width, outs, E;  // outs = T o, padded to E
+  int first, asked;  // no learnable weight is seen by equations before step `first`, none before step `asked` is asked for
   bool has_b, has_c;
   int P, BP;                         // pitches of W and D, and of B: odd, so that rows begin in different banks
   int B, W, D, b, c, weights, x, y, v, tilt;  // in a table of moving numbers; `weights` numbers of the network
   int now, from, rate;  // the tables: at s, at s = 0, speeds
   int numbers, own;     // of the last two; where the weights of the teacher, which moves, begin there (in the place of y)
+  int pitch;            // of the chains
   int h, speed, chain, f, f_speed, target_speed, J, pivot, solved, z, one, act, total;
 
-  PathPlan(const Shape& s, const ContinuationArgs& a, int lanes)
-      : G(lanes), inputs(s.inputs), outputs(s.outputs), steps(s.steps), k(a.budget), outs(s.equations), E(outs | 1), has_b(s.b >= 0),
-        has_c(s.c >= 0), P(lanes | 1), BP(s.inputs | 1) {
+  PathPlan(const Shape& s, const ContinuationArgs& a, int lanes, int rows)
+      : G(lanes), K(rows), inputs(s.inputs), outputs(s.outputs), steps(s.steps), k(a.budget), width(static_cast<int>(point_width(a, s))),
+        outs(s.equations), E(outs | 1), has_b(s.b >= 0), has_c(s.c >= 0), P(lanes | 1), BP(s.inputs | 1) {
     const bool* learns = a.group_learns;
     const bool learns_b = has_b && learns[3], learns_c = has_c && learns[has_b ? 4 : 3];
     first = !learns[0] && !learns_b && !learns[2] && !learns_c && steps > 1 ? 1 : 0;
+    asked = a.rows ? first : 0;
     total = 0;
     const auto take = [&](int n) {
       const int begin = total;
@@ -77,43 +81,58 @@ struct PathPlan {
     numbers = a.teacher ? y + weights : total;
     from = take(numbers);
     rate = take(numbers);
+    pitch = outputs * G;
     h = take((steps + 1) * G);
     speed = take((steps + 1) * G);
     chain = take((steps - first) * outputs * G);
     f = take(outs);
     f_speed = take(outs);
     target_speed = take(a.teacher ? outs : 0);
-    J = take(k * E);
-    pivot = take(2 * (G + 2));
-    solved = take(2 * k);
-    z = take(k);
+    J = take(K * E);
+    pivot = take(2 * (K + 2));
+    solved = take(2 * K);
+    z = take(K);
     one = take(1);
     act = take(k);
     total = (total + 3) / 8 * 8 + 4;  // so that two groups of four lanes that read four words each use all banks
   }
-  size_t bytes() const { return sizeof(ComplexLane) * static_cast<size_t>(total) * (cuda::kWarp / static_cast<unsigned>(G)); }
+  // And where every number of a point lies in the tables, for the whole warp.
+  size_t bytes() const {
+    return sizeof(ComplexLane) * static_cast<size_t>(total) * (cuda::kWarp / static_cast<unsigned>(G)) +
+           sizeof(int) * static_cast<size_t>(width);
+  }
 };
 
-template <int G> class LaneTracker {
+template <int G, int K> class LaneTracker {
   using C = ComplexLane;
   static constexpr int P = G | 1;
 
  public:
   __device__ __forceinline__ LaneTracker(const Shape& s, const PathPlan& p, const ContinuationArgs& a, const Queue& queue, C* strip)
-      : s_(s), p_(p), a_(a), queue_(queue), k_(p.k), width_(static_cast<int>(point_width(a, s))), lane_(static_cast<int>(threadIdx.x) % G),
-        m_(strip + static_cast<int>(threadIdx.x) / G * p.total), item_(lane_ / p.outputs), item_e_(lane_ % p.outputs),
-        items_(G / p.outputs), items_e_(G % p.outputs), chart_(p.k) {
+      : s_(s), p_(p), a_(a), queue_(queue), k_(p.k), lane_(static_cast<int>(threadIdx.x) % G),
+        m_(strip + static_cast<int>(threadIdx.x) / G * p.total),
+        number_(reinterpret_cast<int*>(strip + static_cast<int>(cuda::kWarp) / G * p.total)), item_(lane_ / p.outputs),
+        item_e_(lane_ % p.outputs), items_(G / p.outputs), items_e_(G % p.outputs), chart_(p.k) {
     // What is never written stays zero: h_0, units beyond the last, paddings. A group without a path then has harmless positions too.
     SL_ROLLED
     for (int q = lane_; q < p.total; q += G) m_[q] = C{0, 0};
     __syncwarp();
     if (lane_ == 0) m_[p.one] = C{1, 0};
     if (a.rows && lane_ < k_) equation_ = a.rows[lane_];
+    SL_ROLLED
+    for (int e = static_cast<int>(threadIdx.x); e < p.width; e += static_cast<int>(cuda::kWarp)) number_[e] = number(e);
+    __syncwarp();
   }
 
   __device__ __forceinline__ void run() {
-    refill(true);
-    while (__any_sync(cuda::kWholeWarp, live_)) step();
+    bool wanted = true;
+    for (;;) {
+      if (__any_sync(cuda::kWholeWarp, wanted)) {
+        refill(wanted);
+        if (!__any_sync(cuda::kWholeWarp, live_)) return;
+      }
+      wanted = step();
+    }
   }
 
  private:
@@ -152,19 +171,12 @@ template <int G> class LaneTracker {
       ++major;
     }
   }
-  // sum += w . v, v in shared memory; products with even and odd numbers.
-  __device__ __forceinline__ void add_dot(C& even, C& odd, const C (&w)[G], int v) const {
+  // sum += w . v; products with even and odd numbers.
+  template <class W> static __device__ __forceinline__ void add_dot(C& even, C& odd, const W& w, const C* v) {
     SL_UNROLL(4)
     for (int j = 0; j < G; j += 2) {
-      even += w[j] * m_[v + j];
-      odd += w[j + 1] * m_[v + j + 1];
-    }
-  }
-  __device__ __forceinline__ void add_dot(C& even, C& odd, int w, int v) const {
-    SL_UNROLL(4)
-    for (int j = 0; j < G; j += 2) {
-      even += m_[w + j] * m_[v + j];
-      odd += m_[w + j + 1] * m_[v + j + 1];
+      even += w[j] * v[j];
+      odd += w[j + 1] * v[j + 1];
     }
   }
 
@@ -188,12 +200,12 @@ template <int G> class LaneTracker {
     const bool load = wanted && live_;
     __syncwarp();
     if (load) {
-      const double2* from = reinterpret_cast<const double2*>(a_.points) + a_.from[job] * int64_t{width_};
-      const double2* to = reinterpret_cast<const double2*>(a_.points) + a_.to[job] * int64_t{width_};
+      const double2* from = reinterpret_cast<const double2*>(a_.points) + a_.from[job] * int64_t{p_.width};
+      const double2* to = reinterpret_cast<const double2*>(a_.points) + a_.to[job] * int64_t{p_.width};
 #pragma unroll 2
-      for (int e = lane_; e < width_; e += G) {
+      for (int e = lane_; e < p_.width; e += G) {
         const double2 p = __ldg(from + e), q = __ldg(to + e);
-        const int at = number(e);
+        const int at = number_[e];
         m_[p_.from + at] = C{p.x, p.y};
         m_[p_.rate + at] = C{q.x - p.x, q.y - p.y};
       }
@@ -225,11 +237,10 @@ template <int G> class LaneTracker {
   }
   // Where number e of a point lies in the tables from and rate.
   __device__ __forceinline__ int number(int e) const {
-    if (e < s_.size) return position(place_of(s_, e));
-    e -= s_.size;
-    if (e < s_.inputs_size) return p_.x + e;
-    e -= s_.inputs_size;
-    return p_.y + (a_.teacher ? position(place_of(s_, e)) : e);
+    const int beyond = e - s_.size - s_.inputs_size;
+    const bool teacher = a_.teacher && beyond >= 0;
+    if (e < s_.size || teacher) return (teacher ? p_.own : 0) + position(place_of(s_, teacher ? beyond : e));
+    return p_.x + e - s_.size;
   }
   __device__ __forceinline__ int position(const Place& place) const {
     switch (place.group) {
@@ -253,7 +264,8 @@ template <int G> class LaneTracker {
   }
 
   // ---- one step of every group; all lanes of the warp
-  __device__ __forceinline__ void step() {
+  // Returns whether the path of this lane's group has ended.
+  __device__ __forceinline__ bool step() {
     // Asked for early, used late: the answer is on its way while the step is computed.
     bool settled = false;
     if (a_.stop_at_real && live_ && lane_ == 0) settled = queue_.settled_before(group_, job_);
@@ -271,7 +283,7 @@ template <int G> class LaneTracker {
       first = second;
       second = evaluate(pass, charts, tangent);
     }
-    judge(h, first, second, tangent, settled);
+    return judge(h, first, second, tangent, settled);
   }
 
   // Numbers begin .. end - 1 of the data at s_now_, those of the teacher `shift` further on.
@@ -313,16 +325,15 @@ template <int G> class LaneTracker {
     columns();
     __syncwarp();
 
-    C row[G], side[2] = {{0, 0}, {0, 0}};
+    C row[K], side[2] = {{0, 0}, {0, 0}};
     pick(row, side, last);
     if (a_.sliced && mine()) cut(row, side, last);
     if (charts) {  // see the top of math/tracker.h
       C along = side[0] * static_cast<double>(degree_);
       SL_UNROLL(8)
-      for (int k = 0; k < G; ++k)
-        if (k < k_) subtract_product(along, m_[p_.z + k], row[k]);
+      for (int k = 0; k < K; ++k) subtract_product(along, m_[p_.z + k], row[k]);
       SL_UNROLL(8)
-      for (int k = 0; k < G; ++k) row[k] = (k == chart_ ? along : row[k]) * scale;
+      for (int k = 0; k < K; ++k) row[k] = (k == chart_ && k < k_ ? along : row[k]) * scale;
       side[0] = C(side[0] * v) * scale;
       side[1] = C(side[1] * v) * scale;
     }
@@ -345,71 +356,79 @@ template <int G> class LaneTracker {
   // h_t, the chains A(q, e) = (W^T)^q D_e and, in the last pass and that of the teacher, the speeds
   // h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b'.
   __device__ __forceinline__ void network(bool teacher, bool last) const {
-    const int chains = p_.steps - p_.first, o = p_.outputs, i = p_.inputs;
-    const bool speeds = teacher || last;
-    const int N = p_.now, R = p_.rate + (teacher ? p_.own : 0), X = p_.rate;  // speeds of weights, and of inputs
+    const int o = p_.outputs, i = p_.inputs;
+    const C *weights = m_ + p_.now, *slopes = m_ + p_.rate + (teacher ? p_.own : 0);
+    const int row = p_.W + lane_ * P, B = p_.B + lane_ * p_.BP;
     C across[G], down[G];
     SL_UNROLL(8)
-    for (int j = 0; j < G; ++j) across[j] = m_[N + p_.W + lane_ * P + j];
+    for (int j = 0; j < G; ++j) across[j] = weights[row + j];
     SL_UNROLL(8)
-    for (int j = 0; j < G; ++j) down[j] = m_[N + p_.W + j * P + lane_];
-    const int B = p_.B + lane_ * p_.BP;
+    for (int j = 0; j < G; ++j) down[j] = weights[p_.W + j * P + lane_];
+    SL_ROLLED
+    for (int e = 0; e < o; ++e) m_[p_.chain + e * G + lane_] = weights[p_.D + e * P + lane_];
+    const C *x = m_ + p_.now + p_.x, *x_slope = m_ + p_.rate + p_.x;
+    const C *h = m_ + p_.h, *from = weights + p_.D;
+    C *next = m_ + p_.h + G + lane_, *to = m_ + p_.chain + o * G + lane_;
+    const int ahead = p_.speed - p_.h, pitch = p_.pitch;
     SL_ROLLED
     for (int t = 0; t < p_.steps; ++t) {
-      const int before = p_.h + t * G, x = p_.x + t * i;
-      C even = {0, 0}, odd = {0, 0};
-      if (p_.has_b) even = m_[N + p_.b + lane_];
+      C even = weights[B] * x[0], odd = {0, 0};  // one input at least
       SL_ROLLED
-      for (int j = 0; j < i; ++j) even += m_[N + B + j] * m_[N + x + j];
-      if (t > 0) add_dot(even, odd, across, before);
-      m_[before + G + lane_] = even + odd;
-      if (speeds) {
-        const int slow = p_.speed + t * G;
-        C one = {0, 0}, two = {0, 0}, three = {0, 0}, four = {0, 0};
-        if (p_.has_b) one = m_[R + p_.b + lane_];
+      for (int j = 1; j < i; ++j) even += weights[B + j] * x[j];
+      if (p_.has_b) even += weights[p_.b + lane_];
+      add_dot(even, odd, across, h);
+      *next = even + odd;
+      if (teacher || last) {
+        C one = weights[B] * x_slope[0], two = slopes[B] * x[0], three = {0, 0}, four = {0, 0};
         SL_ROLLED
-        for (int j = 0; j < i; ++j) {
-          one += m_[N + B + j] * m_[X + x + j];
-          two += m_[R + B + j] * m_[N + x + j];
+        for (int j = 1; j < i; ++j) {
+          one += weights[B + j] * x_slope[j];
+          two += slopes[B + j] * x[j];
         }
-        if (t > 0) {
-          add_dot(one, two, across, slow);
-          add_dot(three, four, R + p_.W + lane_ * P, before);
-        }
-        m_[slow + G + lane_] = (one + two) + (three + four);
+        if (p_.has_b) three = slopes[p_.b + lane_];
+        add_dot(one, two, across, h + ahead);
+        add_dot(three, four, slopes + row, h);
+        next[ahead] = (one + two) + (three + four);
       }
-      if (t < chains && !teacher) {
-        const int to = p_.chain + t * o * G, from = to - o * G;
+      if (!teacher && t + 1 < p_.steps - p_.first) {
+        const int apart = t == 0 ? P : G;
         SL_ROLLED
         for (int e = 0; e < o; ++e) {
           C g = {0, 0}, g1 = {0, 0};
-          if (t == 0) g = m_[N + p_.D + e * P + lane_];
-          else add_dot(g, g1, down, from + e * G);
-          m_[to + e * G + lane_] = g + g1;
+          add_dot(g, g1, down, from + e * apart);
+          to[e * G] = g + g1;
         }
+        from = to - lane_;
+        to += pitch;
       }
+      h += G;
+      next += G;
+      x += i;
+      x_slope += i;
       __syncwarp();
     }
   }
 
   // f - y and the speed of it; of the teacher y and its speed.
   __device__ __forceinline__ void outputs(bool teacher, bool last) const {
-    const int N = p_.now, R = p_.rate + (teacher ? p_.own : 0), y = p_.now + p_.y;
-    int t = item_, e = item_e_;
+    const C *weights = m_ + p_.now, *slopes = m_ + p_.rate + (teacher ? p_.own : 0);
+    C* y = m_ + p_.now + p_.y;
+    int t = item_ + p_.asked, e = item_e_;
     SL_ROLLED
-    for (int q = lane_; q < p_.outs; q += G, advance(t, e)) {
-      const int D = p_.D + e * P, h = p_.h + (t + 1) * G, slow = p_.speed + (t + 1) * G;
+    for (int q = p_.asked * p_.outputs + lane_; q < p_.outs; q += G, advance(t, e)) {
+      const int D = p_.D + e * P;
+      const C *h = m_ + p_.h + (t + 1) * G, *slow = m_ + p_.speed + (t + 1) * G;
       C even = {0, 0}, odd = {0, 0};
-      if (p_.has_c) even = m_[N + p_.c + e];
-      add_dot(even, odd, N + D, h);
+      if (p_.has_c) even = weights[p_.c + e];
+      add_dot(even, odd, weights + D, h);
       even = even + odd;
-      if (teacher) m_[y + q] = even;
-      else m_[p_.f + q] = even - m_[y + q];
+      if (teacher) y[q] = even;
+      else m_[p_.f + q] = even - y[q];
       if (!teacher && !last) continue;
       C one = {0, 0}, two = {0, 0}, three = {0, 0}, four = {0, 0};
-      if (p_.has_c) one = m_[R + p_.c + e];
-      add_dot(one, two, N + D, slow);
-      add_dot(three, four, R + D, h);
+      if (p_.has_c) one = slopes[p_.c + e];
+      add_dot(one, two, weights + D, slow);
+      add_dot(three, four, slopes + D, h);
       one = (one + two) + (three + four);
       if (teacher) m_[p_.target_speed + q] = one;
       else m_[p_.f_speed + q] = one - m_[a_.teacher ? p_.target_speed + q : p_.rate + p_.y + q];
@@ -433,9 +452,9 @@ template <int G> class LaneTracker {
       }
     }
   }
-  // out[t] = sum_{s <= t} left[t - s] right[s], t < count, every table with its own pitch. Five outputs at a time.
+  // out[t] = sum_{s <= t} left[t - s] right[s], t < count, every table with its own pitch. kTile outputs at a time.
   static __device__ __forceinline__ void convolve(const C* left, int l, const C* right, int r, int count, C* out, int pitch) {
-    constexpr int kTile = 5;
+    constexpr int kTile = G == 4 ? 4 : 5;
     C w[kTile];
     SL_UNROLL(5)
     for (int j = 0; j < kTile; ++j) w[j] = j < count ? left[j * l] : C{0, 0};
@@ -464,37 +483,40 @@ template <int G> class LaneTracker {
     }
   }
 
-  // This lane's row of the square system, f and, in the last pass, the speed of f; zero for lanes beyond it.
-  __device__ __forceinline__ void pick(C (&row)[G], C (&side)[2], bool last) const {
-    SL_UNROLL(8)
-    for (int k = 0; k < G; ++k) row[k] = C{0, 0};
-    if (!mine()) return;
+  // This lane's row of the square system, f and, in the last pass, the speed of f. Rows k and on are those of the identity.
+  __device__ __forceinline__ void pick(C (&row)[K], C (&side)[2], bool last) const {
     if (a_.rows) {
       SL_UNROLL(8)
-      for (int k = 0; k < G; ++k)
-        if (k < k_) row[k] = m_[p_.J + k * p_.E + equation_];
+      for (int k = 0; k < K; ++k) row[k] = m_[p_.J + k * p_.E + equation_];
       side[0] = m_[p_.f + equation_];
       if (last) side[1] = m_[p_.f_speed + equation_];
-      return;
-    }
-    SL_ROLLED
-    for (int q = 0; q < p_.outs; ++q) {
-      const double weight = __ldg(a_.mix + lane_ * p_.outs + q);
+    } else {
       SL_UNROLL(8)
-      for (int k = 0; k < G; ++k)
-        if (k < k_) row[k] += m_[p_.J + k * p_.E + q] * weight;
-      side[0] += m_[p_.f + q] * weight;
-      if (last) side[1] += m_[p_.f_speed + q] * weight;
+      for (int k = 0; k < K; ++k) row[k] = C{0, 0};
+      const double* mix = a_.mix + (mine() ? lane_ : 0) * p_.outs;
+      SL_ROLLED
+      for (int q = 0; q < p_.outs; ++q) {
+        const double weight = __ldg(mix + q);
+        SL_UNROLL(8)
+        for (int k = 0; k < K; ++k) row[k] += m_[p_.J + k * p_.E + q] * weight;
+        side[0] += m_[p_.f + q] * weight;
+        if (last) side[1] += m_[p_.f_speed + q] * weight;
+      }
     }
+    if (k_ == K) return;
+    SL_UNROLL(8)
+    for (int k = 0; k < K; ++k)
+      if (!mine()) row[k] = C{k == lane_ ? 1.0 : 0.0, 0};
+    if (!mine()) side[0] = side[1] = C{0, 0};
   }
 
   // The term - v (c . z) of a sliced system, and its speed.
-  __device__ __forceinline__ void cut(C (&row)[G], C (&side)[2], bool last) const {
+  __device__ __forceinline__ void cut(C (&row)[K], C (&side)[2], bool last) const {
     const int v = p_.v + equation_;
     const C along = m_[p_.now + v];
     C height = {0, 0}, speed = {0, 0};
     SL_UNROLL(8)
-    for (int k = 0; k < G; ++k) {
+    for (int k = 0; k < K; ++k) {
       if (k >= k_) break;
       const C c = m_[p_.now + p_.tilt + k], z = m_[p_.z + k];
       subtract_product(row[k], along, c);
@@ -509,45 +531,43 @@ template <int G> class LaneTracker {
 
   // Elimination of Gauss and Jordan with partial pivoting: after column c all rows but the pivot's are free of it. Both solutions go to
   // `solved`, complete after the barrier at the end.
-  __device__ __forceinline__ void solve(C (&row)[G], C (&side)[2]) const {
-    bool free = mine();
+  __device__ __forceinline__ void solve(C (&row)[K], C (&side)[2]) const {
+    bool free = lane_ < K;
     int column = 0;
+    C scale = {0, 0};
     SL_UNROLL(8)
-    for (int c = 0; c < G; ++c) {
-      if (c >= k_) break;
-      // The largest of the free rows, to 17 bits, and the lane of it; this keeps NaN above all.
-      const unsigned bits = high_word(squared_size(row[c]));
-      unsigned key = free ? (bits & ~15u) | static_cast<unsigned>(8 + G - 1 - lane_) : 0u;
+    for (int c = 0; c < K; ++c) {
+      // The largest of the free rows, to 17 bits, and the lane of it; NaN is above all.
+      unsigned key = free ? (high_word(squared_size(row[c])) & ~15u) | static_cast<unsigned>(8 + G - 1 - lane_) : 0u;
       const C inverse = reciprocal(row[c]);
       SL_UNROLL(3)
       for (int h = G / 2; h > 0; h /= 2) {
         const unsigned other = __shfl_xor_sync(cuda::kWholeWarp, key, h);
         key = other > key ? other : key;
       }
-      const bool chosen = free && lane_ == G - 1 - static_cast<int>(key & 7u);
-      C* shown = m_ + p_.pivot + c % 2 * (G + 2);  // two halves: the next column may be written while this one is read
+      const bool chosen = lane_ == G - 1 - static_cast<int>(key & 7u);
+      C* shown = m_ + p_.pivot + c % 2 * (K + 2);  // two halves: the next column may be written while this one is read
       if (chosen) {
         free = false;
         column = c;
+        scale = inverse;
+        shown[c] = inverse;
         SL_UNROLL(8)
-        for (int j = c + 1; j < G; ++j)
-          if (j < k_) shown[j] = row[j] = row[j] * inverse;
-        shown[G] = side[0] = side[0] * inverse;
-        shown[G + 1] = side[1] = side[1] * inverse;
+        for (int j = c + 1; j < K; ++j) shown[j] = row[j];
+        shown[K] = side[0];
+        shown[K + 1] = side[1];
       }
       __syncwarp();
-      if (!chosen) {
-        const C f = row[c];
-        SL_UNROLL(8)
-        for (int j = c + 1; j < G; ++j)
-          if (j < k_) subtract_product(row[j], f, shown[j]);
-        subtract_product(side[0], f, shown[G]);
-        subtract_product(side[1], f, shown[G + 1]);
-      }
+      C f = row[c] * shown[c];
+      if (chosen) f = C{0, 0};
+      SL_UNROLL(8)
+      for (int j = c + 1; j < K; ++j) subtract_product(row[j], f, shown[j]);
+      subtract_product(side[0], f, shown[K]);
+      subtract_product(side[1], f, shown[K + 1]);
     }
-    if (mine()) {
-      m_[p_.solved + 2 * column] = side[0];
-      m_[p_.solved + 2 * column + 1] = side[1];
+    if (lane_ < K) {
+      m_[p_.solved + 2 * column] = side[0] * scale;
+      m_[p_.solved + 2 * column + 1] = side[1] * scale;
     }
     __syncwarp();
   }
@@ -561,16 +581,16 @@ template <int G> class LaneTracker {
 #endif
   }
 
-  // Accepts or refuses the step, changes charts, ends paths and takes new ones.
-  __device__ __forceinline__ void judge(double h, double first, double second, C tangent, bool stop) {
+  // Accepts or refuses the step, changes charts, ends paths.
+  __device__ __forceinline__ bool judge(double h, double first, double second, C tangent, bool stop) {
     const bool charted = chart_ < k_;
     const double n = mine() ? squared_size(next_) : 0.0;
     const double other = largest(lane_ == chart_ ? 0.0 : n);  // but for the chart's coordinate
     const double v = of_lane(n, charted ? chart_ : 0);
-    const double size = std::fmax(1.0, std::sqrt(charted ? std::fmax(other, v) : other));
-    const double e1 = std::sqrt(first) / size, e2 = std::sqrt(second) / size;
+    const double size2 = std::fmax(1.0, charted ? std::fmax(other, v) : other), inverse2 = 1.0 / size2;
+    const double e1 = std::sqrt(first * inverse2), e2 = std::sqrt(second * inverse2);
     const bool finite = e1 < 1e300 && e2 < 1e300;  // false for NaN
-    const double big = std::sqrt(other), z = charted ? std::fmax(1.0, big) / std::sqrt(v) : big;  // z: the largest |z| of next_
+    const double big = std::sqrt(other), z = charted ? std::sqrt(std::fmax(1.0, other) / v) : big;  // z: the largest |z|
     double speed = 0;
     if (__any_sync(cuda::kWholeWarp, live_ && phase_ == Phase::first)) speed = std::sqrt(largest(mine() ? squared_size(tangent) : 0.0));
     int end = -1, wanted = chart_;
@@ -580,7 +600,7 @@ template <int G> class LaneTracker {
       if (phase_ == Phase::first) {
         if (finite) {
           t0_ = tangent;
-          h_ = first_step(size, speed);
+          h_ = first_step(std::sqrt(size2), speed);
           phase_ = Phase::moving;
         } else {
           end = end_of(PathStatus::failed);
@@ -614,10 +634,11 @@ template <int G> class LaneTracker {
     if (moved) wanted = next_chart(chart_, k_, z, std::fmax(1.0, big), big > 1 ? __ffs(static_cast<int>(biggest)) - 1 : chart_);
     if (__any_sync(cuda::kWholeWarp, wanted != chart_)) rechart(wanted);
     if (a_.stop_at_real && __shfl_sync(cuda::kWholeWarp, stop, 0, G) && live_ && end < 0) end = end_of(PathStatus::skipped);
-    if (!__any_sync(cuda::kWholeWarp, end >= 0)) return;
+    const bool over = end >= 0;
+    if (!__any_sync(cuda::kWholeWarp, over)) return false;
     report(end);
-    if (end >= 0) chart_ = k_;
-    refill(end >= 0);
+    if (over) chart_ = k_;
+    return over;
   }
 
   // Homogeneous coordinates Z_0 .. Z_{k-1}, Z_k (that of infinity): chart j has Z_j = 1, and u_j holds Z_k. All lanes of the warp.
@@ -667,8 +688,9 @@ template <int G> class LaneTracker {
   const PathPlan& p_;
   const ContinuationArgs& a_;
   const Queue& queue_;
-  const int k_, width_, lane_;
+  const int k_, lane_;
   C* const m_;                                 // the group's part of the strip
+  int* const number_;                          // where number e of a point lies
   const int item_, item_e_, items_, items_e_;  // this lane's first item (major, e); G items further
   int equation_ = 0, degree_ = 0;              // of this lane's row
   C u0_{}, u1_{}, u2_{}, t0_{}, t1_{}, t2_{}, next_{};  // this lane's coordinate of the last three points, newest first, and of the next
@@ -679,12 +701,12 @@ template <int G> class LaneTracker {
   int group_ = 0, chart_, points_ = 1, steps_ = 0, settled_ = 0;
 };
 
-template <int G>
+template <int G, int K>
 __global__ void __launch_bounds__(cuda::kWarp)
     continuation_lanes_kernel(const __grid_constant__ Shape s, const __grid_constant__ PathPlan plan,
                               const __grid_constant__ ContinuationArgs a, const __grid_constant__ Queue queue) {
   SL_SHARED(ComplexLane, strip);
-  LaneTracker<G> tracker(s, plan, a, queue, strip);
+  LaneTracker<G, K> tracker(s, plan, a, queue, strip);
   tracker.run();
 }
 
@@ -693,7 +715,8 @@ inline bool continuation_lanes(const Shape& s, const ContinuationArgs& a, const 
   constexpr int kMost = 8;
   if (s.kind != Kind::recurrent || s.hidden > kMost || a.budget > kMost || a.budget < 1) return false;
   if (int64_t{s.equations} * (8 * kMost) + 3 * int64_t{s.inputs_size} + 3 * int64_t{s.size} > 1 << 20) return false;  // sums stay in an int
-  const PathPlan plan(s, a, s.hidden <= 4 && a.budget <= 4 ? 4 : kMost);
+  const bool four = s.hidden <= 4 && a.budget <= 4;
+  const PathPlan plan(s, a, four ? 4 : kMost, four ? 4 : a.budget <= 6 ? 6 : kMost);
   if (!fits_in_shared(plan.bytes(), kSharedPaths, stream)) return false;
   cuda::strip_tuning().last = plan.bytes();
   const auto launch = [&](auto kernel) {
@@ -701,8 +724,9 @@ inline bool continuation_lanes(const Shape& s, const ContinuationArgs& a, const 
     const int64_t blocks = std::min<int64_t>(warps, cuda::resident_blocks(kernel, cuda::kWarp, plan.bytes(), stream));
     cuda::launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(cuda::kWarp), plan.bytes(), stream, s, plan, a, queue);
   };
-  if (plan.G == 4) launch(continuation_lanes_kernel<4>);
-  else launch(continuation_lanes_kernel<kMost>);
+  if (four) launch(continuation_lanes_kernel<4, 4>);
+  else if (plan.K == 6) launch(continuation_lanes_kernel<kMost, 6>);
+  else launch(continuation_lanes_kernel<kMost, kMost>);
   return true;
 }
 
