@@ -31,3 +31,12 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason=why or "the kernels are emulated on the CPU"))
+
+
+@pytest.fixture(params=["lanes", "threads"])
+def paths_kernel(request):
+    """Which of the two kernels follows paths of networks and systems that fit the first: some lanes per path, or one thread."""
+    module = _devices.compiled()[0]
+    module.strips(1 if request.param == "threads" else 0)
+    yield request.param
+    module.strips(0)

@@ -290,10 +290,13 @@ def deciding_device_arrays(device):
 
 # ---- complex paths ------------------------------------------------------------------------------------------------------------
 
-PATHS = [  # networks, shared groups, weights that learn: W and D in registers; sizes at run time; biases; the teacher moves; layers
+PATHS = [  # networks, shared groups, weights that learn: few and many lanes, some of them idle; biases; the teacher moves; layers
     (sl.Recurrent(1, 4, 1, 5), ("B", "D"), None), (sl.Recurrent(2, 8, 2, 4), ("B", "D"), None),
     (sl.Recurrent(1, 4, 2, 4, bias=True), ("B", "D", "b", "c"), None), (sl.Recurrent(2, 3, 2, 3), (), None),
-    (sl.Recurrent(2, 2, 2, 9), ("W",), 6), (sl.Feedforward((3, 4, 3, 2), 3, bias=True), (), None),
+    (sl.Recurrent(3, 3, 1, 5), ("B", "D"), None), (sl.Recurrent(1, 8, 1, 6), ("B", "D"), None),
+    (sl.Recurrent(1, 5, 2, 5), ("B", "D"), None), (sl.Recurrent(1, 9, 1, 4), ("B", "D"), None),
+    (sl.Recurrent(2, 2, 2, 9), ("W",), 6), (sl.Recurrent(2, 2, 1, 9), ("W",), 4),
+    (sl.Feedforward((3, 4, 3, 2), 3, bias=True), (), None),
 ]
 
 

@@ -151,20 +151,20 @@ def test_planned_memory_of_trials(monkeypatch):
 
 
 @pytest.mark.parametrize("net, shared, kappa", checks.PATHS, ids=str)
-def test_paths(net, shared, kappa):
+def test_paths(net, shared, kappa, paths_kernel):
     checks.paths_agree_with_the_cpu(net, shared, kappa, 12, 60)
 
 
-def test_paths_to_planted_roots():
+def test_paths_to_planted_roots(paths_kernel):
     checks.paths_to_planted_roots()
 
 
-def test_sets_of_solutions():
+def test_sets_of_solutions(paths_kernel):
     checks.sliced_paths_agree_with_the_cpu()
     checks.solution_sets_agree_with_the_cpu()
 
 
-def test_first_real_ends(monkeypatch):
+def test_first_real_ends(monkeypatch, paths_kernel):
     checks.the_first_real_end_is_reported(monkeypatch, 5000)
     checks.the_first_real_end_is_reported(monkeypatch, 5000, neighbours=True)
     checks.the_first_real_end_is_reported(monkeypatch, 500, bytes_allowed=400_000)

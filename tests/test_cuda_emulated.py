@@ -317,20 +317,34 @@ def test_verdicts(method, trials, options):
 
 
 @pytest.mark.parametrize("net, shared, kappa", checks.PATHS, ids=str)
-def test_paths(net, shared, kappa):
+def test_paths(net, shared, kappa, paths_kernel):
     checks.paths_agree_with_the_cpu(net, shared, kappa, 3, 3)
 
 
-def test_paths_to_planted_roots():
+def test_paths_take_the_kernel_that_fits():
+    """Some lanes per path need far less memory per warp; wide networks and large systems stay with one thread per path."""
+    module, used, rng = _devices.compiled()[0], [], np.random.default_rng(0)
+    for inputs, hidden, outputs, steps, k in ((1, 4, 1, 5, 4), (2, 8, 2, 4, 6), (1, 9, 1, 5, 4), (2, 8, 2, 6, 10)):
+        net = sl.Recurrent(inputs, hidden, outputs, steps)
+        points = rng.standard_normal((2, net.size + net.shape.inputs_size + net.equations)) + 0j
+        index = np.arange(k, dtype=np.int32)[None] + net.slices["W"].start
+        zero, rows = np.zeros(1, np.int32), np.arange(k, dtype=np.int32)
+        _devices.place("cuda").continuation(net.shape, points, False, index, np.full((1, k), 9, np.int32), rows, None, zero, zero, zero + 1,
+                                            zero, np.ones((1, k)) + 0j, max_steps=1)
+        used.append(module.strips(0))
+    assert max(used[:2]) < 50_000 and min(used[2:]) > 100_000
+
+
+def test_paths_to_planted_roots(paths_kernel):
     checks.paths_to_planted_roots()
 
 
-def test_sets_of_solutions():
+def test_sets_of_solutions(paths_kernel):
     checks.sliced_paths_agree_with_the_cpu()
     checks.solution_sets_agree_with_the_cpu()
 
 
-def test_first_real_ends(monkeypatch):
+def test_first_real_ends(monkeypatch, paths_kernel):
     checks.the_first_real_end_is_reported(monkeypatch, neighbours=True)
     checks.the_first_real_end_is_reported(monkeypatch)
     checks.the_first_real_end_is_reported(monkeypatch, bytes_allowed=20_000)

@@ -58,7 +58,8 @@ def resident() -> None:
 
 def paths() -> None:
     rng, place = np.random.default_rng(0), _devices.place("cuda")
-    for net, shared in ((sl.Recurrent(1, 4, 1, 4), ("B", "D")), (sl.Recurrent(2, 5, 2, 3), ("B", "D")), (sl.Feedforward((2, 3, 2), 2), ())):
+    for net, shared in ((sl.Recurrent(1, 4, 1, 4), ("B", "D")), (sl.Recurrent(2, 5, 2, 3), ("B", "D")), (sl.Recurrent(2, 2, 1, 9), ("W",)),
+                        (sl.Feedforward((2, 3, 2), 2), ())):
         system = system_of(net, shared)
         free = np.flatnonzero(free_weights(net, shared))
         tried = (np.isin(np.arange(net.size), rng.choice(free, system.kappa, replace=False)) for _ in range(100))

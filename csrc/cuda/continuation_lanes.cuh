@@ -369,17 +369,17 @@ template <int G, int K> class LaneTracker {
     const C *x = m_ + p_.now + p_.x, *x_slope = m_ + p_.rate + p_.x;
     const C *h = m_ + p_.h, *from = weights + p_.D;
     C *next = m_ + p_.h + G + lane_, *to = m_ + p_.chain + o * G + lane_;
-    const int ahead = p_.speed - p_.h, pitch = p_.pitch;
+    const int ahead = p_.speed - p_.h, pitch = p_.pitch, chains = teacher ? 0 : p_.steps - p_.first;
+    const C drive = weights[B], drive_slope = slopes[B];
     SL_ROLLED
-    for (int t = 0; t < p_.steps; ++t) {
-      C even = weights[B] * x[0], odd = {0, 0};  // one input at least
+    for (int t = 0; t < p_.steps; ++t) {  // nothing is stored before all is read: the compiler then reads what is used twice once
+      C even = drive * x[0], odd = {0, 0};
       SL_ROLLED
       for (int j = 1; j < i; ++j) even += weights[B + j] * x[j];
       if (p_.has_b) even += weights[p_.b + lane_];
       add_dot(even, odd, across, h);
-      *next = even + odd;
       if (teacher || last) {
-        C one = weights[B] * x_slope[0], two = slopes[B] * x[0], three = {0, 0}, four = {0, 0};
+        C one = drive * x_slope[0], two = drive_slope * x[0], three = {0, 0}, four = {0, 0};
         SL_ROLLED
         for (int j = 1; j < i; ++j) {
           one += weights[B + j] * x_slope[j];
@@ -390,7 +390,8 @@ template <int G, int K> class LaneTracker {
         add_dot(three, four, slopes + row, h);
         next[ahead] = (one + two) + (three + four);
       }
-      if (!teacher && t + 1 < p_.steps - p_.first) {
+      *next = even + odd;
+      if (t + 1 < chains) {
         const int apart = t == 0 ? P : G;
         SL_ROLLED
         for (int e = 0; e < o; ++e) {
