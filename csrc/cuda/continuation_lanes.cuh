@@ -316,7 +316,7 @@ template <int G, int K> class LaneTracker {
         }
       }
       __syncwarp();
-      if (mine()) m_[p_.now + act(lane_).at] = m_[p_.z + lane_] = z;
+      if (mine() && live_) m_[p_.now + act(lane_).at] = m_[p_.z + lane_] = z;
     }
     __syncwarp();
     network(teacher, last);
