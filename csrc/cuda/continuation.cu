@@ -1,23 +1,14 @@
-// Path tracking in complex double precision, one path per thread, threads refilled from a queue on the device. See ops/continuation.h;
-// the method is that of math/tracker.h, the very text that the CPU runs on its SIMD lanes.
+// Path tracking in complex double precision: many paths at once, refilled from a queue on the device. See ops/continuation.h; the method,
+// its constants and its rules are those of math/tracker.h.
 //
 // Queue: an atomic counter over the jobs, in the CPU's order. A job is skipped where an earlier one of its group has ended at a real point;
 // jobs before the first such end are followed to theirs, so the first real end in number is the same whatever the order in which threads
-// run. A thread that ends a path takes the next job while its warp goes on; one launch empties the queue.
-// Everything of a path is in the strip (complex numbers of 16 bytes: a warp's access is four lines of shared memory), except the points
-// of data, which are read where they are: twice per step, through the caches. The start point is mostly one for all paths, the end
-// point one per trial. At 1-4-1, T = 5, k = 4 that is 3.5 KB per path, 112 KB per warp: two warps per multiprocessor of an H200; at 1-8-1,
-// T = 6, k = 5 190 KB and at 2-8-2, T = 4, k = 6 205 KB per warp: one. Beyond 227 KB strips lie in device memory, and the second-level
-// cache decides. No array of a thread is in local memory but 32 flags (and the table of layers of a feedforward network).
-//
-// Work per step at 1-4-1, T = 5, k = 4, in complex multiply-adds: two evaluations (forward pass 84, chains 64, columns 60), the speeds 208,
-// two eliminations (88), prediction and data 100: some 800, and 80 steps per path: 0.5 Mflop. A complex multiply-add is four instructions
-// of two cycles on one of the four schedulers, an operand of it from shared memory four cycles. On paper the limit is latency: with one or
-// two warps per multiprocessor nothing hides the 30 cycles of a load, or a miss of the instruction cache (160 KB of code), but what
-// loops have independent. 2 M paths/s on 132 multiprocessors leave 45 000 cycles for a step of a warp where one runs alone and 90 000 where
-// there are two, 55 and 110 cycles for a multiply-add; 25 to 50 are expected. Nothing has been measured.
-// Where paths of a warp are in different charts, accept and refuse, or take a new job, its threads wait for each other; the evaluations,
-// nine tenths of the work, are the same code for all.
+// run. Who ends a path takes the next job while its warp goes on; one launch empties the queue.
+// Two kernels. Recurrent networks with up to 8 hidden units and systems of up to 8 equations: 4 or 8 lanes per path
+// (continuation_lanes.cuh). All others: one path per thread (below), the very text of math/tracker.h that the CPU runs on its SIMD lanes.
+// There everything of a path is in the strip (complex numbers of 16 bytes: a warp's access is four lines of memory), except the points of
+// data, which are read where they are: twice per step, through the caches. At 2-16-2, T = 4, k = 6 a strip has 390 KB per warp: beyond
+// 227 KB strips lie in device memory, and the second-level cache decides.
 #include "cuda/continuation_lanes.cuh"
 
 namespace sl {

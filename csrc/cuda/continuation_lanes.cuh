@@ -10,8 +10,24 @@
 //   step control     every lane of a group goes by the same numbers (maxima of the group by shuffles), by the rules of math/tracker.h
 // The groups of a warp run in step: every barrier and shuffle is the warp's. A group whose path has ended takes a new job at once; one
 // without a job computes on what it holds, in the same instructions, and stores none of it. Sums run in another order than on the CPU.
+//
+// Counted at 1-4-1, T = 5, k = 4 (G = 4: eight paths per warp), per step of a warp, in instructions from the compiled code for sm_90 (loops
+// times trips, about):
+//                                            first pass   second pass
+//   weights moved, charts                           190           100
+//   network: 5 trips                                550          1000   (with speeds)
+//   outputs, columns, rows                          240           290
+//   elimination: 4 columns                          450           450
+//   prediction and inputs 250, step control 400
+// So about 4000 instructions, 500 per step of a path; the multiply-adds are 1000 of them. A warp has 31 KB of shared memory and 201 registers
+// per thread: 7 warps per multiprocessor, 56 paths. At 1-8-1, T = 6, k = 5: 35 KB, 6 warps; at 2-8-2, T = 4, k = 6: 40 KB, 5 warps; 242
+// registers both. No thread has anything in local memory.
+// A path that is alone waits for the latency of every step, some 20 000 cycles, instead of the throughput: few paths that take the most
+// steps allowed decide how long a launch of few paths lasts. Nothing has been measured.
 #pragma once
-#include <climits>
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "cuda/strip.cuh"
 #include "math/tracker.h"
@@ -136,8 +152,9 @@ template <int G, int K> class LaneTracker {
   }
 
  private:
-  struct Act {  // of a weight: its place; the unit it drives, or -1 - the output it adds to; what it is multiplied with, step by step
-    int at, left, right, pitch;
+  struct alignas(16) Act {  // of a weight
+    int at, left;      // its place; the unit it drives, or -1 - the output it adds to
+    int right, pitch;  // what it is multiplied with, step by step
   };
   enum Pass : int { kTeacher, kFirst, kLast };
   static_assert(sizeof(Act) == sizeof(C), "an act lies in the place of a complex number");
