@@ -19,9 +19,9 @@
 //   outputs, columns, rows                          240           290
 //   elimination: 4 columns                          450           450
 //   prediction and inputs 250, step control 400
-// So about 4000 instructions, 500 per step of a path; the multiply-adds are 1000 of them. A warp has 31 KB of shared memory and 201 registers
-// per thread: 7 warps per multiprocessor, 56 paths. At 1-8-1, T = 6, k = 5: 35 KB, 6 warps; at 2-8-2, T = 4, k = 6: 40 KB, 5 warps; 242
-// registers both. No thread has anything in local memory.
+// So about 4000 instructions, 500 per step of a path; the multiply-adds are 1000 of them. A warp has 31 KB of shared memory and 201
+// registers per thread: 7 warps per multiprocessor, 56 paths. At 1-8-1, T = 6, k = 5: 35 KB, 6 warps; at 2-8-2, T = 4, k = 6: 40 KB, 5
+// warps; 242 registers both. No thread has anything in local memory.
 // A path that is alone waits for the latency of every step, some 20 000 cycles, instead of the throughput: few paths that take the most
 // steps allowed decide how long a launch of few paths lasts. Nothing has been measured.
 #pragma once
