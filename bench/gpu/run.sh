@@ -194,7 +194,7 @@ else
       W1) counters '(small|rank)_kernel' rank 8; counters rank_kernel rank 32 ;;
       W3) counters descend_kernel descend ;;
       W4) counters 'newton.*kernel' newton ;;
-      W6) counters continuation_kernel paths ;;
+      W6) counters 'continuation.*kernel' paths ;;
       W2) counters 'rank.*kernel' modp 16 ;;
     esac
     keep
