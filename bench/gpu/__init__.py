@@ -1,4 +1,1 @@
-"""Benchmarks on an NVIDIA GPU, with torch, jax and cupy on the same GPU as peers: `bench/gpu/run.sh bench`, or `python -m bench.gpu`.
-
-Nothing has been measured with these files yet: no GPU was at hand when they were written.
-"""
+"""Benchmarks on an NVIDIA GPU, with torch, jax and cupy on the same GPU as peers: `bench/gpu/run.sh bench`, or `python -m bench.gpu`."""

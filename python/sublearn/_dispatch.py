@@ -9,9 +9,10 @@ from . import _cpu, _devices
 Backend = Literal["auto", "cpu", "cuda"]
 BACKENDS = get_args(Backend)
 CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability", "continuation", "degree")
-# match_probability and studies go to a GPU from this many (trials x starts x weights) on. To be measured: no GPU has been timed yet.
-CUDA_LEAST_WORK = 2**24
-CUDA_LEAST_PATHS = 2**14  # complex paths go there from this many at a time on: twice as many as an H200 follows at once. A guess as well.
+# match_probability and studies go to a GPU from this many (trials x starts x weights) on. Measured on an H200 against 16 cores: from 2^18 on it is
+# ahead, once it is warm; four times that, since the first call of a process also starts CUDA.
+CUDA_LEAST_WORK = 2**20
+CUDA_LEAST_PATHS = 2**14  # complex paths go there from this many at a time on: the last of them take an H200 some 25 ms, 16 cores three times that
 
 
 def choose(backend: str, work: float = 0, least: float | None = None) -> str:
