@@ -107,5 +107,5 @@ def crossovers(options: Options) -> Iterator[Listing]:
     told.append(["python/sublearn/_resident.py", "_TRIALS", _resident._TRIALS, f"2**{sizes[rates.index(max(rates))].bit_length() - 1}"])
     listing, limit = strips(options)
     yield listing
-    told.append(["csrc/cuda/strip.cuh", "kSharedStrip", "112 * 1024", limit])
+    told.append(["csrc/cuda/strip.cuh", "kSharedStrip", "123 * 1024", limit])
     yield Listing("crossovers", "lines to be edited", ["file", "name", "now", "measured here"], told)

@@ -33,7 +33,7 @@ def call_of(what: str, side: int, quick: bool):
         arrays = [put(v.reshape(batch, -1)) for v in (t.student, t.x, t.y)]
         on, rows, scale = _devices.place("auto", theta=arrays[0]), index_rows(t.mask), start_scale(net, np.ones(len(net.groups)))
         return lambda: on.newton(net.shape, *arrays, rows, scale, 2, 50, w4_newton.TOLERANCE, 0, 0, np.arange(batch, dtype=np.uint32))
-    problem, place = w6_exact.problem_of(1, 4, 1, 5, allocations=6, trials=10 if quick else 2000), _devices.place("cuda")
+    problem, place = w6_exact.problem_of(1, 4, 1, 5, allocations=2 if quick else 6, trials=3 if quick else 2000), _devices.place("cuda")
     return lambda: problem.track(kernels=place)
 
 

@@ -235,8 +235,8 @@ def w6(options: Options) -> Iterator[Table | Listing]:
     """paths: every solution followed to every trial; numpy arrays are carried there and back in the timing. trials: exact verdicts."""
     gpu, cpu, rows = _devices.place("cuda"), _devices.place("cpu"), []
     for case, sizes in w6_exact.CASES.items():
-        problem = w6_exact.problem_of(*sizes, allocations=6 if options.quick else 24, trials=10 if options.quick else 2000)
-        few = np.flatnonzero(problem.trial_of < (60 if options.quick else 720))
+        problem = w6_exact.problem_of(*sizes, allocations=2 if options.quick else 24, trials=3 if options.quick else 2000)
+        few = np.flatnonzero(problem.trial_of < (6 if options.quick else 720))
         there, here = problem.track(kernels=gpu), problem.track(few, kernels=cpu, threads=options.threads)
         apart = np.abs(there.end[few] - here.end).max(axis=1) > 1e-6 * (1 + np.abs(here.end).max(axis=1))
         lost = int((there.status != 0).sum())
@@ -249,7 +249,7 @@ def w6(options: Options) -> Iterator[Table | Listing]:
         timings = measure(ours, (peer,), problem, options)
         yield finished(Table("W6", f"{case}, paths", "float64", "paths", where, timings), call, len(problem.start))
 
-        count = 60 if options.quick else 6000
+        count = 6 if options.quick else 6000
         there, here = (problem.decide(slice(count), backend=b, threads=options.threads) for b in ("cuda", "cpu"))
         call = lambda p=problem: p.decide(slice(count), backend="cuda", threads=options.threads)  # noqa: E731
         peer = Peer("sublearn on the CPU", "cpu", lambda p, o: Candidate(

@@ -27,8 +27,8 @@ constexpr size_t kLittleShared = 8 * 1024;
 constexpr unsigned kWarp = 32, kWholeWarp = 0xffffffffu;
 
 #if !defined(SL_EMULATE)
-// A kernel that takes more than a little shared memory is allowed, once per device, as much as there is (more than 48 KB must be allowed, and
-// calls of other sizes on other host threads must not take it away from each other), and the first-level cache gives way to it.
+// A kernel that takes more than a little shared memory is allowed, once per device, as much as there is (more than 48 KB must be allowed,
+// and calls of other sizes on other host threads must not take it away from each other), and the first-level cache gives way to it.
 inline void allow_shared(const void* kernel, int device) {
   static std::mutex mutex;
   static std::set<std::pair<const void*, int>> allowed;

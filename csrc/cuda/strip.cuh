@@ -56,8 +56,8 @@ template <class C> SL_INLINE C* take_array(Strip& strip, size_t count) {
   return table;
 }
 
-// Bytes of shared memory up to which a strip lies there. Measured on an H200 up to this size, where one warp fits a multiprocessor: fits with their
-// strips in shared memory take half the time of fits whose strips lie in device memory, whatever the number of warps.
+// Bytes of shared memory up to which a strip lies there. Measured on an H200 up to this size, where one warp fits a multiprocessor: fits with
+// their strips in shared memory take half the time of fits whose strips lie in device memory, whatever the number of warps.
 constexpr size_t kSharedStrip = 123 * 1024;
 constexpr size_t kStripMemory = size_t{2} << 30;  // device memory for all strips of a launch
 
