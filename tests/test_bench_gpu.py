@@ -107,7 +107,7 @@ def test_script_goes_on_after_failures_and_limits(tmp_path):
     told = json.loads((out / "results.json").read_text())
     assert told["workloads"] == {"W3": {"tables": [TABLE]}}
     assert {"device", "driver", "date"} <= set(told) and (told["commit"] == "abc" or len(told["commit"].split()[0]) == 40)
-    assert {"name": "bench-W4", "exit_code": 3, "seconds": 0} in told["stages"]
+    assert {stage["name"]: stage["exit_code"] for stage in told["stages"]}["bench-W4"] == 3
     line = "W3 float32 64 students: 1.23e+03 steps/s; x0.3 of the goal; x2.5 of the best peer, other"
     assert said.splitlines()[-1] == line and (out / "tables.txt").read_text().startswith(line + "\n\n")
     assert "bench.gpu W1 --quick --json" in (tmp_path / "asked").read_text()
@@ -124,8 +124,8 @@ def test_script_checks(tmp_path):
     errors = running.communicate(timeout=60)[1]
     summary = (out / "summary.txt").read_text()
     assert running.returncode == 1, errors
-    for line in ("doctor: ok", "tests: ok, 0 s; 7 passed", "memcheck: ok, 2 s; ran memcheck", "racecheck: FAILED (exit code 1), 2 s"):
-        assert line in summary, summary
+    for line in ("doctor: ok", r"tests: ok, \d+ s; 7 passed", r"memcheck: ok, [2-9] s; ran memcheck", r"racecheck: FAILED \(exit code 1\), [2-9] s"):
+        assert re.search(line, summary), summary
     begins, ends = (sorted(map(int, Path(f"{tool}.ran").read_text().split()))[part] for part in (slice(2), slice(2, None)))
     assert max(begins) < min(ends)
     assert sorted(path.name for path in out.iterdir()) == ["logs.tgz", "results.json", "summary.txt"]
