@@ -29,6 +29,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "cuda/convolve.cuh"
 #include "cuda/strip.cuh"
 #include "math/tracker.h"
 #include "ops/cuda.h"
@@ -466,38 +467,8 @@ template <int G, int K> class LaneTracker {
         SL_ROLLED
         for (int t = 0; t < count; ++t) to[t * o] = e == -1 - a.left ? right[t * a.pitch] : C{0, 0};
       } else {
-        convolve(m_ + p_.chain + e * G + a.left, o * G, right, a.pitch, count, to, o);
+        convolve<G == 4 ? 4 : 5>(m_ + p_.chain + e * G + a.left, o * G, right, a.pitch, count, to, o);
       }
-    }
-  }
-  // out[t] = sum_{s <= t} left[t - s] right[s], t < count, every table with its own pitch. kTile outputs at a time.
-  static __device__ __forceinline__ void convolve(const C* left, int l, const C* right, int r, int count, C* out, int pitch) {
-    constexpr int kTile = G == 4 ? 4 : 5;
-    C w[kTile];
-    SL_UNROLL(5)
-    for (int j = 0; j < kTile; ++j) w[j] = j < count ? left[j * l] : C{0, 0};
-    SL_ROLLED
-    for (int t0 = 0; t0 < count; t0 += kTile) {
-      C v[kTile];
-      SL_UNROLL(5)
-      for (int j = 0; j < kTile; ++j) v[j] = C{0, 0};
-      SL_ROLLED
-      for (int s = 0; s < t0; ++s) {
-        const C x = right[s * r];
-        SL_UNROLL(5)
-        for (int j = 0; j < kTile; ++j)
-          if (t0 + j < count) v[j] += left[(t0 + j - s) * l] * x;
-      }
-      SL_UNROLL(5)
-      for (int s = 0; s < kTile; ++s) {
-        if (t0 + s >= count) break;
-        const C x = right[(t0 + s) * r];
-        SL_UNROLL(5)
-        for (int j = s; j < kTile; ++j) v[j] += w[j - s] * x;
-      }
-      SL_UNROLL(5)
-      for (int j = 0; j < kTile; ++j)
-        if (t0 + j < count) out[(t0 + j) * pitch] = v[j];
     }
   }
 

@@ -25,6 +25,7 @@
 // multiprocessor, 80 registers. (One start per thread takes 168 KB per warp: one warp per multiprocessor, which leaves three of its four
 // schedulers without work and waits for every latency.)
 #pragma once
+#include "cuda/convolve.cuh"
 #include "cuda/newton_start.cuh"
 #include "cuda/strip.cuh"
 
@@ -187,6 +188,14 @@ template <int Z> class LaneSearcher {
   }
 
  private:
+  __device__ __forceinline__ void read(double (&row)[kGroup], int at) const {
+    SL_UNROLL(4)
+    for (int j = 0; j < kGroup / 2; ++j) {
+      const double2 v = pair(at + 2 * j);
+      row[2 * j] = v.x;
+      row[2 * j + 1] = v.y;
+    }
+  }
   __device__ __forceinline__ double2 pair(int at) const { return *reinterpret_cast<const double2*>(m_ + at); }
   __device__ __forceinline__ int* ints(int at) const { return reinterpret_cast<int*>(m_ + at); }
   __device__ __forceinline__ int where(int k) const { return ints(p_.where)[k]; }
@@ -305,12 +314,7 @@ template <int Z> class LaneSearcher {
   __device__ __forceinline__ void forward() {
     if (!p_.drive_fixed) drives();
     double w[kGroup];
-    SL_UNROLL(4)
-    for (int j = 0; j < kGroup / 2; ++j) {
-      const double2 v = pair(p_.W + lane_ * kRow + 2 * j);
-      w[2 * j] = v.x;
-      w[2 * j + 1] = v.y;
-    }
+    read(w, p_.W + lane_ * kRow);
     SL_ROLLED
     for (int t = 0; t < p_.steps; ++t) {
       double h = m_[p_.drive + t * kGroup + lane_];
@@ -323,12 +327,7 @@ template <int Z> class LaneSearcher {
     SL_ROLLED
     for (int q = lane_; q < s_.equations; q += kGroup, advance(t, e)) {
       double d[kGroup];
-      SL_UNROLL(4)
-      for (int j = 0; j < kGroup / 2; ++j) {
-        const double2 v = pair(p_.D + e * kRow + 2 * j);
-        d[2 * j] = v.x;
-        d[2 * j + 1] = v.y;
-      }
+      read(d, p_.D + e * kRow);
       m_[p_.trial + q] = m_[p_.c + e] + dot(d, p_.z + (t + 1) * p_.R);
     }
   }
@@ -379,7 +378,7 @@ template <int Z> class LaneSearcher {
         SL_ROLLED
         for (int t = 0; t < steps; ++t) out[t * o * across] = e == left ? m_[right + (t + 1) * p_.R] : 0.0;
       } else if (p_.linear) {
-        convolve(m_ + p_.L + e * kGroup + left, o * kGroup, m_ + right, p_.R, steps, out, o * across);
+        convolve<6>(m_ + p_.L + e * kGroup + left, o * kGroup, m_ + right, p_.R, steps, out, o * across);
       } else {
         SL_ROLLED
         for (int t = 0; t < steps; ++t) {
@@ -389,35 +388,6 @@ template <int Z> class LaneSearcher {
           out[t * o * across] = v;
         }
       }
-    }
-  }
-  // out[t] = sum_{s <= t} left[t - s] right[s], t < count, every table with its own pitch. Six outputs at a time.
-  static __device__ __forceinline__ void convolve(const double* left, int l, const double* right, int r, int count, double* out,
-                                                  int pitch) {
-    constexpr int kTile = 6;
-    double w[kTile];
-    SL_UNROLL(6)
-    for (int j = 0; j < kTile; ++j) w[j] = j < count ? left[j * l] : 0.0;
-    SL_ROLLED
-    for (int t0 = 0; t0 < count; t0 += kTile) {
-      double v[kTile] = {};
-      SL_ROLLED
-      for (int s = 0; s < t0; ++s) {
-        const double x = right[s * r];
-        SL_UNROLL(6)
-        for (int j = 0; j < kTile; ++j)
-          if (t0 + j < count) v[j] += left[(t0 + j - s) * l] * x;
-      }
-      SL_UNROLL(6)
-      for (int s = 0; s < kTile; ++s) {
-        if (t0 + s >= count) break;
-        const double x = right[(t0 + s) * r];
-        SL_UNROLL(6)
-        for (int j = s; j < kTile; ++j) v[j] += w[j - s] * x;
-      }
-      SL_UNROLL(6)
-      for (int j = 0; j < kTile; ++j)
-        if (t0 + j < count) out[(t0 + j) * pitch] = v[j];
     }
   }
 
