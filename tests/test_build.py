@@ -1,11 +1,14 @@
 """Which modules a build makes: csrc/cuda/find_gpu.cmake, asked with an nvcc that pretends."""
 
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from sublearn import _cpu
 
 ROOT = Path(__file__).parent.parent
 CMAKE = shutil.which("cmake", path=str(Path(sys.executable).parent)) or shutil.which("cmake")
@@ -51,3 +54,24 @@ def test_cuda_is_built_for_the_gpu_that_is_here(tmp_path, program, architectures
 def test_an_nvcc_that_does_not_compile(tmp_path):
     assert find_gpu(tmp_path, "echo -n 90", compiles=False) == (
         "", f"{tmp_path}/nvcc does not work here, or cannot compile for compute capability 9.0")
+
+
+def instruction_sets(folder, **options):
+    """Those that a build on this machine would compile, by the message of its configuration."""
+    done = subprocess.run(
+        [CMAKE, "-S", ROOT, "-B", folder, "-DSUBLEARN_PYTHON=OFF", "-DSUBLEARN_CUDA=OFF", *(f"-D{k}={v}" for k, v in options.items())],
+        capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if "Kernels are compiled for" in line)
+    return line.rpartition(": ")[2].split(";")
+
+
+@pytest.mark.skipif(CMAKE is None, reason="no cmake here")
+def test_instruction_sets_of_a_build(tmp_path):
+    possible = _cpu.isas(compiled=False)
+    assert instruction_sets(tmp_path / "auto") == ["base", *possible[1:][-1:]]
+    assert instruction_sets(tmp_path / "off", SUBLEARN_SIMD="OFF") == ["base"]
+    if platform.machine() == "x86_64":
+        assert sorted(instruction_sets(tmp_path / "all", SUBLEARN_SIMD="ALL")) == ["avx2", "avx512", "base"]
+    wrong = subprocess.run([CMAKE, "-S", ROOT, "-B", tmp_path / "wrong", "-DSUBLEARN_PYTHON=OFF", "-DSUBLEARN_SIMD=AVX"], capture_output=True, text=True)
+    assert wrong.returncode and "SUBLEARN_SIMD: expected AUTO, ALL or OFF, got AVX" in wrong.stderr

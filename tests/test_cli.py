@@ -372,9 +372,16 @@ def test_doctor(capsys):
     code, out, err = call(capsys, "doctor")
     from sublearn import _cpu
 
-    assert code == 0 and f"{_cpu.isa()} (this machine can run" in out
+    assert code == 0 and f"{_cpu.isa()} (compiled and possible here: {', '.join(_cpu.isas())})" in out
     for word in ("sublearn ", "numpy ", "threads ", "extra 'study'", "kernels         ok"):
         assert word in out
+
+
+def test_doctor_says_when_a_faster_instruction_set_is_not_compiled():
+    assert cli._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
+    assert cli._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
+        "; avx512 would be faster: install sublearn again on this machine (docs/speed.md)")
+    assert "faster" not in cli._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
 
 
 def test_without_the_extra(spec, tmp_path):

@@ -407,12 +407,12 @@ PYBIND11_MODULE(_cpu, m) {
     return best;
   }, "bits"_a, "threads"_a = 0, "Best of five: GFLOP/s of independent multiply-adds in the chosen instruction set.");
   m.def("isa", [] { return sl::isa_name(sl::isa_chosen()); });
-  m.def("isas", [] {
+  m.def("isas", [](bool compiled) {
     std::vector<std::string> names;
     for (auto isa : {sl::Isa::base, sl::Isa::avx2, sl::Isa::avx512})
-      if (sl::isa_available(isa)) names.push_back(sl::isa_name(isa));
+      if (compiled ? sl::isa_available(isa) : sl::isa_supported(isa)) names.push_back(sl::isa_name(isa));
     return names;
-  });
+  }, "compiled"_a = true, "Instruction sets that this machine runs, slowest first: those that are compiled in, or all that sublearn knows.");
   m.def("set_isa", [](const std::string& name) {
     for (auto isa : {sl::Isa::base, sl::Isa::avx2, sl::Isa::avx512})
       if (name == sl::isa_name(isa)) return sl::set_isa(isa);

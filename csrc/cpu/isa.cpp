@@ -19,23 +19,30 @@ namespace sl {
 static const char* const kNames[] = {"base", "avx2", "avx512"};
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
-bool isa_available(Isa isa) {
+bool isa_supported(Isa isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-#endif
   switch (isa) {
-#if defined(__x86_64__)
     case Isa::base: return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");  // what -msse4.2 compiles for
-#else
-    case Isa::base: return true;
-#endif
-#if defined(SL_HAS_avx2)
     case Isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-#if defined(SL_HAS_avx512)
     case Isa::avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  }
+  return false;
+#else
+  return isa == Isa::base;
+#endif
+}
+
+bool isa_available(Isa isa) {
+  switch (isa) {
+    case Isa::base: return isa_supported(isa);
+#if defined(SL_HAS_avx2)
+    case Isa::avx2: return isa_supported(isa);
+#endif
+#if defined(SL_HAS_avx512)
+    case Isa::avx512: return isa_supported(isa);
 #endif
     default: return false;
   }

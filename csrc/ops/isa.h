@@ -12,7 +12,8 @@
 namespace sl {
 enum class Isa : int { base, avx2, avx512 };
 const char* isa_name(Isa);
-bool isa_available(Isa);   // compiled in and supported by this processor
+bool isa_supported(Isa);   // this processor runs it
+bool isa_available(Isa);   // this processor runs it, and it is compiled in
 Isa isa_chosen();          // the best available one, unless SUBLEARN_ISA or set_isa said otherwise
 void set_isa(Isa);         // for tests; throws Error where not available
 }  // namespace sl

@@ -128,7 +128,11 @@ def fma_peak(bits: typing.SupportsInt, threads: typing.SupportsInt = 0) -> float
 
 def is_prime(n: typing.SupportsInt) -> bool: ...
 def isa() -> str: ...
-def isas() -> list[str]: ...
+def isas(compiled: bool = True) -> list[str]:
+    """
+    Instruction sets that this machine runs, slowest first: those that are compiled in, or all that sublearn knows.
+    """
+
 @typing.overload
 def jacobian(
     shape: Shape,

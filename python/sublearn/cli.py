@@ -543,7 +543,7 @@ def _doctor(options: argparse.Namespace) -> int:
         print(f"{'compiled core':<16}cannot be imported: {error}")
         return BAD
     lines += [
-        ("instruction set", f"{_cpu.isa()} (this machine can run {', '.join(_cpu.isas())})"),
+        ("instruction set", _instruction_set(_cpu.isa(), _cpu.isas(), _cpu.isas(compiled=False))),
         ("threads", f"{_cpu.threads_available()} by default, {os.cpu_count()} processors"),
         ("gpu", _dispatch.cuda_device()),
         ("match", _dispatch.backend_of("match_probability")),
@@ -552,6 +552,14 @@ def _doctor(options: argparse.Namespace) -> int:
     for name, text in lines:
         print(f"{name:<16}{text}")
     return OK if lines[-1][1] == "ok" else BAD
+
+
+def _instruction_set(chosen: str, compiled: Sequence[str], possible: Sequence[str]) -> str:
+    """What doctor says of the instruction sets; the lists are of this machine, slowest first."""
+    text = f"{chosen} (compiled and possible here: {', '.join(compiled)})"
+    if possible[-1] not in compiled:
+        text += f"; {possible[-1]} would be faster: install sublearn again on this machine (docs/speed.md)"
+    return text
 
 
 def _self_test() -> str:
