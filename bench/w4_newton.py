@@ -27,8 +27,7 @@ from sublearn._arrays import index_rows
 from sublearn.decide import start_scale
 
 from . import machine
-from .harness import (OURS, Candidate, Listing, Options, Peer, Sweep, Table, Timing, build, goal_of, interleave, short, sweep,
-                      thread_steps)
+from .harness import OURS, Candidate, Listing, Options, Peer, Sweep, Table, Timing, build, goal_of, interleave, short, sweep, thread_steps
 from .libraries import jax_cpu, torch_cpu
 from .w3_fit_recurrent import BUDGET, STUDENTS, Problem, problem_of
 

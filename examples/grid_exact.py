@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+
 import sublearn as sl
 from sublearn.compare import ExactComparison, compare_with_exact
 from sublearn.generic import required_rank

@@ -16,6 +16,7 @@ from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
+
 import sublearn as sl
 
 NET, SHARED, BUDGET = sl.Recurrent(1, 4, 1, 5), ("B", "D"), 4

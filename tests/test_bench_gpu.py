@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sublearn import _devices
-
 from bench import harness
 from bench.gpu import collect, crossovers
+from sublearn import _devices
 
 ROOT = Path(__file__).parent.parent
 

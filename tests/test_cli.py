@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 import sublearn as sl
 from sublearn import cli, study
 from sublearn.decide import RULES
-
 from tests.studies import IGNORES, start
 
 SMALL = """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import sublearn as sl
 from sublearn import compare
 from sublearn._intervals import clopper_pearson

@@ -8,7 +8,6 @@ import pytest
 
 import sublearn as sl
 from sublearn import _devices, _dispatch
-
 from tests import device_checks as checks
 from tests import resident_checks
 from tests.cases import NETWORKS, names, students

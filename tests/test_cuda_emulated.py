@@ -10,7 +10,6 @@ import pytest
 
 import sublearn as sl
 from sublearn import _devices
-
 from tests import device_checks as checks
 from tests import fake_libraries
 from tests.cases import NETWORKS, names, students

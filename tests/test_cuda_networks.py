@@ -8,7 +8,6 @@ import sublearn as sl
 from sublearn import _cpu, _devices
 from sublearn._arrays import index_rows
 from sublearn.decide import start_scale
-
 from tests import device_checks as checks
 from tests.cases import masks, names, students
 

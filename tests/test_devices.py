@@ -10,7 +10,6 @@ import pytest
 
 import sublearn as sl
 from sublearn import _devices
-
 from tests.cases import NETWORKS, students
 
 

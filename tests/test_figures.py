@@ -7,6 +7,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
+
 from sublearn import study
 from sublearn._certain import certain
 from sublearn._intervals import clopper_pearson

@@ -7,7 +7,6 @@ import sublearn as sl
 from tests.cases import NETWORKS, masks, names, students
 from tests.twins import networks as twin
 
-
 # One hidden layer has a sweep of its own: tiles of 8, 4, 2 and 1 units, one, two and more outputs, odd and single samples.
 SHALLOW = [sl.Feedforward((3, 15, 3), 7, activation="tanh", bias=True), sl.Feedforward((2, 9, 1), 4, activation="relu", bias=True),
            sl.Feedforward((3, 18, 2), 1, activation="relu"), sl.Feedforward((2, 4, 4), 3, bias=("b2",))]

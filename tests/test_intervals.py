@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import special, stats
+
 from sublearn import _intervals as iv
 
 COUNTS = [

@@ -16,7 +16,6 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
-
 from tests.studies import LISTENS, child
 
 NET = sl.Recurrent(2, 8, 2, 6)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from relu_oracle import Model, agreement
 
 import sublearn as sl
 from sublearn import relu_exact
 from sublearn.relu_exact import applies, settle
-
-from relu_oracle import Model, agreement
 
 F = sl.Feedforward
 

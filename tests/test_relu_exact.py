@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from relu_oracle import agreement
 
 import sublearn as sl
 from sublearn import relu_exact
 from sublearn._simplex import feasible
 from sublearn.relu_exact import applies, settle
-
-from relu_oracle import agreement
 
 F = sl.Feedforward
 

@@ -5,7 +5,6 @@ import pytest
 
 import sublearn as sl
 from sublearn import _devices, _resident
-
 from tests import resident_checks as checks
 from tests.cases import NETWORKS, names
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sublearn as sl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import sublearn as sl
 from sublearn import study
 from sublearn._intervals import clopper_pearson
 from sublearn.decide import RULES
 from sublearn.study import plot, references, store, task
 from sublearn.study import spec as specs
 from sublearn.study.report import _tiles
-
 from tests.studies import start
 
 running = sys.modules["sublearn.study.run"]  # the name study.run is the function

@@ -12,8 +12,8 @@ from .allocation import Allocation, Strategy
 from .best import Impossible, best_allocation
 from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
 from .capacity import Capacity, capacity
-from .degree import degree
 from .decide import Verdicts, decide
+from .degree import degree
 from .explain import Explanation, explain
 from .fit import FitResult, fit
 from .jacobian import jacobian, outputs

@@ -25,7 +25,6 @@ from ._simplex import TOLERANCE
 from .closing import P, residues
 from .network import Feedforward
 
-
 _ZERO, _CLEAR = 1e-12, 1e-9  # singular values, relative to the largest: zero below; not zero above
 _ROUNDED = 4e-15  # of numbers of order one
 

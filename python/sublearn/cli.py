@@ -564,10 +564,10 @@ def _instruction_set(chosen: str, compiled: Sequence[str], possible: Sequence[st
 
 def _self_test() -> str:
     """The word ok, if a small prediction and a small measurement come out as known; else what was wrong."""
-    from .strategies import everything, scattered
     from .generic import required_rank
     from .match import match_probability
     from .network import Recurrent
+    from .strategies import everything, scattered
 
     net = Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
     shared = ("B", "D")

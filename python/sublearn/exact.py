@@ -22,12 +22,12 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _cpu, closing
+from ._arrays import index_rows
 from .certify import certify, certify_response
 from .continuation import CAREFUL, CONVERGED, NORMAL, System, system_of
+from .generic import attained_ranks, free_weights
 from .loops import SAME
 from .monodromy import monodromy
-from ._arrays import index_rows
-from .generic import attained_ranks, free_weights
 from .network import Network
 
 _CLEARLY_COMPLEX = 1e-3  # the same, of those that rounding of targets cannot bring together
