@@ -48,8 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json is None:
             return
         kinds = {"tables": harness.Table, "sweeps": harness.Sweep, "listings": harness.Listing}
-        result = {"format": 1, "machine": head, "quick": options.quick, "peers": options.peers, "failures": failures,
-                  **{name: [part.as_json() for part in done if isinstance(part, kind)] for name, kind in kinds.items()}}
+        result = {
+            "format": 1,
+            "machine": head,
+            "quick": options.quick,
+            "peers": options.peers,
+            "failures": failures,
+            **{name: [part.as_json() for part in done if isinstance(part, kind)] for name, kind in kinds.items()},
+        }
         options.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     try:
@@ -79,7 +85,9 @@ def _parts(name: str, options: harness.Options) -> Iterable[harness.Table | harn
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sublearn bench", description="Time the kernels against their peers, in one run on this machine.")
     parser.add_argument("workloads", nargs="*", metavar="W", help=f"out of {', '.join(WORKLOADS)} (default: all)")
-    parser.add_argument("--peers", action="store_true", help="time numpy, torch, jax, python-flint and scipy too (pip install 'sublearn[bench]')")
+    parser.add_argument(
+        "--peers", action="store_true", help="time numpy, torch, jax, python-flint and scipy too (pip install 'sublearn[bench]')"
+    )
     parser.add_argument("--quick", action="store_true", help="small batches, few rounds: a minute instead of many")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything measured to this file")
     parser.add_argument("--threads", type=_positive, metavar="N", help="use N threads, and keep the peers on N cores too (default: all)")

@@ -17,8 +17,9 @@ def candidate(library: str, train: Callable[[int], object], students: int, steps
     """library: one of NAMES, and after a comma how it is written. train(steps) fits all students and returns their weights, in the
     library's own array; it blocks until they are there."""
     known, comma, form = library.partition(",")
-    return Candidate(NAMES[known] + comma + form, known.split()[0], lambda: train(steps), students * steps,
-                     answer=lambda: np.asarray(train(CHECK_STEPS)))
+    return Candidate(
+        NAMES[known] + comma + form, known.split()[0], lambda: train(steps), students * steps, answer=lambda: np.asarray(train(CHECK_STEPS))
+    )
 
 
 def compiling_torch(options: Options):

@@ -107,8 +107,9 @@ def describe(error: BaseException) -> str:
     return (name + text)[:160]
 
 
-def build(peers: Sequence[Peer], problem: Any, options: Options, check: Callable[[Candidate], str | None] | None = None
-          ) -> tuple[list[Candidate], list[Timing]]:
+def build(
+    peers: Sequence[Peer], problem: Any, options: Options, check: Callable[[Candidate], str | None] | None = None
+) -> tuple[list[Candidate], list[Timing]]:
     """The candidates that can be measured, and a Timing with the reason for each that cannot.
 
     check(candidate) returns None, or in words how its answer differs from ours.
@@ -287,8 +288,10 @@ class Table:
             ratio = self.ratio(timing)
             times = "" if timing is self.ours or ratio is None else short(ratio)
             note = f"  {timing.note}" if timing.note else ""
-            lines.append(f"  {timing.name:{width}}  {short(timing.median * 1e6):>12}  {timing.spread:>6.0%}"
-                         f"  {short(timing.rate / size):>22}  {times:>10}{note}".rstrip())
+            lines.append(
+                f"  {timing.name:{width}}  {short(timing.median * 1e6):>12}  {timing.spread:>6.0%}"
+                f"  {short(timing.rate / size):>22}  {times:>10}{note}".rstrip()
+            )
         if self.flop is not None:
             if self.ours.measured:
                 line = f"  {short(self.ours.rate * self.flop / 1e9)} GFLOP/s"
@@ -301,16 +304,33 @@ class Table:
     def as_json(self) -> dict:
         best = self.best_peer
         return {
-            "workload": self.workload, "case": self.case, "dtype": self.dtype, "unit": self.unit, "what": self.what,
+            "workload": self.workload,
+            "case": self.case,
+            "dtype": self.dtype,
+            "unit": self.unit,
+            "what": self.what,
             "timings": [
-                {"name": t.name, "library": t.library, "note": t.note, "seconds_per_unit": t.per_unit, "not_measured": t.absent,
-                 "median": t.median if t.measured else None, "rate": t.rate if t.measured else None,
-                 "times_ours": None if t is self.ours else self.ratio(t)}
+                {
+                    "name": t.name,
+                    "library": t.library,
+                    "note": t.note,
+                    "seconds_per_unit": t.per_unit,
+                    "not_measured": t.absent,
+                    "median": t.median if t.measured else None,
+                    "rate": t.rate if t.measured else None,
+                    "times_ours": None if t is self.ours else self.ratio(t),
+                }
                 for t in self.timings
             ],
-            "best_peer": best.name if best else None, "times_best_peer": self.ratio(best),
-            "flop_per_unit": self.flop, "flop_formula": self.flop_text, "peak_gflops": self.peak, "peak_share": self.peak_share,
-            "goal": self.goal, "verdicts": self.verdicts(), "notes": self.notes,
+            "best_peer": best.name if best else None,
+            "times_best_peer": self.ratio(best),
+            "flop_per_unit": self.flop,
+            "flop_formula": self.flop_text,
+            "peak_gflops": self.peak,
+            "peak_share": self.peak_share,
+            "goal": self.goal,
+            "verdicts": self.verdicts(),
+            "notes": self.notes,
         }
 
 
@@ -337,9 +357,14 @@ class Sweep:
 
     def as_json(self) -> dict:
         return {
-            "workload": self.workload, "axis": self.axis, "what": self.what, "unit": self.unit,
-            "points": [{"value": value, "seconds_per_unit": t.per_unit, "median": t.median if t.measured else None,
-                        "not_measured": t.absent} for value, t in self.points],
+            "workload": self.workload,
+            "axis": self.axis,
+            "what": self.what,
+            "unit": self.unit,
+            "points": [
+                {"value": value, "seconds_per_unit": t.per_unit, "median": t.median if t.measured else None, "not_measured": t.absent}
+                for value, t in self.points
+            ],
         }
 
 
@@ -363,8 +388,9 @@ class Listing:
         return {"workload": self.workload, "what": self.what, "columns": self.columns, "rows": self.rows}
 
 
-def measure(ours: Candidate, peers: Sequence[Peer], problem: Any, options: Options,
-            check: Callable[[Candidate], str | None] | None = None) -> list[Timing]:
+def measure(
+    ours: Candidate, peers: Sequence[Peer], problem: Any, options: Options, check: Callable[[Candidate], str | None] | None = None
+) -> list[Timing]:
     """Ours and every peer that can be built, timed in one run; ours first, in the order of `peers` after it."""
     ready, absent = build(peers, problem, options, check)
     timed = interleave([ours, *ready], options)
@@ -372,8 +398,15 @@ def measure(ours: Candidate, peers: Sequence[Peer], problem: Any, options: Optio
     return [timed[0], *(by_name[peer.name] for peer in peers)]
 
 
-def sweep(workload: str, axis: str, what: str, unit: str, values: Sequence, point: Callable[[Any], tuple[Callable[[], object], float]],
-          options: Options) -> Sweep:
+def sweep(
+    workload: str,
+    axis: str,
+    what: str,
+    unit: str,
+    values: Sequence,
+    point: Callable[[Any], tuple[Callable[[], object], float]],
+    options: Options,
+) -> Sweep:
     """Ours at several values of one axis, interleaved; the two ends only with --quick. point(value): (call, units of work of one call)."""
     values = values[:: max(1, len(values) - 1)] if options.quick else values
     timings = interleave([Candidate(f"{axis} = {value}", OURS, *point(value)) for value in values], options)

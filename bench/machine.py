@@ -1,4 +1,5 @@
-"""The machine and the versions a result belongs to, its multiply-add peak, and the limit on its cores. Nothing is timed here but the peak."""
+"""The machine and the versions a result belongs to, its multiply-add peak, and the limit on its cores. Nothing is timed here but the
+peak."""
 
 from __future__ import annotations
 
@@ -39,11 +40,13 @@ def header(threads: int) -> dict:
 def as_text(machine: dict) -> str:
     versions = ", ".join(f"{name} {number or '(not installed)'}" for name, number in machine["versions"].items())
     load = "unknown" if machine["load"] is None else f"{machine['load'][0]:.2f}"
-    return "\n".join([
-        f"{machine['date']}  {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads used, load {load}",
-        f"{machine['isa']} of {', '.join(machine['isas'])}; compiled by {machine['compiler']}; {machine['system']}",
-        f"python {machine['python']}, {versions}; BLAS of numpy: {machine['blas']}",
-    ])
+    return "\n".join(
+        [
+            f"{machine['date']}  {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads used, load {load}",
+            f"{machine['isa']} of {', '.join(machine['isas'])}; compiled by {machine['compiler']}; {machine['system']}",
+            f"python {machine['python']}, {versions}; BLAS of numpy: {machine['blas']}",
+        ]
+    )
 
 
 def cpu_model() -> str:
@@ -101,8 +104,10 @@ def busy(machine: dict) -> str | None:
     """In words, if other work ran on the cores when the benchmark began."""
     if machine["load"] is None or machine["load"][0] < 0.5 + 0.1 * machine["cores"]:
         return None
-    return (f"load {machine['load'][0]:.1f} on {machine['cores']} cores at the start: other work runs here. Peers whose threads wait for "
-            "each other (torch) suffer the most, up to 50 times: do not quote this run")
+    return (
+        f"load {machine['load'][0]:.1f} on {machine['cores']} cores at the start: other work runs here. Peers whose threads wait for "
+        "each other (torch) suffer the most, up to 50 times: do not quote this run"
+    )
 
 
 def limit_cores(count: int) -> str | None:

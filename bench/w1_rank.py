@@ -56,8 +56,7 @@ def _numpy(problem, options: Options) -> Candidate:
 def _torch(problem, options: Options) -> Candidate:
     torch = torch_cpu(options)
     a, ranks = torch.from_numpy(problem[0]), problem[1]
-    return Candidate("torch", "torch", lambda: torch.linalg.matrix_rank(a), len(a),
-                     _differing(torch.linalg.matrix_rank(a).numpy(), ranks))
+    return Candidate("torch", "torch", lambda: torch.linalg.matrix_rank(a), len(a), _differing(torch.linalg.matrix_rank(a).numpy(), ranks))
 
 
 def _jax(problem, options: Options) -> Candidate:
@@ -80,9 +79,18 @@ def run(options: Options) -> Iterator[Table | Sweep]:
             note = _differing(sl.rank(a, threads=threads), ranks)
             ours = Candidate(OURS, OURS, lambda a=a: sl.rank(a, threads=threads), batch, note)
             case = f"{m}x{n}"
-            yield Table("W1", case, name, "matrices", f"ranks, batch {batch}, half full rank, half lower, {threads} threads",
-                        measure(ours, PEERS, problem, options), flop(m, n, ranks), FLOP_TEXT,
-                        machine.peak(np.dtype(dtype).itemsize * 8, threads), goal_of("W1", name, case))
+            yield Table(
+                "W1",
+                case,
+                name,
+                "matrices",
+                f"ranks, batch {batch}, half full rank, half lower, {threads} threads",
+                measure(ours, PEERS, problem, options),
+                flop(m, n, ranks),
+                FLOP_TEXT,
+                machine.peak(np.dtype(dtype).itemsize * 8, threads),
+                goal_of("W1", name, case),
+            )
     yield from sweeps(options)
 
 
@@ -94,7 +102,6 @@ def sweeps(options: Options) -> Iterator[Sweep]:
         a = planted(batch, n, n, np.float64)[0]
         return lambda: sl.rank(a, threads=threads), batch
 
-    yield sweep("W1", "n", what, "matrix", (4, 8, 16, 24, 32, 48, 64, 96),
-                lambda n: point(n=n, batch=max(256, 2**21 // n**3)), options)
+    yield sweep("W1", "n", what, "matrix", (4, 8, 16, 24, 32, 48, 64, 96), lambda n: point(n=n, batch=max(256, 2**21 // n**3)), options)
     yield sweep("W1", "batch", what, "matrix", (1, 16, 256, 4096, 65536), lambda batch: point(batch=batch), options)
     yield sweep("W1", "threads", what, "matrix", thread_steps(options), lambda threads: point(threads=threads), options)

@@ -3,8 +3,8 @@
 Ours is `sl.rank_mod(a, p, threads=1)` on int64 numpy: checks and reduction mod p are included. FLINT gets its matrices built before the
 timing and runs on one thread. Ranks must agree one by one, and with the planted ones.
 
-Work of one matrix of rank k: sum_{s<k} (m-s-1)(n-s-1) multiply-subtracts mod p, averaged over the batch; integer work, so it has no share of
-the multiply-add peak.
+Work of one matrix of rank k: sum_{s<k} (m-s-1)(n-s-1) multiply-subtracts mod p, averaged over the batch; integer work, so it has no share
+of the multiply-add peak.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ def run(options: Options) -> Iterator[Table | Sweep]:
         ours = Candidate(OURS, OURS, lambda a=a: sl.rank_mod(a, P, threads=1), batch)
         case = f"{n}x{n}"
         timings = measure(ours, PEERS, a, options, lambda peer: wrong_ranks(peer.answer(), ranks))
-        table = Table("W2", case, "int64", "matrices", f"ranks mod 2^31 - 1, batch {batch}, one thread", timings, goal=goal_of("W2", "int64", case))
+        table = Table(
+            "W2", case, "int64", "matrices", f"ranks mod 2^31 - 1, batch {batch}, one thread", timings, goal=goal_of("W2", "int64", case)
+        )
         if table.ours.measured:
             count = updates(n, ranks)
-            table.notes.append(f"{short(table.ours.rate * count / 1e9)} G multiply-subtracts mod p per second; "
-                               f"{short(count)} per matrix = mean of sum_(s<k) (n-s-1)^2 over the planted ranks k")
+            table.notes.append(
+                f"{short(table.ours.rate * count / 1e9)} G multiply-subtracts mod p per second; "
+                f"{short(count)} per matrix = mean of sum_(s<k) (n-s-1)^2 over the planted ranks k"
+            )
         yield table
     yield from sweeps(options)
 

@@ -159,15 +159,32 @@ def run(options: Options) -> Iterator[Table | Sweep]:
         problem = problem_of(dtype, 512 if options.quick else STUDENTS)
         batch, steps = len(problem.W), 200 if options.quick else 1000
         reached, first = fit(problem, CHECK_STEPS, threads).loss, loss(problem, problem.W)
-        timings = measure(Candidate(OURS, OURS, lambda p=problem: fit(p, steps, threads), batch * steps), PEERS, problem, options,
-                          lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name))
+        timings = measure(
+            Candidate(OURS, OURS, lambda p=problem: fit(p, steps, threads), batch * steps),
+            PEERS,
+            problem,
+            options,
+            lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name),
+        )
         n, o, T = 8, 2, problem.net.steps
-        table = Table("W3", "8 hidden", name, "student-steps", f"Adam of {batch} linear recurrent students 2-8-2, T = 6, 12 learnable weights "
-                      f"each, {steps} steps in one call, {threads} threads", timings, 2 * (T - 1) * (3 * n * n + 2 * o * n), FLOP_TEXT,
-                      machine.peak(np.dtype(dtype).itemsize * 8, threads), goal_of("W3", name, "8 hidden"))
+        table = Table(
+            "W3",
+            "8 hidden",
+            name,
+            "student-steps",
+            f"Adam of {batch} linear recurrent students 2-8-2, T = 6, 12 learnable weights "
+            f"each, {steps} steps in one call, {threads} threads",
+            timings,
+            2 * (T - 1) * (3 * n * n + 2 * o * n),
+            FLOP_TEXT,
+            machine.peak(np.dtype(dtype).itemsize * 8, threads),
+            goal_of("W3", name, "8 hidden"),
+        )
         if table.ours.measured:
             sparse = 2 * (T - 1) * (2 * n * n + 2 * o * n + BUDGET)
-            table.notes.append(f"{short(table.ours.rate * sparse / 1e9)} GFLOP/s when the gradient is counted at the learnable entries only")
+            table.notes.append(
+                f"{short(table.ours.rate * sparse / 1e9)} GFLOP/s when the gradient is counted at the learnable entries only"
+            )
         yield table
     yield from sweeps(options)
 

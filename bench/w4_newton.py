@@ -1,4 +1,5 @@
-"""W4: does a solution exist? Batched Levenberg-Marquardt on the students of W3 (linear recurrent 2-8-2, T = 6, 12 learnable entries of W), float64.
+"""W4: does a solution exist? Batched Levenberg-Marquardt on the students of W3 (linear recurrent 2-8-2, T = 6, 12 learnable entries of W),
+float64.
 
 A student is matched when ||y - y*||^2 / ||y*||^2 < 1e-20. Three tables:
   iterations  ours is the compiled search itself, ten starts, which counts its iterations; jax and torch do 40 iterations of plain
@@ -40,8 +41,9 @@ FLOP_TEXT = "2 (2 (T-1) n (n+o) + (T-1) o n^2 + r o T (T-1)/2 + k^2 max(r,E)/2 +
 def flop(n: int, o: int, T: int, r: int) -> float:
     E = o * (T - 1)
     k = min(r, E)
-    return 2 * (2 * (T - 1) * n * (n + o) + (T - 1) * o * n * n + r * o * T * (T - 1) / 2
-                + k * k * max(r, E) / 2 + k**3 / 6 + 2 * k * k + 3 * r * E)
+    return 2 * (
+        2 * (T - 1) * n * (n + o) + (T - 1) * o * n * n + r * o * T * (T - 1) / 2 + k * k * max(r, E) / 2 + k**3 / 6 + 2 * k * k + 3 * r * E
+    )
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,21 @@ def newton(problem: Problem, starts: int, threads: int) -> dict:
     """The compiled search: "found" (the first start that matched, -1 if none), "iterations" (of all students together), .."""
     net, t = problem.net, problem.trials
     batch = len(t)
-    return _cpu.newton(net.shape, t.student, t.x.reshape(batch, -1), t.y.reshape(batch, -1), index_rows(t.mask),
-                       start_scale(net, np.ones(len(net.groups))), starts, OUR_ITERATIONS, TOLERANCE, t.seed, t.task,
-                       np.arange(batch, dtype=np.uint32), threads)
+    return _cpu.newton(
+        net.shape,
+        t.student,
+        t.x.reshape(batch, -1),
+        t.y.reshape(batch, -1),
+        index_rows(t.mask),
+        start_scale(net, np.ones(len(net.groups))),
+        starts,
+        OUR_ITERATIONS,
+        TOLERANCE,
+        t.seed,
+        t.task,
+        np.arange(batch, dtype=np.uint32),
+        threads,
+    )
 
 
 def _jax(search: Search, options: Options) -> Candidate:
@@ -102,11 +116,15 @@ def _jax(search: Search, options: Options) -> Candidate:
 
     every = jax.vmap(step)
     batch = len(p.W)
-    run = jax.jit(lambda *state: jax.lax.fori_loop(
-        0, PEER_ITERATIONS, lambda _, state: every(*state, W0, b, D, Y, rows, columns), state))
+    run = jax.jit(lambda *state: jax.lax.fori_loop(0, PEER_ITERATIONS, lambda _, state: every(*state, W0, b, D, Y, rows, columns), state))
     state = (jnp.asarray(search.start), jnp.full(batch, FIRST_DAMPING), jnp.full(batch, 1e300))
-    return Candidate("jax vmap LM", "jax", lambda: jax.block_until_ready(run(*state)), batch * PEER_ITERATIONS,
-                     answer=lambda: search.matched(run(*state)[2]))
+    return Candidate(
+        "jax vmap LM",
+        "jax",
+        lambda: jax.block_until_ready(run(*state)),
+        batch * PEER_ITERATIONS,
+        answer=lambda: search.matched(run(*state)[2]),
+    )
 
 
 def _torch(search: Search, options: Options) -> Candidate:
@@ -139,12 +157,18 @@ def _torch(search: Search, options: Options) -> Candidate:
         tried = theta - (J.transpose(1, 2) @ torch.linalg.solve(A, f[:, :, None]))[:, :, 0]
         now = (residual(tried)[0] ** 2).sum(1)
         better = now < squares
-        return (torch.where(better[:, None], tried, theta), torch.where(better, damping * ACCEPT, damping * REJECT),
-                torch.where(better, now, squares))
+        return (
+            torch.where(better[:, None], tried, theta),
+            torch.where(better, damping * ACCEPT, damping * REJECT),
+            torch.where(better, now, squares),
+        )
 
     def run(iterations: int = PEER_ITERATIONS):
-        state = (torch.tensor(search.start), torch.full((batch,), FIRST_DAMPING, dtype=W0.dtype),
-                 torch.full((batch,), 1e300, dtype=W0.dtype))
+        state = (
+            torch.tensor(search.start),
+            torch.full((batch,), FIRST_DAMPING, dtype=W0.dtype),
+            torch.full((batch,), 1e300, dtype=W0.dtype),
+        )
         for _ in range(iterations):
             state = step(*state)
         return state[2]
@@ -182,8 +206,14 @@ def _scipy(search: Search, options: Options) -> Candidate:
     solved = [solve(s) for s in range(count)]
     matched = sum(2 * result.cost / search.norm[s] < TOLERANCE for s, result in enumerate(solved))
     iterations = sum(result.nfev for result in solved)
-    return Candidate("scipy least_squares", "scipy", lambda: [solve(s) for s in range(count)], iterations,
-                     f"{count} students, one by one", lambda: (int(matched), count))
+    return Candidate(
+        "scipy least_squares",
+        "scipy",
+        lambda: [solve(s) for s in range(count)],
+        iterations,
+        f"{count} students, one by one",
+        lambda: (int(matched), count),
+    )
 
 
 PEERS = (Peer("jax vmap LM", "jax", _jax), Peer("torch batched LM", "torch", _torch), Peer("scipy least_squares", "scipy", _scipy))
@@ -216,11 +246,29 @@ def races(options: Options) -> Iterator[Table]:
     peers = [by_name[peer.name] for peer in PEERS]
     n, o, T = 8, 2, problem.net.steps
     where = f"{batch} students 2-8-2, T = {T}, r = {BUDGET}, {threads} threads"
-    yield Table("W4", "8 hidden", "float64", "iterations", f"Levenberg-Marquardt of {where}", [timed[0], *peers], flop(n, o, T, BUDGET),
-                FLOP_TEXT, machine.peak(64, threads), goal_of("W4", "float64", "8 hidden"))
-    yield Table("W4", "matches", "float64", "matches", f"students matched from their own weights, one start each, of {where}",
-                [per_match(timed[1], single["iterations"], int((single["found"] >= 0).sum()), batch),
-                 *(per_match(peer, *found[peer.name]) if peer.name in found else peer for peer in peers)])
+    yield Table(
+        "W4",
+        "8 hidden",
+        "float64",
+        "iterations",
+        f"Levenberg-Marquardt of {where}",
+        [timed[0], *peers],
+        flop(n, o, T, BUDGET),
+        FLOP_TEXT,
+        machine.peak(64, threads),
+        goal_of("W4", "float64", "8 hidden"),
+    )
+    yield Table(
+        "W4",
+        "matches",
+        "float64",
+        "matches",
+        f"students matched from their own weights, one start each, of {where}",
+        [
+            per_match(timed[1], single["iterations"], int((single["found"] >= 0).sum()), batch),
+            *(per_match(peer, *found[peer.name]) if peer.name in found else peer for peer in peers),
+        ],
+    )
 
 
 def per_match(timing: Timing, iterations: float, matches: int, students: int) -> Timing:
@@ -237,12 +285,17 @@ def existence(options: Options) -> Listing:
     rows, after = [], (1, 3, 10, 30)
     for budget in (8, 12, 20) if options.quick else range(8, 21):
         began = time.perf_counter()
-        result = sl.match_probability(net, sl.scattered(net, budget, "W"), trials=students, shared=("B", "D"), starts=after[-1],
-                                      screen=False, threads=options.threads)
+        result = sl.match_probability(
+            net, sl.scattered(net, budget, "W"), trials=students, shared=("B", "D"), starts=after[-1], screen=False, threads=options.threads
+        )
         seconds = time.perf_counter() - began
         rows.append([budget, *(int(result.found_after[starts - 1]) / students for starts in after), seconds])
-    return Listing("W4", f"existence: matched fraction of {students} students 2-8-2, T = 6, r scattered entries of W, without the rank screen",
-                   ["r", *(f"{starts} start{'s' * (starts > 1)}" for starts in after), "seconds"], rows)
+    return Listing(
+        "W4",
+        f"existence: matched fraction of {students} students 2-8-2, T = 6, r scattered entries of W, without the rank screen",
+        ["r", *(f"{starts} start{'s' * (starts > 1)}" for starts in after), "seconds"],
+        rows,
+    )
 
 
 def sweeps(options: Options) -> Iterator[Sweep]:

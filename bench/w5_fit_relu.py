@@ -3,9 +3,9 @@
 4096 students 5-8-2 with m = 16 or 64 samples; 16 of the 56 weights learn, another 16 for every student. And 512 students 20-64-5 with
 64 samples, where 100 of the 1600 weights learn. Loss = sum over outputs and samples of (y - y*)^2, learning rate 0.01 / m. Ours is
 `sl.fit(..., optimizer="sgd")` with x without a batch axis. The peers compute the dense gradient and mask it, and may run fewer steps: rates
-are per student and step. Activities of a peer are [hidden, samples], or, where it says "samples first", [samples, hidden], as one would write
-it for one network: the form that "must" was measured with, and mostly the slower one. Before the timing each peer's loss after CHECK_STEPS
-steps, computed from its weights in numpy, must be ours.
+are per student and step. Activities of a peer are [hidden, samples], or, where it says "samples first", [samples, hidden], as one would
+write it for one network: the form that "must" was measured with, and mostly the slower one. Before the timing each peer's loss after
+CHECK_STEPS steps, computed from its weights in numpy, must be ours.
 
 FLOP of one student-step, dense: 2 m (2 i h + 3 h o): the first layer forward and its gradient, the second layer forward, its gradient and
 its adjoint. Ours leaves out what does not learn where that is faster, so the share of the peak can pass 100 %.
@@ -45,8 +45,16 @@ class Problem:
         return 0.01 / self.x.shape[1]
 
 
-def problem_of(dtype: type, samples: int = 16, students: int = STUDENTS, hidden: int = 8, budget: int = BUDGET, seed: int = 0,
-               inputs: int = 5, outputs: int = 2) -> Problem:
+def problem_of(
+    dtype: type,
+    samples: int = 16,
+    students: int = STUDENTS,
+    hidden: int = 8,
+    budget: int = BUDGET,
+    seed: int = 0,
+    inputs: int = 5,
+    outputs: int = 2,
+) -> Problem:
     widths = (inputs, hidden, outputs)
     net = sl.Feedforward(widths, samples, activation="relu")
     trials = sl.draw_trials(net, sl.scattered(net, budget), students, seed=seed, dtype=dtype)
@@ -63,7 +71,9 @@ def loss(problem: Problem, theta: np.ndarray) -> np.ndarray:
 
 
 def fit(problem: Problem, steps: int, threads: int) -> sl.FitResult:
-    return sl.fit(problem.net, problem.theta, problem.x, problem.y, problem.mask, steps=steps, optimizer="sgd", lr=problem.lr, threads=threads)
+    return sl.fit(
+        problem.net, problem.theta, problem.x, problem.y, problem.mask, steps=steps, optimizer="sgd", lr=problem.lr, threads=threads
+    )
 
 
 def _torch_bmm(problem: Problem, options: Options) -> Candidate:
@@ -128,8 +138,9 @@ def _jax(problem: Problem, options: Options, samples_first: bool = False) -> Can
         return theta - lr * (gradient(theta, Y) * M), None
 
     train = jax.jit(lambda theta, steps: jax.lax.scan(body, theta, None, length=steps)[0], static_argnums=1)
-    return candidate("jax" + SAMPLES_FIRST * samples_first, lambda steps: train(start, steps).block_until_ready(), len(Y),
-                     10 if options.quick else 50)
+    return candidate(
+        "jax" + SAMPLES_FIRST * samples_first, lambda steps: train(start, steps).block_until_ready(), len(Y), 10 if options.quick else 50
+    )
 
 
 def _arrays(problem: Problem, samples_first: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,9 +149,13 @@ def _arrays(problem: Problem, samples_first: bool) -> tuple[np.ndarray, np.ndarr
     return np.ascontiguousarray(x), np.ascontiguousarray(y), problem.mask.astype(problem.theta.dtype)
 
 
-PEERS = (*peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax),
-         *(Peer(NAMES[library] + SAMPLES_FIRST, library.split()[0], partial(build, samples_first=True))
-           for library, build in (("torch compiled", _torch_compile), ("jax", _jax))))
+PEERS = (
+    *peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax),
+    *(
+        Peer(NAMES[library] + SAMPLES_FIRST, library.split()[0], partial(build, samples_first=True))
+        for library, build in (("torch compiled", _torch_compile), ("jax", _jax))
+    ),
+)
 
 
 CASES = {  # how each table names its case in goals.toml
@@ -160,12 +175,26 @@ def run(options: Options) -> Iterator[Table | Sweep]:
             i, h, o = problem.widths
             m, steps = sizes["samples"], 50 if options.quick else 200
             reached, first = fit(problem, CHECK_STEPS, threads).loss, loss(problem, problem.theta)
-            timings = measure(Candidate(OURS, OURS, lambda p=problem, s=steps: fit(p, s, threads), students * steps), PEERS, problem, options,
-                              lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name))
-            table = Table("W5", case, name, "student-steps", f"gradient descent of {students} relu students {i}-{h}-{o}, {m} samples, "
-                        f"{sizes.get('budget', BUDGET)} learnable weights each, {steps} steps in one call, {threads} threads", timings,
-                        2 * m * (2 * i * h + 3 * h * o), FLOP_TEXT, machine.peak(np.dtype(dtype).itemsize * 8, threads),
-                        goal_of("W5", name, case))
+            timings = measure(
+                Candidate(OURS, OURS, lambda p=problem, s=steps: fit(p, s, threads), students * steps),
+                PEERS,
+                problem,
+                options,
+                lambda peer: same_loss(reached, first, loss(problem, peer.answer()), name),
+            )
+            table = Table(
+                "W5",
+                case,
+                name,
+                "student-steps",
+                f"gradient descent of {students} relu students {i}-{h}-{o}, {m} samples, "
+                f"{sizes.get('budget', BUDGET)} learnable weights each, {steps} steps in one call, {threads} threads",
+                timings,
+                2 * m * (2 * i * h + 3 * h * o),
+                FLOP_TEXT,
+                machine.peak(np.dtype(dtype).itemsize * 8, threads),
+                goal_of("W5", name, case),
+            )
             ratio = table.ratio(table.best_peer)
             if ratio is not None:
                 table.notes.append(f"x{short(ratio)} the best peer, {table.best_peer.name}")

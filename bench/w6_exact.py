@@ -3,8 +3,8 @@
 Three cases (i-n-o, T, r), each with 24 random allocations of full rank and 30 fresh trials for each of them. Tables, two for each case:
   paths   every complex solution followed from the random base point to the data of the trials: `System.track`. Finding the solutions
           at the base point (monodromy, once for every allocation) is not in the timing, nor is drawing the trials.
-  trials  method "exact" with 4 starts, as in `match_probability`: rank screen, Newton starts, paths, certificates. Solutions at the base points are
-          remembered from the warm-up, as they are in a study of one allocation.
+  trials  method "exact" with 4 starts, as in `match_probability`: rank screen, Newton starts, paths, certificates. Solutions at the base
+          points are remembered from the warm-up, as they are in a study of one allocation.
 Then degrees and costs as r = kappa grows with T, and what monodromy and the trace test take. There is no peer: no other library decides
 this; against a Groebner basis see tests/groebner_study.py. The goals are rates.
 """
@@ -52,14 +52,36 @@ class Problem:
 
     def track(self, jobs=slice(None), kernels=None, threads=1):
         of = self.trial_of[jobs]
-        return self.system.track(self.points, self.base.indices, self.base.degrees, self.owner[of], 0, 1 + of, self.start[jobs],
-                                 threads=threads, kernels=kernels or _devices.place("cpu"))
+        return self.system.track(
+            self.points,
+            self.base.indices,
+            self.base.degrees,
+            self.owner[of],
+            0,
+            1 + of,
+            self.start[jobs],
+            threads=threads,
+            kernels=kernels or _devices.place("cpu"),
+        )
 
     def decide(self, trials=slice(None), backend="cpu", threads=1):
         t = self.trials
-        return decide_drawn(self.net, t.student[trials], t.x[trials], t.y[trials], self.masks[trials], SHARED, EXACT, teacher=t.teacher[trials],
-                            screen=True, tol=TOLERANCE[EXACT], gains=t.gains, options=check_options(EXACT, starts=STARTS), threads=threads,
-                            backend=backend)
+        return decide_drawn(
+            self.net,
+            t.student[trials],
+            t.x[trials],
+            t.y[trials],
+            self.masks[trials],
+            SHARED,
+            EXACT,
+            teacher=t.teacher[trials],
+            screen=True,
+            tol=TOLERANCE[EXACT],
+            gains=t.gains,
+            options=check_options(EXACT, starts=STARTS),
+            threads=threads,
+            backend=backend,
+        )
 
 
 def problem_of(inputs: int, hidden: int, outputs: int, steps: int, allocations: int = ALLOCATIONS, trials: int = TRIALS) -> Problem:
@@ -85,10 +107,13 @@ def run(options: Options) -> Iterator[Table | Listing]:
         lost = int((problem.track().status != CONVERGED).sum())
         match = problem.decide().match
         counts = f"{(match == 1).sum()} yes, {(match == 0).sum()} no, {(match == -1).sum()} undecided"
-        paths, trials = interleave([
-            Candidate(OURS, OURS, problem.track, len(problem.start), f"{lost} of {len(problem.start)} did not end"),
-            Candidate(OURS, OURS, problem.decide, len(match), counts),
-        ], options)
+        paths, trials = interleave(
+            [
+                Candidate(OURS, OURS, problem.track, len(problem.start), f"{lost} of {len(problem.start)} did not end"),
+                Candidate(OURS, OURS, problem.decide, len(match), counts),
+            ],
+            options,
+        )
         where = f"r = kappa = {problem.system.kappa}, median degree {degree}, one thread"
         yield Table("W6", f"{case}, paths", "float64", "paths", where, [paths], goal=goal_of("W6", "float64", f"{case}, paths"))
         yield Table("W6", f"{case}, trials", "float64", "trials", where, [trials], goal=goal_of("W6", "float64", f"{case}, trials"))
@@ -109,7 +134,21 @@ def growth(options: Options) -> Listing:
         began = time.process_time()
         out = problem.track()
         took = time.process_time() - began
-        rows.append([problem.system.kappa, float(np.median(base.found)), int(base.found.max()), len(out.status) / took,
-                     float(out.steps.mean()), spent / len(base.solutions), traced / len(traces), sum(t.verdict == 1 for t in traces)])
-    return Listing("W6", "1-5-1, T = r + 1, 8 scattered allocations, one thread; seconds for each allocation",
-                   ["r", "median degree", "largest", "paths/s", "steps", "monodromy s", "trace test s", "complete"], rows)
+        rows.append(
+            [
+                problem.system.kappa,
+                float(np.median(base.found)),
+                int(base.found.max()),
+                len(out.status) / took,
+                float(out.steps.mean()),
+                spent / len(base.solutions),
+                traced / len(traces),
+                sum(t.verdict == 1 for t in traces),
+            ]
+        )
+    return Listing(
+        "W6",
+        "1-5-1, T = r + 1, 8 scattered allocations, one thread; seconds for each allocation",
+        ["r", "median degree", "largest", "paths/s", "steps", "monodromy s", "trace test s", "complete"],
+        rows,
+    )

@@ -1,6 +1,6 @@
 """Is widespread better? Every way to place kappa learnable weights in W of a small recurrent network, decided and searched.
 
-    python examples/orbits_exact.py                     # all 1820 allocations, 95 up to renaming of hidden units; about a minute on one core
+    python examples/orbits_exact.py  # all 1820 allocations, 95 up to renaming of hidden units; about a minute on one core
     python examples/orbits_exact.py --trials 50
 
 Renaming the hidden units does not change the law of trials, so one allocation of each orbit is measured and counts as often as its orbit
@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> dict[str, object]:
         told |= {name: round(sum(row["size"] * row[name] for row in chosen) / weight, 4) for name in ("matched", "undecided")}
         return told | {f"found, {s} starts": round(sum(row["size"] * row["found"][str(s)] for row in chosen) / weight, 4) for s in STARTS}
 
-    told = {"all": means(rows), "standard_error": round(float(np.sqrt(sum(
-        (row["size"] / 1820) ** 2 * row["matched"] * (row["trials"] - row["matched"]) / row["trials"] ** 3 for row in rows))), 5)}  # fmt: skip
+    variances = [(row["size"] / 1820) ** 2 * row["matched"] * (row["trials"] - row["matched"]) / row["trials"] ** 3 for row in rows]
+    told = {"all": means(rows), "standard_error": round(float(np.sqrt(sum(variances))), 5)}
     for parity in ("odd", "even"):
         told[f"{parity} degree"] = means([row for row in rows if row["degree"] % 2 == (parity == "odd")])
     for shape in sorted({(row["rows"], row["columns"]) for row in rows}):

@@ -33,8 +33,11 @@ def main(arguments: list[str] | None = None) -> list[tuple[sl.MatchResult, sl.Ma
         found = sl.match_probability(NET, strategy, args.trials, method="newton", starts=30, threads=args.threads)
         low, high = exact.existence_interval
         name = ", ".join(f"{count} in {group}" for group, count in budget.items())
-        print(f"{name:<12} {exact.probability:.4f}  [{low:.4f}, {high:.4f}] {exact.undecided:>9} {exact.certified:>10} {1e3 * each:>15.1f}"
-              f" {found.found_after[0] / args.trials:>13.4f} {found.probability:>10.4f}", flush=True)
+        print(
+            f"{name:<12} {exact.probability:.4f}  [{low:.4f}, {high:.4f}] {exact.undecided:>9} {exact.certified:>10} {1e3 * each:>15.1f}"
+            f" {found.found_after[0] / args.trials:>13.4f} {found.probability:>10.4f}",
+            flush=True,
+        )
         results.append((exact, found))
     return results
 

@@ -32,8 +32,10 @@ def families(rng: np.random.Generator, n: int, batch: int) -> Iterator[tuple[str
     ranks = rng.integers(0, n + 1, batch)
     planted = (normal((batch, n, n)) * (np.arange(n) < ranks[:, None])[:, None, :]) @ normal((batch, n, n))
     yield "planted rank", planted
-    yield "integers of planted rank", (rng.integers(-4, 5, (batch, n, n)) * (np.arange(n) < ranks[:, None])[:, None, :]) @ rng.integers(
-        -4, 5, (batch, n, n)) * 1.0
+    yield (
+        "integers of planted rank",
+        (rng.integers(-4, 5, (batch, n, n)) * (np.arange(n) < ranks[:, None])[:, None, :]) @ rng.integers(-4, 5, (batch, n, n)) * 1.0,
+    )
     s = np.where(np.arange(n) < np.maximum(ranks, 1)[:, None], 10.0 ** -(rng.uniform(0, 13, (batch, 1)) * np.arange(n) / n), 0.0)
     yield "graded, planted rank", spectrum(s)
     yield "graded without a gap", spectrum(10.0 ** -(rng.uniform(10, 25, (batch, 1)) * np.arange(n) / n))
@@ -96,8 +98,13 @@ def count(per_family: int, seed: int = 0, sizes: tuple[int, ...] = SIZES) -> dic
                     sure = certified == 1
                     wrong = sure & (ranks != expected)
                     total = found.setdefault(f"{isa}, {n} x {n}", {})
-                    for key, which in (("matrices", clear | True), ("certified", sure), ("certified and wrong", wrong), ("clear", clear),
-                                       ("different where clear", wrong & clear)):
+                    for key, which in (
+                        ("matrices", clear | True),
+                        ("certified", sure),
+                        ("certified and wrong", wrong),
+                        ("clear", clear),
+                        ("different where clear", wrong & clear),
+                    ):
                         total[key] = total.get(key, 0) + int(which.sum())
     finally:
         _cpu.set_isa(before)

@@ -2,14 +2,16 @@
 
     python -m tests.attack_verdicts [--seconds 60] [--seed N] [--only TEXT] [--least 0]
 
-planted: the targets are what the student computes with other values of its learnable weights, so a match exists: a verdict "no" is wrong. With
-screen=True the answer is that for a generic teacher, which then has every weight that is not shared drawn afresh, and all of them learn.
-none: no weights match, by construction: a target off the image of an affine allocation; beyond what bounded units can give; not zero where all
-inputs have been zero; different for equal inputs; of too high a rank; generic for an allocation of too low a rank (a rank mod p); wrong, by a
-little, where no weight acts. A certified yes is wrong, and so is any yes of the exact method, and one of a search whose tolerance is below the known distance.
+planted: the targets are what the student computes with other values of its learnable weights, so a match exists: a verdict "no" is wrong.
+With screen=True the answer is that for a generic teacher, which then has every weight that is not shared drawn afresh, and all of them
+learn.
+none: no weights match, by construction: a target off the image of an affine allocation; beyond what bounded units can give; not zero where
+all inputs have been zero; different for equal inputs; of too high a rank; generic for an allocation of too low a rank (a rank mod p);
+wrong, by a little, where no weight acts. A certified yes is wrong, and so is any yes of the exact method, and one of a search whose
+tolerance is below the known distance.
 
-A kind is answer / network / activation / method. The table at the end has for each: trials, wrong, undecided, certified. The exit code is the
-number of kinds with a wrong verdict. A slice of it with fresh seeds is part of the tests (test_attack.py).
+A kind is answer / network / activation / method. The table at the end has for each: trials, wrong, undecided, certified. The exit code is
+the number of kinds with a wrong verdict. A slice of it with fresh seeds is part of the tests (test_attack.py).
 """
 
 from __future__ import annotations
@@ -299,7 +301,11 @@ def _bounded(rng, net, count):
     y = sl.outputs(net, theta, x)
     size = np.maximum(_unit_of(y), np.abs(edge))
     beyond = edge + sign * share * size
-    at = (slice(None), 0, int(rng.integers(net.y_shape[1]))) if isinstance(net, sl.Feedforward) else (slice(None), int(rng.integers(net.steps)), 0)
+    at = (
+        (slice(None), 0, int(rng.integers(net.y_shape[1])))
+        if isinstance(net, sl.Feedforward)
+        else (slice(None), int(rng.integers(net.steps)), 0)
+    )
     y[at] = beyond
     gap = share * size / np.linalg.norm(y.reshape(count, -1), axis=1)
     return theta, x, y, mask, shared, None, 0.9 * float(gap.min())
@@ -339,7 +345,9 @@ def _constant(rng, net, count):
         return None
     mask = np.zeros(net.size, dtype=bool)
     mask[net.slices["W"]] = rng.random(net.hidden**2) < rng.uniform(0.3, 1.0)
-    t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), count, shared=tuple(g for g in net.groups if g != "W"), seed=int(rng.integers(2**32)))
+    t = sl.draw_trials(
+        net, sl.Allocation.from_mask(net, mask), count, shared=tuple(g for g in net.groups if g != "W"), seed=int(rng.integers(2**32))
+    )
     teacher = np.where(mask, t.teacher, t.student)
     y = sl.outputs(net, teacher, t.x)
     share = 10.0 ** rng.uniform(-10, -2)
@@ -349,8 +357,15 @@ def _constant(rng, net, count):
     return t.student, t.x, y, mask, tuple(g for g in net.groups if g != "W"), None, 0.9 * share / np.sqrt(net.equations)
 
 
-_NONE = {"constant": _constant, "affine": _affine, "equal inputs": _equal_inputs, "zero inputs": _zero_inputs, "bounded": _bounded, "rank": _rank,
-         "deficient": _deficient}
+_NONE = {
+    "constant": _constant,
+    "affine": _affine,
+    "equal inputs": _equal_inputs,
+    "zero inputs": _zero_inputs,
+    "bounded": _bounded,
+    "rank": _rank,
+    "deficient": _deficient,
+}
 
 
 # The attack
@@ -395,9 +410,22 @@ def attack(kind: str, rng: np.random.Generator, count: Count) -> None:
     count.wrong += int(wrong.sum())
     for k in np.flatnonzero(wrong)[:3]:
         if len(count.examples) < 5:
-            count.examples.append({"net": net, "theta": theta[k], "x": x[k], "y": y[k], "mask": mask if mask.ndim == 1 else mask[k], "shared": shared, "screen": screen,
-                                   "method": method, "reason": str(v.reason[k]), "certified": bool(v.certified[k]), "loss": float(v.loss[k]),
-                                   "options": options | ({"teacher": teacher[k]} if "teacher" in options else {})})
+            count.examples.append(
+                {
+                    "net": net,
+                    "theta": theta[k],
+                    "x": x[k],
+                    "y": y[k],
+                    "mask": mask if mask.ndim == 1 else mask[k],
+                    "shared": shared,
+                    "screen": screen,
+                    "method": method,
+                    "reason": str(v.reason[k]),
+                    "certified": bool(v.certified[k]),
+                    "loss": float(v.loss[k]),
+                    "options": options | ({"teacher": teacher[k]} if "teacher" in options else {}),
+                }
+            )
 
 
 def run(kinds: list[str], seed: int, seconds: float, least: int = 0) -> dict[str, Count]:
@@ -425,8 +453,10 @@ def table(counts: dict[str, Count]) -> str:
             lines.append(f"{kind:40s} {c.trials:9d} {c.yes:8d} {c.no:8d} {share:10.3f} {c.certified:10d} {c.wrong:6d} {c.seconds:7.1f}")
         for name in ("trials", "yes", "no", "undecided", "certified", "wrong", "seconds"):
             setattr(total, name, getattr(total, name) + getattr(c, name))
-    lines.append(f"{'all':40s} {total.trials:9d} {total.yes:8d} {total.no:8d} {total.undecided / max(1, total.trials):10.3f} "
-                 f"{total.certified:10d} {total.wrong:6d} {total.seconds:7.1f}")
+    lines.append(
+        f"{'all':40s} {total.trials:9d} {total.yes:8d} {total.no:8d} {total.undecided / max(1, total.trials):10.3f} "
+        f"{total.certified:10d} {total.wrong:6d} {total.seconds:7.1f}"
+    )
     return "\n".join(lines)
 
 

@@ -35,8 +35,11 @@ def students(net, batch, seed=0, dtype=np.float64):
     theta = rng.standard_normal((batch, net.size))
     for name, where in net.slices.items():
         theta[:, where] *= 0.7 / np.sqrt(net.fan_in[name] or 1)
-    return (theta.astype(dtype), rng.standard_normal((batch, *net.x_shape)).astype(dtype),
-            rng.standard_normal((batch, *net.y_shape)).astype(dtype))
+    return (
+        theta.astype(dtype),
+        rng.standard_normal((batch, *net.x_shape)).astype(dtype),
+        rng.standard_normal((batch, *net.y_shape)).astype(dtype),
+    )
 
 
 def masks(net, batch, budget, seed=0):

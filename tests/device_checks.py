@@ -25,8 +25,24 @@ from tests.adversarial_rank import families, verdicts
 from tests.cases import masks, students
 
 EPS = {np.float32: 1.2e-7, np.float64: 2.3e-16}
-SIDES = [(1, 1), (3, 3), (4, 4), (2, 4), (5, 4), (5, 7), (8, 8), (9, 8), (3, 12), (16, 16), (17, 9), (9, 30), (32, 32), (33, 20), (64, 64),
-         (66, 10)]
+SIDES = [
+    (1, 1),
+    (3, 3),
+    (4, 4),
+    (2, 4),
+    (5, 4),
+    (5, 7),
+    (8, 8),
+    (9, 8),
+    (3, 12),
+    (16, 16),
+    (17, 9),
+    (9, 30),
+    (32, 32),
+    (33, 20),
+    (64, 64),
+    (66, 10),
+]
 # Bytes that hold some of the 50 students of `batches_are_split`, not all.
 SPLITS = [("rank", 3000), ("rank_mod", 3000), ("outputs", 5000), ("jacobian", 20000), ("fit", 10000), ("newton", 15000)]
 
@@ -291,11 +307,16 @@ def deciding_device_arrays(device):
 # ---- complex paths ------------------------------------------------------------------------------------------------------------
 
 PATHS = [  # networks, shared groups, weights that learn: few and many lanes, some of them idle; biases; the teacher moves; layers
-    (sl.Recurrent(1, 4, 1, 5), ("B", "D"), None), (sl.Recurrent(2, 8, 2, 4), ("B", "D"), None),
-    (sl.Recurrent(1, 4, 2, 4, bias=True), ("B", "D", "b", "c"), None), (sl.Recurrent(2, 3, 2, 3), (), None),
-    (sl.Recurrent(3, 3, 1, 5), ("B", "D"), None), (sl.Recurrent(1, 8, 1, 6), ("B", "D"), None),
-    (sl.Recurrent(1, 5, 2, 5), ("B", "D"), None), (sl.Recurrent(1, 9, 1, 4), ("B", "D"), None),
-    (sl.Recurrent(2, 2, 2, 9), ("W",), 6), (sl.Recurrent(2, 2, 1, 9), ("W",), 4),
+    (sl.Recurrent(1, 4, 1, 5), ("B", "D"), None),
+    (sl.Recurrent(2, 8, 2, 4), ("B", "D"), None),
+    (sl.Recurrent(1, 4, 2, 4, bias=True), ("B", "D", "b", "c"), None),
+    (sl.Recurrent(2, 3, 2, 3), (), None),
+    (sl.Recurrent(3, 3, 1, 5), ("B", "D"), None),
+    (sl.Recurrent(1, 8, 1, 6), ("B", "D"), None),
+    (sl.Recurrent(1, 5, 2, 5), ("B", "D"), None),
+    (sl.Recurrent(1, 9, 1, 4), ("B", "D"), None),
+    (sl.Recurrent(2, 2, 2, 9), ("W",), 6),
+    (sl.Recurrent(2, 2, 1, 9), ("W",), 4),
     (sl.Feedforward((3, 4, 3, 2), 3, bias=True), (), None),
 ]
 
@@ -388,8 +409,11 @@ def _quadratics(split, vanish, count=37, seed=0):
         points[1:, D + 1] = 0
     roots = []
     for number, q in enumerate(points):
-        value = lambda w, q=q: _cpu.outputs_complex(  # noqa: E731
-            net.shape, np.where(np.arange(net.size) == W + 4, w, q[: net.size])[None], np.array([[1.0, 0, 0]]))[0, 2]
+
+        def value(w, q=q):
+            theta = np.where(np.arange(net.size) == W + 4, w, q[: net.size])
+            return _cpu.outputs_complex(net.shape, theta[None], np.array([[1.0, 0, 0]]))[0, 2]
+
         q[net.size : net.size + 3] = [1, 0, 0]
         c, plus, minus = value(0), value(1), value(-1)
         a, b = (plus + minus) / 2 - c, (plus - minus) / 2
@@ -405,8 +429,20 @@ def _follow_quadratics(place, net, weight, points, roots):
     count = len(points) - 1
     to = np.repeat(np.arange(1, count + 1), 2).astype(np.int32)
     zero = np.zeros(2 * count, np.int32)
-    return place.continuation(net.shape, points, False, np.array([[weight]], np.int32), np.array([[2]], np.int32), np.array([2], np.int32),
-                              None, zero, zero, to, zero, np.tile(roots[0], count)[:, None].copy())
+    return place.continuation(
+        net.shape,
+        points,
+        False,
+        np.array([[weight]], np.int32),
+        np.array([[2]], np.int32),
+        np.array([2], np.int32),
+        None,
+        zero,
+        zero,
+        to,
+        zero,
+        np.tile(roots[0], count)[:, None].copy(),
+    )
 
 
 def paths_to_planted_roots():
@@ -482,8 +518,10 @@ def exact_verdicts_agree_with_the_cpu(trials, nets=((sl.Recurrent(1, 4, 1, 5), 4
         shared, strategy = ("B", "D"), sl.scattered(net, budget, "W")
         masks = square_masks(net, shared, 4)[np.arange(trials) % 4]
         drawn = sl.draw_trials(net, strategy, trials, shared=shared, seed=7)
-        want, got = (sl.decide(net, drawn.student, drawn.x, drawn.y, masks, shared, "exact", starts=1, iterations=10, backend=where)
-                     for where in ("cpu", "cuda"))
+        want, got = (
+            sl.decide(net, drawn.student, drawn.x, drawn.y, masks, shared, "exact", starts=1, iterations=10, backend=where)
+            for where in ("cpu", "cuda")
+        )
         flips += int((want.match != got.match).sum())
         followed = np.isin(got.reason, ("paths", "T8")).sum()
         assert followed > trials // 10 and (got.match >= 0).mean() > 0.9

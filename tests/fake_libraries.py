@@ -68,7 +68,9 @@ def cupy() -> types.ModuleType:
     module.ascontiguousarray = lambda a: streams.works(ndarray(np.ascontiguousarray(a.of_numpy)))
     module.empty = lambda shape, dtype: streams.works(ndarray(np.empty(shape, dtype)))
     by_protocol = types.SimpleNamespace(from_external=lambda handle: streams.on(handle.__cuda_stream__()[1]))
-    module.cuda = types.SimpleNamespace(Device=device, Stream=by_protocol, get_current_stream=lambda: types.SimpleNamespace(ptr=streams.current))
+    module.cuda = types.SimpleNamespace(
+        Device=device, Stream=by_protocol, get_current_stream=lambda: types.SimpleNamespace(ptr=streams.current)
+    )
     return module
 
 
@@ -113,8 +115,11 @@ def torch() -> types.ModuleType:
     module.Tensor = Tensor
     module.asarray = lambda a: Tensor(np.array(a))
     module.empty = lambda shape, dtype, device: streams.works(Tensor(np.empty(shape, dtype)))
-    module.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=streams.current),
-                                        stream=lambda which: which, ExternalStream=lambda pointer, device: streams.on(pointer))
+    module.cuda = types.SimpleNamespace(
+        current_stream=lambda device: types.SimpleNamespace(cuda_stream=streams.current),
+        stream=lambda which: which,
+        ExternalStream=lambda pointer, device: streams.on(pointer),
+    )
     return module
 
 
@@ -122,9 +127,18 @@ def torch() -> types.ModuleType:
 
 
 class _Tensor(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device", ctypes.c_int32), ("ndim", ctypes.c_int32),
-                ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)),
-                ("strides", ctypes.POINTER(ctypes.c_int64)), ("byte_offset", ctypes.c_uint64)]
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
 
 
 _Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -135,8 +149,14 @@ class _Managed(ctypes.Structure):
 
 
 class _Versioned(ctypes.Structure):
-    _fields_ = [("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p), ("deleter", _Deleter),
-                ("flags", ctypes.c_uint64), ("tensor", _Tensor)]
+    _fields_ = [
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", _Deleter),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    ]
 
 
 _new = ctypes.pythonapi.PyCapsule_New
@@ -169,8 +189,9 @@ class DlpackOnly:
         code, bits = self._dtype or ({"i": 0, "u": 1, "f": 2, "b": 6}[a.dtype.kind], 8 * a.itemsize)
         shape, strides = (ctypes.c_int64 * a.ndim)(*a.shape), (ctypes.c_int64 * a.ndim)(*(s // a.itemsize for s in a.strides))
         ended = _Deleter(lambda _: setattr(self, "ended", self.ended + 1))
-        tensor = _Tensor(a.ctypes.data - 8, self._inside, self._device, a.ndim, code, bits, 1, shape,
-                         None if a.flags.c_contiguous else strides, 8)
+        tensor = _Tensor(
+            a.ctypes.data - 8, self._inside, self._device, a.ndim, code, bits, 1, shape, None if a.flags.c_contiguous else strides, 8
+        )
         held = _Versioned(1, 1, None, ended, int(self._read_only), tensor) if self._versioned else _Managed(tensor, None, ended)
         self._held.append((held, shape, strides, ended))
         return _new(ctypes.addressof(held), _NAMES[self._versioned], None)

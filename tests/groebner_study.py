@@ -152,13 +152,21 @@ def groebner(system: System, limit: float = 60.0) -> Answer:
     lines = []
     for p in polynomials(system):
         scale = max(value.denominator for value in p.values())  # powers of two
-        lines.append("+".join("*".join([str(value * scale), *(f"{n}^{e}" for n, e in zip(names, powers) if e)])
-                              for powers, value in p.items()).replace("+-", "-"))
+        lines.append(
+            "+".join(
+                "*".join([str(value * scale), *(f"{n}^{e}" for n, e in zip(names, powers) if e)]) for powers, value in p.items()
+            ).replace("+-", "-")
+        )
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder, "in.ms"), Path(folder, "out.ms")
         source.write_text(",".join(names) + "\n0\n" + ",\n".join(lines) + "\n", encoding="ascii")
-        subprocess.run([str(msolve_program()), "-P", "1", "-f", str(source), "-o", str(result)], check=True, timeout=limit,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [str(msolve_program()), "-P", "1", "-f", str(source), "-o", str(result)],
+            check=True,
+            timeout=limit,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         text = result.read_text(encoding="ascii")
     answer = ast.literal_eval(re.sub(r"/\s*2\^\d+", "", text.strip().rstrip(":")))  # bounds of roots without their powers of two: we count
     if answer[0] == -1:  # no solution at all
@@ -182,8 +190,9 @@ def compare(name: str, count: int, seed: int = 0, limit: float = 60.0) -> list[C
     """Both answers for every system that msolve answers in time; decide sees all trials of the family in one batch."""
     systems = draw(name, count, seed)
     net, shared = systems[0].net, systems[0].shared
-    v = sl.decide(net, *(np.stack([getattr(s, part) for s in systems]) for part in ("theta", "x", "y", "mask")), shared, "exact",
-                  starts=1, seed=seed)
+    v = sl.decide(
+        net, *(np.stack([getattr(s, part) for s in systems]) for part in ("theta", "x", "y", "mask")), shared, "exact", starts=1, seed=seed
+    )
     flat = (np.stack([getattr(s, part).ravel() for s in systems]) for part in ("theta", "x", "y", "mask"))
     paths = settle(net, shared, *flat, None, np.zeros(len(systems), dtype=bool)).match
     out = []

@@ -23,14 +23,22 @@ QUESTIONS = [  # net, strategy, shared, method, options: trials of every class, 
     (THREE, sl.scattered(THREE, 7), (), "newton", {"starts": 3}),
     (THREE, sl.split(THREE, {"W1": 4, "W2": 4}), (), "descent", {"steps": 400, "tol": 1e-3, "lr": 0.03}),
 ]
-QUESTIONS += [(net, sl.scattered(net, budget), (), "newton", {"starts": 2}) for net, budget in (
-    (sl.Feedforward((3, 4, 2), 3, activation="relu"), 3), (sl.Recurrent(2, 5, 2, 3, activation="tanh", bias=True), 9),
-    (sl.Recurrent(2, 3, 2, 1, bias=("c",)), 7))]
+QUESTIONS += [
+    (net, sl.scattered(net, budget), (), "newton", {"starts": 2})
+    for net, budget in (
+        (sl.Feedforward((3, 4, 2), 3, activation="relu"), 3),
+        (sl.Recurrent(2, 5, 2, 3, activation="tanh", bias=True), 9),
+        (sl.Recurrent(2, 3, 2, 1, bias=("c",)), 7),
+    )
+]
 RELU, TANH = sl.Feedforward((3, 4, 2), 3, activation="relu"), sl.Feedforward((3, 6, 2), 4, activation="tanh")
 QUESTIONS += [  # linear systems only: own masks and one for all, always solvable or not
-    (THREE, sl.scattered(THREE, 7, "W2"), (), "newton", {"starts": 2}), (TANH, sl.even_rows(TANH, 4, "W2"), (), "newton", {"starts": 2}),
-    (RELU, sl.scattered(RELU, 6, "W2"), (), "newton", {"starts": 2}), (RELU, sl.only(RELU, "W2"), (), "newton", {"starts": 1}),
-    (SMALL, sl.rows(SMALL, 5, "D"), ("B", "W"), "newton", {"starts": 2, "screen": False})]
+    (THREE, sl.scattered(THREE, 7, "W2"), (), "newton", {"starts": 2}),
+    (TANH, sl.even_rows(TANH, 4, "W2"), (), "newton", {"starts": 2}),
+    (RELU, sl.scattered(RELU, 6, "W2"), (), "newton", {"starts": 2}),
+    (RELU, sl.only(RELU, "W2"), (), "newton", {"starts": 1}),
+    (SMALL, sl.rows(SMALL, 5, "D"), ("B", "W"), "newton", {"starts": 2, "screen": False}),
+]
 
 
 def name(question) -> str:
@@ -39,8 +47,9 @@ def name(question) -> str:
 
 def ask(question, trials, backend, **how):
     net, strategy, shared, method, options = question
-    return sl.match_probability(net, strategy, trials, shared, method, seed=5, task=2, first=70, keep_trials=True, backend=backend,
-                                **options, **how)
+    return sl.match_probability(
+        net, strategy, trials, shared, method, seed=5, task=2, first=70, keep_trials=True, backend=backend, **options, **how
+    )
 
 
 def agree_with_the_cpu(question, trials):
@@ -71,8 +80,9 @@ def screened_as_on_the_cpu(net, budgets, batch):
         J = np.array([J[:, :-1] for J, _ in points], np.int64).reshape(len(points), net.equations, net.size)
         tables = _resident.affine_tables(net)
         indices, classes = module.Array([batch, budget], np.dtype(np.intc)), module.Array([batch], np.dtype(np.int8))
-        module.screen(put(masks), put(J), [p for _, p in points], required, put(tables["inside"]), put(tables["outside"]), 7, indices,
-                      classes)
+        module.screen(
+            put(masks), put(J), [p for _, p in points], required, put(tables["inside"]), put(tables["outside"]), 7, indices, classes
+        )
         np.testing.assert_array_equal(indices.numpy(), index_rows(masks))
         low = attained_ranks(net, masks) < required if required else np.zeros(batch, bool)
         want = np.where(low, module.NO, np.where(affine(net, masks), module.AFFINE, module.SEARCHED))

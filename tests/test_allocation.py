@@ -250,9 +250,7 @@ def test_support_is_within():
 def test_rows_and_columns_hold_what_they_promise():
     rows = bits(NET, st.per_row(NET, rows=2, each=3, within="W").masks(0, 0, 0, 200), "W").sum(axis=2)
     assert (np.sort(rows, axis=1) == [0, 0, 3, 3]).all()
-    columns = bits(NET, st.per_column(NET, columns=3, each=2, within="W").masks(0, 0, 0, 200), "W").sum(
-        axis=1
-    )
+    columns = bits(NET, st.per_column(NET, columns=3, each=2, within="W").masks(0, 0, 0, 200), "W").sum(axis=1)
     assert (np.sort(columns, axis=1) == [0, 2, 2, 2]).all()
     even = bits(NET, st.even_rows(NET, each=2, within="W").masks(0, 0, 0, 200), "W").sum(axis=2)
     assert (even == 2).all()
@@ -317,9 +315,7 @@ def test_scattered_is_uniform_over_entries_of_larger_groups():
 
 
 def test_per_row_is_uniform_over_rows_and_within_rows():
-    masks = bits(
-        NET, st.per_row(NET, rows=2, each=2, within="W").masks(seed=5, task=0, first=0, count=20_000), "W"
-    )
+    masks = bits(NET, st.per_row(NET, rows=2, each=2, within="W").masks(seed=5, task=0, first=0, count=20_000), "W")
     chosen = masks.any(axis=2)
     assert 1e-3 < subset_p_value(chosen, np.arange(4), 2) < 1 - 1e-6
     for row in range(4):
@@ -347,11 +343,7 @@ def test_the_uniformity_tests_see_small_bias():
 
 def test_draw_takes_a_seed_or_a_generator():
     strategy = st.scattered(NET, 10, "W")
-    assert (
-        strategy.draw(9)
-        == strategy.draw(np.int64(9))
-        == Allocation.from_mask(NET, strategy.masks(9, 0, 0, 1)[0])
-    )
+    assert strategy.draw(9) == strategy.draw(np.int64(9)) == Allocation.from_mask(NET, strategy.masks(9, 0, 0, 1)[0])
     assert strategy.draw() == strategy.draw(0) != strategy.draw(1)
     rng, again = np.random.default_rng(3), np.random.default_rng(3)
     first, second = strategy.draw(rng), strategy.draw(rng)
@@ -452,11 +444,7 @@ def test_an_own_strategy_may_mix_fixed_and_random_weights():
     own = Strategy(NET, "own", fixed, [([8, 9, 10, 11], [0, 2, 4], 1, 1)], {"kind": "own"})
     masks = own.masks(0, 0, 0, 50)
     assert own.budget == 3 and own.allocation is None
-    assert (
-        masks[:, [0, 31]].all()
-        and (masks[:, 8:12].sum(axis=1) == 1).all()
-        and masks[:, 8:12].any(axis=0).all()
-    )
+    assert masks[:, [0, 31]].all() and (masks[:, 8:12].sum(axis=1) == 1).all() and masks[:, 8:12].any(axis=0).all()
     assert np.array_equal(masks, [philox.mask(0, 0, k, own.recipe) for k in range(50)])
 
 
@@ -538,9 +526,7 @@ def test_specs_from_toml_and_with_shared_groups():
     shared = ("B", "D")
     assert strategy_from_spec(NET, {"kind": "scattered", "budget": 4}, shared) == st.scattered(NET, 4, ("W",))
     assert strategy_from_spec(NET, {"kind": "everything"}, shared) == st.everything(NET, shared)
-    assert (
-        strategy_from_spec(NET, {"kind": "scattered", "budget": 4, "within": "B"}, shared).support[:8].all()
-    )
+    assert strategy_from_spec(NET, {"kind": "scattered", "budget": 4, "within": "B"}, shared).support[:8].all()
 
 
 @pytest.mark.parametrize(
@@ -599,9 +585,7 @@ def test_nothing_learns_in_a_shared_group():
         assert check_allocation(NET, bad) is bad
         with pytest.raises(ValueError, match="shared groups B, D, got weights that can learn in " + text):
             check_allocation(NET, bad, ("B", "D"))
-    with pytest.raises(
-        ValueError, match="expected one of recurrent 2-4-2, T=5.*got one of recurrent 2-4-2, T=6"
-    ):
+    with pytest.raises(ValueError, match="expected one of recurrent 2-4-2, T=5.*got one of recurrent 2-4-2, T=6"):
         check_allocation(Recurrent(2, 4, 2, 5), one)
     with pytest.raises(TypeError, match="expected an Allocation or a Strategy, got ndarray"):
         check_allocation(NET, one.mask)

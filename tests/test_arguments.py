@@ -125,7 +125,11 @@ def test_the_largest_numbers_are_taken():
 
 def test_networks_whose_trials_overflow_are_refused():
     """Outputs and inputs of a trial are counted in 32 bits by the compiled functions: 2^16 x 2^16 outputs would be none."""
-    for make, what in ((lambda: sl.Recurrent(1, 1, 2**16, 2**16), "outputs"), (lambda: sl.Recurrent(2**16, 1, 1, 2**16), "inputs"),
-                       (lambda: sl.Feedforward((1, 2**16), 2**16), "outputs"), (lambda: sl.Feedforward((2**16, 1), 2**16), "inputs")):
+    for make, what in (
+        (lambda: sl.Recurrent(1, 1, 2**16, 2**16), "outputs"),
+        (lambda: sl.Recurrent(2**16, 1, 1, 2**16), "inputs"),
+        (lambda: sl.Feedforward((1, 2**16), 2**16), "outputs"),
+        (lambda: sl.Feedforward((2**16, 1), 2**16), "inputs"),
+    ):
         with pytest.raises(ValueError, match=rf"^network: expected at most 2147483647 {what} of a trial, got 4294967296"):
             make()

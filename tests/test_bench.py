@@ -20,8 +20,10 @@ def planted(name, seconds, work=1):
 
 def table(per_unit, goal=None, **columns):
     """A table of ours with these seconds per unit, and peers given as name = seconds or reason."""
-    peers = [Timing(name, name, absent=column) if isinstance(column, str) else Timing(name, name, per_unit=column)
-             for name, column in columns.items()]
+    peers = [
+        Timing(name, name, absent=column) if isinstance(column, str) else Timing(name, name, per_unit=column)
+        for name, column in columns.items()
+    ]
     return Table("W0", "case", "float64", "units", "a test", [Timing(OURS, OURS, per_unit=per_unit), *peers], goal=goal)
 
 
@@ -112,9 +114,14 @@ def test_no_peer_is_hidden():
     result = Table("W0", "case", "float64", "units", "a test", timings, goal={"must": 0.1, "goal": 999, "against": "best"})
     assert result.best_peer.name == "fine"
     text = result.as_text()
-    for line in ("missing   not measured: No module named 'a_module_that_is_not_there'", "broken    not measured: ZeroDivisionError",
-                 "breaks    not measured: failed in round 3 of 3: MemoryError: out of room",
-                 "wrong     not measured: another answer: 13 instead of 12", "must x0.1 the best peer: met", "goal x999 the best peer: not met"):
+    for line in (
+        "missing   not measured: No module named 'a_module_that_is_not_there'",
+        "broken    not measured: ZeroDivisionError",
+        "breaks    not measured: failed in round 3 of 3: MemoryError: out of room",
+        "wrong     not measured: another answer: 13 instead of 12",
+        "must x0.1 the best peer: met",
+        "goal x999 the best peer: not met",
+    ):
         assert line in text, text
     told = {t["name"]: t for t in json.loads(json.dumps(result.as_json()))["timings"]}
     assert told["breaks"]["not_measured"].endswith("out of room") and len(told["breaks"]["seconds_per_unit"]) == 2  # kept, not used
@@ -123,8 +130,15 @@ def test_no_peer_is_hidden():
 
 def test_our_own_failure_is_told(monkeypatch, capsys):
     def broken(options):
-        yield Table("W1", "case", "float64", "units", "a test", interleave([Candidate(OURS, OURS, lambda: 1 / 0, 1)], QUICK),
-                    goal={"must": 1, "against": "best"})
+        yield Table(
+            "W1",
+            "case",
+            "float64",
+            "units",
+            "a test",
+            interleave([Candidate(OURS, OURS, lambda: 1 / 0, 1)], QUICK),
+            goal={"must": 1, "against": "best"},
+        )
         raise RuntimeError("the rest is gone")
 
     monkeypatch.setattr(w1_rank, "run", broken)

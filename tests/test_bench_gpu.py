@@ -78,18 +78,30 @@ def test_first_lead():
 def script(tmp_path, step, **environment):
     """bench/gpu/run.sh with a Python that does as it is told: W3 writes its first table and hangs, W4 fails."""
     fake = tmp_path / "python"
-    fake.write_text('#!/bin/bash\necho "$@" >>"$(dirname "$0")/asked"\n'
-                    f'case "$*" in *"bench.gpu W3"*) echo \'{json.dumps({"tables": [TABLE]})}\' >"${{@: -1}}"; sleep 60;;\n'
-                    '*"bench.gpu W4"*) echo oh no; exit 3;; *xdist*) exit 1;;\n'
-                    f'"- "*|*collect.py*) exec {os.environ.get("PYTHON", "python3")} "$@";; *pytest*) echo "7 passed";; esac\n')
+    fake.write_text(
+        '#!/bin/bash\necho "$@" >>"$(dirname "$0")/asked"\n'
+        f'case "$*" in *"bench.gpu W3"*) echo \'{json.dumps({"tables": [TABLE]})}\' >"${{@: -1}}"; sleep 60;;\n'
+        '*"bench.gpu W4"*) echo oh no; exit 3;; *xdist*) exit 1;;\n'
+        f'"- "*|*collect.py*) exec {os.environ.get("PYTHON", "python3")} "$@";; *pytest*) echo "7 passed";; esac\n'
+    )
     fake.chmod(0o755)
     out = tmp_path / "results"
     where = {"PATH": os.environ["PATH"], "PYTHON": str(fake), "OUT": str(out), "SUBLEARN_GPU_SITE": str(tmp_path), **environment}
-    return subprocess.Popen([str(ROOT / "bench/gpu/run.sh"), step], env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), out
+    return subprocess.Popen(
+        [str(ROOT / "bench/gpu/run.sh"), step], env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ), out
 
 
-TABLE = {"workload": "W3", "dtype": "float32", "case": "64 students", "unit": "steps", "notes": ["x0.3 of the goal"], "best_peer": "other",
-         "times_best_peer": 2.5, "timings": [{"rate": 1234.0, "note": "", "not_measured": None}]}
+TABLE = {
+    "workload": "W3",
+    "dtype": "float32",
+    "case": "64 students",
+    "unit": "steps",
+    "notes": ["x0.3 of the goal"],
+    "best_peer": "other",
+    "times_best_peer": 2.5,
+    "timings": [{"rate": 1234.0, "note": "", "not_measured": None}],
+}
 
 
 def test_script_goes_on_after_failures_and_limits(tmp_path):
@@ -98,8 +110,16 @@ def test_script_goes_on_after_failures_and_limits(tmp_path):
     said, errors = running.communicate(timeout=60)
     summary = (out / "summary.txt").read_text()
     assert running.returncode == 1, errors
-    for line in ("bench-W1: ok", "bench-W3: FAILED (stopped after 2 s)", "bench-W4: FAILED (exit code 3)", "  oh no",
-                 "bench-W2: ok", "bench-match: ok", "bench-verdicts: ok", "bench-crossovers: ok"):
+    for line in (
+        "bench-W1: ok",
+        "bench-W3: FAILED (stopped after 2 s)",
+        "bench-W4: FAILED (exit code 3)",
+        "  oh no",
+        "bench-W2: ok",
+        "bench-match: ok",
+        "bench-verdicts: ok",
+        "bench-crossovers: ok",
+    ):
         assert line in summary, summary
     assert re.findall("bench-(.*?): ", summary) == ["W1", "W3", "W4", "W6", "W2", "match", "crossovers", "verdicts"]
     assert sorted(path.name for path in out.iterdir()) == ["logs.tgz", "results.json", "summary.txt", "tables.txt"]
@@ -123,7 +143,12 @@ def test_script_checks(tmp_path):
     errors = running.communicate(timeout=60)[1]
     summary = (out / "summary.txt").read_text()
     assert running.returncode == 1, errors
-    for line in ("doctor: ok", r"tests: ok, \d+ s; 7 passed", r"memcheck: ok, [2-9] s; ran memcheck", r"racecheck: FAILED \(exit code 1\), [2-9] s"):
+    for line in (
+        "doctor: ok",
+        r"tests: ok, \d+ s; 7 passed",
+        r"memcheck: ok, [2-9] s; ran memcheck",
+        r"racecheck: FAILED \(exit code 1\), [2-9] s",
+    ):
         assert re.search(line, summary), summary
     begins, ends = (sorted(map(int, Path(f"{tool}.ran").read_text().split()))[part] for part in (slice(2), slice(2, None)))
     assert max(begins) < min(ends)
@@ -149,7 +174,9 @@ def test_script_says_what_had_no_time(tmp_path):
     running.communicate(timeout=60)
     assert running.returncode == 1
     assert [line for line in (out / "summary.txt").read_text().splitlines() if "no time left" in line] == [
-        "bench-W1: not run, no time left", "bench-W3: not run, no time left"]
+        "bench-W1: not run, no time left",
+        "bench-W3: not run, no time left",
+    ]
     assert "-m bench.gpu" not in (tmp_path / "asked").read_text()
 
 
@@ -159,7 +186,10 @@ def test_script_wants_a_step(tmp_path):
 
 
 def test_short_tables_stay_short():
-    many = {"W1": {"tables": [TABLE] * 500}, "crossovers": {"listings": [{"workload": "crossovers", "what": "x", "columns": ["n"], "rows": [[1.5]]}]}}
+    many = {
+        "W1": {"tables": [TABLE] * 500},
+        "crossovers": {"listings": [{"workload": "crossovers", "what": "x", "columns": ["n"], "rows": [[1.5]]}]},
+    }
     assert len(collect.short(many, {})) < collect.LONGEST + 100 and "tables.txt has the rest" in collect.short(many, {})
     del many["W1"]
     assert collect.short(many, {"rank-8": {"registers": "56"}}) == "crossovers x\n  n\n  1.5\ncounters of rank-8: registers 56"
@@ -204,20 +234,35 @@ def test_resources_of_kernels_are_compared(tmp_path, monkeypatch, capsys):
         return b"\x7fELF" + bytes(header[4:]) + names + sections
 
     (tmp_path / "kernels.o").write_bytes(elf(host=32) + elf(_Z4rankv=1600, _Z3fitv=3200, not_reported=16))
-    log = "".join(f"ptxas info : Compiling entry function '{name}' for 'sm_90'\n    {stack} bytes stack frame, {spill} bytes spill stores, 4 bytes spill "
-                  f"loads\nptxas info : Used {registers} registers\n" for name, stack, spill, registers in (("_Z4rankv", 0, 12, 56), ("_Z3fitv", 8, 0, 255)))
+    log = "".join(
+        f"ptxas info : Compiling entry function '{name}' for 'sm_90'\n    {stack} bytes stack frame, {spill} bytes spill stores, 4 "
+        f"bytes spill loads\nptxas info : Used {registers} registers\n"
+        for name, stack, spill, registers in (("_Z4rankv", 0, 12, 56), ("_Z3fitv", 8, 0, 255))
+    )
     (tmp_path / "log").write_text(log)
     found = resources.kernels(tmp_path, log)
     assert found == {"rank": resources.Kernel(56, 0, 16, 100), "fit": resources.Kernel(255, 8, 4, 200)}
-    assert resources.warps(56, 64, 0) == 36 and resources.warps(48, 64, 512) == 40 and resources.warps(255, 32, 0) == 8 and resources.warps(32, 32, 112 * 1024) == 2
+    assert (
+        resources.warps(56, 64, 0) == 36
+        and resources.warps(48, 64, 512) == 40
+        and resources.warps(255, 32, 0) == 8
+        and resources.warps(32, 32, 112 * 1024) == 2
+    )
     assert resources.warps(16, 32, 0) == 32 and resources.warps(32, 256, 0) == 64
 
-    stated = {"nvcc": "13.0", "kernel": {"ours": {"name": "rank", "threads": 64, "shared": 0, "instructions": 100, "spilled": 16, "warps": 36}}}
+    stated = {
+        "nvcc": "13.0",
+        "kernel": {"ours": {"name": "rank", "threads": 64, "shared": 0, "instructions": 100, "spilled": 16, "warps": 36}},
+    }
     monkeypatch.setattr(resources, "compiler", lambda: "13.0")
     monkeypatch.setattr(resources.tomllib, "loads", lambda text: stated)
     assert resources.main(tmp_path, tmp_path / "log", False) == 0 and "as stated" in capsys.readouterr().out
-    for changed, said in (({"instructions": 96}, "100 instructions, stated 96"), ({"spilled": 15}, "spills 16 bytes, stated 15"),
-                          ({"warps": 38}, "36 warps fit a multiprocessor, stated 38"), ({"name": "gone"}, "no kernel of the name gone")):
+    for changed, said in (
+        ({"instructions": 96}, "100 instructions, stated 96"),
+        ({"spilled": 15}, "spills 16 bytes, stated 15"),
+        ({"warps": 38}, "36 warps fit a multiprocessor, stated 38"),
+        ({"name": "gone"}, "no kernel of the name gone"),
+    ):
         kernel = stated["kernel"]["ours"] | changed
         monkeypatch.setattr(resources.tomllib, "loads", lambda text, kernel=kernel: stated | {"kernel": {"ours": kernel}})
         assert resources.main(tmp_path, tmp_path / "log", False) == 1 and said in capsys.readouterr().out

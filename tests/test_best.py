@@ -220,10 +220,7 @@ def test_preferences_keep_the_cost_and_improve():
     assert price[plain.mask].sum() == price[good.mask].sum() and good.budget == plain.budget
     assert sl.predict(small, good, shared).attained_rank == 4
     trials = sl.draw_trials(small, good, 48, shared=shared, seed=1)
-    least = [
-        np.median(np.linalg.svd(sl.jacobian(small, trials.student, trials.x, a), compute_uv=False)[:, -1])
-        for a in (plain, good)
-    ]
+    least = [np.median(np.linalg.svd(sl.jacobian(small, trials.student, trials.x, a), compute_uv=False)[:, -1]) for a in (plain, good)]
     assert least[1] > least[0]
     one = sl.Feedforward((2, 3, 2), 2)
     limits = [({"W1": np.ones((3, 2), bool)}, 3), ({"W2": np.ones((2, 3), bool)}, 2)]

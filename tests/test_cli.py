@@ -307,12 +307,7 @@ def test_predict_a_network_and_strategy(capsys):
         "--strategy",
         "rows budget=9 within=W",
     )
-    assert (
-        code == 0
-        and "minimal (T1)" in out
-        and "required rank     10" in out
-        and "# learnable, . frozen, = shared" in out
-    )
+    assert code == 0 and "minimal (T1)" in out and "required rank     10" in out and "# learnable, . frozen, = shared" in out
     code, out, err = call(
         capsys,
         "predict",
@@ -380,7 +375,8 @@ def test_doctor(capsys):
 def test_doctor_says_when_a_faster_instruction_set_is_not_compiled():
     assert cli._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
     assert cli._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
-        "; avx512 would be faster: install sublearn again on this machine (docs/speed.md)")
+        "; avx512 would be faster: install sublearn again on this machine (docs/speed.md)"
+    )
     assert "faster" not in cli._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
 
 
@@ -397,9 +393,7 @@ def test_without_the_extra(spec, tmp_path):
     )
 
     def bare(*arguments):
-        return subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=60
-        )
+        return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=60)
 
     for verb in (["run", spec, "--out", tmp_path], ["report", tmp_path]):
         done = bare(*verb)

@@ -43,8 +43,7 @@ def test_the_equations_are_kappa_independent_ones(net, shared):
 
 @pytest.mark.parametrize("net,shared", CASES, ids=names)
 def test_the_condition_holds_for_random_teachers_and_not_for_thin_ones(net, shared):
-    drawn = sl.draw_trials(net, sl.only(net, *[g for g in net.groups if g not in shared]), 40,
-                           shared=shared, seed=2)
+    drawn = sl.draw_trials(net, sl.only(net, *[g for g in net.groups if g not in shared]), 40, shared=shared, seed=2)
     x = drawn.x.reshape(40, -1)
     assert closing.forced(net, shared, drawn.teacher, x).all()
     thin = drawn.teacher.copy()
@@ -74,12 +73,16 @@ def few_masks(net, shared, within, count):
     return masks[attained_ranks(net, masks, shared) == kappa][:count]
 
 
-@pytest.mark.parametrize("net,shared,within", [
-    (sl.Recurrent(1, 3, 1, 9), ("B", "D"), "W"),
-    (sl.Recurrent(1, 2, 1, 6), ("B",), ("W", "D")),
-    (sl.Recurrent(1, 2, 1, 9, bias=True), ("D",), ("W", "B", "b", "c")),
-    (sl.Feedforward((3, 2, 3), 6), (), None),
-], ids=names)
+@pytest.mark.parametrize(
+    "net,shared,within",
+    [
+        (sl.Recurrent(1, 3, 1, 9), ("B", "D"), "W"),
+        (sl.Recurrent(1, 2, 1, 6), ("B",), ("W", "D")),
+        (sl.Recurrent(1, 2, 1, 9, bias=True), ("D",), ("W", "B", "b", "c")),
+        (sl.Feedforward((3, 2, 3), 6), (), None),
+    ],
+    ids=names,
+)
 def test_planted_matches_are_certified_and_hold_in_all_equations(net, shared, within):
     mask = few_masks(net, shared, within or tuple(net.groups), 2)[np.arange(16) % 2]
     drawn = sl.draw_trials(net, sl.only(net, *np.atleast_1d(within or tuple(net.groups))), 16, shared=shared, seed=6)
@@ -99,11 +102,15 @@ def test_planted_matches_are_certified_and_hold_in_all_equations(net, shared, wi
         assert not ((w.match == 0) & (v.match == 1)).any()
 
 
-@pytest.mark.parametrize("net,short,shared,within", [
-    (sl.Recurrent(1, 2, 1, 8), sl.Recurrent(1, 2, 1, 4), ("B", "D"), "W"),
-    (sl.Recurrent(2, 2, 1, 9), sl.Recurrent(2, 2, 1, 6), (), ("W", "B", "D")),
-    (sl.Recurrent(1, 2, 1, 9, bias=("b",)), sl.Recurrent(1, 2, 1, 6, bias=("b",)), ("D",), ("W", "B", "b")),
-], ids=names)
+@pytest.mark.parametrize(
+    "net,short,shared,within",
+    [
+        (sl.Recurrent(1, 2, 1, 8), sl.Recurrent(1, 2, 1, 4), ("B", "D"), "W"),
+        (sl.Recurrent(2, 2, 1, 9), sl.Recurrent(2, 2, 1, 6), (), ("W", "B", "D")),
+        (sl.Recurrent(1, 2, 1, 9, bias=("b",)), sl.Recurrent(1, 2, 1, 6, bias=("b",)), ("D",), ("W", "B", "b")),
+    ],
+    ids=names,
+)
 def test_a_random_teacher_of_a_saturated_network_is_decided(net, short, shared, within):
     """Verdicts equal those of so few steps that no equation follows from others; a match of these is one of all, and proven."""
     kappa, count, steps = system_of(net, shared).kappa, 120, short.steps

@@ -72,17 +72,13 @@ def test_damaged_counts_are_refused(plain):
 def test_kinds_are_those_of_predict(strategy):
     masks = strategy.masks(5, 0, 0, 40)
     kinds = kinds_of_masks(NET, masks, SHARED)
-    assert [KINDS[kind] for kind in kinds] == [
-        sl.predict(NET, sl.Allocation.from_mask(NET, mask), SHARED).kind for mask in masks
-    ]
+    assert [KINDS[kind] for kind in kinds] == [sl.predict(NET, sl.Allocation.from_mask(NET, mask), SHARED).kind for mask in masks]
 
 
 def test_equal_masks_are_judged_once_and_the_cap_is_said(monkeypatch):
     asked = []
     real = compare._judge
-    monkeypatch.setattr(
-        compare, "_judge", lambda net, masks, shared: asked.append(len(masks)) or real(net, masks, shared)
-    )
+    monkeypatch.setattr(compare, "_judge", lambda net, masks, shared: asked.append(len(masks)) or real(net, masks, shared))
     masks = sl.scattered(NET, 10, within="W").masks(0, 0, 0, 6)
     repeated = masks[[3, 0, 3, 1, 0, 2, 4]]
     kinds = kinds_of_masks(NET, repeated, SHARED, most=3)

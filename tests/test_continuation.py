@@ -43,8 +43,9 @@ def test_one_learnable_weight_follows_the_roots_of_a_polynomial(steps, isa):
     to = np.repeat(np.arange(1, 9), degree).astype(np.int32)
     zero = np.zeros(len(to), np.int32)
     row = np.array([steps - 1], np.int32)
-    out = _cpu.continuation(net.shape, points, False, np.array([[place]], np.int32), np.array([[degree]], np.int32), row, None,
-                            zero, zero, to, zero, start)
+    out = _cpu.continuation(
+        net.shape, points, False, np.array([[place]], np.int32), np.array([[degree]], np.int32), row, None, zero, zero, to, zero, start
+    )
     assert (out["status"] == CONVERGED).all()
     for k in range(8):
         ends = out["end"][to == k + 1, 0]

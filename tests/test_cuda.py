@@ -24,8 +24,11 @@ def torch_device():
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this torch has no CUDA")
-    return checks.Device(lambda a: torch.from_numpy(np.ascontiguousarray(a)).cuda(), lambda a: a.cpu().numpy(),
-                         lambda a: isinstance(a, torch.Tensor) and a.is_cuda)
+    return checks.Device(
+        lambda a: torch.from_numpy(np.ascontiguousarray(a)).cuda(),
+        lambda a: a.cpu().numpy(),
+        lambda a: isinstance(a, torch.Tensor) and a.is_cuda,
+    )
 
 
 def jax_device():
@@ -81,7 +84,7 @@ def test_many_ranks(n):
     rng = np.random.default_rng(n)
     batch = 20011 if n < 64 else 3001
     a = rng.standard_normal((batch, n, n))
-    a[::2, :, n // 2:] = a[::2, :, : n - n // 2]
+    a[::2, :, n // 2 :] = a[::2, :, : n - n // 2]
     want = np.where(np.arange(batch) % 2 == 0, n // 2, n)
     np.testing.assert_array_equal(sl.rank(a, backend="cuda"), want)
     np.testing.assert_array_equal(sl.rank_mod((a * 1000).astype(np.int64), backend="cuda"), want)

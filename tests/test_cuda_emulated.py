@@ -27,7 +27,8 @@ def device(request):
 
 @pytest.fixture(params=["cupy", "torch", "torch parameters"])
 def library(request, monkeypatch):
-    """A stand-in for the library, whose arrays the emulator takes for device arrays. Parameters: of a class derived from torch's, with gradients."""
+    """A stand-in for the library, whose arrays the emulator takes for device arrays. Parameters: of a class derived from torch's, with
+    gradients."""
     name, _, parameters = request.param.partition(" ")
     module = getattr(fake_libraries, name)()
     monkeypatch.setitem(sys.modules, name, module)
@@ -72,7 +73,14 @@ def test_several_streams_are_ordered(monkeypatch):
     theta, x, _ = students(net, 3)
 
     def offered(array, stream):
-        about = {"shape": array.shape, "typestr": "<f8", "data": (array.ctypes.data, False), "strides": None, "version": 3, "stream": stream}
+        about = {
+            "shape": array.shape,
+            "typestr": "<f8",
+            "data": (array.ctypes.data, False),
+            "strides": None,
+            "version": 3,
+            "stream": stream,
+        }
         return types.SimpleNamespace(__cuda_array_interface__=about, shape=array.shape, dtype=array.dtype)
 
     for streams, want in (((5, 6), [(0, 5, 6)]), ((5, 5), []), ((None, 9), [(0, 0, 9)])):
@@ -149,8 +157,9 @@ else:
 
 
 def test_a_forked_child_does_not_use_its_parents_driver():
-    done = subprocess.run([sys.executable, "-c", FORK], env={**os.environ, "SUBLEARN_CUDA_MODULE": "emulated"}, capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], env={**os.environ, "SUBLEARN_CUDA_MODULE": "emulated"}, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -328,8 +337,21 @@ def test_paths_take_the_kernel_that_fits():
         points = rng.standard_normal((2, net.size + net.shape.inputs_size + net.equations)) + 0j
         index = np.arange(k, dtype=np.int32)[None] + net.slices["W"].start
         zero, rows = np.zeros(1, np.int32), np.arange(k, dtype=np.int32)
-        _devices.place("cuda").continuation(net.shape, points, False, index, np.full((1, k), 9, np.int32), rows, None, zero, zero, zero + 1,
-                                            zero, np.ones((1, k)) + 0j, max_steps=1)
+        _devices.place("cuda").continuation(
+            net.shape,
+            points,
+            False,
+            index,
+            np.full((1, k), 9, np.int32),
+            rows,
+            None,
+            zero,
+            zero,
+            zero + 1,
+            zero,
+            np.ones((1, k)) + 0j,
+            max_steps=1,
+        )
         used.append(module.strips(0))
     assert max(used[:2]) < 50_000 and min(used[2:]) > 100_000
 
@@ -374,8 +396,20 @@ def test_paths_check_what_the_kernel_trusts():
     for name in good:
         bad = good | {name: good[name] + 100}
         with pytest.raises(ValueError, match=f"{name}: expected numbers in 0 .."):
-            place.continuation(net.shape, np.zeros((1, net.size + 6), complex), False, bad["indices"], np.array([[2]], np.int32), one, None,
-                               bad["allocation"], bad["origin"], bad["to"], bad["group"], np.zeros((1, 1), complex))
+            place.continuation(
+                net.shape,
+                np.zeros((1, net.size + 6), complex),
+                False,
+                bad["indices"],
+                np.array([[2]], np.int32),
+                one,
+                None,
+                bad["allocation"],
+                bad["origin"],
+                bad["to"],
+                bad["group"],
+                np.zeros((1, 1), complex),
+            )
 
 
 def test_deciding(device):

@@ -38,8 +38,20 @@ def test_batches(batch):
     np.testing.assert_array_equal(y_part, y_whole[:batch])
 
 
-SIZES = [(4, 1, 5), (4, 2, 1), (4, 1, 6), (4, 2, 9), (4, 3, 4), (8, 1, 3), (8, 2, 6), (8, 2, 8), (8, 1, 9), (8, 4, 2), (7, 2, 3),
-         (16, 2, 3)]
+SIZES = [
+    (4, 1, 5),
+    (4, 2, 1),
+    (4, 1, 6),
+    (4, 2, 9),
+    (4, 3, 4),
+    (8, 1, 3),
+    (8, 2, 6),
+    (8, 2, 8),
+    (8, 1, 9),
+    (8, 4, 2),
+    (7, 2, 3),
+    (16, 2, 3),
+]
 
 
 @pytest.mark.parametrize("activation", ["linear", "tanh", "relu"])
@@ -99,8 +111,12 @@ def test_students_that_stop():
     np.testing.assert_array_equal(got.theta[::3], theta[::3])  # began at the solution: no step
 
 
-SMOOTH = [sl.Recurrent(2, 3, 2, 4, bias=True), sl.Recurrent(1, 8, 2, 3, activation="tanh"), sl.Feedforward((3, 5, 2), 4, bias=True),
-          sl.Feedforward((2, 4, 3, 2), 3, activation="tanh")]
+SMOOTH = [
+    sl.Recurrent(2, 3, 2, 4, bias=True),
+    sl.Recurrent(1, 8, 2, 3, activation="tanh"),
+    sl.Feedforward((3, 5, 2), 4, bias=True),
+    sl.Feedforward((2, 4, 3, 2), 3, activation="tanh"),
+]
 
 
 @pytest.mark.parametrize("net", SMOOTH, ids=names)
@@ -117,8 +133,11 @@ def test_jacobian_mod_is_bit_equal(net):
 
 def test_draws_of_every_kind_of_recipe():
     net = sl.Feedforward((3, 7, 2), 3, bias=True)
-    for strategy in (sl.per_row(net, rows=3, each=2, within="W1"), sl.split(net, {"W1": 5, "W2": 3, "b1": 1}),
-                     sl.per_column(net, columns=2, each=1, within="W2")):
+    for strategy in (
+        sl.per_row(net, rows=3, each=2, within="W1"),
+        sl.split(net, {"W1": 5, "W2": 3, "b1": 1}),
+        sl.per_column(net, columns=2, each=1, within="W2"),
+    ):
         how = {"shared": ("b2",), "seed": 9, "task": 2**31, "first": 2**32 - 70}
         want, got = (sl.draw_trials(net, strategy, 70, backend=where, **how) for where in ("cpu", "cuda"))
         for name in ("teacher", "student", "x", "mask"):
@@ -126,8 +145,12 @@ def test_draws_of_every_kind_of_recipe():
         np.testing.assert_array_equal(got.mask.sum(axis=1), strategy.budget)
 
 
-PLANTED = [(sl.Recurrent(2, 8, 2, 6), ("B", "D"), 13), (sl.Recurrent(2, 4, 2, 6), ("B", "D"), 9), (sl.Recurrent(1, 5, 1, 4), (), 6),
-           (sl.Feedforward((3, 4, 2), 3, activation="tanh"), (), 9)]
+PLANTED = [
+    (sl.Recurrent(2, 8, 2, 6), ("B", "D"), 13),
+    (sl.Recurrent(2, 4, 2, 6), ("B", "D"), 9),
+    (sl.Recurrent(1, 5, 1, 4), (), 6),
+    (sl.Feedforward((3, 4, 2), 3, activation="tanh"), (), 9),
+]
 
 
 @pytest.fixture(params=["lanes", "threads"])
@@ -141,9 +164,21 @@ def kernel(request, emulated):
 
 def newton(net, theta, x, y, index, where, starts=1, iterations=200, tol=1e-20, **how):
     batch = len(theta)
-    return _devices.place(where).newton(net.shape, theta, x.reshape(batch, -1), y.reshape(batch, -1), index,
-                                        start_scale(net, np.ones(len(net.groups))), starts, iterations, tol, 5, 2,
-                                        np.arange(batch, dtype=np.uint32), **how)
+    return _devices.place(where).newton(
+        net.shape,
+        theta,
+        x.reshape(batch, -1),
+        y.reshape(batch, -1),
+        index,
+        start_scale(net, np.ones(len(net.groups))),
+        starts,
+        iterations,
+        tol,
+        5,
+        2,
+        np.arange(batch, dtype=np.uint32),
+        **how,
+    )
 
 
 @pytest.mark.parametrize("net, shared, budget", PLANTED, ids=["n8", "n4", "n5", "feedforward"])
@@ -154,8 +189,10 @@ def test_newton_finds_by_the_same_starts(net, shared, budget, kernel):
     rng = np.random.default_rng(2)
     planted = drawn.student + drawn.mask * 0.4 * rng.standard_normal(drawn.student.shape)
     y = sl.outputs(net, planted, drawn.x)
-    want, got = (sl.decide(net, drawn.student, drawn.x, y, drawn.mask, shared, "newton", screen=False, starts=5, backend=where)
-                 for where in ("cpu", "cuda"))
+    want, got = (
+        sl.decide(net, drawn.student, drawn.x, y, drawn.mask, shared, "newton", screen=False, starts=5, backend=where)
+        for where in ("cpu", "cuda")
+    )
     assert (want.match == 1).sum() >= 12
     assert (want.match != got.match).sum() <= 1 and (want.start != got.start).sum() <= 1
     found = got.match == 1
@@ -165,12 +202,19 @@ def test_newton_finds_by_the_same_starts(net, shared, budget, kernel):
 
 
 # Both forms of the system, of odd and even size; one to four rows per lane; more steps than a tile of the Jacobian; every kind of weight.
-NARROW = [(sl.Recurrent(2, 8, 2, 6), "W", (0, 1, 9, 10, 11, 12, 20)), (sl.Recurrent(1, 4, 1, 5, bias=True), None, (1, 4, 5, 6, 9)),
-          (sl.Recurrent(3, 5, 2, 4, bias=("b",)), None, (3, 7, 12)), (sl.Recurrent(2, 3, 2, 1, bias=("c",)), None, (1, 2, 5)),
-          (sl.Recurrent(1, 1, 1, 2), "W", (1,)), (sl.Recurrent(2, 8, 3, 13), "W", (16, 17, 32)), (sl.Recurrent(1, 7, 9, 2), None, (8, 23)),
-          (sl.Recurrent(2, 8, 2, 4, activation="tanh", bias=True), None, (5, 11)),
-          (sl.Recurrent(2, 8, 2, 9, activation="tanh"), "W", (20,)),
-          (sl.Recurrent(2, 4, 3, 3, activation="relu"), None, (4, 12)), (sl.Recurrent(2, 6, 1, 7, activation="relu"), "W", (9,))]
+NARROW = [
+    (sl.Recurrent(2, 8, 2, 6), "W", (0, 1, 9, 10, 11, 12, 20)),
+    (sl.Recurrent(1, 4, 1, 5, bias=True), None, (1, 4, 5, 6, 9)),
+    (sl.Recurrent(3, 5, 2, 4, bias=("b",)), None, (3, 7, 12)),
+    (sl.Recurrent(2, 3, 2, 1, bias=("c",)), None, (1, 2, 5)),
+    (sl.Recurrent(1, 1, 1, 2), "W", (1,)),
+    (sl.Recurrent(2, 8, 3, 13), "W", (16, 17, 32)),
+    (sl.Recurrent(1, 7, 9, 2), None, (8, 23)),
+    (sl.Recurrent(2, 8, 2, 4, activation="tanh", bias=True), None, (5, 11)),
+    (sl.Recurrent(2, 8, 2, 9, activation="tanh"), "W", (20,)),
+    (sl.Recurrent(2, 4, 3, 3, activation="relu"), None, (4, 12)),
+    (sl.Recurrent(2, 6, 1, 7, activation="relu"), "W", (9,)),
+]
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own", "shared"])

@@ -66,14 +66,17 @@ def test_rank_screen_is_t1():
     assert (v.loss > 1e-20).all() and np.isfinite(v.loss).all()
 
 
-@pytest.mark.parametrize("net,strategy,shared", [
-    (sl.Recurrent(2, 8, 2, 6), lambda n: sl.only(n, "D"), ()),
-    (sl.Recurrent(2, 8, 2, 3), lambda n: sl.only(n, "B"), ("W",)),
-    (sl.Recurrent(1, 6, 1, 2), lambda n: sl.rows(n, 6, "W"), ("B", "D")),
-    (sl.Feedforward((3, 4, 2), 3), lambda n: sl.even_rows(n, 4, "W2"), ()),
-    (sl.Feedforward((3, 7, 2), 5), lambda n: sl.only(n, "W2"), ()),
-    (sl.Feedforward((3, 9, 2), 5, activation="tanh"), lambda n: sl.only(n, "W2"), ()),
-])
+@pytest.mark.parametrize(
+    "net,strategy,shared",
+    [
+        (sl.Recurrent(2, 8, 2, 6), lambda n: sl.only(n, "D"), ()),
+        (sl.Recurrent(2, 8, 2, 3), lambda n: sl.only(n, "B"), ("W",)),
+        (sl.Recurrent(1, 6, 1, 2), lambda n: sl.rows(n, 6, "W"), ("B", "D")),
+        (sl.Feedforward((3, 4, 2), 3), lambda n: sl.even_rows(n, 4, "W2"), ()),
+        (sl.Feedforward((3, 7, 2), 5), lambda n: sl.only(n, "W2"), ()),
+        (sl.Feedforward((3, 9, 2), 5, activation="tanh"), lambda n: sl.only(n, "W2"), ()),
+    ],
+)
 def test_affine_allocations_of_full_rank_always_match(net, strategy, shared):
     """T2: the linear solve must settle every trial, with a solution that is checked here."""
     s = strategy(net)
@@ -94,10 +97,14 @@ def test_affine_allocations_without_full_rank_are_a_clear_no():
     assert (v.match == 0).all() and (v.reason == "T2").all() and not v.certified.any()
 
 
-@pytest.mark.parametrize("net, strategy, shared", [
-    (sl.Recurrent(2, 4, 2, 4), sl.scattered(sl.Recurrent(2, 4, 2, 4), 6, "W"), SHARED),  # y_1 is given
-    (sl.Feedforward((3, 4, 2), 6), sl.only(sl.Feedforward((3, 4, 2), 6), "W2"), ("W1",)),  # 6 samples of 3 inputs: saturated
-], ids=["first output", "saturated"])
+@pytest.mark.parametrize(
+    "net, strategy, shared",
+    [
+        (sl.Recurrent(2, 4, 2, 4), sl.scattered(sl.Recurrent(2, 4, 2, 4), 6, "W"), SHARED),  # y_1 is given
+        (sl.Feedforward((3, 4, 2), 6), sl.only(sl.Feedforward((3, 4, 2), 6), "W2"), ("W1",)),  # 6 samples of 3 inputs: saturated
+    ],
+    ids=["first output", "saturated"],
+)
 def test_targets_rounded_to_float32_are_no_proof_against_a_match(net, strategy, shared):
     t = sl.draw_trials(net, strategy, 24, shared=shared)
     assert (sl.decide(net, t.student, t.x, t.y, t.mask, shared).match == 1).sum() > 16

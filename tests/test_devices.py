@@ -109,8 +109,7 @@ def test_stream_is_for_the_gpu():
 def test_import_never_needs_a_gpu(name, said):
     code = "import sublearn as sl, numpy as np; print(sl.rank(np.eye(3)), sl.backend_of('rank'))"
     environment = {**os.environ, "SUBLEARN_CUDA_MODULE": name, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=environment,
-                          capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("3 rank: cpu") and said in done.stdout and "no cuda" in done.stdout
 

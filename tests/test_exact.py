@@ -117,8 +117,11 @@ def test_verdicts_do_not_depend_on_threads():
     np.testing.assert_array_equal(one.match, two.match)
 
 
-@pytest.mark.parametrize("net,budget", [(sl.Recurrent(1, 4, 1, 5), 4), (sl.Recurrent(1, 4, 1, 5), 6), (sl.Recurrent(2, 5, 2, 3), 5)],
-                         ids=["square", "surplus", "two inputs"])
+@pytest.mark.parametrize(
+    "net,budget",
+    [(sl.Recurrent(1, 4, 1, 5), 4), (sl.Recurrent(1, 4, 1, 5), 6), (sl.Recurrent(2, 5, 2, 3), 5)],
+    ids=["square", "surplus", "two inputs"],
+)
 def test_a_verdict_does_not_depend_on_the_batch(net, budget):
     """Bit by bit: the parts tried, the random points and the first real end point are those of the trial alone."""
     drawn = sl.draw_trials(net, sl.scattered(net, budget, "W"), 60, shared=SHARED, seed=3)

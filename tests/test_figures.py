@@ -18,7 +18,8 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure  # noqa: E402
 
 LABELS = ("_under", "a $x_{ b$ <i>", "x" * 50 + " word" * 60, "two\nlines & 50 %", "plain")
-GAPS = """
+GAPS = (
+    """
 [study]
 name = "gaps"
 trials = 30
@@ -40,8 +41,9 @@ kind = "feedforward"
 widths = [2, 4, 2]
 samples = 3
 activation = "relu"
-""" + "".join(
-    f"""
+"""
+    + "".join(
+        f"""
 [[strategy]]
 label = {label!r}
 kind = "{kind}"
@@ -49,10 +51,11 @@ within = "W"
 networks = ["net $y_{{$ #1"]
 budgets = {budgets}
 """
-    for label, kind, budgets in zip(
-        LABELS, ("scattered", "rows", "columns", "diagonal", "scattered"), ([3, 4, 6], [4, 5, 9], [4, 5], [4], [5])
+        for label, kind, budgets in zip(
+            LABELS, ("scattered", "rows", "columns", "diagonal", "scattered"), ([3, 4, 6], [4, 5, 9], [4, 5], [4], [5])
+        )
     )
-) + """
+    + """
 [[strategy]]
 label = "_one"
 kind = "scattered"
@@ -66,6 +69,7 @@ within = "W2"
 networks = ["relu"]
 budgets = [6, 8]
 """
+)
 NET = "net $y_{$ #1"
 
 
@@ -73,7 +77,7 @@ NET = "net $y_{$ #1"
 def gaps(tmp_path_factory):
     """(folder, data) of a small study whose budgets have gaps and whose labels are hard to draw."""
     folder = tmp_path_factory.mktemp("gaps") / "sublearn-gaps"
-    text = GAPS.replace("label = 'two\\nlines", "label = \"two\\nlines").replace("50 %'", '50 %"')
+    text = GAPS.replace("label = 'two\\nlines", 'label = "two\\nlines').replace("50 %'", '50 %"')
     study.run(study.parse_spec(text), folder)
     return folder, study.load(folder)
 

@@ -8,11 +8,19 @@ from tests.cases import NETWORKS, masks, names, students
 from tests.twins import networks as twin
 
 # One hidden layer has a sweep of its own: tiles of 8, 4, 2 and 1 units, one, two and more outputs, odd and single samples.
-SHALLOW = [sl.Feedforward((3, 15, 3), 7, activation="tanh", bias=True), sl.Feedforward((2, 9, 1), 4, activation="relu", bias=True),
-           sl.Feedforward((3, 18, 2), 1, activation="relu"), sl.Feedforward((2, 4, 4), 3, bias=("b2",))]
+SHALLOW = [
+    sl.Feedforward((3, 15, 3), 7, activation="tanh", bias=True),
+    sl.Feedforward((2, 9, 1), 4, activation="relu", bias=True),
+    sl.Feedforward((3, 18, 2), 1, activation="relu"),
+    sl.Feedforward((2, 4, 4), 3, bias=("b2",)),
+]
 # Few learnable weights and many samples: samples in the lanes. Whole and half blocks, padding, one, two and more outputs, biases.
-MANY_SAMPLES = [sl.Feedforward((5, 8, 2), 37, activation="relu", bias=True), sl.Feedforward((9, 6, 3), 70, activation="tanh", bias=True),
-                sl.Feedforward((20, 5, 1), 130, bias=("b2",)), sl.Feedforward((12, 11, 4), 64, activation="relu", bias=("b1",))]
+MANY_SAMPLES = [
+    sl.Feedforward((5, 8, 2), 37, activation="relu", bias=True),
+    sl.Feedforward((9, 6, 3), 70, activation="tanh", bias=True),
+    sl.Feedforward((20, 5, 1), 130, bias=("b2",)),
+    sl.Feedforward((12, 11, 4), 64, activation="relu", bias=("b1",)),
+]
 
 
 @pytest.mark.parametrize("optimizer,lr", [("sgd", 1e-3), ("momentum", 3e-4), ("adam", 1e-2)])
@@ -58,9 +66,14 @@ def test_loss_is_the_loss_at_theta():
     np.testing.assert_allclose(result.loss, ((sl.outputs(net, result.theta, x) - y) ** 2).sum((1, 2)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("net,group,lr", [
-    (sl.Recurrent(2, 8, 2, 6), "D", 3e-3), (sl.Feedforward((5, 8, 2), 64, activation="relu", bias=True), "b2", 1e-4),
-], ids=["students_in_lanes", "samples_in_lanes"])
+@pytest.mark.parametrize(
+    "net,group,lr",
+    [
+        (sl.Recurrent(2, 8, 2, 6), "D", 3e-3),
+        (sl.Feedforward((5, 8, 2), 64, activation="relu", bias=True), "b2", 1e-4),
+    ],
+    ids=["students_in_lanes", "samples_in_lanes"],
+)
 def test_each_student_stops_by_itself(net, group, lr):
     """A planted target: students that start nearer stop earlier, and all end below tol."""
     rng = np.random.default_rng(0)
@@ -80,8 +93,11 @@ def test_each_student_stops_by_itself(net, group, lr):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
-@pytest.mark.parametrize("net,group", [(sl.Recurrent(2, 8, 2, 6), "W"), (sl.Feedforward((5, 8, 2), 64, bias=("b1",)), "b1")],
-                         ids=["students_in_lanes", "samples_in_lanes"])
+@pytest.mark.parametrize(
+    "net,group",
+    [(sl.Recurrent(2, 8, 2, 6), "W"), (sl.Feedforward((5, 8, 2), 64, bias=("b1",)), "b1")],
+    ids=["students_in_lanes", "samples_in_lanes"],
+)
 def test_divergence_stops_at_the_last_finite_theta(net, group, optimizer, isa):
     theta, x, y = students(net, 10, seed=7)
     wild = sl.fit(net, theta, x, y, sl.only(net, group), steps=500, lr=1.0, optimizer=optimizer)
@@ -117,8 +133,11 @@ def test_bad_input_is_named():
     theta, x, y = students(net, 3)
     a = sl.everything(net)
     for keyword, value, message in [
-        ("optimizer", "lbfgs", "optimizer: expected one of sgd, momentum, adam"), ("lr", 0.0, "lr: expected"), ("lr", np.nan, "lr: expected"),
-        ("tol", -1.0, "tol: expected"), ("steps", -1, "steps: expected"),
+        ("optimizer", "lbfgs", "optimizer: expected one of sgd, momentum, adam"),
+        ("lr", 0.0, "lr: expected"),
+        ("lr", np.nan, "lr: expected"),
+        ("tol", -1.0, "tol: expected"),
+        ("steps", -1, "steps: expected"),
     ]:
         with pytest.raises(ValueError, match=message):
             sl.fit(net, theta, x, y, a, **{keyword: value})

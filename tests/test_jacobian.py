@@ -58,8 +58,9 @@ def test_own_masks_pick_columns_and_neighbours_do_not_matter(net, dtype, isa):
         # one student alone and the same student in a batch: the same bits
         alone = sl.jacobian(net, theta[b], x[b], mask[b])
         np.testing.assert_array_equal(own[b], alone)
-        np.testing.assert_allclose(own[b], everything[b][:, mask[b]], rtol=1e-5 if dtype == np.float32 else 1e-13,
-                                   atol=1e-5 if dtype == np.float32 else 1e-13)
+        np.testing.assert_allclose(
+            own[b], everything[b][:, mask[b]], rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-5 if dtype == np.float32 else 1e-13
+        )
     np.testing.assert_array_equal(own, sl.jacobian(net, theta, x, mask, threads=1))
 
 

@@ -86,9 +86,11 @@ def test_merge():
 def test_gains_and_tasks_change_the_problem():
     s = sl.scattered(NET, 10, "W")
     base = sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True)
-    for other in (sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True, gains={"W": 0.3}),
-                  sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True, task=1),
-                  sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True, seed=1)):
+    for other in (
+        sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True, gains={"W": 0.3}),
+        sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True, task=1),
+        sl.match_probability(NET, s, 200, SHARED, starts=1, keep_trials=True, seed=1),
+    ):
         assert (base.verdicts != other.verdicts).any()
 
 

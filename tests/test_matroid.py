@@ -41,10 +41,7 @@ def subsets(n):
 
 def all_ranks(columns, p):
     """{mask bytes: rank} by the slow twin."""
-    return {
-        m.tobytes(): twin.rank_mod(columns[:, m].astype(object), p) if m.any() else 0
-        for m in subsets(columns.shape[1])
-    }
+    return {m.tobytes(): twin.rank_mod(columns[:, m].astype(object), p) if m.any() else 0 for m in subsets(columns.shape[1])}
 
 
 def laminar_family(rng, n):
@@ -63,18 +60,12 @@ def laminar_family(rng, n):
 
 
 def random_caps(rng, n):
-    return [
-        Cap(rng.random(n) < rng.uniform(0.2, 0.7), int(rng.integers(0, 4))) for _ in range(rng.integers(2, 6))
-    ]
+    return [Cap(rng.random(n) < rng.uniform(0.2, 0.7), int(rng.integers(0, 4))) for _ in range(rng.integers(2, 6))]
 
 
 def costs(rng, n):
     kind = rng.integers(3)
-    return (
-        rng.integers(0, 3, n).astype(float)
-        if kind == 0
-        else rng.standard_normal(n) * 10.0 ** rng.integers(-3, 6)
-    )
+    return rng.integers(0, 3, n).astype(float) if kind == 0 else rng.standard_normal(n) * 10.0 ** rng.integers(-3, 6)
 
 
 def obeys(masks, caps):
@@ -109,9 +100,7 @@ def test_axioms_and_ranks_equal_the_twin(p):
             if a.sum() < b.sum():
                 assert any((a | (np.arange(n) == e)).tobytes() in kept for e in np.flatnonzero(b & ~a))
         for a, b in itertools.product(masks[::5], masks[::3]):
-            assert (
-                truth[(a | b).tobytes()] + truth[(a & b).tobytes()] <= truth[a.tobytes()] + truth[b.tobytes()]
-            )
+            assert truth[(a | b).tobytes()] + truth[(a & b).tobytes()] <= truth[a.tobytes()] + truth[b.tobytes()]
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(PRIMES))

@@ -87,8 +87,7 @@ def test_what_a_network_says_of_itself(net, groups, fan_in, size, equations, x_s
     assert net.describe() == text
     assert [name for name in groups if net.is_bias(name)] == [name for name in groups if name[0] in "bc"]
     assert [(part.start, part.stop) for part in net.slices.values()] == [
-        (end - int(np.prod(shape)), end)
-        for end, shape in zip(np.cumsum([np.prod(shape) for shape in groups.values()]), groups.values())
+        (end - int(np.prod(shape)), end) for end, shape in zip(np.cumsum([np.prod(shape) for shape in groups.values()]), groups.values())
     ]
 
 
@@ -112,16 +111,10 @@ def test_flat_layout_is_c_order_group_after_group():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_, np.complex128])
 @pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3), (0,)])
 def test_pack_and_unpack_are_inverse_and_keep_dtype_and_batch(net, dtype, batch):
-    theta = (
-        np.random.default_rng(1)
-        .integers(0, 2 if dtype is np.bool_ else 1000, (*batch, net.size))
-        .astype(dtype)
-    )
+    theta = np.random.default_rng(1).integers(0, 2 if dtype is np.bool_ else 1000, (*batch, net.size)).astype(dtype)
     groups = net.unpack(theta)
     assert list(groups) == list(net.groups)
-    assert {name: part.shape for name, part in groups.items()} == {
-        n: (*batch, *s) for n, s in net.groups.items()
-    }
+    assert {name: part.shape for name, part in groups.items()} == {n: (*batch, *s) for n, s in net.groups.items()}
     assert {part.dtype for part in groups.values()} == {np.dtype(dtype)}
     back = net.pack(dict(reversed(groups.items())))
     assert back.dtype == dtype and back.shape == theta.shape

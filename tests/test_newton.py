@@ -8,11 +8,15 @@ from sublearn import _cpu
 from sublearn._arrays import index_rows
 from sublearn.decide import start_scale
 
-# (network, learnable weights): fewer and more of them than equations; 64 rows and more are taken one matrix at a time, in blocks of 16, 8 or 4
-# rows and 256 terms.
+# (network, learnable weights): fewer and more of them than equations; 64 rows and more are taken one matrix at a time, in blocks of 16, 8
+# or 4 rows and 256 terms.
 CASES = [
-    (sl.Recurrent(2, 8, 2, 6), 7), (sl.Recurrent(2, 8, 2, 6), 15), (sl.Recurrent(2, 19, 3, 22), 80), (sl.Recurrent(2, 19, 3, 22), 62),
-    (sl.Feedforward((6, 30, 5), 14, activation="tanh", bias=True), 100), (sl.Feedforward((6, 40, 5), 13, activation="relu"), 300),
+    (sl.Recurrent(2, 8, 2, 6), 7),
+    (sl.Recurrent(2, 8, 2, 6), 15),
+    (sl.Recurrent(2, 19, 3, 22), 80),
+    (sl.Recurrent(2, 19, 3, 22), 62),
+    (sl.Feedforward((6, 30, 5), 14, activation="tanh", bias=True), 100),
+    (sl.Feedforward((6, 40, 5), 13, activation="relu"), 300),
     (sl.Feedforward((6, 30, 5), 60, activation="tanh"), 130),
 ]
 
@@ -57,8 +61,21 @@ def test_first_step_equals_numpy(net, budget, own, isa):
     masks = drawn.mask if own else np.repeat(drawn.mask[:1], batch, 0)
     theta = drawn.student
     y = sl.outputs(net, theta + masks * 0.02 * rng.standard_normal(theta.shape), drawn.x)
-    out = _cpu.newton(net.shape, theta, drawn.x.reshape(batch, -1), y.reshape(batch, -1), index_rows(masks if own else masks[:1]),
-                      start_scale(net, np.ones(len(net.groups))), 1, 2, 1e-30, 0, 0, np.arange(batch, dtype=np.uint32), 2)
+    out = _cpu.newton(
+        net.shape,
+        theta,
+        drawn.x.reshape(batch, -1),
+        y.reshape(batch, -1),
+        index_rows(masks if own else masks[:1]),
+        start_scale(net, np.ones(len(net.groups))),
+        1,
+        2,
+        1e-30,
+        0,
+        0,
+        np.arange(batch, dtype=np.uint32),
+        2,
+    )
     before = ((sl.outputs(net, theta, drawn.x) - y) ** 2).sum((1, 2)) / (y**2).sum((1, 2))
     accepted = 0
     for b in range(batch):

@@ -22,8 +22,9 @@ NET = sl.Recurrent(2, 8, 2, 6)
 
 
 def run(code, timeout=60, **environment):
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout,
-                          env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **environment}
+    )
 
 
 LONG = {
@@ -158,14 +159,17 @@ def test_import_without_the_metadata_of_an_installation():
 
 
 # The compiled module by itself, as m: without the package and numpy.
-ALONE = (f"import importlib.util as u; s = u.spec_from_file_location('_cpu', {_cpu.__file__!r}); m = u.module_from_spec(s); "
-         "s.loader.exec_module(m)")
+ALONE = (
+    f"import importlib.util as u; s = u.spec_from_file_location('_cpu', {_cpu.__file__!r}); m = u.module_from_spec(s); "
+    "s.loader.exec_module(m)"
+)
 
 
 def threads_available(**variables):
     kept = {name: value for name, value in os.environ.items() if name not in ("SUBLEARN_NUM_THREADS", "OMP_NUM_THREADS")}
-    return subprocess.run([sys.executable, "-c", ALONE + "; print(m.threads_available())"], capture_output=True, text=True,
-                          env=kept | variables)
+    return subprocess.run(
+        [sys.executable, "-c", ALONE + "; print(m.threads_available())"], capture_output=True, text=True, env=kept | variables
+    )
 
 
 def test_variables_set_the_default_number_of_threads():
@@ -195,9 +199,13 @@ def groups(folder, lines, mounts, files):
         path.write_text(text + "\n")
     place = str(folder).replace(" ", "\\040")
     (folder / "cgroup").write_text("".join(f"{line}\n" for line in lines))
-    (folder / "mountinfo").write_text("22 1 0:21 / /proc rw,nosuid shared:5 - proc proc rw\n" + "".join(
-        f"{40 + k} 35 0:{30 + k} {root} {place}/{mount} rw,relatime shared:9 - {kind} {kind} rw{options}\n"
-        for k, (root, mount, kind, options) in enumerate(mounts)))
+    (folder / "mountinfo").write_text(
+        "22 1 0:21 / /proc rw,nosuid shared:5 - proc proc rw\n"
+        + "".join(
+            f"{40 + k} 35 0:{30 + k} {root} {place}/{mount} rw,relatime shared:9 - {kind} {kind} rw{options}\n"
+            for k, (root, mount, kind, options) in enumerate(mounts)
+        )
+    )
     return _cpu.quota_cores(str(folder / "cgroup"), str(folder / "mountinfo"))
 
 

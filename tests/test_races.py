@@ -1,4 +1,5 @@
-"""Races of the CUDA kernels, found without a GPU: the emulator under ThreadSanitizer, with threads in a random order (csrc/cuda/emulate.cpp).
+"""Races of the CUDA kernels, found without a GPU: the emulator under ThreadSanitizer, with threads in a random order
+(csrc/cuda/emulate.cpp).
 
 Only in a build with SUBLEARN_CUDA=EMULATE and SUBLEARN_SANITIZE=thread; .ci/run makes one and runs these tests in it.
 """
@@ -17,8 +18,12 @@ FOUND = 66  # ThreadSanitizer's exit code
 
 
 def run(*arguments, order):
-    environment = {**os.environ, "SUBLEARN_CUDA_MODULE": "emulated", "SUBLEARN_EMULATED_ORDER": str(order),
-                   "TSAN_OPTIONS": f"halt_on_error=1:report_signal_unsafe=0:exitcode={FOUND}"}
+    environment = {
+        **os.environ,
+        "SUBLEARN_CUDA_MODULE": "emulated",
+        "SUBLEARN_EMULATED_ORDER": str(order),
+        "TSAN_OPTIONS": f"halt_on_error=1:report_signal_unsafe=0:exitcode={FOUND}",
+    }
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
 
 

@@ -8,7 +8,25 @@ import sublearn as sl
 from sublearn import _cpu
 from tests import adversarial_rank
 
-SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (3, 5), (4, 4), (7, 8), (8, 8), (9, 8), (12, 10), (15, 16), (17, 17), (16, 33), (48, 31), (32, 32), (5, 130), (131, 140)]
+SIZES = [
+    (1, 1),
+    (1, 9),
+    (9, 1),
+    (2, 2),
+    (3, 5),
+    (4, 4),
+    (7, 8),
+    (8, 8),
+    (9, 8),
+    (12, 10),
+    (15, 16),
+    (17, 17),
+    (16, 33),
+    (48, 31),
+    (32, 32),
+    (5, 130),
+    (131, 140),
+]
 
 
 def planted(rng, batch, m, n, ranks, dtype=np.float64):
@@ -36,6 +54,7 @@ def test_equals_numpy_on_planted_ranks(m, n, dtype, isa):
 
 def families(rng, n, batch):
     """Adversarial matrices: name, stack."""
+
     def orth():
         return np.linalg.qr(rng.standard_normal((batch, n, n)))[0]
 
@@ -67,7 +86,10 @@ def families(rng, n, batch):
     yield "sparse", rng.integers(0, 2, (batch, n, n)) * (rng.random((batch, n, n)) < 2.0 / n).astype(float)
     grid = np.arange(n)
     yield "Hilbert", np.repeat((1.0 / (grid[:, None] + grid + 1.0))[None], 4, 0)
-    yield "two columns nearly equal", np.concatenate([normal[:, :, 1:], normal[:, :, 1:2] * (1 + 1e-9 * rng.standard_normal((batch, n, 1)))], 2)
+    yield (
+        "two columns nearly equal",
+        np.concatenate([normal[:, :, 1:], normal[:, :, 1:2] * (1 + 1e-9 * rng.standard_normal((batch, n, 1)))], 2),
+    )
     for size in (1e-300, 1e-160, 1e150, 1e300):
         yield f"scaled by {size:g}", low_rank / np.abs(low_rank).max((1, 2), keepdims=True) * size
 
@@ -157,7 +179,9 @@ def test_rows_that_lanes_skip_at_different_places(n, isa):
     for b in range(96):
         for j in rng.choice(np.arange(1, n), rng.integers(0, n // 2), replace=False):
             a[b, j] = a[b, rng.integers(0, j)] * rng.integers(0, 3)
-        ranks[b] = len({row.tobytes() for row in np.abs(a[b]) / np.maximum(np.abs(a[b]).max(1, keepdims=True), 1e-9)} - {bytes(8 * (n + 3))})
+        ranks[b] = len(
+            {row.tobytes() for row in np.abs(a[b]) / np.maximum(np.abs(a[b]).max(1, keepdims=True), 1e-9)} - {bytes(8 * (n + 3))}
+        )
     got, certified, _ = _cpu.rank_real(a, (n + 3) * np.finfo(float).eps, 0)
     np.testing.assert_array_equal(got, ranks)
     assert certified.mean() > 0.95
@@ -189,7 +213,8 @@ def test_certified_float32_is_the_verdict_of_a_double_svd(m, n, isa):
 
 @pytest.mark.parametrize("n", [8, 16, 32, 64, 128])
 def test_rows_of_equal_numbers_are_not_certified_one_rank_short(n, isa):
-    """c_j (1, .., 1) plus a second singular value 2 to 10 % above the tolerance: sums of equal float32 numbers drift, the proof must not."""
+    """c_j (1, .., 1) plus a second singular value 2 to 10 % above the tolerance: sums of equal float32 numbers drift, the proof must
+    not."""
     rng = np.random.default_rng(n)
     batch, tolerance = 4096, n * float(np.finfo(np.float32).eps)
     level, c = rng.uniform(0.5, 1, (batch, 1, 1)), rng.uniform(0.2, 2, (batch, 3, 1))
@@ -273,8 +298,15 @@ def test_rank_mod_equals_slow_elimination(m, n, p, isa):
     rng = np.random.default_rng(m * n + p % 1000)
     batch = 7
     left = [rng.integers(0, p, (m, r)) for r in rng.integers(0, min(m, n) + 1, batch)]
-    a = np.array([[[sum(int(x) * int(y) for x, y in zip(row, col)) % p for col in rng.integers(0, p, (q.shape[1], n)).T] for row in q]
-                  if q.shape[1] else np.zeros((m, n), int).tolist() for q in left], dtype=np.int64)
+    a = np.array(
+        [
+            [[sum(int(x) * int(y) for x, y in zip(row, col)) % p for col in rng.integers(0, p, (q.shape[1], n)).T] for row in q]
+            if q.shape[1]
+            else np.zeros((m, n), int).tolist()
+            for q in left
+        ],
+        dtype=np.int64,
+    )
     expected = [slow_rank_mod(one.tolist(), p) for one in a]
     np.testing.assert_array_equal(sl.rank_mod(a, p), expected)
     np.testing.assert_array_equal(sl.rank_mod(a, p, threads=1), expected)
@@ -332,8 +364,29 @@ def plant_mod(rng, m, n, r, p):
 
 # Around the lanes (4, 8, 16), three pivots at a time, blocks of 48 columns, tiles of 3 and 4 rows, the padded row length (32, 64), and
 # the largest matrix that still goes into lanes.
-MOD_SIZES = [(1, 1), (1, 40), (40, 1), (2, 3), (3, 3), (4, 4), (5, 4), (15, 17), (16, 16), (31, 33), (32, 32), (33, 32), (48, 49), (64, 64), (12, 100),
-             (100, 12), (49, 97), (100, 101), (145, 144), (7, 400), (400, 7)]
+MOD_SIZES = [
+    (1, 1),
+    (1, 40),
+    (40, 1),
+    (2, 3),
+    (3, 3),
+    (4, 4),
+    (5, 4),
+    (15, 17),
+    (16, 16),
+    (31, 33),
+    (32, 32),
+    (33, 32),
+    (48, 49),
+    (64, 64),
+    (12, 100),
+    (100, 12),
+    (49, 97),
+    (100, 101),
+    (145, 144),
+    (7, 400),
+    (400, 7),
+]
 
 
 @pytest.mark.parametrize("p", [2, 3, 65537, 2147483647])
@@ -367,19 +420,19 @@ def test_rank_mod_where_pivots_differ_by_matrix(n, p, isa):
     rng = np.random.default_rng([n, p])
     eye, cases = np.eye(n, dtype=np.int64), []
     cases.append((eye, n))
-    cases.append((eye[::-1], n))                                          # zero on the diagonal everywhere
+    cases.append((eye[::-1], n))  # zero on the diagonal everywhere
     cases.append((np.roll(eye, 1, axis=1), n))
-    cases.append((np.full((n, n), p - 1), 1))                             # largest entries
+    cases.append((np.full((n, n), p - 1), 1))  # largest entries
     cases.append((np.tril(np.full((n, n), p - 1)), n))
-    cases.append((np.triu(np.full((n, n), p - 1), 1), n - 1))             # nilpotent: first column zero
+    cases.append((np.triu(np.full((n, n), p - 1), 1), n - 1))  # nilpotent: first column zero
     cases.append((np.tril(np.full((n, n), 1), -1)[::-1], n - 1))
     cases.append((np.zeros((n, n), dtype=np.int64), 0))
     last = np.zeros((n, n), dtype=np.int64)
     last[-1, -1] = 1
-    cases.append((last, 1))                                               # the only pivot is the last entry
+    cases.append((last, 1))  # the only pivot is the last entry
     halves = np.zeros((n, n), dtype=np.int64)
-    halves[:, n // 2:] = plant_mod(rng, n, n - n // 2, (n - n // 2) // 2, p)
-    cases.append((halves, (n - n // 2) // 2))                             # the first columns have no pivot
+    halves[:, n // 2 :] = plant_mod(rng, n, n - n // 2, (n - n // 2) // 2, p)
+    cases.append((halves, (n - n // 2) // 2))  # the first columns have no pivot
     twice = plant_mod(rng, n, n, n // 2, p)
     twice[1::2] = twice[::2][: n // 2]
     cases.append((twice, slow_rank_mod(twice.tolist(), p)))

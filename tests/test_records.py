@@ -44,8 +44,14 @@ def raises_impossible():
     return sl.best_allocation(NET, limits=[({"W": np.ones((4, 4), bool)}, 1)], shared=SHARED)
 
 
-ERRORS = [impossible(), Infeasible([(np.ones(3, bool), 2)], [0], 1), Refused("refused"),
-          SpecError("study.toml: wrong"), StoreError("rows.jsonl: wrong"), StoreBusy("rows.jsonl: busy")]
+ERRORS = [
+    impossible(),
+    Infeasible([(np.ones(3, bool), 2)], [0], 1),
+    Refused("refused"),
+    SpecError("study.toml: wrong"),
+    StoreError("rows.jsonl: wrong"),
+    StoreBusy("rows.jsonl: busy"),
+]
 
 
 def test_every_exception_of_the_package_is_tried_here():

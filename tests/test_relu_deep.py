@@ -23,16 +23,20 @@ def flat(count, *arrays):
     return [np.ascontiguousarray(a).reshape(count, -1) for a in arrays]
 
 
-@pytest.mark.parametrize("net,k,budget,count", [
-    (F((2, 3, 3, 2), 2, "relu"), 1, None, 20),
-    (F((2, 3, 3, 2), 3, "relu"), 1, None, 12),
-    (F((2, 3, 3, 2), 2, "relu"), 1, {"W1": 4}, 20),
-    (F((2, 3, 2, 1), 3, "relu", True), 1, {"W1": 3, "b1": 2}, 20),
-    (F((3, 4, 3, 2), 2, "relu"), 1, None, 15),
-    (F((2, 3, 3, 2, 2), 2, "relu"), 1, None, 20),
-    (F((2, 3, 3, 3, 1), 2, "relu"), 2, None, 20),
-    (F((2, 2, 2, 2, 1), 4, "relu", True), 1, None, 10),
-], ids=lambda v: str(v) if isinstance(v, F) else "")
+@pytest.mark.parametrize(
+    "net,k,budget,count",
+    [
+        (F((2, 3, 3, 2), 2, "relu"), 1, None, 20),
+        (F((2, 3, 3, 2), 3, "relu"), 1, None, 12),
+        (F((2, 3, 3, 2), 2, "relu"), 1, {"W1": 4}, 20),
+        (F((2, 3, 2, 1), 3, "relu", True), 1, {"W1": 3, "b1": 2}, 20),
+        (F((3, 4, 3, 2), 2, "relu"), 1, None, 15),
+        (F((2, 3, 3, 2, 2), 2, "relu"), 1, None, 20),
+        (F((2, 3, 3, 3, 1), 2, "relu"), 2, None, 20),
+        (F((2, 2, 2, 2, 1), 4, "relu", True), 1, None, 10),
+    ],
+    ids=lambda v: str(v) if isinstance(v, F) else "",
+)
 def test_verdicts_equal_those_of_integer_programmes(net, k, budget, count):
     pytest.importorskip("scipy")
     drawn = sl.draw_trials(net, learning(net, k) if budget is None else sl.split(net, budget), count, seed=3)
@@ -56,8 +60,13 @@ def test_verdicts_equal_brute_force_over_all_patterns(net, k):
     assert both == 3
 
 
-NETS = [(F((2, 3, 3, 2), 3, "relu"), 1), (F((3, 4, 3, 2), 3, "relu"), 1), (F((2, 3, 3, 2), 2, "relu", True), 1),
-        (F((2, 3, 3, 3, 2), 2, "relu"), 1), (F((2, 3, 3, 3, 2), 3, "relu"), 2)]
+NETS = [
+    (F((2, 3, 3, 2), 3, "relu"), 1),
+    (F((3, 4, 3, 2), 3, "relu"), 1),
+    (F((2, 3, 3, 2), 2, "relu", True), 1),
+    (F((2, 3, 3, 3, 2), 2, "relu"), 1),
+    (F((2, 3, 3, 3, 2), 3, "relu"), 2),
+]
 
 
 @pytest.mark.parametrize("net,k", NETS, ids=str)
@@ -96,7 +105,11 @@ def test_a_square_solution_is_proven_and_its_signs_are():
     drawn = sl.draw_trials(net, learning(net, 1), count, seed=6)
     alive = (drawn.y != 0).any(axis=1).all(axis=1)
     v = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact")
-    assert np.isin(v.reason, ("T11", "D4")).all() and (v.match >= 0).all() and v.certified[v.reason == "T11"][v.match[v.reason == "T11"] == 1].mean() > 0.95
+    assert (
+        np.isin(v.reason, ("T11", "D4")).all()
+        and (v.match >= 0).all()
+        and v.certified[v.reason == "T11"][v.match[v.reason == "T11"] == 1].mean() > 0.95
+    )
     assert v.loss[v.match == 1].max() < 1e-20 and (v.match == 1)[alive].mean() > 0.2 and not v.certified[v.match == 0].any()
     # The proof refuses other patterns, unless they too hold a solution; then it gives that.
     rows = np.flatnonzero((v.match == 1) & alive)

@@ -17,12 +17,16 @@ def trials(net, strategy, count, seed=0):
     return drawn, (drawn.student, drawn.x.reshape(count, -1), drawn.y.reshape(count, -1), drawn.mask)
 
 
-@pytest.mark.parametrize("net,strategy,count", [
-    (F((3, 4, 2), 3, "relu"), lambda n: sl.split(n, {"W1": 7}), 15),
-    (F((2, 3, 1), 3, "relu"), lambda n: sl.split(n, {"W1": 3}), 30),
-    (F((2, 3, 2), 2, "relu", True), lambda n: sl.split(n, {"W1": 2, "b1": 3}), 25),
-    (F((2, 2, 3), 2, "relu"), lambda n: sl.only(n, "W1"), 30),
-], ids=lambda v: str(v) if isinstance(v, F) else "")
+@pytest.mark.parametrize(
+    "net,strategy,count",
+    [
+        (F((3, 4, 2), 3, "relu"), lambda n: sl.split(n, {"W1": 7}), 15),
+        (F((2, 3, 1), 3, "relu"), lambda n: sl.split(n, {"W1": 3}), 30),
+        (F((2, 3, 2), 2, "relu", True), lambda n: sl.split(n, {"W1": 2, "b1": 3}), 25),
+        (F((2, 2, 3), 2, "relu"), lambda n: sl.only(n, "W1"), 30),
+    ],
+    ids=lambda v: str(v) if isinstance(v, F) else "",
+)
 def test_verdicts_equal_those_of_integer_programmes(net, strategy, count):
     pytest.importorskip("scipy")
     drawn, rows = trials(net, strategy(net), count, seed=3)
@@ -114,8 +118,9 @@ def test_where_it_applies():
     masks = np.stack([sl.only(net, "W1").allocation.mask, sl.only(net, "W2").allocation.mask])
     np.testing.assert_array_equal(applies(net, masks), [True, False])
     deep = F((3, 4, 4, 2), 3, "relu")
-    np.testing.assert_array_equal([applies(deep, sl.only(deep, name).allocation.mask[None])[0] for name in ("W1", "W2", "W3")],
-                                  [True, True, False])
+    np.testing.assert_array_equal(
+        [applies(deep, sl.only(deep, name).allocation.mask[None])[0] for name in ("W1", "W2", "W3")], [True, True, False]
+    )
     both = sl.split(deep, {"W1": 1, "W2": 1}).draw(0).mask
     assert not applies(deep, both[None])[0]
     assert not applies(F((3, 4, 2), 3), masks).any() and not applies(F((3, 4, 2), 9, "relu"), masks).any()

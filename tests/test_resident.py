@@ -95,9 +95,12 @@ def test_linear_systems_need_no_cpu_where_they_have_a_solution(monkeypatch):
 
 def test_bad_options_are_named():
     net = checks.SMALL
-    for options, error, text in (({"iterations": 0}, ValueError, "iterations"), ({"colour": 1}, TypeError, "colour"),
-                                 ({"method": "descent", "optimizer": "lbfgs"}, ValueError, "optimizer: expected one of sgd"),
-                                 ({"method": "descent", "lr": -1.0}, ValueError, "lr: expected a finite number above 0")):
+    for options, error, text in (
+        ({"iterations": 0}, ValueError, "iterations"),
+        ({"colour": 1}, TypeError, "colour"),
+        ({"method": "descent", "optimizer": "lbfgs"}, ValueError, "optimizer: expected one of sgd"),
+        ({"method": "descent", "lr": -1.0}, ValueError, "lr: expected a finite number above 0"),
+    ):
         with pytest.raises(error, match=text):
             sl.match_probability(net, sl.scattered(net, 12, "W"), 5, ("B", "D"), backend="cuda", **options)
 

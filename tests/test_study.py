@@ -110,8 +110,7 @@ def test_the_documented_file_holds_every_key_and_is_valid():
     spec = study.parse_spec(toml, "docs/study.md")
     assert len(task.cells_of(spec)) > 20
     bare = study.parse_spec(
-        '[study]\nname = "x"\n[[network]]\nkind = "feedforward"\nwidths = [2, 2]\nsamples = 1\n'
-        '[[strategy]]\nkind = "everything"'
+        '[study]\nname = "x"\n[[network]]\nkind = "feedforward"\nwidths = [2, 2]\nsamples = 1\n[[strategy]]\nkind = "everything"'
     )
     for key in (
         "seed",
@@ -296,13 +295,11 @@ BAD = {
         ["edges", "['W']"],
     ),
     "same question": (
-        SMALL
-        + '\n[[strategy]]\nlabel = "again"\nkind = "rows"\nwithin = "W"\nbudgets = 7\nnetworks = ["rec"]\n',
+        SMALL + '\n[[strategy]]\nlabel = "again"\nkind = "rows"\nwithin = "W"\nbudgets = 7\nnetworks = ["rec"]\n',
         ["strategy 'again'", "a question of its own", "'rows'"],
     ),
     "same strategy label": (
-        SMALL
-        + '\n[[strategy]]\nlabel = "rows"\nkind = "rows"\nwithin = "W"\nbudgets = 9\nnetworks = ["rec"]\n',
+        SMALL + '\n[[strategy]]\nlabel = "rows"\nkind = "rows"\nwithin = "W"\nbudgets = 9\nnetworks = ["rec"]\n',
         ["strategy[4].label", "strategy[2]"],
     ),
     "reference value": (
@@ -379,21 +376,19 @@ def test_budgets_may_be_numbers_ranges_and_tables():
         return list(study.parse_spec(strategy(text)).strategies[0].arguments)
 
     assert arguments('kind = "scattered"\nbudgets = 3') == [{"budget": 3}]
-    assert [
-        a["budget"] for a in arguments('kind = "scattered"\nbudgets = [2, "4..6", 5, "8..14 step 3"]')
-    ] == [2, 4, 5, 6, 8, 11, 14]
-    assert arguments(
-        'kind = "per_column"\nwithin = "W"\nnetworks = ["rec"]\nbudgets = [{ columns = 2, each = 3 }]'
-    ) == [{"columns": 2, "each": 3}]
-    assert arguments(
-        'kind = "block"\nwithin = "W"\nnetworks = ["rec"]\nbudgets = [[2, 3], { shape = [1, 4] }]'
-    ) == [{"shape": [2, 3]}, {"shape": [1, 4]}]
-    assert arguments(
-        'kind = "split"\nwithin = ["W1", "W2"]\nnetworks = ["ff"]\nbudgets = [[1, 2], { W2 = 3 }]'
-    ) == [{"W1": 1, "W2": 2}, {"W1": 0, "W2": 3}]
-    assert (
-        len(arguments('kind = "split"\nwithin = ["W1", "W2"]\nnetworks = ["ff"]\ntotals = [10]')) == 9
-    )  # W2 holds at most 8
+    assert [a["budget"] for a in arguments('kind = "scattered"\nbudgets = [2, "4..6", 5, "8..14 step 3"]')] == [2, 4, 5, 6, 8, 11, 14]
+    assert arguments('kind = "per_column"\nwithin = "W"\nnetworks = ["rec"]\nbudgets = [{ columns = 2, each = 3 }]') == [
+        {"columns": 2, "each": 3}
+    ]
+    assert arguments('kind = "block"\nwithin = "W"\nnetworks = ["rec"]\nbudgets = [[2, 3], { shape = [1, 4] }]') == [
+        {"shape": [2, 3]},
+        {"shape": [1, 4]},
+    ]
+    assert arguments('kind = "split"\nwithin = ["W1", "W2"]\nnetworks = ["ff"]\nbudgets = [[1, 2], { W2 = 3 }]') == [
+        {"W1": 1, "W2": 2},
+        {"W1": 0, "W2": 3},
+    ]
+    assert len(arguments('kind = "split"\nwithin = ["W1", "W2"]\nnetworks = ["ff"]\ntotals = [10]')) == 9  # W2 holds at most 8
     assert arguments('kind = "only"\nwithin = "W"\nnetworks = ["rec"]') == [{}]
 
 
@@ -427,10 +422,7 @@ def test_the_id_is_of_the_content_only():
     assert len({cell.id for cell in cells}) == len(cells)
     assert re.fullmatch(r"[0-9a-f]{16}", cells[0].id)
     # what a method does not use is not part of its content
-    descent = [
-        task.cells_of(parse(method='"descent"', seed='7\nmethod = "descent"', starts=starts))[0]
-        for starts in ("3", "9")
-    ]
+    descent = [task.cells_of(parse(method='"descent"', seed='7\nmethod = "descent"', starts=starts))[0] for starts in ("3", "9")]
     assert descent[0].method == "descent" and descent[0].id == descent[1].id
     # a gain of 1 is no gain, and a default written out is the default
     plain = task.cells_of(
@@ -471,10 +463,7 @@ def test_strategies_and_methods_of_a_network_meet_the_same_trials():
         numbers.setdefault(cell.network_label, set()).add(cell.task_number)
     assert all(len(found) == 1 for found in numbers.values())
     assert numbers["rec"] != numbers["ff"]
-    assert (
-        task.cells_of(parse(SMALL.replace('shared = ["B", "D"]', 'shared = ["B"]')))[0].task_number
-        not in numbers["rec"]
-    )
+    assert task.cells_of(parse(SMALL.replace('shared = ["B", "D"]', 'shared = ["B"]')))[0].task_number not in numbers["rec"]
 
 
 @given(
@@ -517,17 +506,13 @@ def test_controls_are_added_where_the_sweep_has_none():
     assert kappa == 6 and all(cell.budget == kappa - 1 for cell in controls)
     assert {cell.strategy_label for cell in controls if cell.network_label == "rec"} == {"scattered", "rows"}
     split = [cell for cell in controls if cell.network_label == "ff"]
-    assert all(
-        cell.content["strategy"]["kind"] == "scattered" and "control" in cell.strategy_label for cell in split
-    )
+    assert all(cell.content["strategy"]["kind"] == "scattered" and "control" in cell.strategy_label for cell in split)
     assert {tuple(np.atleast_1d(cell.content["strategy"]["within"])) for cell in split} == {
         ("W1",),
         ("W2",),
         ("W1", "W2"),
     }
-    assert not any(
-        cell.control for cell in task.cells_of(study.parse_spec(text.replace("seed = 7", "control = false")))
-    )
+    assert not any(cell.control for cell in task.cells_of(study.parse_spec(text.replace("seed = 7", "control = false"))))
     low = study.parse_spec(strategy('kind = "scattered"\nwithin = "W"\nbudgets = [2, 3]\nnetworks = ["rec"]'))
     assert not any(cell.control for cell in task.cells_of(low))
     has = study.parse_spec(strategy('kind = "scattered"\nwithin = "W"\nbudgets = [5, 6]\nnetworks = ["rec"]'))
@@ -937,9 +922,7 @@ def test_a_finished_study_is_left_alone_and_an_extended_one_continued(finished, 
     (other / "results.jsonl").write_bytes(before)
     more = parse(trials="70")
     outcome = study.run(more, other)
-    assert outcome.complete and outcome.rows == len(
-        [cell for cell in task.cells_of(more) if cell.trials == 70]
-    )
+    assert outcome.complete and outcome.rows == len([cell for cell in task.cells_of(more) if cell.trials == 70])
     assert (other / "results.jsonl").read_bytes().startswith(before)
 
 
@@ -952,10 +935,7 @@ def test_rows_do_not_depend_on_threads_and_sums_not_on_chunks(finished, tmp_path
     study.run(other, tmp_path / "c")
     cells = task.cells_of(spec)
     sums = [
-        [
-            (s.matched, s.undecided, s.found_after, s.compared)
-            for s in store.summaries(cells, study.Store(place).rows)
-        ]
+        [(s.matched, s.undecided, s.found_after, s.compared) for s in store.summaries(cells, study.Store(place).rows)]
         for place in (folder, tmp_path / "c")
     ]
     assert sums[0] == sums[1]
@@ -987,10 +967,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "measure", fails)
     outcome = study.run(parse(), tmp_path / "s")
     assert outcome.left == 240 and len(outcome.problems) == 4  # three budgets and their control
-    assert all(
-        "rec / rows / " in problem and "MemoryError: expected 8 bytes" in problem
-        for problem in outcome.problems
-    )
+    assert all("rec / rows / " in problem and "MemoryError: expected 8 bytes" in problem for problem in outcome.problems)
     report_text = study.write_report(tmp_path / "s").read_text(encoding="utf-8")
     assert "This study is not finished:" in report_text
     monkeypatch.undo()
@@ -1054,11 +1031,7 @@ def test_a_plan_of_a_finished_study_is_empty(finished):
     assert all(line.done == line.cell.trials and line.seconds == 0 for line in study.plan(spec, folder))
 
 
-SLOW = (
-    SMALL.replace("trials = 60", "trials = 40000")
-    .replace("chunk = 25", "chunk = 200")
-    .replace("starts = 3", "starts = 40")
-)
+SLOW = SMALL.replace("trials = 60", "trials = 40000").replace("chunk = 25", "chunk = 200").replace("starts = 3", "starts = 40")
 
 
 @pytest.mark.slow
@@ -1168,9 +1141,7 @@ def test_existence_bounds_what_is_found(both):
     for summary in exact.values():
         cell = summary.cell
         assert summary.quantity == "existence" and summary.quantity_text == task.EXISTENCE and summary.found_after == []
-        whole = sl.match_probability(
-            cell.net, cell.strategy, cell.trials, cell.shared, "exact", seed=cell.seed, task=cell.task_number
-        )
+        whole = sl.match_probability(cell.net, cell.strategy, cell.trials, cell.shared, "exact", seed=cell.seed, task=cell.task_number)
         assert (summary.matched, summary.unmatched, summary.undecided) == (whole.matched, whole.unmatched, whole.undecided)
         assert summary.certified + summary.by_theorem <= summary.matched
         assert summary.interval == whole.existence_interval
@@ -1254,9 +1225,7 @@ def test_load_gives_the_counts(finished):
     spec, folder = finished
     data = study.load(folder)
     found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
-    assert data.sizes["cell"] == len(found) and data["id"].values.tolist() == [
-        summary.cell.id for summary in found
-    ]
+    assert data.sizes["cell"] == len(found) and data["id"].values.tolist() == [summary.cell.id for summary in found]
     assert data["matched"].values.tolist() == [summary.matched for summary in found]
     np.testing.assert_allclose(data["probability"], data["matched"] / data["trials"])
     assert ((data["low"] <= data["probability"]) & (data["probability"] <= data["high"])).all()
@@ -1356,11 +1325,7 @@ def test_the_report_is_self_contained_and_says_what_it_shows(finished):
 
 
 def test_the_report_escapes_what_it_is_given(tmp_path):
-    spec = parse(
-        SMALL.replace('name = "small"', 'name = "small"\ntitle = "<b>a & b</b>"').replace(
-            'label = "rows"', 'label = "<i>rows"'
-        )
-    )
+    spec = parse(SMALL.replace('name = "small"', 'name = "small"\ntitle = "<b>a & b</b>"').replace('label = "rows"', 'label = "<i>rows"'))
     study.run(spec, tmp_path / "s")
     text = study.write_report(tmp_path / "s").read_text(encoding="utf-8")
     assert "&lt;b&gt;a &amp; b&lt;/b&gt;" in text and "<b>a & b" not in text and "<i>rows" not in text
@@ -1370,9 +1335,7 @@ def test_a_report_can_be_made_of_a_part_and_leaves_other_rows_out(finished, tmp_
     spec, folder = finished
     write(tmp_path / "s", *study.Store(folder).rows[:4], row())
     text = study.write_report(tmp_path / "s", spec).read_text(encoding="utf-8")
-    assert (
-        "This study is not finished:" in text and "rows of 1 cells that the study no longer asks for" in text
-    )
+    assert "This study is not finished:" in text and "rows of 1 cells that the study no longer asks for" in text
 
 
 # Figures
@@ -1415,11 +1378,7 @@ def test_the_bands_are_clopper_pearson(finished, pyplot):
     ax = plot.probability(data, "rec")
     part = data.isel(cell=np.flatnonzero(data["strategy"].values == "rows"))
     bars = np.concatenate(
-        [
-            [segment[:, 1] for segment in lines.get_segments()]
-            for lines in ax.collections
-            if hasattr(lines, "get_segments")
-        ]
+        [[segment[:, 1] for segment in lines.get_segments()] for lines in ax.collections if hasattr(lines, "get_segments")]
     )
     for matched, trials in zip(part["matched"].values, part["trials"].values):
         assert np.isclose(bars, clopper_pearson(int(matched), int(trials))).all(axis=1).any()
@@ -1431,9 +1390,7 @@ def test_found_and_existence_are_never_drawn_under_one_name(finished, pyplot):
     data["quantity_text"] = data["quantity_text"].astype("U80")
     data["quantity_text"].values[0] = task.EXISTENCE
     ax = plot.probability(data, "rec")
-    assert ax.get_ylabel().startswith("found probability") and task.EXISTENCE in [
-        text.get_text() for text in ax.get_legend().get_texts()
-    ]
+    assert ax.get_ylabel().startswith("found probability") and task.EXISTENCE in [text.get_text() for text in ax.get_legend().get_texts()]
     data["quantity_text"].values[1] = "found probability (newton, 9 starts, relative loss < 1e-20)"
     with pytest.raises(ValueError, match="must not share an axis"):
         plot.probability(data, "rec")
@@ -1462,15 +1419,10 @@ def test_masks_have_three_colours(pyplot):
 
     net = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
     ax = plot.mask(sl.rows(net, 5, within="W").allocation, ("B", "D"))
-    seen = {
-        to_hex(pixel).upper() for image in ax.images for pixel in np.asarray(image.get_array()).reshape(-1, 3)
-    }
+    seen = {to_hex(pixel).upper() for image in ax.images for pixel in np.asarray(image.get_array()).reshape(-1, 3)}
     assert seen == {plot.LEARNABLE.upper(), plot.FROZEN.upper(), plot.SHARED.upper()}
     learnable = sum(
-        (
-            np.asarray(image.get_array()).reshape(-1, 3)
-            == np.array([int(plot.LEARNABLE[k : k + 2], 16) for k in (1, 3, 5)]) / 255
-        )
+        (np.asarray(image.get_array()).reshape(-1, 3) == np.array([int(plot.LEARNABLE[k : k + 2], 16) for k in (1, 3, 5)]) / 255)
         .all(axis=1)
         .sum()
         for image in ax.images

@@ -42,9 +42,7 @@ P = _cpu.PRIMES[0]
 def grid(net, name, rows=None, columns=None):
     """One group with some rows and columns learnable."""
     mask = np.zeros(net.groups[name], dtype=bool)
-    mask[
-        np.ix_(*[range(size) if some is None else some for size, some in zip(mask.shape, (rows, columns))])
-    ] = True
+    mask[np.ix_(*[range(size) if some is None else some for size, some in zip(mask.shape, (rows, columns))])] = True
     return mask
 
 
@@ -125,12 +123,7 @@ def test_t1_full_rank_matches_sometimes(activation):
     net, shared = Recurrent(2, 4, 2, 6, activation), ("B", "D")
     mask = Allocation(
         net,
-        {
-            "W": np.eye(4, dtype=bool)
-            | np.eye(4, k=1, dtype=bool)
-            | np.eye(4, k=2, dtype=bool)
-            | np.eye(4, k=-3, dtype=bool)
-        },
+        {"W": np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool) | np.eye(4, k=2, dtype=bool) | np.eye(4, k=-3, dtype=bool)},
     )
     said = predict(net, mask, shared)
     assert mask.budget == 10 and required_rank(net, shared) == 10
@@ -148,11 +141,7 @@ def test_ranks_of_many_masks_are_the_ranks_of_each():
     x = rng.integers(0, P, net.x_shape)
     J = twin.jacobian(net, rng.integers(0, P, net.size), x, P)
     for mask, rank in zip(masks[:40], ranks):
-        assert (
-            rank
-            == twin.rank_mod(J[:, mask], P)
-            == attained_rank(net, Allocation.from_mask(net, mask), shared)
-        )
+        assert rank == twin.rank_mod(J[:, mask], P) == attained_rank(net, Allocation.from_mask(net, mask), shared)
     assert (attained_ranks(net, masks[::-1], shared) == ranks[::-1]).all()
     assert attained_ranks(net, masks[:0], shared).shape == (0,)
 
@@ -197,9 +186,7 @@ def test_sure_says_what_is_proven():
     assert 0 < said.error < 1e-12 and said.sure == f"error below {said.error:.1e}"
     # Minimal without a proof by counts: the closed forms would allow rank kappa, the rank mod p says no.
     net, shared = Feedforward((3, 4, 4, 2), 2), ()
-    masks = np.stack(
-        [scattered(net, budget, within="W2").draw(seed).mask for budget in (4, 5) for seed in range(60)]
-    )
+    masks = np.stack([scattered(net, budget, within="W2").draw(seed).mask for budget in (4, 5) for seed in range(60)])
     bounds, exact = attained_rank_formula(net, masks)
     seen = set()
     for mask, bound, is_exact in zip(masks, bounds, exact):
@@ -250,9 +237,7 @@ def test_t2_single_edges_of_w_at_three_steps():
     assert not is_affine(net, Allocation.from_edges(net, [("W", 0, 1), ("W", 1, 2)]))  # 2 to 1 to 0
     assert not is_affine(net, Allocation.from_edges(net, [("W", 0, 0)]))  # twice the same edge
     longer = Recurrent(1, 3, 1, 4)
-    assert not is_affine(
-        longer, Allocation.from_edges(longer, [("W", 0, 1)])
-    )  # again, with a frozen step between
+    assert not is_affine(longer, Allocation.from_edges(longer, [("W", 0, 1)]))  # again, with a frozen step between
 
 
 def test_t2_below_the_number_of_equations():
@@ -286,11 +271,7 @@ def test_no_hidden_layer_means_no_activation():
 
 
 def test_t3_familiar_values():
-    assert (
-        required_rank_formula(Recurrent(2, 8, 2, 6), ("B", "D"))
-        == 10
-        == required_rank(Recurrent(2, 8, 2, 6), ("B", "D"))
-    )
+    assert required_rank_formula(Recurrent(2, 8, 2, 6), ("B", "D")) == 10 == required_rank(Recurrent(2, 8, 2, 6), ("B", "D"))
     assert required_rank_formula(Recurrent(2, 4, 2, 6)) == min(6 * 2, 4 * (2 + 2))
     assert required_rank_formula(Recurrent(1, 4, 1, 50)) == 8
     assert required_rank_formula(Recurrent(1, 5, 2, 40)) == (5 + 3) + (5 + 2)  # o does not divide n
@@ -338,9 +319,7 @@ def test_t5_encoder_place_does_not_matter():
 def test_t6_rules_of_an_inner_layer():
     net = Feedforward((3, 4, 2), 3)  # W1: the map after is 2 x 4, not injective; the input has full row rank
     assert layer_spans(net, 1, grid(net, "W1", columns=[0, 1, 2], rows=[0, 1]))
-    assert (
-        layer_spans(net, 1, grid(net, "W1", rows=[0])) is False
-    )  # one weight in each column, two are needed
+    assert layer_spans(net, 1, grid(net, "W1", rows=[0])) is False  # one weight in each column, two are needed
     assert attained_rank(net, Allocation(net, {"W1": grid(net, "W1", rows=[0])})) == 3
 
 
@@ -435,9 +414,7 @@ def test_t7_row():
     more = {"W": two_rows["W"] | np.eye(8, dtype=bool)}
     said = predict(net, Allocation(net, more), shared)
     assert (said.kind, said.reason) == ("maximal", "T9 via T7 row")
-    assert (
-        said.witness.budget == 12 and (said.witness.by_group["W"] <= more["W"]).all()
-    )  # with (1, 1) and (4, 4)
+    assert said.witness.budget == 12 and (said.witness.by_group["W"] <= more["W"]).all()  # with (1, 1) and (4, 4)
     # Not: four in one row; one row only; y_1 not the teacher's; tanh; o > n.
     four = two_rows["W"].copy()
     four[4, 7] = False
@@ -474,10 +451,7 @@ def test_t7_column():
     assert names_of(net, column, ("B",)) == set()
     longer = Recurrent(2, 8, 2, 6)  # o (T - 1) = 10 > n
     assert predict(longer, Allocation(longer, column), shared).kind == "minimal"
-    assert (
-        predict(net, Allocation(net, {"W": column["W"] | np.eye(8, dtype=bool)}), shared).reason
-        == "T9 via T7 column"
-    )
+    assert predict(net, Allocation(net, {"W": column["W"] | np.eye(8, dtype=bool)}), shared).reason == "T9 via T7 column"
 
 
 def test_t7_row_nothing_shared():
@@ -527,9 +501,7 @@ def test_t7_output_split():
     assert feature_rank(narrow) == 2 and not output_splits(narrow, np.ones((1, narrow.size), dtype=bool), ())
     # ... unless that layer is shared: then teacher and student read the same two features.
     deep = Feedforward((3, 2, 4, 2), 3)
-    mask = Allocation(
-        deep, {"W2": grid(deep, "W2", rows=[0]), "W3": grid(deep, "W3", rows=[1], columns=[0, 1])}
-    )
+    mask = Allocation(deep, {"W2": grid(deep, "W2", rows=[0]), "W3": grid(deep, "W3", rows=[1], columns=[0, 1])})
     assert not output_splits(deep, mask.mask[None], ())
     assert predict(deep, mask, ("W1",)).reason == "T7 output split"
 
@@ -611,9 +583,7 @@ def solve_c_first(trial, mask):
     """c from y_1, which B, b and D then make right."""
     g = trial.groups
     if "c" in g and mask[trial.net.slices["c"]].all():
-        g["c"][:] = trial.field(
-            trial.y[0] - g["D"] @ twin.activities(trial.net, trial.student, trial.x, trial.p)[1]
-        )
+        g["c"][:] = trial.field(trial.y[0] - g["D"] @ twin.activities(trial.net, trial.student, trial.x, trial.p)[1])
 
 
 def solve_rows(trial, mask, nothing_shared):
@@ -625,9 +595,7 @@ def solve_rows(trial, mask, nothing_shared):
     zero_b, zero_c = field(np.zeros(n)), field(np.zeros(o))
     b, c = g.get("b", zero_b), g.get("c", zero_c)
     learns = net.unpack(mask)
-    table = np.concatenate(
-        [learns["W"], learns["B"], learns.get("b", np.zeros(n, dtype=bool))[:, None]], axis=1
-    )
+    table = np.concatenate([learns["W"], learns["B"], learns.get("b", np.zeros(n, dtype=bool))[:, None]], axis=1)
     rows = np.argsort(-table.sum(axis=1), kind="stable")[:o]
     others = np.setdiff1d(np.arange(n), rows)
     first = 0 if nothing_shared else 1
@@ -687,11 +655,7 @@ def solve_column(trial, mask, with_D):
 
 def solve_split(trial, mask, shared):
     (split,) = output_splits(trial.net, mask[None], shared)
-    matrix, bias = (
-        ("D", "c")
-        if isinstance(trial.net, Recurrent)
-        else (f"W{len(trial.net.widths) - 1}", f"b{len(trial.net.widths) - 1}")
-    )
+    matrix, bias = ("D", "c") if isinstance(trial.net, Recurrent) else (f"W{len(trial.net.widths) - 1}", f"b{len(trial.net.widths) - 1}")
     learns = trial.net.unpack(mask)
     held = trial.net.unpack(split.held[0])[matrix].any(axis=1)
     rest = trial.rest(split, ~held)
@@ -913,9 +877,7 @@ def test_t11_with_an_output_bias():
     net = Feedforward((2, 3, 2), 4, "relu", True)
     said = predict(net, Allocation(net, {}))
     assert (said.kind, said.reason, said.sure) == ("minimal", "T11", "proven")
-    assert (
-        predict(net, Allocation(net, {}), ("b2",)).kind == "intermediate"
-    )  # dead ones agree in a shared bias
+    assert predict(net, Allocation(net, {}), ("b2",)).kind == "intermediate"  # dead ones agree in a shared bias
     assert predict(net, only(net, "b2")).kind == "intermediate"
     half = Allocation.from_edges(net, [("b2", 0), ("W2", 0, 0)])
     assert predict(net, half).kind == "unknown"
@@ -925,10 +887,7 @@ def test_t11_ranks_are_the_largest_found():
     net = Feedforward((3, 4, 2), 3, "relu")
     said = predict(net, only(net, "W2"))
     assert (said.kind, said.sure, said.error) == ("intermediate", "sampled", None)
-    assert (
-        said.required_rank == required_rank(net) == 6
-        and said.attained_rank == attained_rank(net, only(net, "W2")) == 6
-    )
+    assert said.required_rank == required_rank(net) == 6 and said.attained_rank == attained_rank(net, only(net, "W2")) == 6
     masks = np.stack([only(net, "W1").allocation.mask, Allocation(net, {}).mask])
     assert attained_ranks(net, masks).tolist() == [6, 0]
     few = predict(net, Allocation(net, {"W2": grid(net, "W2", rows=[0])}))
@@ -946,10 +905,7 @@ def test_predict_strategy_counts_the_bounds():
     assert said.upper == pytest.approx(chance) and 0 < said.lower <= said.upper  # counted, not the shares of the sample
     assert said.maximal == said.kinds["maximal"] / 2000 and abs(said.maximal - said.lower) < 0.05
     assert sum(said.kinds.values()) == said.draws == 2000 and said.required_rank == 4
-    kinds = [
-        predict(net, Allocation.from_mask(net, mask), shared).kind
-        for mask in scattered(net, 4, within="W").masks(1, 0, 0, 2000)
-    ]
+    kinds = [predict(net, Allocation.from_mask(net, mask), shared).kind for mask in scattered(net, 4, within="W").masks(1, 0, 0, 2000)]
     assert {kind: kinds.count(kind) for kind in said.kinds} == said.kinds
     assert "<= MP <=" in str(said)
 
@@ -982,9 +938,7 @@ def test_errors_name_what_came():
         attained_ranks(net, np.ones((1, net.size)))
     with pytest.raises(ValueError, match=r"masks: expected shape \[k, 21\]"):
         attained_ranks(net, np.ones(net.size, dtype=bool))
-    with pytest.raises(
-        ValueError, match="masks: expected no learnable weight in shared groups, got some in D"
-    ):
+    with pytest.raises(ValueError, match="masks: expected no learnable weight in shared groups, got some in D"):
         attained_ranks(net, np.ones((1, net.size), dtype=bool), ("D",))
     with pytest.raises(ValueError, match="draws: expected a whole number >= 1"):
         predict_strategy(net, scattered(net, 3), draws=0)

@@ -57,10 +57,7 @@ def ranks_mod(net, masks):
 
 def real_points(net, count=4, seed=5):
     rng = np.random.default_rng(seed)
-    points = [
-        twin.jacobian(net, rng.standard_normal(net.size), rng.standard_normal(net.x_shape))
-        for _ in range(count)
-    ]
+    points = [twin.jacobian(net, rng.standard_normal(net.size), rng.standard_normal(net.x_shape)) for _ in range(count)]
     return np.stack(points).astype(float)
 
 
@@ -129,9 +126,7 @@ def test_every_allocation_against_real_ranks(net, shared):
 
 
 def test_every_allocation_covers_at_least_three_networks_with_4096_masks():
-    sizes = [
-        sum(np.prod(net.groups[name]) for name in net.groups if name not in shared) for net, shared in EVERY
-    ]
+    sizes = [sum(np.prod(net.groups[name]) for name in net.groups if name not in shared) for net, shared in EVERY]
     assert sum(size >= 12 for size in sizes) >= 8
 
 
@@ -187,9 +182,7 @@ def test_required_rank_of_feedforward_networks():
         for m in (1, 2, 3, 5):
             for bias in (False, True):
                 net = Feedforward(widths, m, bias=bias)
-                assert required_rank_formula(net) == ranks_mod(net, np.ones((1, net.size), dtype=bool))[0], (
-                    net
-                )
+                assert required_rank_formula(net) == ranks_mod(net, np.ones((1, net.size), dtype=bool))[0], net
                 counted += 1
     assert counted > 2500
     assert required_rank_formula(Feedforward((2, 3, 2), 3, bias=("b1",))) is None

@@ -83,9 +83,7 @@ def trials_of(net, **more):
 
 
 @pytest.mark.parametrize("net", NETS, ids=lambda net: net.describe())
-@pytest.mark.parametrize(
-    "seed, task, first", [(0, 0, 0), (2**64 - 1, 2**32 - 1, 2**32 - 4), (2**40 + 3, 17, 2**31 - 2)]
-)
+@pytest.mark.parametrize("seed, task, first", [(0, 0, 0), (2**64 - 1, 2**32 - 1, 2**32 - 4), (2**40 + 3, 17, 2**31 - 2)])
 def test_trials_are_those_of_the_twin(net, seed, task, first):
     names = list(net.groups)
     gains = {names[0]: 2.5, names[-1]: 0.3} if task else None
@@ -124,9 +122,7 @@ def forward(net, theta, x):
 @pytest.mark.parametrize("dtype, bound", [(np.float64, 1e-13), (np.float32, 1e-5)])
 def test_y_is_what_the_teacher_answers(net, dtype, bound):
     got = trials_of(net, count=17, seed=4, dtype=dtype)
-    exact = np.array(
-        [forward(net, theta.astype(float), x.astype(float)) for theta, x in zip(got.teacher, got.x)]
-    )
+    exact = np.array([forward(net, theta.astype(float), x.astype(float)) for theta, x in zip(got.teacher, got.x)])
     assert got.y.shape == (17, *net.y_shape) and got.x.shape == (17, *net.x_shape)
     assert got.teacher.dtype == got.student.dtype == got.x.dtype == got.y.dtype == dtype
     assert np.abs(exact).max() > 0.1 and np.abs(got.y - exact).max() <= bound * max(1, np.abs(exact).max())
@@ -167,9 +163,7 @@ def test_strategies_meet_the_same_teachers_and_shared_groups_change_nothing_else
         assert not np.isclose(one.student[:, net.slices[name]], one.teacher[:, net.slices[name]]).any()
 
 
-@pytest.mark.parametrize(
-    "other", [dict(seed=1), dict(seed=2**32), dict(task=1), dict(first=1), dict(first=2**16)]
-)
+@pytest.mark.parametrize("other", [dict(seed=1), dict(seed=2**32), dict(task=1), dict(first=1), dict(first=2**16)])
 def test_other_counters_are_other_trials(other):
     base, moved = trials_of(NETS[0], count=1), trials_of(NETS[0], count=1, **other)
     for name in ("teacher", "student", "x"):
@@ -183,9 +177,7 @@ def test_gains_scale_their_group_only():
     assert scaled.gains == {"B": 1.0, "W": 4.0, "D": 1.0, "b": 0.5, "c": 1.0}
     for name, where in net.slices.items():
         for part in ("teacher", "student"):
-            assert np.array_equal(
-                getattr(scaled, part)[:, where], getattr(base, part)[:, where] * scaled.gains[name]
-            )
+            assert np.array_equal(getattr(scaled, part)[:, where], getattr(base, part)[:, where] * scaled.gains[name])
     assert np.array_equal(base.x, scaled.x)
 
 

@@ -46,11 +46,14 @@ STRUCTURES = [
     (R(1, 6, 2, 4), {"W": grid((6, 6), [1, 5], [0, 1, 3]), "B": grid((6, 1), [1, 5])}, (), "row, nothing shared"),
     (R(2, 5, 2, 3, bias=("b",)), {"W": grid((5, 5), [0, 4], [2, 3]), "b": np.arange(5) % 4 == 0}, SHARED, "row, nothing shared"),
     (R(1, 4, 2, 3), {"W": grid((4, 4), range(4), [2]), "D": grid((2, 4), [0, 1], [2])}, (), "column, nothing shared"),
-    (R(2, 8, 2, 5, bias=("b",)), {"W": grid((8, 8), range(8), [7]), "D": grid((2, 8), [0, 1], [7])}, ("B", "b"),
-     "column, nothing shared"),
+    (R(2, 8, 2, 5, bias=("b",)), {"W": grid((8, 8), range(8), [7]), "D": grid((2, 8), [0, 1], [7])}, ("B", "b"), "column, nothing shared"),
     (F((3, 4, 2), 3), {"W1": grid((4, 3), [1]), "W2": grid((2, 4), [0], [0, 1, 3])}, (), "output split"),
-    (F((2, 4, 3), 3, bias=True), {"W1": grid((4, 2), [1]), "b1": np.arange(4) == 1, "W2": grid((3, 4), [0, 2], [0, 1, 3])}, (),
-     "output split"),
+    (
+        F((2, 4, 3), 3, bias=True),
+        {"W1": grid((4, 2), [1]), "b1": np.arange(4) == 1, "W2": grid((3, 4), [0, 2], [0, 1, 3])},
+        (),
+        "output split",
+    ),
     (R(1, 4, 2, 4), {"D": grid((2, 4), [1]), "W": grid((4, 4), [2], [0, 1, 3]), "B": grid((4, 1), [2])}, (), "output split"),
     (F((3, 4, 2), 5), {"W1": grid((4, 3), [0, 1]), "W2": grid((2, 4), [0], [2])}, (), "affine"),
 ]
@@ -75,10 +78,18 @@ def test_named_structures_are_solved(net, masks, shared, name):
     assert moved.any(axis=1)[ok].all()
 
 
-@pytest.mark.parametrize("net,shared", [
-    (R(1, 7, 1, 4), SHARED), (R(2, 7, 2, 3), SHARED), (R(1, 7, 2, 3, bias=True), ("B", "D", "b")), (R(2, 6, 2, 3), ()),
-    (R(1, 6, 1, 4, bias=("b",)), ()), (R(2, 6, 3, 2, bias=("c",)), ("B",)),
-], ids=str)
+@pytest.mark.parametrize(
+    "net,shared",
+    [
+        (R(1, 7, 1, 4), SHARED),
+        (R(2, 7, 2, 3), SHARED),
+        (R(1, 7, 2, 3, bias=True), ("B", "D", "b")),
+        (R(2, 6, 2, 3), ()),
+        (R(1, 6, 1, 4, bias=("b",)), ()),
+        (R(2, 6, 3, 2, bias=("c",)), ("B",)),
+    ],
+    ids=str,
+)
 def test_all_forms_in_random_parts(net, shared):
     """Structures with frozen weights beside them and surplus ones inside: every form of every mask, against 30 digits."""
     rng = np.random.default_rng(8)
@@ -106,10 +117,20 @@ def test_all_forms_in_random_parts(net, shared):
     assert len(met) >= 2, met
 
 
-@pytest.mark.parametrize("net,shared", [
-    (R(1, 4, 1, 4), SHARED), (R(2, 4, 2, 3), SHARED), (R(1, 4, 1, 4, bias=True), ("B", "D", "b")), (R(2, 4, 2, 3, bias=("c",)), ()),
-    (R(2, 3, 2, 2, bias=True), ()), (F((2, 3, 2), 3), ()), (F((2, 3, 2), 4, bias=True), ()), (F((3, 2, 3, 2), 3), ("W1",)),
-], ids=str)
+@pytest.mark.parametrize(
+    "net,shared",
+    [
+        (R(1, 4, 1, 4), SHARED),
+        (R(2, 4, 2, 3), SHARED),
+        (R(1, 4, 1, 4, bias=True), ("B", "D", "b")),
+        (R(2, 4, 2, 3, bias=("c",)), ()),
+        (R(2, 3, 2, 2, bias=True), ()),
+        (F((2, 3, 2), 3), ()),
+        (F((2, 3, 2), 4, bias=True), ()),
+        (F((3, 2, 3, 2), 3), ("W1",)),
+    ],
+    ids=str,
+)
 def test_every_structure_that_prediction_knows_is_solved(net, shared):
     """Random allocations that predict calls maximal by T2 or T7 (parts too): solved, trial by trial with another mask."""
     rng = np.random.default_rng(4)
@@ -268,9 +289,11 @@ def test_the_exact_method_solves_rows_without_search():
 
 
 def test_the_exact_method_certifies_affine_solutions():
-    for net, strategy, shared in [(F((3, 4, 2), 3), sl.even_rows(F((3, 4, 2), 3), 3, "W2"), ()),
-                                  (F((3, 9, 2), 5, "tanh"), sl.only(F((3, 9, 2), 5, "tanh"), "W2"), ()),
-                                  (R(1, 6, 1, 2), sl.rows(R(1, 6, 1, 2), 6, "W"), SHARED)]:
+    for net, strategy, shared in [
+        (F((3, 4, 2), 3), sl.even_rows(F((3, 4, 2), 3), 3, "W2"), ()),
+        (F((3, 9, 2), 5, "tanh"), sl.only(F((3, 9, 2), 5, "tanh"), "W2"), ()),
+        (R(1, 6, 1, 2), sl.rows(R(1, 6, 1, 2), 6, "W"), SHARED),
+    ]:
         drawn = sl.draw_trials(net, strategy, 200, shared=shared)
         v = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, shared, "exact")
         assert (v.reason == "T2").all() and (v.match == 1).all() and v.certified.mean() > 0.99

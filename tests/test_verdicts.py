@@ -1,4 +1,5 @@
-"""`decide` judges the numbers it is given: the user's targets, inputs of any kind, any units. Each test holds a verdict that was once wrong."""
+"""`decide` judges the numbers it is given: the user's targets, inputs of any kind, any units. Each test holds a verdict that was once
+wrong."""
 
 import numpy as np
 import pytest
@@ -75,11 +76,15 @@ def test_targets_of_zero_are_judged_by_what_the_student_does():
 # No theorem about generic teachers for the targets of a user
 
 
-@pytest.mark.parametrize("net, x, budget", [
-    (F((3, 4, 2), 4), np.repeat(np.random.default_rng(0).standard_normal((3, 1)), 4, axis=1), 2),
-    (F((3, 4, 2), 4), np.eye(3)[:, [0, 1, 0, 1]], 4),
-    (F((3, 4, 2), 4), np.eye(3)[:, [0, 1, 2, 0]] * [[1.0], [1.0], [0.0]], 4),  # a dead feature, and a padded sample
-], ids=["equal samples", "one-hot", "padded"])
+@pytest.mark.parametrize(
+    "net, x, budget",
+    [
+        (F((3, 4, 2), 4), np.repeat(np.random.default_rng(0).standard_normal((3, 1)), 4, axis=1), 2),
+        (F((3, 4, 2), 4), np.eye(3)[:, [0, 1, 0, 1]], 4),
+        (F((3, 4, 2), 4), np.eye(3)[:, [0, 1, 2, 0]] * [[1.0], [1.0], [0.0]], 4),  # a dead feature, and a padded sample
+    ],
+    ids=["equal samples", "one-hot", "padded"],
+)
 def test_the_screen_takes_ranks_at_the_given_inputs(net, x, budget):
     masks = sl.split(net, {"W1": 0, "W2": budget}).masks(0, 0, 0, 50)
     t = sl.draw_trials(net, sl.everything(net), 50)
@@ -171,8 +176,12 @@ def test_near_misses_are_no_existence():
 
 def test_gains_of_one_input_networks_do_not_change_what_exists():
     net = R(1, 4, 1, 5)
-    ask = lambda budget, gain: sl.match_probability(net, sl.scattered(net, budget, "W"), 200, SHARED, "exact", screen=False,  # noqa: E731
-                                                    gains={"W": gain}, keep_trials=True)
+
+    def ask(budget, gain):
+        return sl.match_probability(
+            net, sl.scattered(net, budget, "W"), 200, SHARED, "exact", screen=False, gains={"W": gain}, keep_trials=True
+        )
+
     for budget, matched in ((3, 0), (4, 150)):
         base = ask(budget, 1.0)
         assert base.matched >= matched and (base.matched == 0) == (matched == 0)
@@ -188,17 +197,23 @@ def test_gains_of_one_input_networks_do_not_change_what_exists():
 
 
 CASES = [
-    (R(2, 4, 2, 4), SHARED, 6, "W"), (R(1, 4, 1, 4), (), 6, None), (R(2, 3, 2, 3, "tanh", bias=True), (), 9, None),
-    (R(2, 3, 2, 3, "relu", bias=True), (), 9, None), (F((3, 4, 2), 3), (), 8, None), (F((3, 4, 2), 5, bias=True), (), 14, None),
-    (F((3, 4, 2), 3, "tanh", bias=True), (), 8, None), (F((3, 4, 2), 3, "relu"), (), 8, "W1"), (F((3, 4, 3, 2), 3, "relu", bias=True), (), 8, "W2"),
+    (R(2, 4, 2, 4), SHARED, 6, "W"),
+    (R(1, 4, 1, 4), (), 6, None),
+    (R(2, 3, 2, 3, "tanh", bias=True), (), 9, None),
+    (R(2, 3, 2, 3, "relu", bias=True), (), 9, None),
+    (F((3, 4, 2), 3), (), 8, None),
+    (F((3, 4, 2), 5, bias=True), (), 14, None),
+    (F((3, 4, 2), 3, "tanh", bias=True), (), 8, None),
+    (F((3, 4, 2), 3, "relu"), (), 8, "W1"),
+    (F((3, 4, 3, 2), 3, "relu", bias=True), (), 8, "W2"),
 ]
 
 
 @pytest.mark.parametrize("method, options", [("newton", {"starts": 4}), ("descent", {"steps": 100}), ("exact", {"starts": 2})])
 @pytest.mark.parametrize("net, shared, budget, within", CASES, ids=lambda v: v.describe() if hasattr(v, "describe") else "")
 def test_verdicts_do_not_depend_on_units(net, shared, budget, within, method, options):
-    """Bit for bit for powers of two, however far. For other factors numbers are rounded anew: searches take the same way but for rounding, no decided
-    verdict turns into its opposite, and at most one in 24 is lost or won."""
+    """Bit for bit for powers of two, however far. For other factors numbers are rounded anew: searches take the same way but for rounding,
+    no decided verdict turns into its opposite, and at most one in 24 is lost or won."""
     t = sl.draw_trials(net, sl.scattered(net, budget, within or [g for g in net.groups if g not in shared]), 24, shared=shared, seed=5)
     mask = t.mask[0]
     base = sl.decide(net, t.student, t.x, t.y, mask, shared, method, **options)
@@ -231,7 +246,12 @@ def test_squares_neither_underflow_nor_overflow():
 def test_options_are_heard_or_refused():
     net = R(2, 4, 2, 3)
     s, t = sl.scattered(net, 4, "W"), sl.draw_trials(net, sl.scattered(net, 4, "W"), 3, shared=SHARED)
-    for method, option in (("newton", {"lr": 0.1}), ("newton", {"steps": 5}), ("descent", {"iterations": 5}), ("exact", {"optimizer": "adam"})):
+    for method, option in (
+        ("newton", {"lr": 0.1}),
+        ("newton", {"steps": 5}),
+        ("descent", {"iterations": 5}),
+        ("exact", {"optimizer": "adam"}),
+    ):
         name = next(iter(option))
         with pytest.raises(TypeError, match=f"^{name}: method '{method}' takes"):
             sl.match_probability(net, s, 3, SHARED, method, **option)
@@ -248,8 +268,11 @@ def test_options_are_heard_or_refused():
 def test_defaults_may_be_spelled_out():
     net = R(2, 4, 2, 3)
     s = sl.scattered(net, 4, "W")
-    for method, options in (("newton", {"iterations": 200, "starts": 30, "tol": 1e-20}), ("exact", {"tol": 1e-20, "iterations": 200}),
-                            ("descent", {"optimizer": "adam", "lr": 0.01, "steps": 10_000, "starts": 1, "tol": 1e-6})):
+    for method, options in (
+        ("newton", {"iterations": 200, "starts": 30, "tol": 1e-20}),
+        ("exact", {"tol": 1e-20, "iterations": 200}),
+        ("descent", {"optimizer": "adam", "lr": 0.01, "steps": 10_000, "starts": 1, "tol": 1e-6}),
+    ):
         short = sl.match_probability(net, s, 4, SHARED, method)
         long = sl.match_probability(net, s, 4, SHARED, method, first=4, screen=True, gains={"B": 1.0}, **options)
         assert short.merge(long).trials == 8
@@ -272,8 +295,20 @@ def test_odd_degrees_count_for_drawn_trials_only():
     t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 300, shared=SHARED)
     v = sl.decide(net, t.student, t.x, t.y, mask, SHARED, "exact", starts=1, iterations=1)
     assert not (v.reason == "T8").any()
-    drawn = decide_drawn(net, t.student, t.x, t.y, mask, SHARED, "exact", teacher=t.teacher, screen=True, tol=1e-20, gains=t.gains,
-                         options={"starts": 1, "iterations": 1})
+    drawn = decide_drawn(
+        net,
+        t.student,
+        t.x,
+        t.y,
+        mask,
+        SHARED,
+        "exact",
+        teacher=t.teacher,
+        screen=True,
+        tol=1e-20,
+        gains=t.gains,
+        options={"starts": 1, "iterations": 1},
+    )
     assert (drawn.match == 1).all() and (v.match != 0).all()
 
 
@@ -302,7 +337,9 @@ def test_planted_rows_with_c(activation, sizes):
     net = R(i, n, o, T, activation, bias=("c",))
     rng = np.random.default_rng(2)
     for seed in range(4):
-        mask = sl.per_row(net, rows=o, each=T - 1, within="W").draw(seed).mask | net.pack({g: np.full(s, g == "c") for g, s in net.groups.items()})
+        mask = sl.per_row(net, rows=o, each=T - 1, within="W").draw(seed).mask | net.pack(
+            {g: np.full(s, g == "c") for g, s in net.groups.items()}
+        )
         t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 60, shared=SHARED, seed=seed)
         teacher = np.where(mask, t.student + rng.standard_normal(t.student.shape), t.student)
         v = sl.decide(net, t.student, t.x, sl.outputs(net, teacher, t.x), mask, SHARED, "exact", starts=2)
@@ -319,8 +356,12 @@ def test_targets_a_little_off_the_reachable_ones():
         for teacher in (None, np.array([1.0, 1.0, 3.0])):
             assert sl.decide(net, theta, x, np.array([[1.0, 2 * (1 + off)], [3.0, 6.0]]), mask, (), "exact", teacher=teacher).match != 1
     assert sl.decide(net, theta, x, np.array([[1.0, 2.0], [3.0, 6.0]]), mask, (), "exact").match == 1
-    assert sl.decide(F((1, 1, 1), 1, "tanh"), np.array([0.5, 1.0]), np.ones((1, 1)), np.array([[1 + 1e-13]]), np.array([1, 0], bool), (),
-                     "exact").match != 1
+    assert (
+        sl.decide(
+            F((1, 1, 1), 1, "tanh"), np.array([0.5, 1.0]), np.ones((1, 1)), np.array([[1 + 1e-13]]), np.array([1, 0], bool), (), "exact"
+        ).match
+        != 1
+    )
 
 
 def test_constant_outputs_are_part_of_what_is_certified():
@@ -382,7 +423,9 @@ def test_features_that_differ_by_rounding_only_fit_nothing():
     assert wrong == 0
 
 
-@pytest.mark.parametrize("net", [R(1, 3, 1, 1, bias=("b",)), F((2, 3, 2), 2, bias=True), F((2, 3, 2), 2, "relu", bias=True)], ids=lambda n: n.describe())
+@pytest.mark.parametrize(
+    "net", [R(1, 3, 1, 1, bias=("b",)), F((2, 3, 2), 2, bias=True), F((2, 3, 2), 2, "relu", bias=True)], ids=lambda n: n.describe()
+)
 def test_units_where_a_group_is_zero(net):
     t = sl.draw_trials(net, sl.scattered(net, net.size // 2), 20, seed=4)
     for zero in (None, *net.groups):
@@ -406,7 +449,12 @@ def test_units_where_a_group_is_zero(net):
 def test_numbers_in_float32_are_never_a_no_by_rounding():
     """Margins of linear programmes, and distances of complex solutions from the real ones, are below what float32 rounds away."""
     rng, f = np.random.default_rng(0), np.float32
-    for net, mask in ((F((1, 1, 1), 3, "relu"), "W1"), (F((2, 3, 2), 4, "relu", bias=True), "W1"), (F((2, 2, 2, 1), 2, "relu"), "W2"), (R(1, 3, 1, 4), "W")):
+    for net, mask in (
+        (F((1, 1, 1), 3, "relu"), "W1"),
+        (F((2, 3, 2), 4, "relu", bias=True), "W1"),
+        (F((2, 2, 2, 1), 2, "relu"), "W2"),
+        (R(1, 3, 1, 4), "W"),
+    ):
         shared = SHARED if isinstance(net, R) else ()
         t = sl.draw_trials(net, sl.scattered(net, 1 if mask == "W1" and net.size < 5 else 3, mask), 60, shared=shared, dtype=f)
         teacher = np.where(t.mask, t.student + rng.standard_normal(t.student.shape), t.student)
@@ -438,7 +486,10 @@ def test_small_activities_have_small_error_bounds():
         v = sl.decide(net, theta, x, y, mask, SHARED, "exact")
         assert v.match != 1 and not v.certified
     y = np.array([[-2.1e-16, np.tanh(0.35)]])  # of two signs, which one weight cannot give
-    assert sl.decide(F((1, 1, 1), 2, "tanh"), np.array([0.3, 1.0]), np.array([[1e-16, 0.5]]), y, np.array([1, 0], bool), (), "exact").match != 1
+    assert (
+        sl.decide(F((1, 1, 1), 2, "tanh"), np.array([0.3, 1.0]), np.array([[1e-16, 0.5]]), y, np.array([1, 0], bool), (), "exact").match
+        != 1
+    )
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -481,14 +532,18 @@ def test_a_student_that_meets_its_targets_is_a_yes_with_a_teacher_too():
 def test_a_slope_that_rounds_to_zero_is_no_zero():
     a, c = 1 + 2.0**-30, 1 + 2.0**-29
     net = R(2, 1, 1, 2)
-    v = sl.decide(net, np.array([a, 1, -c, 0.5]), np.array([[0, 1.0], [a, 0]]), np.array([[1.0], [0]]), np.arange(4) == 3, ("B", "W"), "exact")
+    v = sl.decide(
+        net, np.array([a, 1, -c, 0.5]), np.array([[0, 1.0], [a, 0]]), np.array([[1.0], [0]]), np.arange(4) == 3, ("B", "W"), "exact"
+    )
     assert not v.certified
 
 
 def test_screens_take_exact_ranks_of_linear_networks():
     for bits in (20, 40, 50, 52):
         x = np.array([[1, 1], [1, 1 + 2.0**-bits], [0.3, -1.2]])
-        v = sl.decide(F((3, 1), 2), np.array([0.1, 0.2, 0.3]), x, np.array([[1.0, 2.0]]), np.array([1, 1, 0], bool), (), "exact", screen=True)
+        v = sl.decide(
+            F((3, 1), 2), np.array([0.1, 0.2, 0.3]), x, np.array([[1.0, 2.0]]), np.array([1, 1, 0], bool), (), "exact", screen=True
+        )
         assert v.match != 0
 
 

@@ -1,4 +1,5 @@
-"""python -m bench.gpu [W1 .. W4, W6, match, verdicts, crossovers] [--quick] [--json FILE]: tables on stdout. Exit codes as of `sublearn bench`.
+"""python -m bench.gpu [W1 .. W4, W6, match, verdicts, crossovers] [--quick] [--json FILE]: tables on stdout. Exit codes as of `sublearn
+bench`.
 
 The file is written anew after every table, so that what was measured survives a time limit.
 """
@@ -29,8 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     def save() -> None:
         if options.json:
-            result = {"format": 1, "machine": about, "quick": options.quick, "failures": failures, "tables": [t.as_json() for t in tables],
-                      "listings": [part.as_json() for part in listings]}
+            result = {
+                "format": 1,
+                "machine": about,
+                "quick": options.quick,
+                "failures": failures,
+                "tables": [t.as_json() for t in tables],
+                "listings": [part.as_json() for part in listings],
+            }
             written = options.json.with_suffix(".part")
             written.write_text(json.dumps(result, indent=1, allow_nan=False, default=str) + "\n", encoding="utf-8")
             written.replace(options.json)

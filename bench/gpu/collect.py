@@ -1,7 +1,8 @@
 """python bench/gpu/collect.py WORK OUT: what run.sh has measured so far, as OUT/results.json, OUT/tables.txt and, short, on stdout.
 
-Needs nothing but Python, so that it works whatever failed. WORK holds stages.tsv (name, exit code, seconds), about.json (device, driver, date,
-commit), bench-NAME.json and bench-NAME.log, and ncu-KERNEL.log, of which COUNTERS are kept. The short form has a line per table and stays under LONGEST characters, most valuable first.
+Needs nothing but Python, so that it works whatever failed. WORK holds stages.tsv (name, exit code, seconds), about.json (device, driver,
+date, commit), bench-NAME.json and bench-NAME.log, and ncu-KERNEL.log, of which COUNTERS are kept. The short form has a line per table and
+stays under LONGEST characters, most valuable first.
 """
 
 from __future__ import annotations
@@ -13,9 +14,16 @@ from pathlib import Path
 ORDER = ("W1", "W3", "W4", "W6", "W2", "match", "crossovers", "verdicts")
 LONGEST = 10_000
 COUNTERS = {  # a profiler's line -> the name here
-    "Duration": "duration", "Executed Ipc Active": "instructions per cycle", "Issue Slots Busy": "issue slots busy", "No Eligible": "no warp eligible",
-    "Registers Per Thread": "registers", "Achieved Occupancy": "occupancy", "Achieved Active Warps Per SM": "warps per multiprocessor",
-    "Compute (SM) Throughput": "compute throughput", "DRAM Throughput": "memory throughput", "Warp Cycles Per Issued Instruction": "cycles per instruction",
+    "Duration": "duration",
+    "Executed Ipc Active": "instructions per cycle",
+    "Issue Slots Busy": "issue slots busy",
+    "No Eligible": "no warp eligible",
+    "Registers Per Thread": "registers",
+    "Achieved Occupancy": "occupancy",
+    "Achieved Active Warps Per SM": "warps per multiprocessor",
+    "Compute (SM) Throughput": "compute throughput",
+    "DRAM Throughput": "memory throughput",
+    "Warp Cycles Per Issued Instruction": "cycles per instruction",
     "Executed Instructions": "instructions",
 }
 
@@ -45,7 +53,7 @@ def counters_of(log: str) -> dict[str, str]:
         text = line.strip()
         for label, name in COUNTERS.items():
             if text.startswith(label + " ") and name not in found:
-                *unit, value = text[len(label):].split()
+                *unit, value = text[len(label) :].split()
                 found[name] = " ".join([value, *unit])
     return found
 
@@ -57,7 +65,9 @@ def short(workloads: dict[str, dict], counters: dict[str, dict[str, str]]) -> st
         lines += [line_of(table) for table in found.get("tables", ())]
         lines += [line for listing in found.get("listings", ()) for line in lines_of(listing)]
         lines += [f"{failed} failed: {why}" for failed, why in found.get("failures", {}).items()]
-    lines += [f"counters of {kernel}: " + ", ".join(f"{name} {value}" for name, value in found.items()) for kernel, found in counters.items()]
+    lines += [
+        f"counters of {kernel}: " + ", ".join(f"{name} {value}" for name, value in found.items()) for kernel, found in counters.items()
+    ]
     text = "\n".join(line[:400] for line in lines)
     return text if len(text) <= LONGEST else text[:LONGEST].rpartition("\n")[0] + "\n(cut here: tables.txt has the rest)"
 
@@ -66,9 +76,12 @@ def main(work: Path, out: Path) -> None:
     stages = [line.split("\t") for line in (work / "stages.tsv").read_text().splitlines()]
     workloads = {path.stem.removeprefix("bench-"): json.loads(path.read_text()) for path in sorted(work.glob("bench-*.json"))}
     counters = {path.stem.removeprefix("ncu-"): counters_of(path.read_text(errors="replace")) for path in sorted(work.glob("ncu-*.log"))}
-    results = {**json.loads((work / "about.json").read_text()),
-               "stages": [{"name": name, "exit_code": int(code), "seconds": int(seconds)} for name, code, seconds in stages],
-               "workloads": workloads, "counters": counters}
+    results = {
+        **json.loads((work / "about.json").read_text()),
+        "stages": [{"name": name, "exit_code": int(code), "seconds": int(seconds)} for name, code, seconds in stages],
+        "workloads": workloads,
+        "counters": counters,
+    }
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     text = short(workloads, counters)
     logs = [path.read_text(errors="replace") for name in ORDER if (path := work / f"bench-{name}.log").exists()]

@@ -92,8 +92,12 @@ def crossovers(options: Options) -> Iterator[Listing]:
             if rows[-1][2] > MOST_SECONDS:
                 break
         leads.append(first_lead(*zip(*(row[1:] for row in rows))))
-        yield Listing("crossovers", f"match_probability by {method}: seconds on the CPU and on the GPU",
-                      ["trials", "trials x starts x weights", "CPU seconds", "GPU seconds"], rows)
+        yield Listing(
+            "crossovers",
+            f"match_probability by {method}: seconds on the CPU and on the GPU",
+            ["trials", "trials x starts x weights", "CPU seconds", "GPU seconds"],
+            rows,
+        )
     least = "the GPU is never ahead" if None in leads else f"2**{(max(leads) - 1).bit_length()}"
     told = [["python/sublearn/_dispatch.py", "CUDA_LEAST_WORK", _dispatch.CUDA_LEAST_WORK, least]]
     sizes, rates = ((2**4, 2**5) if options.quick else tuple(2**k for k in range(14, 20))), []
@@ -102,8 +106,12 @@ def crossovers(options: Options) -> Iterator[Listing]:
         with mock.patch.object(_resident, "_TRIALS", size):
             call = partial(sl.match_probability, NET, STRATEGY, trials, SHARED, starts=10, backend="cuda")
             rates.append(trials / seconds_of(call, repeats=2))
-    yield Listing("crossovers", "trials per second of match_probability by newton, for chunks of so many trials", ["chunk", "trials/s"],
-                  [list(row) for row in zip(sizes, rates)])
+    yield Listing(
+        "crossovers",
+        "trials per second of match_probability by newton, for chunks of so many trials",
+        ["chunk", "trials/s"],
+        [list(row) for row in zip(sizes, rates)],
+    )
     told.append(["python/sublearn/_resident.py", "_TRIALS", _resident._TRIALS, f"2**{sizes[rates.index(max(rates))].bit_length() - 1}"])
     listing, limit = strips(options)
     yield listing

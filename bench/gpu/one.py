@@ -1,5 +1,5 @@
-"""python -m bench.gpu.one rank|modp|descend|newton|paths [SIDE] [--quick]: one kernel at its benchmark's size, three times, nothing else: for a
-profiler (`ncu -k regex:...`), which counts one launch of it. SIDE: of the matrices, 8 by default."""
+"""python -m bench.gpu.one rank|modp|descend|newton|paths [SIDE] [--quick]: one kernel at its benchmark's size, three times, nothing else:
+for a profiler (`ncu -k regex:...`), which counts one launch of it. SIDE: of the matrices, 8 by default."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from .workloads import module, put
 
 def call_of(what: str, side: int, quick: bool):
     if what in ("rank", "modp"):
-        few = w1_rank.planted(64 if quick else 4096, side, side, np.float64)[0] if what == "rank" else w2_rank_mod.planted(64 if quick else 4096, side)[0]
+        few = (
+            w1_rank.planted(64 if quick else 4096, side, side, np.float64)[0]
+            if what == "rank"
+            else w2_rank_mod.planted(64 if quick else 4096, side)[0]
+        )
         a = put(np.tile(few, (1 if quick else max(1, 2**27 // (4096 * side**2)), 1, 1)))
         return lambda: (sl.rank if what == "rank" else sl.rank_mod)(a)
     if what == "descend":

@@ -1,9 +1,10 @@
 """python bench/gpu/resources.py BUILD LOG [--list]: what the compiler made of the main CUDA kernels, against bench/gpu/resources.toml.
 
-BUILD: a folder with objects of csrc/cuda, compiled for sm_90 with `-Xptxas -v --no-compress`; LOG: what the compiler printed. Prints, of every kernel
-that the file names, registers, bytes spilled, instructions (of the program text, loops counted once) and warps that fit a multiprocessor. Exit
-code 1 where a kernel spills more, or is longer by more than SLACK, than the file says; 0 with a reason where nvcc is of another version than the
-file's. --list: every kernel found, to write the file anew. Needs Python and c++filt only.
+BUILD: a folder with objects of csrc/cuda, compiled for sm_90 with `-Xptxas -v --no-compress`; LOG: what the compiler printed. Prints, of
+every kernel that the file names, registers, bytes spilled, instructions (of the program text, loops counted once) and warps that fit a
+multiprocessor.
+Exit code 1 where a kernel spills more, or is longer by more than SLACK, than the file says; 0 with a reason where nvcc is of another
+version than the file's. --list: every kernel found, to write the file anew. Needs Python and c++filt only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from typing import NamedTuple
 
 SLACK = 1.03
 INSTRUCTION = 16  # bytes, from sm_70 on
-PARTS, REGISTERS, SHARED, MOST_WARPS, MOST_BLOCKS = 4, 16384, 228 * 1024, 64, 32  # of a multiprocessor of sm_90; registers: of each of its parts
+PARTS, REGISTERS, SHARED, MOST_WARPS, MOST_BLOCKS = (
+    4,
+    16384,
+    228 * 1024,
+    64,
+    32,
+)  # of a multiprocessor of sm_90; registers: of each of its parts
 RESERVED = 1024  # bytes of shared memory the driver keeps per block
 
 
@@ -31,7 +38,7 @@ class Kernel(NamedTuple):
 
 def device_code(data: bytes) -> list[bytes]:
     """The ELF files inside an object file, but for itself."""
-    return [data[at.start():] for at in re.finditer(b"\x7fELF", data) if at.start() > 0]
+    return [data[at.start() :] for at in re.finditer(b"\x7fELF", data) if at.start() > 0]
 
 
 def texts(elf: bytes) -> dict[str, int]:
@@ -52,7 +59,9 @@ def reported(log: str) -> dict[str, tuple[int, int, int]]:
     """Mangled kernel name -> (registers, stack, spilled bytes) of ptxas's lines."""
     found = {}
     for part in log.split("Compiling entry function '")[1:]:
-        stack, stores, loads = map(int, re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part).groups())
+        stack, stores, loads = map(
+            int, re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part).groups()
+        )
         found[part.partition("'")[0]] = int(re.search(r"Used (\d+) registers", part)[1]), stack, stores + loads
     return found
 

@@ -1,6 +1,6 @@
-"""python -m bench.gpu.small [ranks|networks|resident|paths ..]: every kernel once, on few and small problems: for compute-sanitizer, which slows
-kernels down a hundredfold, and for the emulator under ThreadSanitizer. numpy only. A line after each part says what a run that is stopped has
-got through."""
+"""python -m bench.gpu.small [ranks|networks|resident|paths ..]: every kernel once, on few and small problems: for compute-sanitizer, which
+slows kernels down a hundredfold, and for the emulator under ThreadSanitizer. numpy only. A line after each part says what a run that is
+stopped has got through."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from sublearn.continuation import CONVERGED, system_of
 from sublearn.generic import attained_ranks, free_weights
 from sublearn.monodromy import monodromy
 
-NETS = (sl.Recurrent(2, 8, 2, 6), sl.Recurrent(2, 4, 1, 3, activation="tanh", bias=True), sl.Recurrent(1, 19, 1, 3),
-        sl.Feedforward((3, 9, 2), 4, activation="relu", bias=True), sl.Feedforward((2, 3, 3, 2), 2))
+NETS = (
+    sl.Recurrent(2, 8, 2, 6),
+    sl.Recurrent(2, 4, 1, 3, activation="tanh", bias=True),
+    sl.Recurrent(1, 19, 1, 3),
+    sl.Feedforward((3, 9, 2), 4, activation="relu", bias=True),
+    sl.Feedforward((2, 3, 3, 2), 2),
+)
 
 
 def ranks() -> None:
@@ -50,16 +55,24 @@ def networks() -> None:
 def resident() -> None:
     """Trials that stay on the GPU: two chunks under way, masks of their own and one for all, both searches."""
     with mock.patch.object(_resident, "_TRIALS", 20):
-        for net, strategy, shared in ((NETS[0], sl.scattered(NETS[0], 12, "W"), ("B", "D")), (NETS[0], sl.rows(NETS[0], 12, "W"), ("B", "D")),
-                                      (NETS[3], sl.scattered(NETS[3], 6), ()), (NETS[4], sl.scattered(NETS[4], 9), ())):
+        for net, strategy, shared in (
+            (NETS[0], sl.scattered(NETS[0], 12, "W"), ("B", "D")),
+            (NETS[0], sl.rows(NETS[0], 12, "W"), ("B", "D")),
+            (NETS[3], sl.scattered(NETS[3], 6), ()),
+            (NETS[4], sl.scattered(NETS[4], 9), ()),
+        ):
             for method, how in (("newton", {"starts": 2, "iterations": 4}), ("descent", {"steps": 3})):
                 assert sl.match_probability(net, strategy, 50, shared, method, backend="cuda", **how).trials == 50
 
 
 def paths() -> None:
     rng, place = np.random.default_rng(0), _devices.place("cuda")
-    for net, shared in ((sl.Recurrent(1, 4, 1, 4), ("B", "D")), (sl.Recurrent(2, 5, 2, 3), ("B", "D")), (sl.Recurrent(2, 2, 1, 9), ("W",)),
-                        (sl.Feedforward((2, 3, 2), 2), ())):
+    for net, shared in (
+        (sl.Recurrent(1, 4, 1, 4), ("B", "D")),
+        (sl.Recurrent(2, 5, 2, 3), ("B", "D")),
+        (sl.Recurrent(2, 2, 1, 9), ("W",)),
+        (sl.Feedforward((2, 3, 2), 2), ()),
+    ):
         system = system_of(net, shared)
         free = np.flatnonzero(free_weights(net, shared))
         tried = (np.isin(np.arange(net.size), rng.choice(free, system.kappa, replace=False)) for _ in range(100))

@@ -10,8 +10,8 @@
   verdicts  match_probability on the CPU and the GPU, trial by trial: how many differ
 
 Everything of a table is timed by turns in one process (bench/harness.py); a call ends when the GPU has finished. Ours reads and leaves
-device arrays; the two flags per matrix that say whether W1 needs an SVD come to the CPU inside the timing. `device` in the notes: the time between
-two CUDA events around our calls, per unit of work.
+device arrays; the two flags per matrix that say whether W1 needs an SVD come to the CPU inside the timing. `device` in the notes: the time
+between two CUDA events around our calls, per unit of work.
 """
 
 from __future__ import annotations
@@ -140,8 +140,12 @@ def _svd_peers(a: np.ndarray, rtol: float) -> tuple[Peer, ...]:
         x, rank = jnp.asarray(a), jax.jit(jax.vmap(jnp.linalg.matrix_rank))
         return Candidate("jax vmap", "jax", lambda: rank(x).block_until_ready(), len(a))
 
-    return (Peer("torch matrix_rank", "torch", torch_rank), Peer("torch svdvals", "torch", torch_svd), Peer("cupy svd", "cupy", cupy_svd),
-            Peer("jax vmap", "jax", jax_rank))
+    return (
+        Peer("torch matrix_rank", "torch", torch_rank),
+        Peer("torch svdvals", "torch", torch_svd),
+        Peer("cupy svd", "cupy", cupy_svd),
+        Peer("jax vmap", "jax", jax_rank),
+    )
 
 
 def w1(options: Options) -> Iterator[Table]:
@@ -156,8 +160,11 @@ def w1(options: Options) -> Iterator[Table]:
             ours = Candidate(OURS, OURS, call, batch, f"{wrong} of {batch} differ from the planted rank")
             timings = measure(ours, _svd_peers(few, 0), None, options)
             what = f"ranks, batch {batch} (peers {len(few)}), half full rank, half lower"
-            yield finished(Table("W1", f"{n}x{n}", np.dtype(dtype).name, "matrices", what, timings, w1_rank.flop(n, n, ranks),
-                                 w1_rank.FLOP_TEXT), call, batch)
+            yield finished(
+                Table("W1", f"{n}x{n}", np.dtype(dtype).name, "matrices", what, timings, w1_rank.flop(n, n, ranks), w1_rank.FLOP_TEXT),
+                call,
+                batch,
+            )
 
 
 def w2(options: Options) -> Iterator[Table]:
@@ -171,8 +178,18 @@ def w2(options: Options) -> Iterator[Table]:
             raise AssertionError(f"sl.rank_mod, {n}x{n}: {differs}")
         call = waiting(lambda a=a: sl.rank_mod(a))
         cpu = Peer("sublearn on the CPU", "cpu", lambda _, o: Candidate("sublearn on the CPU", "cpu", lambda: sl.rank_mod(few), len(few)))
-        yield finished(Table("W2", f"{n}x{n}", "int64", "matrices", f"ranks mod 2^31 - 1, batch {batch}",
-                             measure(Candidate(OURS, OURS, call, batch), (cpu,), None, options)), call, batch)
+        yield finished(
+            Table(
+                "W2",
+                f"{n}x{n}",
+                "int64",
+                "matrices",
+                f"ranks mod 2^31 - 1, batch {batch}",
+                measure(Candidate(OURS, OURS, call, batch), (cpu,), None, options),
+            ),
+            call,
+            batch,
+        )
 
 
 # ---- W3, W4 -------------------------------------------------------------------------------------------------------------------
@@ -200,11 +217,24 @@ def _w3(options: Options, dtype: type, students: int) -> Table:
     arrays = [place.array("", a).reshape((students, width)) for a, width in zip((theta, x, y), widths)]
     call = waiting(lambda: place.fit(net.shape, *arrays, rows, steps, OPTIMIZERS.index("adam"), w3_fit_recurrent.LR, -1.0))
     peers = tuple(on_gpu(w3_fit_recurrent, peer) for peer in w3_fit_recurrent.PEERS if peer.name != "torch.compile")
-    timings = measure(Candidate(OURS, OURS, call, students * steps), peers, problem, options,
-                      lambda peer: w3_fit_recurrent.same_loss(reached, first, w3_fit_recurrent.loss(problem, peer.answer()), name))
+    timings = measure(
+        Candidate(OURS, OURS, call, students * steps),
+        peers,
+        problem,
+        options,
+        lambda peer: w3_fit_recurrent.same_loss(reached, first, w3_fit_recurrent.loss(problem, peer.answer()), name),
+    )
     what = f"Adam of {students} linear recurrent students 2-8-2, T = 6, 12 learnable weights each, {steps} steps in one call"
-    table = Table("W3", f"{students} students", name, "student-steps", f"{what}; columns numbered beforehand", timings,
-                  2 * 5 * (3 * 64 + 2 * 16), w3_fit_recurrent.FLOP_TEXT)
+    table = Table(
+        "W3",
+        f"{students} students",
+        name,
+        "student-steps",
+        f"{what}; columns numbered beforehand",
+        timings,
+        2 * 5 * (3 * 64 + 2 * 16),
+        w3_fit_recurrent.FLOP_TEXT,
+    )
     return finished(table, call, students * steps)
 
 
@@ -213,8 +243,18 @@ def w4(options: Options) -> Iterator[Table]:
     t, net, batch = search.problem.trials, search.problem.net, len(search.rows)
     theta, x, y = put(t.student), put(t.x.reshape(batch, -1)), put(t.y.reshape(batch, -1))
     place = _devices.place("auto", theta=theta)
-    arguments = (net.shape, *(place.array("", a) for a in (theta, x, y)), index_rows(t.mask), start_scale(net, np.ones(len(net.groups))),
-                 w4_newton.OUR_STARTS, w4_newton.OUR_ITERATIONS, w4_newton.TOLERANCE, t.seed, t.task, np.arange(batch, dtype=np.uint32))
+    arguments = (
+        net.shape,
+        *(place.array("", a) for a in (theta, x, y)),
+        index_rows(t.mask),
+        start_scale(net, np.ones(len(net.groups))),
+        w4_newton.OUR_STARTS,
+        w4_newton.OUR_ITERATIONS,
+        w4_newton.TOLERANCE,
+        t.seed,
+        t.task,
+        np.arange(batch, dtype=np.uint32),
+    )
     many = place.newton(*arguments)
     matched = int((get(many["found"]) >= 0).sum())
     call = lambda: place.newton(*arguments)  # noqa: E731  (waits: it counts iterations)
@@ -223,8 +263,16 @@ def w4(options: Options) -> Iterator[Table]:
     note = f"{matched} of {batch} matched, {w4_newton.OUR_STARTS} starts"
     timed = interleave([Candidate(OURS, OURS, call, many["iterations"], note), *ready], options)
     by_name = {timing.name: timing for timing in timed[1:] + absent}
-    table = Table("W4", "8 hidden", "float64", "iterations", f"Levenberg-Marquardt of {batch} students 2-8-2, T = 6, r = 12",
-                  [timed[0], *(by_name[peer.name] for peer in peers)], w4_newton.flop(8, 2, 6, w4_newton.BUDGET), w4_newton.FLOP_TEXT)
+    table = Table(
+        "W4",
+        "8 hidden",
+        "float64",
+        "iterations",
+        f"Levenberg-Marquardt of {batch} students 2-8-2, T = 6, r = 12",
+        [timed[0], *(by_name[peer.name] for peer in peers)],
+        w4_newton.flop(8, 2, 6, w4_newton.BUDGET),
+        w4_newton.FLOP_TEXT,
+    )
     yield finished(table, call, many["iterations"])
 
 
@@ -243,8 +291,11 @@ def w6(options: Options) -> Iterator[Table | Listing]:
         differ = int(((there.status[few] != here.status) | (apart & (here.status == 0))).sum())
         call = lambda p=problem: p.track(kernels=gpu)  # noqa: E731
         ours = Candidate(OURS, OURS, call, len(problem.start), f"{lost} of {len(problem.start)} did not end")
-        peer = Peer("sublearn on the CPU", "cpu", lambda p, o, few=few: Candidate(
-            "sublearn on the CPU", "cpu", lambda: p.track(few, kernels=cpu, threads=o.threads), len(few)))
+        peer = Peer(
+            "sublearn on the CPU",
+            "cpu",
+            lambda p, o, few=few: Candidate("sublearn on the CPU", "cpu", lambda: p.track(few, kernels=cpu, threads=o.threads), len(few)),
+        )
         where = f"r = kappa = {problem.system.kappa}, median degree {int(np.median(problem.base.found))}"
         timings = measure(ours, (peer,), problem, options)
         yield finished(Table("W6", f"{case}, paths", "float64", "paths", where, timings), call, len(problem.start))
@@ -252,25 +303,48 @@ def w6(options: Options) -> Iterator[Table | Listing]:
         count = 6 if options.quick else 6000
         there, here = (problem.decide(slice(count), backend=b, threads=options.threads) for b in ("cuda", "cpu"))
         call = lambda p=problem: p.decide(slice(count), backend="cuda", threads=options.threads)  # noqa: E731
-        peer = Peer("sublearn on the CPU", "cpu", lambda p, o: Candidate(
-            "sublearn on the CPU", "cpu", lambda: p.decide(slice(count), backend="cpu", threads=o.threads), count))
+        peer = Peer(
+            "sublearn on the CPU",
+            "cpu",
+            lambda p, o: Candidate("sublearn on the CPU", "cpu", lambda: p.decide(slice(count), backend="cpu", threads=o.threads), count),
+        )
         timings = measure(Candidate(OURS, OURS, call, count), (peer,), problem, options)
         yield finished(Table("W6", f"{case}, trials", "float64", "trials", where, timings), call, count)
-        rows.append([case, len(few), differ, count, int((there.match != here.match).sum()), int((there.match == 1).sum()),
-                     int((there.match == 0).sum()), int((there.match == -1).sum())])
-    yield Listing("W6", "the same paths and trials on the CPU and on the GPU: those that end elsewhere",
-                  ["case", "paths", "differ", "trials", "differ", "yes", "no", "undecided"], rows)
+        rows.append(
+            [
+                case,
+                len(few),
+                differ,
+                count,
+                int((there.match != here.match).sum()),
+                int((there.match == 1).sum()),
+                int((there.match == 0).sum()),
+                int((there.match == -1).sum()),
+            ]
+        )
+    yield Listing(
+        "W6",
+        "the same paths and trials on the CPU and on the GPU: those that end elsewhere",
+        ["case", "paths", "differ", "trials", "differ", "yes", "no", "undecided"],
+        rows,
+    )
 
 
 def verdicts(options: Options) -> Iterator[Listing]:
     net, shared, rows = sl.Recurrent(2, 8, 2, 6), ("B", "D"), []
     for budget in (12,) if options.quick else (10, 12, 16):
         trials = 20 if options.quick else 20000
-        cpu, gpu = (sl.match_probability(net, sl.scattered(net, budget, "W"), trials, shared, starts=5, keep_trials=True, backend=where)
-                    for where in ("cpu", "cuda"))
+        cpu, gpu = (
+            sl.match_probability(net, sl.scattered(net, budget, "W"), trials, shared, starts=5, keep_trials=True, backend=where)
+            for where in ("cpu", "cuda")
+        )
         rows.append([budget, trials, cpu.matched, gpu.matched, int((cpu.verdicts != gpu.verdicts).sum()), cpu.seconds, gpu.seconds])
-    yield Listing("verdicts", "match_probability, 5 starts, the same trials on the CPU and on the GPU: verdicts that rounding flips",
-                  ["r", "trials", "matched, CPU", "matched, GPU", "differ", "CPU seconds", "GPU seconds"], rows)
+    yield Listing(
+        "verdicts",
+        "match_probability, 5 starts, the same trials on the CPU and on the GPU: verdicts that rounding flips",
+        ["r", "trials", "matched, CPU", "matched, GPU", "differ", "CPU seconds", "GPU seconds"],
+        rows,
+    )
 
 
 def match(options: Options) -> Iterator[Table]:
@@ -278,8 +352,10 @@ def match(options: Options) -> Iterator[Table]:
     many, few = (96, 32) if options.quick else (2**20, 2**13)
     for budget in (12,) if options.quick else (10, 12):
         strategy = sl.scattered(net, budget, "W")
-        ours, theirs = (partial(sl.match_probability, net, strategy, trials, shared, starts=starts, backend=where)
-                        for trials, where in ((many, "cuda"), (few, "cpu")))
+        ours, theirs = (
+            partial(sl.match_probability, net, strategy, trials, shared, starts=starts, backend=where)
+            for trials, where in ((many, "cuda"), (few, "cpu"))
+        )
         found, on_cpu = ours(), theirs()
         cpu = Peer("sublearn on the CPU", "cpu", lambda _, o, call=theirs: Candidate("sublearn on the CPU", "cpu", call, few))
         note = f"matched {found.probability:.4f} of {many}, on the CPU {on_cpu.probability:.4f} of {few}"
@@ -297,8 +373,20 @@ def search_seconds(net: sl.Recurrent, strategy: sl.Strategy, shared: tuple[str, 
     drawn = sl.draw_trials(net, strategy, trials, shared)
     theta, x, y = put(drawn.student), put(drawn.x.reshape(trials, -1)), put(drawn.y.reshape(trials, -1))
     place = _devices.place("auto", theta=theta)
-    arguments = (net.shape, theta, x, y, index_rows(drawn.mask), start_scale(net, np.ones(len(net.groups))), starts, 200, 1e-20, 0, 0,
-                 np.arange(trials, dtype=np.uint32))
+    arguments = (
+        net.shape,
+        theta,
+        x,
+        y,
+        index_rows(drawn.mask),
+        start_scale(net, np.ones(len(net.groups))),
+        starts,
+        200,
+        1e-20,
+        0,
+        0,
+        np.arange(trials, dtype=np.uint32),
+    )
     for _ in range(2):
         began = time.perf_counter()
         place.newton(*arguments)  # waits: it counts iterations

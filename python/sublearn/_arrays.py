@@ -88,8 +88,9 @@ def learnable(net: Network, allocation: object, name: str = "allocation") -> Bat
         return Batched(fixed_allocation(net, allocation, name=name, hint=hint).mask[None], None)
     array = np.asarray(_devices.to_numpy(name, allocation))
     if array.dtype != bool:
-        raise TypeError(f"{name}: expected an Allocation or a bool array [size] or [batch, size], got {array.dtype} "
-                        f"({type(allocation).__name__})")
+        raise TypeError(
+            f"{name}: expected an Allocation or a bool array [size] or [batch, size], got {array.dtype} ({type(allocation).__name__})"
+        )
     return _rows(name, array, (net.size,))
 
 

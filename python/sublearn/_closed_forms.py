@@ -37,9 +37,7 @@ def has_effect(net: Network) -> np.ndarray:
 
 def last_layer(net: Network) -> tuple[str, str | None]:
     """Names of the last layer's matrix and of the output bias, None if the network has no output bias."""
-    matrix, bias = (
-        ("D", "c") if isinstance(net, Recurrent) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
-    )
+    matrix, bias = ("D", "c") if isinstance(net, Recurrent) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
     return matrix, bias if bias in net.bias else None
 
 
@@ -144,9 +142,7 @@ def signals(net: Network) -> tuple[tuple[int, bool], ...]:
     """
     net = plain(net)
     if net.activation == "relu":
-        raise ValueError(
-            "net: expected a linear or tanh network, got relu (its ranks change from region to region)"
-        )
+        raise ValueError("net: expected a linear or tanh network, got relu (its ranks change from region to region)")
     if isinstance(net, Recurrent):
         rank = min(net.hidden, net.steps)
         return ((rank, rank == net.steps),)
@@ -180,9 +176,7 @@ def target_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
         return net.steps
     layers = len(net.widths) - 1
     known = 0  # layers that teacher and student share from the inputs on: their signal is the same
-    while known < layers - 1 and all(
-        f"{kind}{known + 1}" in shared for kind in "Wb" if f"{kind}{known + 1}" in net.groups
-    ):
+    while known < layers - 1 and all(f"{kind}{known + 1}" in shared for kind in "Wb" if f"{kind}{known + 1}" in net.groups):
         known += 1
     rank, constant = signals(net)[known]
     later = any(f"b{k}" in net.bias for k in range(known + 1, layers + 1))
@@ -202,9 +196,7 @@ def attained_rank_formula(net: Network, masks: np.ndarray) -> tuple[np.ndarray, 
     net = plain(net)
     groups = {name: part if part.ndim == 3 else part[:, :, None] for name, part in net.unpack(masks).items()}
     rows = {name: part.sum(axis=2, dtype=np.int64) for name, part in groups.items()}
-    bound, exact = (_attained_recurrent if isinstance(net, Recurrent) else _attained_feedforward)(
-        net, groups, rows
-    )
+    bound, exact = (_attained_recurrent if isinstance(net, Recurrent) else _attained_feedforward)(net, groups, rows)
     acting = masks[:, has_effect(net)].sum(axis=1, dtype=np.int64)
     exact |= acting == 0
     return np.minimum(bound, np.minimum(acting, net.equations)), exact

@@ -68,18 +68,12 @@ def prices(net: Network, cost: Mapping[str, Any] | None, name: str = "cost") -> 
         try:
             values = np.asarray(values)
         except ValueError:
-            raise ValueError(
-                f"{name}[{group!r}]: expected shape {net.groups[group]}, got a ragged list"
-            ) from None
+            raise ValueError(f"{name}[{group!r}]: expected shape {net.groups[group]}, got a ragged list") from None
         if values.dtype.kind not in "iuf":
             raise TypeError(f"{name}[{group!r}]: expected real numbers, got dtype {values.dtype}")
         if values.shape not in ((), net.groups[group]):
-            raise ValueError(
-                f"{name}[{group!r}]: expected shape {net.groups[group]} or one number, got {values.shape}"
-            )
+            raise ValueError(f"{name}[{group!r}]: expected shape {net.groups[group]} or one number, got {values.shape}")
         if not np.isfinite(values).all():
-            raise ValueError(
-                f"{name}[{group!r}]: expected finite numbers; forbid weights by a limit (mask, 0)"
-            )
+            raise ValueError(f"{name}[{group!r}]: expected finite numbers; forbid weights by a limit (mask, 0)")
         flat[net.slices[group]] = np.broadcast_to(values, net.groups[group]).reshape(-1)
     return flat

@@ -41,8 +41,10 @@ def compiled() -> tuple[Any, str]:
     if name not in ("cuda", "emulated"):
         return None, f"SUBLEARN_CUDA_MODULE: expected cuda, emulated or off, got {name!r}"
     if _forked:
-        return None, ("this process was forked from one that had started CUDA, which does not survive a fork; start it with "
-                      'multiprocessing.get_context("spawn")')
+        return None, (
+            "this process was forked from one that had started CUDA, which does not survive a fork; start it with "
+            'multiprocessing.get_context("spawn")'
+        )
     try:
         module = importlib.import_module({"cuda": "sublearn._cuda", "emulated": "sublearn._cuda_emulated"}[name])
     except ModuleNotFoundError:
@@ -161,7 +163,7 @@ def _view(module: Any, name: str, value: Any, stream: int) -> Any:
     if about.get("mask") is not None:
         raise ValueError(f"{name}: expected an array without a mask")
     strides = about.get("strides")
-    expected = [dtype.itemsize * math.prod(shape[k + 1:]) for k in range(len(shape))]
+    expected = [dtype.itemsize * math.prod(shape[k + 1 :]) for k in range(len(shape))]
     if strides is not None and 0 not in shape and any(s != e for s, e, n in zip(strides, expected, shape) if n > 1):
         raise ValueError(f"{name}: expected a C-contiguous device array, got strides {tuple(strides)}")
     return module.Array.view(data, list(shape), dtype, _device_of(module, name, value), value)
@@ -259,8 +261,9 @@ def rows_at_once(batch: int, bytes_per_row: int, fixed: int, limit: int, operati
     """How many rows of a batch fit `limit` bytes, `fixed` of them needed whatever the number. MemoryError if not even one does."""
     room = (limit - fixed) // max(1, bytes_per_row)
     if room < 1:
-        raise MemoryError(f"{operation}: one student needs {bytes_per_row} bytes of device memory beside {fixed} for the call; "
-                          f"{limit} are free")
+        raise MemoryError(
+            f"{operation}: one student needs {bytes_per_row} bytes of device memory beside {fixed} for the call; {limit} are free"
+        )
     return min(batch, room)
 
 
@@ -399,8 +402,9 @@ class CudaPlace:
         """Device memory for as long as a call lasts, taken and given back in the order of its stream: nothing waits."""
         return self._module.Array(list(shape), np.dtype(dtype), self._device, self._stream, True)
 
-    def _run(self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any,
-             workspace: int = 0, beside: int = 0) -> dict[str, Any]:
+    def _run(
+        self, operation: str, batch: int, inputs: dict[str, Any], results: dict[str, tuple], call: Any, workspace: int = 0, beside: int = 0
+    ) -> dict[str, Any]:
         """call(inputs, results) for as many rows at a time as fit. inputs: rows [batch or 1, ...]; results: name -> (row's shape, dtype).
         workspace, beside: further device bytes per row, and whatever the number of rows."""
         host = {name: value for name, value in inputs.items() if isinstance(value, np.ndarray)}
@@ -461,9 +465,29 @@ class CudaPlace:
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}
         learns = self._module.groups_used(shape, np.ascontiguousarray(indices, _INDEX))
         results = {"theta": ((shape.size,), theta.dtype), "loss": ((), theta.dtype), "steps": ((), np.int64), "status": ((), np.int8)}
-        return self._run("fit", batch, inputs, results, lambda i, o: self._module.fit(
-            shape, i["theta"], i["x"], i["y"], i["indices"], learns, steps, optimizer, lr, tol, o["theta"], o["loss"], o["steps"],
-            o["status"], self._stream))
+        return self._run(
+            "fit",
+            batch,
+            inputs,
+            results,
+            lambda i, o: self._module.fit(
+                shape,
+                i["theta"],
+                i["x"],
+                i["y"],
+                i["indices"],
+                learns,
+                steps,
+                optimizer,
+                lr,
+                tol,
+                o["theta"],
+                o["loss"],
+                o["steps"],
+                o["status"],
+                self._stream,
+            ),
+        )
 
     def newton(self, shape, theta, x, y, indices, start_scale, starts, max_iterations, tol, seed, task, trials, threads=0, norm2=None):
         batch, iterations = len_of(trials), self._of_a_call([1], np.int64)
@@ -477,26 +501,75 @@ class CudaPlace:
         def call(i, o):
             nonlocal total
             iterations.upload(np.zeros(1, np.int64), self._stream)
-            self._module.newton(shape, i["theta"], i["x"], i["y"], i["indices"], learns, scale, starts, max_iterations, tol, seed, task,
-                                i["trials"], o["theta"], o["loss"], o["found"], iterations, self._stream, None, i.get("norm2"))
+            self._module.newton(
+                shape,
+                i["theta"],
+                i["x"],
+                i["y"],
+                i["indices"],
+                learns,
+                scale,
+                starts,
+                max_iterations,
+                tol,
+                seed,
+                task,
+                i["trials"],
+                o["theta"],
+                o["loss"],
+                o["found"],
+                iterations,
+                self._stream,
+                None,
+                i.get("norm2"),
+            )
             total += int(iterations.numpy(self._stream)[0])
 
         out = self._run("newton", batch, inputs, results, call, workspace=4, beside=8 * shape.size + 16)  # a lock per student
         return {**out, "iterations": total}
 
-    def continuation(self, shape, points, teacher, indices, degrees, rows, mix, allocation, origin, to, group, start, stop_at_real=False,
-                     aim=1e-4, least_step=1e-10, max_steps=2000, sliced=False, threads=0):
+    def continuation(
+        self,
+        shape,
+        points,
+        teacher,
+        indices,
+        degrees,
+        rows,
+        mix,
+        allocation,
+        origin,
+        to,
+        group,
+        start,
+        stop_at_real=False,
+        aim=1e-4,
+        least_step=1e-10,
+        max_steps=2000,
+        sliced=False,
+        threads=0,
+    ):
         jobs, budget = start.shape
-        for name, numbers, most in (("allocation", allocation, len(indices)), ("origin", origin, len(points)), ("to", to, len(points)),
-                                    ("group", group, max(jobs, 1)), ("indices", indices, shape.size)):
+        for name, numbers, most in (
+            ("allocation", allocation, len(indices)),
+            ("origin", origin, len(points)),
+            ("to", to, len(points)),
+            ("group", group, max(jobs, 1)),
+            ("indices", indices, shape.size),
+        ):
             if numbers.size and not 0 <= numbers.min() <= numbers.max() < most:  # the kernel trusts them
                 raise ValueError(f"{name}: expected numbers in 0 .. {most - 1}")
         learns, begun = self._module.groups_used(shape, np.ascontiguousarray(indices, _INDEX)), 0
         whole = {"points": _pairs(points), "indices": np.asarray(indices, _INDEX), "degrees": np.asarray(degrees, _INDEX)}
         inputs = {name: value[None] for name, value in whole.items()}  # one for all jobs, even where there are as many
         inputs |= {"allocation": allocation, "origin": origin, "to": to, "group": group, "start": _pairs(start)}
-        results = {"end": ((budget, 2), np.float64), "status": ((), np.int8), "steps": ((), np.int32), "largest": ((), np.float64),
-                   "correction": ((), np.float64)}
+        results = {
+            "end": ((budget, 2), np.float64),
+            "status": ((), np.int8),
+            "steps": ((), np.int32),
+            "largest": ((), np.float64),
+            "correction": ((), np.float64),
+        }
         if jobs == 0:
             out = {name: np.empty((0, *row), dtype) for name, (row, dtype) in results.items()}
             return {**out, "end": out["end"].view(np.complex128)[..., 0]}
@@ -506,23 +579,64 @@ class CudaPlace:
         def call(i, o):
             nonlocal begun
             points, indices, degrees = (i[name].reshape(whole[name].shape) for name in ("points", "indices", "degrees"))
-            self._module.continuation(shape, points, teacher, indices, degrees, rows, mix, learns, i["allocation"], i["origin"], i["to"],
-                                      i["group"], i["start"], stop_at_real, aim, least_step, max_steps, sliced, o["end"], o["status"],
-                                      o["steps"], o["largest"], o["correction"], done, begun, self._stream)
+            self._module.continuation(
+                shape,
+                points,
+                teacher,
+                indices,
+                degrees,
+                rows,
+                mix,
+                learns,
+                i["allocation"],
+                i["origin"],
+                i["to"],
+                i["group"],
+                i["start"],
+                stop_at_real,
+                aim,
+                least_step,
+                max_steps,
+                sliced,
+                o["end"],
+                o["status"],
+                o["steps"],
+                o["largest"],
+                o["correction"],
+                done,
+                begun,
+                self._stream,
+            )
             begun += len_of(i["start"])
 
         out = self._run("continuation", jobs, inputs, results, call, beside=8 * done.shape[0])
         return {**out, "end": out["end"].view(np.complex128)[..., 0]}
 
     def draw(self, shape, seed, task, first, count, shared, gains, recipe, threads=0):
-        results = {"teacher": ((shape.size,), np.float64), "student": ((shape.size,), np.float64), "x": ((shape.inputs_size,), np.float64),
-                   "mask": ((shape.size,), np.bool_)}
+        results = {
+            "teacher": ((shape.size,), np.float64),
+            "student": ((shape.size,), np.float64),
+            "x": ((shape.inputs_size,), np.float64),
+            "mask": ((shape.size,), np.bool_),
+        }
         begun = 0
 
         def call(_, o):
             nonlocal begun
-            self._module.draw(shape, seed, task, first + begun, [bool(s) for s in shared], np.asarray(gains).tolist(), recipe,
-                              o["teacher"], o["student"], o["x"], o["mask"], self._stream)
+            self._module.draw(
+                shape,
+                seed,
+                task,
+                first + begun,
+                [bool(s) for s in shared],
+                np.asarray(gains).tolist(),
+                recipe,
+                o["teacher"],
+                o["student"],
+                o["x"],
+                o["mask"],
+                self._stream,
+            )
             begun += o["teacher"].shape[0]
 
         return self._run("draw_trials", count, {}, results, call)

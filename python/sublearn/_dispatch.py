@@ -9,14 +9,16 @@ from . import _cpu, _devices
 Backend = Literal["auto", "cpu", "cuda"]
 BACKENDS = get_args(Backend)
 CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability", "continuation", "degree")
-# match_probability and studies go to a GPU from this many (trials x starts x weights) on. Measured on an H200 against 16 cores: from 2^18 on it is
-# ahead, once it is warm; four times that, since the first call of a process also starts CUDA.
+# match_probability and studies go to a GPU from this many (trials x starts x weights) on. Measured on an H200 against 16 cores: from 2^18
+# on it is ahead, once it is warm; four times that, since the first call of a process also starts CUDA.
 CUDA_LEAST_WORK = 2**20
-CUDA_LEAST_PATHS = 2**14  # complex paths go there from this many at a time on: the last of them take an H200 some 25 ms, 16 cores three times that
+CUDA_LEAST_PATHS = (
+    2**14
+)  # complex paths go there from this many at a time on: the last of them take an H200 some 25 ms, 16 cores three times that
 
 
 def choose(backend: str, work: float = 0, least: float | None = None) -> str:
-    """"cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there.
+    """ "cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there.
 
     work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if that is at least `least`
     (CUDA_LEAST_WORK).
@@ -50,7 +52,7 @@ def _on_cuda(operation: str) -> str:
     where = f"cuda, {cuda_device()}"
     by_itself = lambda least: "never by itself: an emulation" if module.EMULATED else f"by itself from {least} on"  # noqa: E731
     if operation in ("continuation", "degree"):
-        return f'{where}: complex paths, {by_itself(f"{CUDA_LEAST_PATHS} paths at a time")}'
+        return f"{where}: complex paths, {by_itself(f'{CUDA_LEAST_PATHS} paths at a time')}"
     if operation in ("draw_trials", "match_probability"):
         auto = by_itself(f"{CUDA_LEAST_WORK} trials x starts x weights")
         return f'{where}: with backend="cuda", {auto}'

@@ -131,9 +131,7 @@ class Tableau:
         """A member out, an element in. ValueError, and nothing done, if the result would be dependent."""
         row = self.row_of[out]
         if row < 0 or self.row_of[element] >= 0:
-            raise ValueError(
-                f"out, element: expected a member and an element that is none, got {out}, {element}"
-            )
+            raise ValueError(f"out, element: expected a member and an element that is none, got {out}, {element}")
         if self.table[row, element] == 0 and not (self.table[self.held < 0, element] != 0).any():
             raise ValueError(f"element: expected one whose circuit holds {out}, got {element}")
         self.release(out)
@@ -264,9 +262,7 @@ def whole_costs(cost: np.ndarray, size: int) -> np.ndarray:
     return np.rint(np.ldexp(np.asarray(cost, dtype=np.float64), exponent)).astype(np.int64)
 
 
-def cheapest_common(
-    tableau: Tableau, laminar: Laminar, cost: np.ndarray, size: int, allowed: np.ndarray | None = None
-) -> np.ndarray:
+def cheapest_common(tableau: Tableau, laminar: Laminar, cost: np.ndarray, size: int, allowed: np.ndarray | None = None) -> np.ndarray:
     """bool [n]: cheapest set of `size` elements, independent and within the caps; `Infeasible` with a set if none.
 
     After k rounds the set is the cheapest of size k; costs are rounded as `whole_costs` says. If the rounds stop at k < size, S of the
@@ -359,9 +355,7 @@ def _reaches(sink: np.ndarray, enters: np.ndarray, leaves: np.ndarray) -> tuple[
 # Any caps: integer programme
 
 
-def cheapest_capped(
-    tableau: Tableau, caps: Sequence[Cap], cost: np.ndarray, size: int, allowed: np.ndarray | None = None
-) -> np.ndarray:
+def cheapest_capped(tableau: Tableau, caps: Sequence[Cap], cost: np.ndarray, size: int, allowed: np.ndarray | None = None) -> np.ndarray:
     """bool [n]: cheapest independent set of `size` elements within the caps; `Infeasible` if there is none.
 
     min cost x, sum x = size, x in {0, 1}, x(cap) <= most, and x(F) <= rank(F) for closed sets F, added where the current x violates one:
@@ -444,9 +438,7 @@ class _Program:
             position = np.full(len(grown.held), -1)
             members = order[grown.members[order]]
             position[grown.row_of[members]] = np.arange(len(members))
-            level = np.where(grown.table != 0, position[:, None] + 1, 0).max(
-                axis=0
-            )  # rank of the first closure
+            level = np.where(grown.table != 0, position[:, None] + 1, 0).max(axis=0)  # rank of the first closure
             load = np.cumsum(np.bincount(level, weights=x, minlength=len(members) + 1))
             excess = load - np.arange(len(load))
             for k in np.flatnonzero(excess > _EXCESS):

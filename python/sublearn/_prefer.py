@@ -28,9 +28,7 @@ _MEASURED = 6  # proven candidates whose found probability is measured
 _CONDITION_TRIALS = 48
 
 
-def most_probable(
-    problem: Problem, start: np.ndarray, trials: int, tries: int, seed: int, threads: int | None
-):
+def most_probable(problem: Problem, start: np.ndarray, trials: int, tries: int, seed: int, threads: int | None):
     """A proven candidate if there is one, else the best of a local search by measured matches."""
     net, shared = problem.net, problem.shared
     rng = np.random.default_rng([seed, 1])
@@ -39,18 +37,12 @@ def most_probable(
         return predict(net, Allocation.from_mask(net, mask), shared).kind == "maximal"
 
     def matched(mask: np.ndarray) -> int:
-        result = match_probability(
-            net, Allocation.from_mask(net, mask), trials, shared, seed=seed, threads=threads
-        )
+        result = match_probability(net, Allocation.from_mask(net, mask), trials, shared, seed=seed, threads=threads)
         return result.matched
 
     good: dict[bytes, np.ndarray] = {}
     for mask in _candidates(problem, start, rng):
-        fits = (
-            mask.sum() == problem.kappa
-            and problem.same_price(mask, start)
-            and problem.obeys(mask)
-        )
+        fits = mask.sum() == problem.kappa and problem.same_price(mask, start) and problem.obeys(mask)
         if fits and mask.tobytes() not in good and proven(mask):
             good[mask.tobytes()] = mask
             if len(good) == _MEASURED:
@@ -73,9 +65,7 @@ def most_probable(
     return best
 
 
-def best_conditioned(
-    problem: Problem, start: np.ndarray, tries: int, seed: int, threads: int | None
-) -> np.ndarray:
+def best_conditioned(problem: Problem, start: np.ndarray, tries: int, seed: int, threads: int | None) -> np.ndarray:
     """Local search: the larger median of the smallest singular value of J_A at the students of sampled trials wins."""
     net, shared = problem.net, problem.shared
     every = Allocation.from_mask(net, problem.free)
@@ -171,9 +161,7 @@ def _solvable_candidates(problem: Problem, rng: np.random.Generator) -> Iterator
         return mask
 
     def best_rows(rows: list[np.ndarray], each: int) -> np.ndarray:
-        order = sorted(
-            (math.fsum(problem.cost[row]), rng.random(), k) for k, row in enumerate(rows) if len(row) == each
-        )
+        order = sorted((math.fsum(problem.cost[row]), rng.random(), k) for k, row in enumerate(rows) if len(row) == each)
         return mask_of([rows[k] for *_, k in order[:o]])
 
     c_first = [place["c"].reshape(-1)] if "c" in place and allowed[place["c"]].all() else []

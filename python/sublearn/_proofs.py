@@ -146,9 +146,7 @@ def _unit_sets(inside: np.ndarray, outside: np.ndarray, numbers: np.ndarray) -> 
     return sets
 
 
-def _first_of_rank(
-    net: Network, family: Family, masks: np.ndarray, sets: np.ndarray, kappa: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _first_of_rank(net: Network, family: Family, masks: np.ndarray, sets: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
     """bool [k], bool [k, size]: for each mask [k, size] the first of its sets [k, s, units] whose member of the family has rank kappa."""
     k, s = sets.shape[:2]
     owner = np.repeat(np.arange(k), s)
@@ -174,9 +172,7 @@ def _local_search(
     sets[0, choice] = True
     sets[1, choice] = False
     used = mask & family.allowed
-    wants_in, wants_out = (
-        np.bincount(side[used & (side >= 0)], minlength=family.units) for side in (family.inside, family.outside)
-    )
+    wants_in, wants_out = (np.bincount(side[used & (side >= 0)], minlength=family.units) for side in (family.inside, family.outside))
     sets[2, choice] = (wants_in >= wants_out)[choice]
     hit, part = _first_of_rank(net, family, mask[None], sets[None], kappa)
     if hit[0]:

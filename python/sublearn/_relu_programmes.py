@@ -57,7 +57,9 @@ class OneLayer:
         self.above = [(groups[f"W{l}"], groups.get(f"b{l}", np.zeros(net.widths[l]))) for l in range(k + 1, len(net.widths) - 1)]
         self.V = groups[matrix]
         self.target = y - groups[bias][:, None] if bias is not None else y
-        self.made_of = max(np.abs(y).max(), 0.0 if bias is None else np.abs(groups[bias]).max(), (np.abs(np.where(on, 0.0, W)) @ np.abs(signal)).max())
+        self.made_of = max(
+            np.abs(y).max(), 0.0 if bias is None else np.abs(groups[bias]).max(), (np.abs(np.where(on, 0.0, W)) @ np.abs(signal)).max()
+        )
         self.units = net.widths[k:-1]
         self.at = np.concatenate([[0], np.cumsum(self.units)])  # where the layers begin in a pattern
         self.n, self.m, self.total = len(W), signal.shape[1], int(self.at[-1])
@@ -186,8 +188,8 @@ def _one_size(X: np.ndarray) -> np.ndarray:
 
 
 def _nearly_dependent(X: np.ndarray, exactly: bool) -> bool:
-    """Are these rows independent, but so nearly dependent that only very large weights would make use of it? exactly: X is what was given (then
-    the rank mod p tells), not what came out of a layer, up to rounding."""
+    """Are these rows independent, but so nearly dependent that only very large weights would make use of it? exactly: X is what was given
+    (then the rank mod p tells), not what came out of a layer, up to rounding."""
     if not X.any():
         return False
     X = X[X.any(axis=1)][:, X.any(axis=0)]

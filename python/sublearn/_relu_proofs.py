@@ -16,8 +16,9 @@ from .network import Feedforward, Network
 from .triangular import relu, solve_picked
 
 
-def prove(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
-          patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def prove(
+    net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, patterns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(theta polished, proven bool [b]) for theta [b, size] near solutions; layer k learns, and the units of it and of all hidden layers
     above are on as in patterns bool [b, m, total].
 
@@ -43,8 +44,12 @@ def prove(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndar
             at = rows[:, None], index
             # A[(i, q), (j, l)] = G_iqj S_li
             A = G[at][:, :, :, :, None] * S.swap()[at][:, :, None, None, :]
-            values, sure = solve_picked(A.reshape(len(rows), count * o, n * width), right[at].reshape(len(rows), count * o), values,
-                                        allowed[rows].reshape(len(rows), -1))
+            values, sure = solve_picked(
+                A.reshape(len(rows), count * o, n * width),
+                right[at].reshape(len(rows), count * o),
+                values,
+                allowed[rows].reshape(len(rows), -1),
+            )
             proven[rows] &= sure
         found = values.reshape(len(rows), n, width)
         proven[rows] &= _has_signs(net, k, theta[rows], matmul(found, S[rows]), [part[rows] for part in on], _zero(S[rows]).all(axis=1))
@@ -54,13 +59,15 @@ def prove(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndar
 
 
 def reads_nothing(net: Feedforward, k: int, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """bool [b]: is every product of a frozen weight of layer k with what it reads exactly zero, and so is the target? Sums are not looked at:
-    in floating point they vanish where they should not."""
+    """bool [b]: is every product of a frozen weight of layer k with what it reads exactly zero, and so is the target? Sums are not looked
+    at: in floating point they vanish where they should not."""
     weights, S, target = _exactly(net, theta, x, y, k)
     learns = net.unpack(masks)
     on = np.concatenate([learns[name].reshape(len(theta), net.widths[k], -1) for name in layer_names(net, k)], axis=2)
     reads = (np.abs(S.hi) + np.abs(S.lo) + S.rad > 0).any(axis=2)  # [b, k]: at least one sample
-    return ~((weights.hi != 0) & ~on & reads[:, None]).any(axis=(1, 2)) & (target.hi == 0).all(axis=(1, 2)) & (target.lo == 0).all(axis=(1, 2))
+    return (
+        ~((weights.hi != 0) & ~on & reads[:, None]).any(axis=(1, 2)) & (target.hi == 0).all(axis=(1, 2)) & (target.lo == 0).all(axis=(1, 2))
+    )
 
 
 def _slopes(net: Feedforward, theta: np.ndarray, k: int, on: list[np.ndarray]) -> tuple[Ball, Ball]:

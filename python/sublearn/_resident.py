@@ -44,8 +44,23 @@ def applies(net: Network, strategy: Strategy, method: str) -> bool:
     return method == "newton" or (method in METHODS and not affine(net, strategy.support[None])[0])
 
 
-def chunks(net: Network, strategy: Strategy, shared: tuple[str, ...], method: str, seed: int, task: int, screen: bool, tol: float,
-           gains: dict, options: dict, *, first: int, trials: int, keep_masks: bool, threads: int | None = None) -> Iterator[tuple[Found, np.ndarray | None]]:
+def chunks(
+    net: Network,
+    strategy: Strategy,
+    shared: tuple[str, ...],
+    method: str,
+    seed: int,
+    task: int,
+    screen: bool,
+    tol: float,
+    gains: dict,
+    options: dict,
+    *,
+    first: int,
+    trials: int,
+    keep_masks: bool,
+    threads: int | None = None,
+) -> Iterator[tuple[Found, np.ndarray | None]]:
     """(Found, masks or None) of trials first .. first + trials - 1, in order. Arguments: those of `match_probability`, checked."""
     question = _Question(net, strategy, shared, method, seed, task, screen, tol, gains, options, threads)
     found = _screened(question, trials) if question.hopeless else _searched(question, first, trials)
@@ -101,8 +116,14 @@ class _Question:
     def rows(self) -> dict[str, tuple[tuple[int, ...], type]]:
         """The device arrays of a trial: name -> (shape, dtype)."""
         net = self.net
-        rows = {"teacher": ((net.size,), np.float64), "student": ((net.size,), np.float64), "x": ((net.shape.inputs_size,), np.float64),
-                "y": ((net.equations,), np.float64), "loss": ((), np.float64), "found": ((), np.int32)}
+        rows = {
+            "teacher": ((net.size,), np.float64),
+            "student": ((net.size,), np.float64),
+            "x": ((net.shape.inputs_size,), np.float64),
+            "y": ((net.equations,), np.float64),
+            "loss": ((), np.float64),
+            "found": ((), np.int32),
+        }
         if self.allocation is None:
             rows |= {"mask": ((net.size,), np.bool_), "indices": ((self.strategy.budget,), np.intc)}
         if self.allocation is None or self.affine:
@@ -183,25 +204,81 @@ class _Lane:
         shape, strategy = asked.net.shape, asked.strategy
         a = {name: rows.rows(0, count) for name, rows in self._rows.items()}
         gains = [asked.gains[name] for name in asked.net.groups]
-        module.draw(shape, asked.seed, asked.task, first, [name in asked.shared for name in asked.net.groups], gains, strategy.recipe,
-                    a["teacher"], a["student"], a["x"], a.get("mask"), stream)
+        module.draw(
+            shape,
+            asked.seed,
+            asked.task,
+            first,
+            [name in asked.shared for name in asked.net.groups],
+            gains,
+            strategy.recipe,
+            a["teacher"],
+            a["student"],
+            a["x"],
+            a.get("mask"),
+            stream,
+        )
         module.outputs(shape, a["teacher"], a["x"], a["y"], stream)
         indices = a["indices"] if asked.allocation is None else self._constants["indices"]
         if asked.allocation is None:
             c = self._constants
             primes = [point(plain(asked.net), k)[1] for k in range(c["jacobian"].shape[0])]
-            module.screen(a["mask"], c["jacobian"], primes, asked.required, c["inside"], c["outside"], asked.ranked_at_once, indices,
-                          a["class"], stream)
+            module.screen(
+                a["mask"],
+                c["jacobian"],
+                primes,
+                asked.required,
+                c["inside"],
+                c["outside"],
+                asked.ranked_at_once,
+                indices,
+                a["class"],
+                stream,
+            )
         if asked.method == "newton":
             self._numbers[:count] = np.arange(first, first + count, dtype=np.uint32)
             a["trial"].upload(self._numbers[:count], stream)
-            module.newton(shape, a["student"], a["x"], a["y"], indices, asked.learns, asked.scale, asked.starts,
-                          asked.options["iterations"], asked.tol, asked.seed, asked.task, a["trial"], None, a["loss"], a["found"],
-                          self._iterations, stream, a.get("class"))
+            module.newton(
+                shape,
+                a["student"],
+                a["x"],
+                a["y"],
+                indices,
+                asked.learns,
+                asked.scale,
+                asked.starts,
+                asked.options["iterations"],
+                asked.tol,
+                asked.seed,
+                asked.task,
+                a["trial"],
+                None,
+                a["loss"],
+                a["found"],
+                self._iterations,
+                stream,
+                a.get("class"),
+            )
         else:
             o = asked.options
-            module.fit(shape, a["student"], a["x"], a["y"], indices, asked.learns, o["steps"], OPTIMIZERS.index(o["optimizer"]), o["lr"],
-                       asked.tol, None, a["loss"], a["steps"], a["status"], stream, a.get("class"))
+            module.fit(
+                shape,
+                a["student"],
+                a["x"],
+                a["y"],
+                indices,
+                asked.learns,
+                o["steps"],
+                OPTIMIZERS.index(o["optimizer"]),
+                o["lr"],
+                asked.tol,
+                None,
+                a["loss"],
+                a["steps"],
+                a["status"],
+                stream,
+                a.get("class"),
+            )
             module.found_by_loss(a["loss"], a["y"], asked.tol, a.get("class"), a["found"], stream)
         for name, to in self._back.items():
             a[name].carry(to, stream)
@@ -233,8 +310,24 @@ class _Lane:
         start = np.where(match == 1, 0, -1).astype(np.int32)
         reason = np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
         for k in np.flatnonzero(match == -1):
-            one = decide_drawn(net, theta[k], x[k].reshape(net.x_shape), y[k].reshape(net.y_shape), masks[k], asked.shared, asked.method,
-                               teacher=None, screen=False, tol=asked.tol, gains=asked.gains, options=asked.options, seed=asked.seed,
-                               task=asked.task, first=self._first + int(rows[k]), threads=asked.threads, backend="cpu")
+            one = decide_drawn(
+                net,
+                theta[k],
+                x[k].reshape(net.x_shape),
+                y[k].reshape(net.y_shape),
+                masks[k],
+                asked.shared,
+                asked.method,
+                teacher=None,
+                screen=False,
+                tol=asked.tol,
+                gains=asked.gains,
+                options=asked.options,
+                seed=asked.seed,
+                task=asked.task,
+                first=self._first + int(rows[k]),
+                threads=asked.threads,
+                backend="cpu",
+            )
             match[k], start[k], reason[k] = int(one.match), int(one.start), str(one.reason)
         return match, start, reason

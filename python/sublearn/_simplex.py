@@ -12,7 +12,9 @@ import numpy as np
 
 TOLERANCE = 1e-9  # relative to the sizes in a programme: smaller margins are undecided
 _TINY, _PIVOT = 1e-11, 1e-9  # least reduced cost, least pivot
-_FARKAS = 4e-15  # what rounding may leave of C^T g, relative to |C|^T |g| + max |g| / 10: only v above 1e5 could make up for a miss of TOLERANCE
+_FARKAS = (
+    4e-15  # what rounding may leave of C^T g, relative to |C|^T |g| + max |g| / 10: only v above 1e5 could make up for a miss of TOLERANCE
+)
 
 
 def feasible(C: np.ndarray, e: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

@@ -152,9 +152,7 @@ def solvable_structures(net: Network, mask: np.ndarray, shared: tuple[str, ...])
     return [Structure(name, witness[0]) for name, has, witness in structures_in(net, mask[None], shared) if has[0]]
 
 
-def structures_in(
-    net: Network, masks: np.ndarray, shared: tuple[str, ...]
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def structures_in(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The row and column structures of T7 inside masks bool [k, size] of a linear recurrent network: (name, has, witness) for each kind.
 
     row                     o rows of W with >= T - 1 learnable weights each, y_1 being right

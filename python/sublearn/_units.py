@@ -1,8 +1,8 @@
 """The units of a problem: powers of two that bring inputs, weights and targets to their ordinary size, and how far rounding reaches.
 
 Whether weights exist that match does not depend on units. Exact symmetries of f(theta; x) = y, for a linear or relu network:
-x by a, the matrix of layer k by w_k, biases and signal after layer k by a w_1 .. w_k, y by all of them (recurrent: B is the first layer, D the
-last, W keeps its size). For tanh the pre-activations must stay: a w_1 = 1, inner layers keep theirs, the last layer and y are free.
+x by a, the matrix of layer k by w_k, biases and signal after layer k by a w_1 .. w_k, y by all of them (recurrent: B is the first layer, D
+the last, W keeps its size). For tanh the pre-activations must stay: a w_1 = 1, inner layers keep theirs, the last layer and y are free.
 `units` picks one representative, so that searches, tolerances and slacks see numbers of order one, and every problem of a family
 gets the same verdict, bit for bit where the factors are powers of two. All factors are powers of two: nothing is rounded.
 """
@@ -22,7 +22,8 @@ _NUDGE = 2.0**-26  # relative change of weights by which `reach` is measured
 
 
 class Units(NamedTuple):
-    """Exponents of two, int64 (float64 if not whole): theta [n, size], x [n], y [n]. What is of ordinary size is the number over 2^exponent."""
+    """Exponents of two, int64 (float64 if not whole): theta [n, size], x [n], y [n]. What is of ordinary size is the number over
+    2^exponent."""
 
     theta: np.ndarray
     x: np.ndarray

@@ -82,17 +82,12 @@ class Allocation:
         for edge in edges:
             edge = tuple(edge)
             if not edge or edge[0] not in tuple(shapes):
-                raise ValueError(
-                    f"edges: expected (group, ...) with a group out of {', '.join(shapes)}, got {edge!r}"
-                )
+                raise ValueError(f"edges: expected (group, ...) with a group out of {', '.join(shapes)}, got {edge!r}")
             name, place = edge[0], edge[1:]
             if len(place) != len(shapes[name]):
                 wanted = "(group, unit)" if net.is_bias(name) else "(group, row, column)"
                 raise ValueError(f"edges: expected {wanted} in {name}, got {edge!r}")
-            place = tuple(
-                whole_number(f"edges: place in {name}", p, 0, length - 1)
-                for p, length in zip(place, shapes[name])
-            )
+            place = tuple(whole_number(f"edges: place in {name}", p, 0, length - 1) for p, length in zip(place, shapes[name]))
             position = slices[name].start + int(np.ravel_multi_index(place, shapes[name]))
             if mask[position]:
                 raise ValueError(f"edges: expected each weight once, got {edge!r} twice")
@@ -131,11 +126,7 @@ class Allocation:
     @property
     def edges(self) -> list[tuple]:
         """What `from_edges` reads: (group, row, column) or (group, unit) per learnable weight."""
-        return [
-            (name, *(int(p) for p in place))
-            for name, mask in self.by_group.items()
-            for place in np.argwhere(mask)
-        ]
+        return [(name, *(int(p) for p in place)) for name, mask in self.by_group.items() for place in np.argwhere(mask)]
 
     @property
     def recipe(self) -> tuple[np.ndarray, list[Piece]]:
@@ -155,9 +146,7 @@ class Allocation:
         if not isinstance(other, Allocation):
             raise TypeError(f"other: expected an Allocation, got {type(other).__name__}")
         if other._net != self._net:
-            raise ValueError(
-                f"other: expected an allocation of {self._net.describe()}, got {other._net.describe()}"
-            )
+            raise ValueError(f"other: expected an allocation of {self._net.describe()}, got {other._net.describe()}")
         return bool(np.all(self._mask | ~other._mask))
 
     def picture(self, shared: tuple[str, ...] = ()) -> str:
@@ -198,9 +187,7 @@ class Strategy:
 
     __slots__ = ("_fixed", "_net", "_pieces", "_spec", "_support", "name")
 
-    def __init__(
-        self, net: Network, name: str, fixed: Any, pieces: Sequence[tuple], spec: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, net: Network, name: str, fixed: Any, pieces: Sequence[tuple], spec: Mapping[str, Any]) -> None:
         """Start from the mask `fixed` [size], then apply every piece in order; see `Piece`.
 
         Errors: ValueError if a weight occurs twice, or if a piece asks for more than it has.
@@ -257,9 +244,7 @@ class Strategy:
                 seed = whole_number("rng", rng, 0, LARGEST_SEED)
             except TypeError:
                 came = f"{rng!r} ({type(rng).__name__})"
-                raise TypeError(
-                    f"rng: expected a numpy.random.Generator or an int seed, got {came}"
-                ) from None
+                raise TypeError(f"rng: expected a numpy.random.Generator or an int seed, got {came}") from None
         return Allocation.from_mask(self._net, self.masks(seed, 0, 0, 1)[0])
 
     def masks(self, seed: int, task: int, first: int, count: int) -> np.ndarray:
@@ -352,17 +337,13 @@ def check_shared(net: Network, shared: object) -> tuple[str, ...]:
     return tuple(name for name in net.groups if name in names)
 
 
-def check_allocation(
-    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()
-) -> Allocation | Strategy:
+def check_allocation(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Allocation | Strategy:
     """`allocation` itself, if it belongs to `net` and can make no weight of a shared group learnable (D3)."""
     shared = check_shared(net, shared)
     if not isinstance(allocation, (Allocation, Strategy)):
         raise TypeError(f"allocation: expected an Allocation or a Strategy, got {type(allocation).__name__}")
     if allocation.net != net:
-        raise ValueError(
-            f"allocation: expected one of {net.describe()}, got one of {allocation.net.describe()}"
-        )
+        raise ValueError(f"allocation: expected one of {net.describe()}, got one of {allocation.net.describe()}")
     learnable = {name: int(allocation.support[net.slices[name]].sum()) for name in shared}
     clash = [f"{name} ({count})" for name, count in learnable.items() if count]
     if clash:
@@ -374,7 +355,10 @@ def check_allocation(
 
 
 def fixed_allocation(
-    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), name: str = "allocation",
+    net: Network,
+    allocation: Allocation | Strategy,
+    shared: tuple[str, ...] = (),
+    name: str = "allocation",
     hint: str = "; its .draw(seed) gives one of them",
 ) -> Allocation:
     """The one allocation that `allocation` of `net` always is: itself, or what a fixed strategy draws. TypeError for a random one."""
@@ -389,9 +373,7 @@ def fixed_allocation(
     return fixed
 
 
-def check_trial_range(
-    seed: object, task: object, first: object, count: object, name: str = "count"
-) -> tuple[int, int, int, int]:
+def check_trial_range(seed: object, task: object, first: object, count: object, name: str = "count") -> tuple[int, int, int, int]:
     """(seed, task, first, count) as ints that the counters of the draws can hold (D3); count >= 1, called `name` in errors."""
     seed = whole_number("seed", seed, 0, LARGEST_SEED)
     task = whole_number("task", task, 0, LARGEST_WORD)
@@ -425,22 +407,12 @@ def _checked_piece(name: str, piece: Piece, size: int) -> Piece:
     members = np.array(piece.members, dtype=np.int64)
     offsets = np.array(piece.offsets, dtype=np.int64)
     lengths = np.diff(offsets)
-    if (
-        offsets.ndim != 1
-        or offsets.size < 2
-        or offsets[0] != 0
-        or offsets[-1] != members.size
-        or (lengths < 0).any()
-    ):
-        raise ValueError(
-            f"{name}: expected offsets that rise from 0 to {members.size}, got {offsets.tolist()}"
-        )
+    if offsets.ndim != 1 or offsets.size < 2 or offsets[0] != 0 or offsets[-1] != members.size or (lengths < 0).any():
+        raise ValueError(f"{name}: expected offsets that rise from 0 to {members.size}, got {offsets.tolist()}")
     if members.ndim != 1 or np.unique(members).size != members.size:
         raise ValueError(f"{name}: expected a flat list of distinct positions, got {members.tolist()}")
     if members.size and (members.min() < 0 or members.max() >= size):
-        raise ValueError(
-            f"{name}: expected positions from 0 to {size - 1}, got {members.min()} to {members.max()}"
-        )
+        raise ValueError(f"{name}: expected positions from 0 to {size - 1}, got {members.min()} to {members.max()}")
     pick = whole_number(f"{name} pick", piece.pick, 0, len(lengths), "the number of lists")
     each = whole_number(f"{name} each", piece.each, 0, int(lengths.min()), "the shortest list")
     members.setflags(write=False)

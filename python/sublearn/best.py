@@ -36,10 +36,10 @@ def best_allocation(
     limits: [(mask, most), ..]: at most `most` learnable weights in the mask, which is a dict of bool arrays by group, a flat bool array
     [size] or an Allocation; a limit of 0 forbids its weights. shared: groups copied from the teacher; nothing in them is chosen.
 
-    No limits, or of 0 only: greedy. Limits that are nested or disjoint: weighted matroid intersection. Limits that overlap (rows and columns; what
-    enters and what leaves a neuron): an integer programme, which needs scipy (the study extra). The result is the cheapest up to rounding
-    of costs (2^-39 of the largest that is no larger than what the cheapest weights cost together, counted from the least; overlapping
-    limits 1e-6, exact for whole numbers below 1e5; in any unit), and up to the error probability of a rank
+    No limits, or of 0 only: greedy. Limits that are nested or disjoint: weighted matroid intersection. Limits that overlap (rows and
+    columns; what enters and what leaves a neuron): an integer programme, which needs scipy (the study extra). The result is the cheapest up
+    to rounding of costs (2^-39 of the largest that is no larger than what the cheapest weights cost together, counted from the least;
+    overlapping limits 1e-6, exact for whole numbers below 1e5; in any unit), and up to the error probability of a rank
     mod p (below 1e-5 for each rank; that the result itself has rho = kappa is certain where kappa is known by a closed form).
 
     prefer, among allocations of the same total cost:

@@ -46,17 +46,11 @@ class Capacity:
     reached_most: bool
 
     def __str__(self) -> str:
-        m = (
-            "unlimited"
-            if math.isinf(self.m)
-            else f"{self.m} {self.axis}" + (" or more" if self.reached_most else "")
-        )
+        m = "unlimited" if math.isinf(self.m) else f"{self.m} {self.axis}" + (" or more" if self.reached_most else "")
         what = "match probability (existence)" if self.quantity == "existence" else "found probability"
         proven = all(isinstance(seen, str) and seen.startswith("proven") for seen in self.evidence.values())
         sure = "" if proven else " (95 % each where not proven)"
-        lines = [
-            f"capacity {m}: {what} >= {1 - self.eps:g}; existence between {self.at_least} and {self.at_most}{sure}"
-        ]
+        lines = [f"capacity {m}: {what} >= {1 - self.eps:g}; existence between {self.at_least} and {self.at_most}{sure}"]
         lines += [f"  {self.axis} {k}: {seen}" for k, seen in self.evidence.items()]
         return "\n".join(lines)
 
@@ -141,9 +135,7 @@ class _CapacitySearch:
         if self.excluded(m):
             kappa = theory.required_rank
             share = f"P(rho = kappa = {kappa}) <= {at_most(theory.upper)}"
-            self.evidence[m] = (
-                f"proven: rho < kappa = {kappa}, MP = 0" if fixed else self._known(share, theory.exact_upper, theory.draws)
-            )
+            self.evidence[m] = f"proven: rho < kappa = {kappa}, MP = 0" if fixed else self._known(share, theory.exact_upper, theory.draws)
             self.at_most = min(self.at_most, m - 1)
             return False
         net, allocation = self.at(m)
@@ -157,14 +149,9 @@ class _CapacitySearch:
         return seen.probability >= 1 - self.eps
 
     def run(self, most: int) -> Capacity:
-        every = bool(
-            self.strategy.allocation
-            and self.strategy.allocation.mask[free_weights(plain(self.net), self.shared)].all()
-        )
+        every = bool(self.strategy.allocation and self.strategy.allocation.mask[free_weights(plain(self.net), self.shared)].all())
         if every:  # for every m, by D4
-            self.evidence[1] = (
-                "proven: every weight that is not shared may learn (D4), MP = 1 for every number"
-            )
+            self.evidence[1] = "proven: every weight that is not shared may learn (D4), MP = 1 for every number"
             return self.result(math.inf, None, False)
         saturated = _saturation(self.net, self.strategy.budget)
         end = most if saturated is None else min(most, saturated)

@@ -16,8 +16,18 @@ from . import _cpu
 from .network import Network, Recurrent
 
 
-def certify(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, indices: np.ndarray, rows: np.ndarray,
-            threads: int = 0, *, y_radius: np.ndarray | None = None, teacher: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def certify(
+    net: Network,
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    indices: np.ndarray,
+    rows: np.ndarray,
+    threads: int = 0,
+    *,
+    y_radius: np.ndarray | None = None,
+    teacher: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """(theta [batch, size] polished at indices, radius [batch]) for theta [batch, size] near solutions of f(theta; x) = y at `rows`.
 
     x [batch, inputs], y [batch, equations] float64; indices int32 [batch, k], rows int32 [k]. radius >= 0: exactly one
@@ -26,8 +36,17 @@ def certify(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, indic
     [batch, size] for f(teacher; x), without rounding, in the place of y.
     """
     theirs = None if teacher is None else np.ascontiguousarray(teacher)
-    polished, radius = _cpu.certify(net.shape, np.ascontiguousarray(theta), np.ascontiguousarray(x), np.ascontiguousarray(y),
-                                    np.ascontiguousarray(indices), rows, y_radius, theirs, threads)
+    polished, radius = _cpu.certify(
+        net.shape,
+        np.ascontiguousarray(theta),
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(y),
+        np.ascontiguousarray(indices),
+        rows,
+        y_radius,
+        theirs,
+        threads,
+    )
     out = theta.copy()
     proven = radius >= 0
     places = indices.astype(np.int64)
@@ -35,8 +54,17 @@ def certify(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, indic
     return out, radius
 
 
-def certify_response(net: Recurrent, theta: np.ndarray, x: np.ndarray, y: np.ndarray, indices: np.ndarray, rows: np.ndarray,
-                     threads: int = 0, *, teacher: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def certify_response(
+    net: Recurrent,
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    indices: np.ndarray,
+    rows: np.ndarray,
+    threads: int = 0,
+    *,
+    teacher: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """`certify` for one input, x_1 != 0, no biases, with the equations of the impulse response: the same solutions, better conditioned.
 
     Outputs are the response convolved with x, so the response is a rational function of x and y. It is computed in fractions and enclosed

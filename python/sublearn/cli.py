@@ -83,44 +83,30 @@ def _parser() -> argparse.ArgumentParser:
             "study",
             nargs="?",
             metavar=what,
-            help="study file (TOML)"
-            + (" or results folder" if "FOLDER" in what else "")
-            + "; without it the built-in study",
+            help="study file (TOML)" + (" or results folder" if "FOLDER" in what else "") + "; without it the built-in study",
         )
-        sub.add_argument(
-            "--out", metavar="DIR", default=".", help="where the folder sublearn-<name>/ is (default: here)"
-        )
+        sub.add_argument("--out", metavar="DIR", default=".", help="where the folder sublearn-<name>/ is (default: here)")
 
     sub = verb("run", _run, "run a study, or continue it, and write its report")
     folder_options(sub, "SPEC.toml")
-    sub.add_argument(
-        "--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)"
-    )
+    sub.add_argument("--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)")
     sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    sub = verb(
-        "plan", _plan, "list the cells and trials of a study and predict the time, before anything runs"
-    )
+    sub = verb("plan", _plan, "list the cells and trials of a study and predict the time, before anything runs")
     folder_options(sub, "SPEC.toml")
-    sub.add_argument(
-        "--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)"
-    )
+    sub.add_argument("--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)")
     sub = verb("status", _status, "say how much of a study is done (exit code 3 if not all of it)")
     folder_options(sub, "SPEC.toml|FOLDER")
     sub = verb("report", _report, "make figures and report.html anew from the results there are")
     folder_options(sub, "SPEC.toml|FOLDER")
 
-    sub = verb(
-        "predict", _predict, "say what theory predicts, for a study's cells or for one network and strategy"
-    )
+    sub = verb("predict", _predict, "say what theory predicts, for a study's cells or for one network and strategy")
     sub.add_argument("study", nargs="?", metavar="SPEC.toml", help="study file: predict each of its cells")
     sub.add_argument(
         "--network",
         metavar="TEXT",
         help='such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2"',
     )
-    sub.add_argument(
-        "--shared", metavar="GROUPS", default="", help="groups copied from the teacher, such as B,D"
-    )
+    sub.add_argument("--shared", metavar="GROUPS", default="", help="groups copied from the teacher, such as B,D")
     sub.add_argument(
         "--strategy",
         metavar="TEXT",
@@ -136,9 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--seed", type=_seed, metavar="N", default=0, help="seed of the masks (default: 0)")
 
-    verb(
-        "doctor", _doctor, "print versions, the instruction set chosen and the threads, and test the kernels"
-    )
+    verb("doctor", _doctor, "print versions, the instruction set chosen and the threads, and test the kernels")
     return parser
 
 
@@ -240,11 +224,7 @@ def _plan(options: argparse.Namespace) -> int:
     unknown = any(line.seconds is None for line in lines)
     total = sum(line.seconds or 0 for line in lines)
     left = sum(max(0, line.cell.trials - line.done) for line in lines)
-    what = (
-        "nothing left to run"
-        if not left
-        else f"{left} left, about {span_text(total)}{' and more' if unknown else ''}"
-    )
+    what = "nothing left to run" if not left else f"{left} left, about {span_text(total)}{' and more' if unknown else ''}"
     print(f"{len(lines)} cells, {sum(line.cell.trials for line in lines)} trials, {what}; folder {folder}")
     return OK
 
@@ -328,10 +308,7 @@ def _folder(options: argparse.Namespace) -> tuple[Any, Any, Any]:
 def _need_study() -> None:
     missing = [name for name in STUDY_NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        raise Refused(
-            f"the extra 'study' is missing ({', '.join(missing)} not installed); "
-            "install it with: pip install 'sublearn[study]'"
-        )
+        raise Refused(f"the extra 'study' is missing ({', '.join(missing)} not installed); install it with: pip install 'sublearn[study]'")
 
 
 # Predictions
@@ -374,10 +351,7 @@ def _predict(options: argparse.Namespace) -> int:
     else:
         print(f"match probability at least {at_least(found.lower)}, at most {at_most(found.upper)} ({_known(found)})")
         print(f"required rank     {found.required_rank}{sampled}; reached by {100 * found.full_rank:.4g} % of {found.draws} masks drawn")
-        print(
-            f"{'masks predicted':<18}"
-            + ", ".join(f"{count} {kind}" for kind, count in found.kinds.items() if count)
-        )
+        print(f"{'masks predicted':<18}" + ", ".join(f"{count} {kind}" for kind, count in found.kinds.items() if count))
     return OK
 
 
@@ -404,9 +378,7 @@ def _predict_study(options: argparse.Namespace) -> int:
             found = predict_strategy(cell.net, cell.strategy, cell.shared, draws=options.draws, seed=options.seed)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise Refused(f"predict: {cell.describe()}: {error}") from None
-        kinds = ", ".join(
-            f"{count} {kind}" if found.draws > 1 else kind for kind, count in found.kinds.items() if count
-        )
+        kinds = ", ".join(f"{count} {kind}" if found.draws > 1 else kind for kind, count in found.kinds.items() if count)
         rows.append(
             (
                 *key,
@@ -419,9 +391,7 @@ def _predict_study(options: argparse.Namespace) -> int:
                 kinds,
             )
         )
-    _print_table(
-        ("network", "strategy", "size", "r", "kappa", "at least", "at most", "bounds", "full rank, drawn", "masks drawn"), rows
-    )
+    _print_table(("network", "strategy", "size", "r", "kappa", "at least", "at most", "bounds", "full rank, drawn", "masks drawn"), rows)
     return OK
 
 
@@ -431,11 +401,7 @@ def _network(text: str) -> Any:
 
     form = 'such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2"'
     words = re.split(r"[,\s]+", text.strip())
-    if (
-        len(words) < 3
-        or words[0] not in ("recurrent", "feedforward")
-        or not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})+", words[1])
-    ):
+    if len(words) < 3 or words[0] not in ("recurrent", "feedforward") or not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})+", words[1]):
         raise Refused(f"--network: expected a network {form}, got {_short(text)}")
     widths = [int(part) for part in words[1].split("-")]
     plain: dict[str, Any] = {"kind": words[0]}
@@ -572,9 +538,7 @@ def _self_test() -> str:
     net = Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
     shared = ("B", "D")
     kappa = required_rank(net, shared)
-    few = match_probability(
-        net, scattered(net, kappa - 1, within="W"), 32, shared=shared, screen=False, starts=3
-    )
+    few = match_probability(net, scattered(net, kappa - 1, within="W"), 32, shared=shared, screen=False, starts=3)
     every = match_probability(net, everything(net, shared), 32, shared=shared, starts=30)
     if kappa == 4 and few.matched == 0 and every.matched >= 24:
         return "ok"

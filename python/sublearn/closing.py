@@ -9,10 +9,10 @@ coordinates, those equations can be solved as a square system, and the others ho
       y_j(t) = sum_{k, l < nu_k} a_kl y_k(t - nu_j + l) + sum_{1 <= l <= nu_j} c_l x(t - nu_j + l).
   Inputs are those of [B b]: x, or B x if B is shared and has more columns than rows, and a step for b. Where D and a group of inputs
   are shared, c_l with l = nu_j is D_j B - sum_k a_k,nu_j D_k B: no unknown, D_k B x(t) is taken off y_k(t) instead. A shared c is
-  taken off, as is a free one that y_1 shows (all else in y_1 shared); else a free c adds a step at lag l = 0, if b is free too, and is no linear
-  regression otherwise. With U_j unknowns, the equations of
-  the first U_j times (the first that is not constant) are the square system Phi_j (a, c) = y_j, whose entries are inputs and outputs. If all
-  Phi_j are regular, two networks that agree in these equations agree in all: dependent rows D_k W^l would make columns of Phi_j
+  taken off, as is a free one that y_1 shows (all else in y_1 shared); else a free c adds a step at lag l = 0, if b is free too, and is no
+  linear regression otherwise. With U_j unknowns, the equations of
+  the first U_j times (the first that is not constant) are the square system Phi_j (a, c) = y_j, whose entries are inputs and outputs. If
+  all Phi_j are regular, two networks that agree in these equations agree in all: dependent rows D_k W^l would make columns of Phi_j
   dependent, so both networks have the regression, and its coefficients are the same; the outputs with the smaller nu come first
   (Phi_j then reads equations of the list only), and with their later values the others.
   With D shared and o > n, the outputs after the n-th are combinations of the first n if those rows of D are regular.

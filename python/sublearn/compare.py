@@ -59,11 +59,7 @@ class Comparison:
 
     def trials(self, kind: str | None = None) -> int:
         """Trials with this kind of prediction; without a kind, all trials that were judged."""
-        return (
-            sum(count for count, _ in self.counts.values())
-            if kind is None
-            else self.counts.get(kind, (0, 0))[0]
-        )
+        return sum(count for count, _ in self.counts.values()) if kind is None else self.counts.get(kind, (0, 0))[0]
 
     def matched(self, kind: str) -> int:
         """Trials with this kind of prediction that matched."""
@@ -117,17 +113,12 @@ class Comparison:
         for kind, pair in plain.items():
             good = kind in KINDS and isinstance(pair, (list, tuple)) and len(pair) == 2
             if not good or not all(type(value) is int for value in pair) or not 0 <= pair[1] <= pair[0]:
-                raise ValueError(
-                    f"compared: expected {{kind: [trials, matched]}} with kinds {', '.join(KINDS)}, "
-                    f"got {kind!r}: {pair!r}"
-                )
+                raise ValueError(f"compared: expected {{kind: [trials, matched]}} with kinds {', '.join(KINDS)}, got {kind!r}: {pair!r}")
             counts[kind] = (pair[0], pair[1])
         return cls(counts)
 
 
-def kinds_of_masks(
-    net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), most: int = _DISTINCT_MASKS
-) -> np.ndarray:
+def kinds_of_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), most: int = _DISTINCT_MASKS) -> np.ndarray:
     """int8 [k]: the place in KINDS of what theory predicts for each mask of bool [k, size]; -1 where it was
     not asked.
 
@@ -184,12 +175,8 @@ def compare_with_theory(
 
     for name in ("screen", "keep_trials"):
         if name in options:
-            raise TypeError(
-                f"{name}: expected to be left out of a comparison with theory, got {options[name]!r}"
-            )
-    result = match_probability(
-        net, allocation, trials, shared=shared, screen=False, keep_trials=True, **options
-    )
+            raise TypeError(f"{name}: expected to be left out of a comparison with theory, got {options[name]!r}")
+    result = match_probability(net, allocation, trials, shared=shared, screen=False, keep_trials=True, **options)
     return tally(kinds_of_masks(net, result.masks, shared, most), result.verdicts)
 
 

@@ -75,8 +75,9 @@ class System:
             self.mix = np.ascontiguousarray(np.where(self.moving, rng.standard_normal((self.kappa, net.equations)), 0.0))
         else:
             self.rows = np.flatnonzero(solved).astype(np.int32)
-        self.scale = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5)
-                                     for name, where in net.slices.items()])
+        self.scale = np.concatenate(
+            [np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5) for name, where in net.slices.items()]
+        )
         self.common = np.zeros(net.size, dtype=bool)
         for name in shared:
             self.common[net.slices[name]] = True
@@ -111,6 +112,7 @@ class System:
 
         Inputs too must be complex: between real ones a line of data passes places such as x_1 = 0, where solutions are at infinity.
         """
+
         def normals(count):
             return rng.standard_normal(count) if real else (rng.standard_normal(count) + 1j * rng.standard_normal(count)) / np.sqrt(2)
 
@@ -150,9 +152,23 @@ class System:
     def _unit(self, count: int) -> np.ndarray:
         return np.tile(np.eye(1, self.net.shape.inputs_size), (count, 1))
 
-    def track(self, points: np.ndarray, indices: np.ndarray, degrees: np.ndarray, allocation, origin, to, start: np.ndarray,
-              group=None, *, stop_at_real: bool = False, steps: Steps = NORMAL, sliced: bool = False, threads: int = 0,
-              kernels=None) -> Paths:
+    def track(
+        self,
+        points: np.ndarray,
+        indices: np.ndarray,
+        degrees: np.ndarray,
+        allocation,
+        origin,
+        to,
+        start: np.ndarray,
+        group=None,
+        *,
+        stop_at_real: bool = False,
+        steps: Steps = NORMAL,
+        sliced: bool = False,
+        threads: int = 0,
+        kernels=None,
+    ) -> Paths:
         """Follows `start` complex [jobs, kappa] from points[origin] to points[to]; allocation, origin, to, group int [jobs] or one int.
 
         points complex [points, width]; indices, degrees int32 [allocations, kappa]. With stop_at_real, jobs of a group are skipped
@@ -162,9 +178,25 @@ class System:
         jobs = len(start)
         as_jobs = lambda a: np.ascontiguousarray(np.broadcast_to(np.asarray(a, dtype=np.int32), jobs))  # noqa: E731
         out = (kernels or for_paths(jobs)).continuation(
-            self.net.shape, np.ascontiguousarray(points), self.saturated, indices, degrees, self.rows, self.mix, as_jobs(allocation),
-            as_jobs(origin), as_jobs(to), as_jobs(0 if group is None else group), np.ascontiguousarray(start), stop_at_real, steps.aim,
-            steps.least, steps.most, sliced, threads)
+            self.net.shape,
+            np.ascontiguousarray(points),
+            self.saturated,
+            indices,
+            degrees,
+            self.rows,
+            self.mix,
+            as_jobs(allocation),
+            as_jobs(origin),
+            as_jobs(to),
+            as_jobs(0 if group is None else group),
+            np.ascontiguousarray(start),
+            stop_at_real,
+            steps.aim,
+            steps.least,
+            steps.most,
+            sliced,
+            threads,
+        )
         paths = Paths(out["end"], out["status"], out["steps"], out["largest"])
         if self.saturated:  # a path that jumped may end on the mixed equations and off the others
             good = np.flatnonzero(paths.status == CONVERGED)
@@ -176,7 +208,7 @@ class System:
     def holds(self, points: np.ndarray, indices: np.ndarray, z: np.ndarray) -> np.ndarray:
         """bool [batch]: do all equations hold at solutions z [batch, kappa] of the mixed ones? Saturated systems."""
         size = self.net.size
-        theta, x, teacher = points[:, :size].copy(), points[:, size : -size], points[:, -size:]
+        theta, x, teacher = points[:, :size].copy(), points[:, size:-size], points[:, -size:]
         np.put_along_axis(theta, indices.astype(np.int64), z, axis=1)
         target = self.outputs(teacher, x)
         miss = np.abs(self.outputs(theta, x) - target).max(axis=1)

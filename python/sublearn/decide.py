@@ -1,8 +1,8 @@
 """Does each student of a batch match its targets? Verdicts with their reasons, for given weights, inputs and targets.
 
-The order: what the student does already (D4), outputs that nothing can change, what a linear solve decides (T2, T11 in the last layer), then a
-search (Newton or descent). A search proves nothing when it fails: such a student is undecided. `decide` judges the numbers it is given; what
-holds for generic teachers only (the rank screen T1, T8) belongs to trials drawn from a law (`decide_drawn`, for match.py).
+The order: what the student does already (D4), outputs that nothing can change, what a linear solve decides (T2, T11 in the last layer),
+then a search (Newton or descent). A search proves nothing when it fails: such a student is undecided. `decide` judges the numbers it is
+given; what holds for generic teachers only (the rank screen T1, T8) belongs to trials drawn from a law (`decide_drawn`, for match.py).
 All work is done in the units of _units.py, so verdicts do not depend on the user's.
 """
 
@@ -34,8 +34,11 @@ Method = Literal["newton", "descent", "exact"]
 METHODS = ("newton", "descent")
 EXACT = "exact"  # what can be solved or enumerated, then (linear) complex solutions followed to the trial, see exact.py
 TOLERANCE = {"newton": 1e-20, "descent": 1e-6, EXACT: 1e-20}  # of ||y - y*||^2 / ||y*||^2
-OPTIONS = {"newton": {"starts": 30, "iterations": 200}, EXACT: {"starts": 30, "iterations": 200},
-           "descent": {"starts": 1, "steps": 10_000, "optimizer": "adam", "lr": 1e-2}}  # what each method takes, with its defaults
+OPTIONS = {
+    "newton": {"starts": 30, "iterations": 200},
+    EXACT: {"starts": 30, "iterations": 200},
+    "descent": {"starts": 1, "steps": 10_000, "optimizer": "adam", "lr": 1e-2},
+}  # what each method takes, with its defaults
 MOST_STARTS = 2**24  # counts of matches are kept for each
 # Version of the rules by which a method gives verdicts. Raise a method's number with every change that can give any trial another verdict:
 # rows of a study by older rules are then set aside and computed anew, never added to newer ones (study/store.py).
@@ -60,10 +63,10 @@ class Verdicts:
     reason str [batch]: "D4" (the student as it is), "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7",
     "T8", "D4" (everything is free, so the teacher itself is a solution).
     certified, yes: weights next to theta give exactly y, in real arithmetic, in every output that learnable weights reach; the others are y
-    up to their rounding. No: no weights give y, or any other numbers that round to it. Where `teacher` was given and y is what it computes to, up
-    to rounding, y stands for its exact outputs in both. theta [batch, size]: the solution, or the nearest point found. A certified solution
-    lies next to it; where that is badly conditioned (T7), its rounding to float64 may leave a large loss. Where the input lives on a GPU, so
-    do all but `reason`.
+    up to their rounding. No: no weights give y, or any other numbers that round to it. Where `teacher` was given and y is what it computes
+    to, up to rounding, y stands for its exact outputs in both. theta [batch, size]: the solution, or the nearest point found. A certified
+    solution lies next to it; where that is badly conditioned (T7), its rounding to float64 may leave a large loss. Where the input lives on
+    a GPU, so do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2, for y = 0 over the student's own ||f||^2. start int [batch]: the first start that matched,
     -1 if none did.
     """
@@ -76,11 +79,31 @@ class Verdicts:
     start: np.ndarray
 
 
-def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...] = (),
-           method: Method = "newton", *, screen: bool = False, starts: int | None = None, tol: float | None = None, seed: int = 0,
-           task: int = 0, first: int = 0, gains: dict | None = None, iterations: int | None = None, steps: int | None = None,
-           optimizer: Optimizer | None = None, lr: float | None = None, teacher: np.ndarray | None = None, threads: int | None = None,
-           backend: Backend = "auto", stream: object = None) -> Verdicts:
+def decide(
+    net: Network,
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    allocation: object,
+    shared: tuple[str, ...] = (),
+    method: Method = "newton",
+    *,
+    screen: bool = False,
+    starts: int | None = None,
+    tol: float | None = None,
+    seed: int = 0,
+    task: int = 0,
+    first: int = 0,
+    gains: dict | None = None,
+    iterations: int | None = None,
+    steps: int | None = None,
+    optimizer: Optimizer | None = None,
+    lr: float | None = None,
+    teacher: np.ndarray | None = None,
+    threads: int | None = None,
+    backend: Backend = "auto",
+    stream: object = None,
+) -> Verdicts:
     """Is there theta_A with f(theta_A, frozen; x) = y (D4), for every student of a batch?
 
     theta [batch, size] (the students), x [batch, *net.x_shape], y [batch, *net.y_shape], float64 (float32 is computed in float64, but
@@ -89,13 +112,14 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
 
     0. the student meets its targets as it is, up to rounding: yes ("D4"). An output that no learnable weight reaches (y_1 where only W
        learns) is wrong: no ("D3": no teacher shares what it depends on).
-    1. screen=True (T1; linear and tanh): fewer attained than required rank, at the given x and with the given shared groups, for random other
-       weights: no. It answers for a generic teacher that shares the groups `shared` with the student, not for the targets given: never certified.
+    1. screen=True (T1; linear and tanh): fewer attained than required rank, at the given x and with the given shared groups, for random
+       other weights: no. It answers for a generic teacher that shares the groups `shared` with the student, not for the targets given:
+       never certified.
     2. outputs affine in the learnable weights (T2, T11): linear least squares. A zero residual is a yes, a clear one a no.
     3. method "newton": Levenberg-Marquardt; start 0 is theta itself, the others N(0, (3 gain)^2 / fan_in), at most `iterations` (200) each,
        `starts` (30) of them; without `gains`, gain is the power of two nearest to that of the student's own weights in the group; or
-       "descent": `optimizer` ("adam") from theta, `steps` (10 000) steps of rate `lr` (0.01). Yes when the relative loss ||f - y||^2 / ||y||^2
-       falls below tol (newton 1e-20, descent 1e-6); otherwise undecided.
+       "descent": `optimizer` ("adam") from theta, `steps` (10 000) steps of rate `lr` (0.01). Yes when the relative loss ||f - y||^2 /
+       ||y||^2 falls below tol (newton 1e-20, descent 1e-6); otherwise undecided.
        method "exact": structures of T7 and affine parts are solved by substitution and certified by an enclosure (triangular.py; tanh
        and relu: a row form with no other learnable weight gets its no as well, when an activity would have to lie outside the values
        of phi by more than rounding can explain). Then, linear (exact.py): a few Newton starts (at most 4 of `starts`), and the
@@ -103,12 +127,12 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
        counts below a relative loss of 1e-26 only. A no found by paths rests on a complete set of complex solutions (estimated error
        1e-6), and is not called certified. teacher [batch, size]: needed where kappa is below the number of equations that depend on
        the weights; without it such trials stay undecided where Newton finds nothing, and their yes is not certified. relu networks that
-       learn in one hidden layer only, at any depth, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below 1e-9,
-       and searches of more than 20 000 linear programmes, are left to Newton's method).
+       learn in one hidden layer only, at any depth, with at most 8 samples: all activation patterns (T11, relu_exact.py; margins below
+       1e-9, and searches of more than 20 000 linear programmes, are left to Newton's method).
        tanh and relu: Newton for what is left.
 
-    Verdicts do not depend on units: x over c with the first layer times c, y and the last layer times c, and for linear and relu networks x, biases
-    and y times c give the same ones, bit for bit for powers of two.
+    Verdicts do not depend on units: x over c with the first layer times c, y and the last layer times c, and for linear and relu networks
+    x, biases and y times c give the same ones, bit for bit for powers of two.
     seed, task, first: the starts of student k are those of trial first + k (D3), so verdicts do not depend on the batch.
     Arrays of numpy, torch or cupy; on a GPU (or with backend="cuda") outputs, Jacobians, searches and complex paths run there, ranks and
     linear solves on the CPU, which waits for the GPU. Many paths at a time go to a GPU by themselves, unless backend="cpu".
@@ -120,25 +144,83 @@ def decide(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, alloca
     array([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], dtype=int8)
     """
     options = check_options(method, starts=starts, iterations=iterations, steps=steps, optimizer=optimizer, lr=lr)
-    return _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend,
-                   stream, drawn=False)
+    return _decide(
+        net,
+        theta,
+        x,
+        y,
+        allocation,
+        shared,
+        method,
+        screen,
+        tol,
+        seed,
+        task,
+        first,
+        gains,
+        options,
+        teacher,
+        threads,
+        backend,
+        stream,
+        drawn=False,
+    )
 
 
-def decide_drawn(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, shared: tuple[str, ...], method: str, *,
-                 teacher: np.ndarray | None, screen: bool, tol: float, gains: dict, options: dict, seed: int = 0, task: int = 0, first: int = 0,
-                 threads: int | None = None, backend: str = "auto") -> Verdicts:
-    """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points (T1),
-    and degrees count (T8). options: of `check_options`."""
-    return _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options,
-                   teacher if method == EXACT else None, threads, backend, None, drawn=True)
+def decide_drawn(
+    net: Network,
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    allocation: object,
+    shared: tuple[str, ...],
+    method: str,
+    *,
+    teacher: np.ndarray | None,
+    screen: bool,
+    tol: float,
+    gains: dict,
+    options: dict,
+    seed: int = 0,
+    task: int = 0,
+    first: int = 0,
+    threads: int | None = None,
+    backend: str = "auto",
+) -> Verdicts:
+    """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points
+    (T1), and degrees count (T8). options: of `check_options`."""
+    return _decide(
+        net,
+        theta,
+        x,
+        y,
+        allocation,
+        shared,
+        method,
+        screen,
+        tol,
+        seed,
+        task,
+        first,
+        gains,
+        options,
+        teacher if method == EXACT else None,
+        threads,
+        backend,
+        None,
+        drawn=True,
+    )
 
 
-def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend, stream,
-            drawn) -> Verdicts:
+def _decide(
+    net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend, stream, drawn
+) -> Verdicts:
     place = _devices.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
     shared = check_shared(net, shared)
-    given = [float_array(name, _devices.to_numpy(name, value) if place.device else value, shape) for name, value, shape in
-             (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))]
+    given = [
+        float_array(name, _devices.to_numpy(name, value) if place.device else value, shape)
+        for name, value, shape in (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))
+    ]
     eps = max(float(np.finfo(rows.rows.dtype).eps) for rows in given)
     students, inputs, targets = map(_in_double, given)
     masks = learnable(net, allocation)
@@ -153,8 +235,18 @@ def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, tas
             raise TypeError(f'teacher: expected with method "exact" only, got one with method {method!r}')
         teacher = _in_double(float_array("teacher", _devices.to_numpy("teacher", teacher), (net.size,))).rows
         teacher = np.broadcast_to(teacher, (count, net.size))
-    problem = _Problem(net, shared, *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
-                       tol=tol, threads=thread_count(threads), kernels=place.host(), eps=eps, teacher=teacher, gains=law, drawn=drawn)
+    problem = _Problem(
+        net,
+        shared,
+        *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
+        tol=tol,
+        threads=thread_count(threads),
+        kernels=place.host(),
+        eps=eps,
+        teacher=teacher,
+        gains=law,
+        drawn=drawn,
+    )
     paths = None if backend == "auto" and isinstance(place, _devices.HostPlace) else problem.kernels
     open_ = np.ones(count, dtype=bool)
     _own(problem, open_, method)
@@ -173,8 +265,14 @@ def _decide(net, theta, x, y, allocation, shared, method, screen, tol, seed, tas
     else:
         _descend(problem, open_, options["steps"], options["optimizer"], options["lr"])
     back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
-    return Verdicts(back(problem.match), back(problem.certified), back(problem.reason), back(problem.solution(), (net.size,)),
-                    back(problem.true_loss()), back(problem.start))
+    return Verdicts(
+        back(problem.match),
+        back(problem.certified),
+        back(problem.reason),
+        back(problem.solution(), (net.size,)),
+        back(problem.true_loss()),
+        back(problem.start),
+    )
 
 
 def check_method(method: str) -> None:
@@ -206,10 +304,19 @@ def check_options(method: str, **given) -> dict:
     return options
 
 
-def solve_affine(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, tol: float,
-                 gains: np.ndarray, threads: int = 0) -> np.ndarray:
-    """Step 2 of `decide` alone, on the CPU, for rows float64 [count, ..] of drawn trials and masks bool [count, size]: int8 [count], -1 left
-    open."""
+def solve_affine(
+    net: Network,
+    shared: tuple[str, ...],
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    masks: np.ndarray,
+    tol: float,
+    gains: np.ndarray,
+    threads: int = 0,
+) -> np.ndarray:
+    """Step 2 of `decide` alone, on the CPU, for rows float64 [count, ..] of drawn trials and masks bool [count, size]: int8 [count], -1
+    left open."""
     problem = _Problem(net, shared, theta, x, y, masks, tol=tol, threads=threads, kernels=_devices.place("cpu"), gains=gains, drawn=True)
     _solve_affine(problem, np.ones(len(theta), dtype=bool))
     return problem.match
@@ -339,9 +446,9 @@ class _Problem:
     def no_near_miss(self, theta, rows):
         """bool [rows]: are these points, which nothing certifies, solutions as far as numbers can tell?
 
-        The loss is below NO_NEAR_MISS, and every output is met up to rounding and to _OWN_SCALE of what the student's learnable weights contribute
-        to it: beside large frozen parts, or with weights on their way to infinity, a loss is small soon. Residuals are taken with error bounds,
-        because weights can be large enough to fit the rounding of what they act on.
+        The loss is below NO_NEAR_MISS, and every output is met up to rounding and to _OWN_SCALE of what the student's learnable weights
+        contribute to it: beside large frozen parts, or with weights on their way to infinity, a loss is small soon. Residuals are taken
+        with error bounds, because weights can be large enough to fit the rounding of what they act on.
         """
         from .triangular import outputs
 
@@ -365,7 +472,9 @@ class _Problem:
             if not indices.shape[1]:
                 continue
             for _ in range(2):
-                J = self.kernels.jacobian(self.net.shape, np.ascontiguousarray(theta[some]), self.x[at], indices.astype(np.int32), self.threads)
+                J = self.kernels.jacobian(
+                    self.net.shape, np.ascontiguousarray(theta[some]), self.x[at], indices.astype(np.int32), self.threads
+                )
                 good = np.isfinite(J).all(axis=(1, 2))
                 J, size = J[good], _column_scale(J[good])
                 step = np.einsum("bre,be->br", np.linalg.pinv(J * size[:, None], 1e-13), self.residual(theta[some[good]], at[good])) * size
@@ -385,15 +494,20 @@ class _Problem:
         return (np.abs(J) * np.abs(np.take_along_axis(theta, indices.astype(np.int64), 1))[:, None]).sum(axis=2)
 
     def finely(self, rows):
-        """The rows as a search is to see them: in units that are no powers of two, so that its steps and its starts have the same size relative to
-        the problem whatever the user's units. What it finds is judged on the numbers themselves."""
+        """The rows as a search is to see them: in units that are no powers of two, so that its steps and its starts have the same size
+        relative to the problem whatever the user's units. What it finds is judged on the numbers themselves."""
         theta, x, y = self.theta[rows], self.x[rows], self.y[rows]
         if self.drawn:
             return _Fine(theta, x, y, self.norm[rows], lambda moved: moved)
         by = Units(*(np.exp2(exponents) for exponents in units(self.net, theta, x, y, whole=False)))
         masks = self.masks[rows]
-        return _Fine(theta / by.theta, x / by.x[:, None], y / by.y[:, None], self.norm[rows] / by.y**2,
-                     lambda moved: np.where(masks, moved * by.theta, theta))
+        return _Fine(
+            theta / by.theta,
+            x / by.x[:, None],
+            y / by.y[:, None],
+            self.norm[rows] / by.y**2,
+            lambda moved: np.where(masks, moved * by.theta, theta),
+        )
 
     def settle(self, rows, match, reason, certified=False, start=-1):
         self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
@@ -445,9 +559,9 @@ def _screen(problem: _Problem, open_: np.ndarray) -> None:
 
 
 def _screen_here(problem: _Problem, open_: np.ndarray) -> None:
-    """T1 at the given inputs and shared weights, for a generic teacher otherwise. Linear: ranks mod p. Else in floating point, the largest of a few
-    draws: attained ones count every singular value above rounding, required ones clear ones only. tanh: at draws that keep units out of saturation,
-    where slopes are lost to rounding; where shared weights saturate them, nothing is said."""
+    """T1 at the given inputs and shared weights, for a generic teacher otherwise. Linear: ranks mod p. Else in floating point, the largest
+    of a few draws: attained ones count every singular value above rounding, required ones clear ones only. tanh: at draws that keep units
+    out of saturation, where slopes are lost to rounding; where shared weights saturate them, nothing is said."""
     net, free = problem.net, free_weights(problem.net, problem.shared)
     law = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5) for name, where in net.slices.items()])
     common = np.zeros(net.size, dtype=bool)
@@ -506,7 +620,9 @@ def _unsaturated(net: Network, theta: np.ndarray, x: np.ndarray, common: np.ndar
         if bias != last_layer(net)[1]:
             largest = largest + np.abs(groups[bias]).max(axis=1)
     for k in range(2, len(net.widths) - 1) if not isinstance(net, Recurrent) else ():
-        largest = np.maximum(largest, np.abs(groups[f"W{k}"]).sum(axis=2).max(axis=1) + (np.abs(groups[f"b{k}"]).max(axis=1) if f"b{k}" in groups else 0.0))
+        largest = np.maximum(
+            largest, np.abs(groups[f"W{k}"]).sum(axis=2).max(axis=1) + (np.abs(groups[f"b{k}"]).max(axis=1) if f"b{k}" in groups else 0.0)
+        )
     return largest < 8.0
 
 
@@ -558,7 +674,8 @@ def _solve_affine(problem: _Problem, open_: np.ndarray, exact: bool = False) -> 
         if len(maybe):
             at = rows[maybe]
             rounding = np.linalg.norm(problem.rounding(theta[maybe], at, widely=True), axis=1) + np.linalg.norm(
-                problem.eps * reach(net, np.where(problem.masks[at], 0.0, theta[maybe]), problem.x[at]), axis=1)
+                problem.eps * reach(net, np.where(problem.masks[at], 0.0, theta[maybe]), problem.x[at]), axis=1
+            )
             maybe = maybe[miss[maybe] > _ROUNDING * rounding]
         if budget and len(maybe):  # directions that were taken for rounding must be no directions at all
             cut = maybe[~keep[maybe].all(axis=1)]
@@ -599,8 +716,22 @@ def _newton(problem, open_, starts, keys, iterations, tol) -> None:
             indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks)
             trials = (np.uint32(first) + some).astype(np.uint32)
             fine = problem.finely(some)
-            out = problem.kernels.newton(net.shape, fine.theta, fine.x, fine.y, indices, np.ldexp(scale, -exponents), starts, iterations,
-                                         tol, seed, task, trials, problem.threads, norm2=fine.norm)
+            out = problem.kernels.newton(
+                net.shape,
+                fine.theta,
+                fine.x,
+                fine.y,
+                indices,
+                np.ldexp(scale, -exponents),
+                starts,
+                iterations,
+                tol,
+                seed,
+                task,
+                trials,
+                problem.threads,
+                norm2=fine.norm,
+            )
             found = out["found"]
             finite = np.isfinite(out["loss"])
             problem.theta[some[finite]], problem.loss[some[finite]] = fine.back(out["theta"])[finite], out["loss"][finite]
@@ -664,19 +795,39 @@ def _exact(problem, open_, starts, keys, iterations, paths) -> None:
         own = students[some]
         found, start = problem.match[some] == 1, problem.start[some].copy()
         own[found] = problem.theta[some[found]]
-        verdict = settle(net, problem.shared, own, problem.x[some], problem.y[some], problem.masks[some],
-                         problem.teacher[some] if taught else None, found, problem.threads, kernels=paths, generic=problem.drawn,
-                         eps=problem.eps, judge=lambda theta, k, some=some: problem.judge(theta, some[k]))
+        verdict = settle(
+            net,
+            problem.shared,
+            own,
+            problem.x[some],
+            problem.y[some],
+            problem.masks[some],
+            problem.teacher[some] if taught else None,
+            found,
+            problem.threads,
+            kernels=paths,
+            generic=problem.drawn,
+            eps=problem.eps,
+            judge=lambda theta, k, some=some: problem.judge(theta, some[k]),
+        )
         better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
         problem.theta[some[better]] = verdict.theta[better]
         problem.loss[some] = problem.relative_loss(problem.theta[some], some)
         problem.match[some], problem.certified[some], problem.reason[some], problem.start[some] = (
-            verdict.match, verdict.certified, verdict.reason, np.where(found & (verdict.match == 1), start, -1))
+            verdict.match,
+            verdict.certified,
+            verdict.reason,
+            np.where(found & (verdict.match == 1), start, -1),
+        )
         # What was solved and certified are the equations that some weight can change; the others must hold up to rounding.
         proven = some[verdict.certified]
         still = constant_outputs(net, problem.masks[proven]) | ~system_of(net, problem.shared).moving
-        off = proven[((np.abs(problem.residual(problem.theta[proven], proven)) > _EXACTLY * problem.rounding(problem.theta[proven], proven))
-                      & still).any(axis=1)]
+        off = proven[
+            (
+                (np.abs(problem.residual(problem.theta[proven], proven)) > _EXACTLY * problem.rounding(problem.theta[proven], proven))
+                & still
+            ).any(axis=1)
+        ]
         problem.settle(off, -1, "newton")
 
 
@@ -692,8 +843,16 @@ def _certify_affine(problem: _Problem) -> None:
     else:
         from .triangular import Plan, solve
 
-        found = solve(problem.net, problem.shared, problem.theta[rows], problem.x[rows], problem.y[rows],
-                      [Plan("affine", mask) for mask in problem.masks[rows]], problem.eps, *_teachers(problem, rows))
+        found = solve(
+            problem.net,
+            problem.shared,
+            problem.theta[rows],
+            problem.x[rows],
+            problem.y[rows],
+            [Plan("affine", mask) for mask in problem.masks[rows]],
+            problem.eps,
+            *_teachers(problem, rows),
+        )
         theta, proven = found.theta, found.proven
     problem.certified[rows] = proven
     loss = problem.relative_loss(theta, rows)
@@ -722,8 +881,9 @@ def _substitute(problem: _Problem, open_: np.ndarray, search, students: np.ndarr
             break
         made = [known[which[k]][attempt] for k in rows]
         students = problem.theta if students is None else students
-        found = solve(problem.net, problem.shared, students[rows], problem.x[rows], problem.y[rows], made, problem.eps,
-                      *_teachers(problem, rows))
+        found = solve(
+            problem.net, problem.shared, students[rows], problem.x[rows], problem.y[rows], made, problem.eps, *_teachers(problem, rows)
+        )
         refused = found.refused & np.array([plan.whole for plan in made])
         yes = found.proven.copy()
         near = np.flatnonzero(found.solved & ~found.proven & ~refused)  # solved, but not all that is asked for is part of the proof
@@ -772,8 +932,9 @@ def _descend(problem, open_, steps, optimizer, lr) -> None:
     masks = problem.masks[rows]
     indices = index_rows(masks[:1] if (masks == masks[0]).all() else masks, pad=net.size)
     fine = problem.finely(rows)
-    out = problem.kernels.fit(net.shape, fine.theta, fine.x, fine.y, indices, steps, OPTIMIZERS.index(optimizer), lr, problem.tol,
-                              problem.threads)
+    out = problem.kernels.fit(
+        net.shape, fine.theta, fine.x, fine.y, indices, steps, OPTIMIZERS.index(optimizer), lr, problem.tol, problem.threads
+    )
     theta = fine.back(out["theta"])
     loss = problem.relative_loss(theta, rows)
     problem.theta[rows], problem.loss[rows] = theta, loss

@@ -24,8 +24,16 @@ class SolutionCount(NamedTuple):
     points: int
 
 
-def degree(net: Network, allocation: object, shared: tuple[str, ...] = (), *, error: float = 1e-6, seed: int = 0, most: int = 2000,
-           threads: int | None = None) -> int:
+def degree(
+    net: Network,
+    allocation: object,
+    shared: tuple[str, ...] = (),
+    *,
+    error: float = 1e-6,
+    seed: int = 0,
+    most: int = 2000,
+    threads: int | None = None,
+) -> int:
     """delta (D7): the generic number of complex solutions theta_A of f(theta_A, frozen; x) = y, y reachable, for a linear network.
 
     allocation: an Allocation or a mask bool [size] with exactly kappa learnable weights. 0 if the attained rank is below kappa (T1), 1
@@ -42,8 +50,18 @@ def degree(net: Network, allocation: object, shared: tuple[str, ...] = (), *, er
     return solution_count(net, allocation, shared, error=error, seed=seed, most=most, points=1, threads=threads).degree
 
 
-def solution_count(net: Network, allocation: object, shared: tuple[str, ...] = (), *, error: float = 1e-6, seed: int = 0,
-                   most: int = 2000, points: int = 2, trace_most: int = TRACE_MOST, threads: int | None = None) -> SolutionCount:
+def solution_count(
+    net: Network,
+    allocation: object,
+    shared: tuple[str, ...] = (),
+    *,
+    error: float = 1e-6,
+    seed: int = 0,
+    most: int = 2000,
+    points: int = 2,
+    trace_most: int = TRACE_MOST,
+    threads: int | None = None,
+) -> SolutionCount:
     """`degree` with its confidence: counted at `points` random points, the largest kept, with a trace test up to trace_most solutions.
 
     Saturated systems without known forcing equations (continuation.py) have no free targets, hence no slices to move in parallel: there the

@@ -2,7 +2,8 @@
 
 The ladder, for every trial (section 3 of the theory):
 1. A few starts of Newton's method find most solutions, and cost least. A point that cannot be certified counts only if it is no near miss
-   (`decide._Problem.no_near_miss`): searches where no match exists come below 1e-20 in some 1e-3 of trials, and none of 27 400 came below 1e-24.
+   (`decide._Problem.no_near_miss`): searches where no match exists come below 1e-20 in some 1e-3 of trials, and none of 27 400 came below
+   1e-24.
 2. An allocation with everything free that is not shared matches the teacher, if there is one (D4). Structures of T7 were solved before
    (triangular.py).
 3. r = kappa: the found solutions of the complex system at a random point (monodromy, once for every allocation) are followed to the
@@ -50,8 +51,9 @@ class Cache:
         keys = [np.packbits(mask).tobytes() for mask in masks]
         new = {key: k for k, key in enumerate(keys) if key not in known}
         if new:
-            base = monodromy(self.system, masks[list(new.values())], seed=which, most=self.most, thorough=thorough, threads=self.threads,
-                             kernels=kernels)
+            base = monodromy(
+                self.system, masks[list(new.values())], seed=which, most=self.most, thorough=thorough, threads=self.threads, kernels=kernels
+            )
             known.update(zip(new, (Entry(base.point, z, bool(c)) for z, c in zip(base.solutions, base.complete))))
         answer = [known[key] for key in keys]
         for key in list(known)[: max(0, len(known) - _KEPT)]:  # the oldest
@@ -59,7 +61,8 @@ class Cache:
         return answer
 
     def confirmed(self, masks: np.ndarray, used: list[Entry], kernels=None) -> list[bool]:
-        """Were the solutions used all there are, as far as can be told? As many as the complete set at one random point, and at another one."""
+        """Were the solutions used all there are, as far as can be told? As many as the complete set at one random point, and at another
+        one."""
         first, second = self.of(masks, 0, True, kernels), self.of(masks, 1, False, kernels)
         short = [m for m in range(len(masks)) if len(second[m].solutions) != len(first[m].solutions)]
         if short:  # the quick set may be a part
@@ -77,8 +80,8 @@ class Entry(NamedTuple):
 
 
 class Verdict:
-    """match int8 [n] (1, 0, -1), certified bool [n], reason str [n], theta [n, size]; clear [n]: every solution must have at least so large an
-    imaginary part, relative to its size, for a no."""
+    """match int8 [n] (1, 0, -1), certified bool [n], reason str [n], theta [n, size]; clear [n]: every solution must have at least so large
+    an imaginary part, relative to its size, for a no."""
 
     def __init__(self, theta: np.ndarray):
         count = len(theta)
@@ -89,16 +92,32 @@ class Verdict:
         self.clear = np.full(count, _NEAR_REAL)
 
 
-def settle(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray,
-           teacher: np.ndarray | None, found: np.ndarray, threads: int = 0, most: int = _MOST, kernels=None, *, generic: bool, eps: float,
-           judge: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Verdict:
+def settle(
+    net: Network,
+    shared: tuple[str, ...],
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    masks: np.ndarray,
+    teacher: np.ndarray | None,
+    found: np.ndarray,
+    threads: int = 0,
+    most: int = _MOST,
+    kernels=None,
+    *,
+    generic: bool,
+    eps: float,
+    judge: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Verdict:
     """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
 
-    found bool [n]: theta is already a solution, by Newton's method. teacher: y is what it computes to, and it shares the groups `shared` with
-    theta. Where more equations than kappa depend on the weights, a yes is certified only with it, and systems that are called saturated
-    (continuation.py) stay undecided where Newton found nothing. generic: teacher and x were drawn from the law, so that degrees count (T8).
+    found bool [n]: theta is already a solution, by Newton's method. teacher: y is what it computes to, and it shares the groups `shared`
+    with theta. Where more equations than kappa depend on the weights, a yes is certified only with it, and systems that are called
+    saturated (continuation.py) stay undecided where Newton found nothing. generic: teacher and x were drawn from the law, so that degrees
+    count (T8).
     eps: what the numbers given were rounded to; without a teacher a no must outlast it.
-    judge(theta [m, size], trials int [m]): (theta polished, bool [m]: it is no near miss). kernels: where paths are followed, as of `System.track`.
+    judge(theta [m, size], trials int [m]): (theta polished, bool [m]: it is no near miss). kernels: where paths are followed, as of
+    `System.track`.
     """
     system = system_of(net, shared)
     verdict = Verdict(theta)
@@ -139,7 +158,8 @@ _CACHES: dict[int, Cache] = {}
 
 
 def _steady(system: System, theta: np.ndarray, x: np.ndarray, y: np.ndarray, eps: float) -> np.ndarray:
-    """bool [n]: does the rounding of y, eps of it, change the data that are solved for by little? Dividing by a small x_1 makes it large."""
+    """bool [n]: does the rounding of y, eps of it, change the data that are solved for by little? Dividing by a small x_1 makes it
+    large."""
     if eps > 1e-12:
         return np.zeros(len(theta), dtype=bool)
     if not system.impulse or system.saturated:
@@ -173,8 +193,9 @@ def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads, judge
     rows, parts = rows[good], parts[good]
     if not len(rows):
         return
-    points, _, proof = _prove(system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows],
-                              threads)
+    points, _, proof = _prove(
+        system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows], threads
+    )
     verdict.certified[rows[proof]] = True
     verdict.theta[rows[proof]] = points[proof]
 
@@ -195,8 +216,9 @@ def _prove(system, theta, x, y, places, teacher, threads) -> tuple[np.ndarray, n
     if system.impulse:
         again = np.flatnonzero((radius < 0) & (x[:, 0] != 0))
         if len(again):
-            points[again], radius[again] = certify_response(net, theta[again], x[again], y[again], places[again], system.rows, threads,
-                                                            teacher=None if exact is None else exact[again])
+            points[again], radius[again] = certify_response(
+                net, theta[again], x[again], y[again], places[again], system.rows, threads, teacher=None if exact is None else exact[again]
+            )
     proven = radius >= 0
     if not system.surplus:
         return points, proven, proven
@@ -250,7 +272,9 @@ def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, 
             return
 
 
-def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic, judge) -> None:
+def _attempt(
+    system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic, judge
+) -> None:
     unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
     of = of.reshape(-1)
     # Most trials have a real end: they need not know of all solutions.
@@ -269,8 +293,20 @@ def _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, st
     for m in range(len(unique)):
         mine = by_mask == m
         start[mine] = bases[m].solutions[number[mine]]
-    out = system.track(points, indices, degrees, by_mask, by_mask, len(bases) + trial, start, trial, stop_at_real=attempt == 0,
-                       steps=steps, threads=threads, kernels=kernels)
+    out = system.track(
+        points,
+        indices,
+        degrees,
+        by_mask,
+        by_mask,
+        len(bases) + trial,
+        start,
+        trial,
+        stop_at_real=attempt == 0,
+        steps=steps,
+        threads=threads,
+        kernels=kernels,
+    )
     imaginary = np.abs(out.end.imag).max(axis=1) / (1 + np.abs(out.end).max(axis=1))
     near = (out.status == CONVERGED) & (imaginary < _NEAR_REAL)
     _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads, judge)

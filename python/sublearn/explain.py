@@ -85,16 +85,11 @@ class Explanation:
             f"{self.required_rank} required (rho, kappa; all places are counted from 0)"
         ]
         if self.surplus.budget:
-            lines.append(
-                f"{self.surplus.budget} of them add no dimension, for instance {_edges(self.surplus)}"
-            )
+            lines.append(f"{self.surplus.budget} of them add no dimension, for instance {_edges(self.surplus)}")
         if not self.missing:
             lines.append("nothing is missing: a match exists with probability above 0 (T1)")
             return "\n".join(lines + [f"rule: {rule}" for rule in self.rules])
-        lines.append(
-            f"{self.missing} missing, so a match exists with probability 0 (T1). "
-            "Equations that cannot be met:"
-        )
+        lines.append(f"{self.missing} missing, so a match exists with probability 0 (T1). Equations that cannot be met:")
         lines += [f"  {unmet.text}" for unmet in self.unmet[:8]]
         if len(self.unmet) > 8:
             lines.append(f"  and {len(self.unmet) - 8} more")
@@ -102,16 +97,9 @@ class Explanation:
         lines.append(f"frozen weights that unlock one dimension each: {len(self.unlocks)}")
         lines += [f"  {_edge(u.edge)} acts on {u.moves} of the unmet equations" for u in self.unlocks[:5]]
         if len(self.unlocks) > 5:
-            lines.append(
-                f"  and {len(self.unlocks) - 5} more; {self.useless.budget} frozen weights unlock nothing"
-            )
-        lines.append(
-            "whole lines: " + "; ".join(f"{line.text} unlocks {line.ranks}" for line in self.lines[:6])
-        )
-        lines.append(
-            f"cheapest completion: {self.completion.budget} weights, cost {self.completion_cost:g}: "
-            f"{_edges(self.completion, 12)}"
-        )
+            lines.append(f"  and {len(self.unlocks) - 5} more; {self.useless.budget} frozen weights unlock nothing")
+        lines.append("whole lines: " + "; ".join(f"{line.text} unlocks {line.ranks}" for line in self.lines[:6]))
+        lines.append(f"cheapest completion: {self.completion.budget} weights, cost {self.completion_cost:g}: {_edges(self.completion, 12)}")
         return "\n".join(lines)
 
 
@@ -159,9 +147,7 @@ def explain(
     edges = {int(k): edge for k, edge in zip(np.flatnonzero(useful), Allocation.from_mask(net, useful).edges)}
     found = attained_ranks(net, np.stack([mask, mask | completion]), shared)
     if found.tolist() != [rho, kappa]:
-        raise RuntimeError(
-            f"{allocation!r}: ranks {found.tolist()} at other points contradict {[rho, kappa]}"
-        )
+        raise RuntimeError(f"{allocation!r}: ranks {found.tolist()} at other points contradict {[rho, kappa]}")
     return Explanation(
         allocation=allocation,
         shared=shared,
@@ -178,9 +164,7 @@ def explain(
     )
 
 
-def _unmet(
-    net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.ndarray
-) -> tuple[list[Unmet], np.ndarray]:
+def _unmet(net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.ndarray) -> tuple[list[Unmet], np.ndarray]:
     """A basis of the unmet combinations, and int64 [size]: on how many of them each frozen weight acts.
 
     Rows of J are equations. Rows that are independent on A come first, in order; they are extended to a basis of the rows on N. Each row
@@ -262,10 +246,7 @@ def _rules(net: Network, mask: np.ndarray, shared: tuple[str, ...], rho: int, ka
         over = [f"{k} has {c}" for k, c in enumerate(have) if c > f]
         whose = matrix if bias is None else f"[{matrix} {bias}]"
         if short:
-            yield (
-                f"every row of {whose} needs {f} learnable weights, the rank of its "
-                f"inputs; row {', '.join(short)} (T4)"
-            )
+            yield (f"every row of {whose} needs {f} learnable weights, the rank of its inputs; row {', '.join(short)} (T4)")
         if over:
             yield f"more than {f} in a row of {whose} add nothing; row {', '.join(over)} (T4)"
         if len(have) * f < kappa:
@@ -301,10 +282,7 @@ def _rules(net: Network, mask: np.ndarray, shared: tuple[str, ...], rho: int, ka
             if over:
                 yield f"more than {T - 1} in a row of W add nothing; row {', '.join(over)} (T12)"
             if (e > 0).sum() < o and not first_output_right(model, shared) and kappa == o * T:
-                yield (
-                    f"y_1 needs learnable weights of B or b in {o} different rows, there "
-                    f"are {int((e > 0).sum())} (T12)"
-                )
+                yield (f"y_1 needs learnable weights of B or b in {o} different rows, there are {int((e > 0).sum())} (T12)")
         return
     if len(used) == 1 and not model.is_bias(next(iter(used))):
         name = next(iter(used))

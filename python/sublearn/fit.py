@@ -31,9 +31,21 @@ class FitResult:
     status: np.ndarray
 
 
-def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocation: object, steps: int = 1000,
-        optimizer: Optimizer = "adam", lr: float = 1e-2, tol: float | None = None, *, threads: int | None = None,
-        backend: Backend = "auto", stream: object = None) -> FitResult:
+def fit(
+    net: Network,
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    allocation: object,
+    steps: int = 1000,
+    optimizer: Optimizer = "adam",
+    lr: float = 1e-2,
+    tol: float | None = None,
+    *,
+    threads: int | None = None,
+    backend: Backend = "auto",
+    stream: object = None,
+) -> FitResult:
     """Minimises loss = sum over equations of (f(theta; x) - y)^2 over the learnable weights of every student.
 
     theta [batch, size], x [batch, *net.x_shape], y [batch, *net.y_shape], float32 or float64; allocation: an Allocation, or a bool
@@ -63,8 +75,18 @@ def fit(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, allocatio
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     lr = positive("lr", lr)
     tol = -1.0 if tol is None else positive("tol", tol, zero=True, none=True)
-    out = place.fit(net.shape, weights.rows, inputs.rows, targets.rows, index_rows(masks.rows, pad=net.size), steps,
-                    OPTIMIZERS.index(optimizer), lr, tol, thread_count(threads))
+    out = place.fit(
+        net.shape,
+        weights.rows,
+        inputs.rows,
+        targets.rows,
+        index_rows(masks.rows, pad=net.size),
+        steps,
+        OPTIMIZERS.index(optimizer),
+        lr,
+        tol,
+        thread_count(threads),
+    )
     status = out["status"] if place.device else np.array(STATUS)[out["status"]]
     back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
     return FitResult(back(out["theta"], (net.size,)), back(out["loss"]), back(out["steps"]), back(status))

@@ -63,9 +63,7 @@ def check_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.
         raise ValueError(f"masks: expected shape [k, {net.size}] for {net.describe()}, got {masks.shape}")
     clash = [name for name in shared if masks[:, net.slices[name]].any()]
     if clash:
-        raise ValueError(
-            f"masks: expected no learnable weight in shared groups, got some in {', '.join(clash)}"
-        )
+        raise ValueError(f"masks: expected no learnable weight in shared groups, got some in {', '.join(clash)}")
     return masks
 
 
@@ -99,9 +97,7 @@ def required_with_error(net: Network, shared: tuple[str, ...]) -> Required:
             break
     if rank > most or (formula is not None and rank < formula):
         said = f"the bound {bound}" if formula is None else f"the closed form (T3) {formula}"
-        raise RuntimeError(
-            f"{net.describe()}, shared {shared}: required rank mod p {rank} contradicts {said}"
-        )
+        raise RuntimeError(f"{net.describe()}, shared {shared}: required rank mod p {rank} contradicts {said}")
     return Required(rank, 0.0 if rank == most else miss(net, rank + 1, 2))
 
 

@@ -11,8 +11,9 @@ from .allocation import check_net
 from .network import Network
 
 
-def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | None = None, backend: Backend = "auto",
-            stream: object = None) -> np.ndarray:
+def outputs(
+    net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | None = None, backend: Backend = "auto", stream: object = None
+) -> np.ndarray:
     """y = f(theta; x) (D1): [batch, *net.y_shape], in the dtype of theta.
 
     theta [batch, size], x [batch, *net.x_shape], float32 or float64, finite; any batch axis may be absent.
@@ -33,8 +34,16 @@ def outputs(net: Network, theta: np.ndarray, x: np.ndarray, *, threads: int | No
     return place.give(shape_back(y, batch, net.y_shape))
 
 
-def jacobian(net: Network, theta: np.ndarray, x: np.ndarray, allocation: object, *, threads: int | None = None,
-             backend: Backend = "auto", stream: object = None) -> np.ndarray:
+def jacobian(
+    net: Network,
+    theta: np.ndarray,
+    x: np.ndarray,
+    allocation: object,
+    *,
+    threads: int | None = None,
+    backend: Backend = "auto",
+    stream: object = None,
+) -> np.ndarray:
     """Derivatives of the outputs in the learnable weights (D6): [batch, equations, budget], in the dtype of theta.
 
     Equations in C order of y, columns by ascending flat index. theta [batch, size], x [batch, *net.x_shape]; allocation: an

@@ -31,9 +31,22 @@ def new_ones(candidates: np.ndarray, known: np.ndarray, tolerance: float = SAME)
     return candidates[kept]
 
 
-def extend(system: System, base: np.ndarray, indices: np.ndarray, degrees: np.ndarray, solutions: list[np.ndarray],
-           rng: np.random.Generator, error: float, most: int, loops: int, *, least: int = 0, sliced: bool = False, threads: int = 0,
-           kernels=None):
+def extend(
+    system: System,
+    base: np.ndarray,
+    indices: np.ndarray,
+    degrees: np.ndarray,
+    solutions: list[np.ndarray],
+    rng: np.random.Generator,
+    error: float,
+    most: int,
+    loops: int,
+    *,
+    least: int = 0,
+    sliced: bool = False,
+    threads: int = 0,
+    kernels=None,
+):
     """Loops from and to the point base [width]: (solutions with those that came, quiet loops int [allocations], paths).
 
     At least `least` quiet ones, at most `loops` loops; an allocation with more than `most` solutions is left. Empty sets stay empty.
@@ -57,8 +70,21 @@ def extend(system: System, base: np.ndarray, indices: np.ndarray, degrees: np.nd
         owner = np.repeat(which, found[which])
         z = np.concatenate([solutions[m] for m in which])
         for origin, to in legs:
-            parts = [system.track(points, indices, degrees, owner[at : at + _JOBS], origin, to, z[at : at + _JOBS], sliced=sliced,
-                                  threads=threads, kernels=kernels) for at in range(0, len(z), _JOBS)]
+            parts = [
+                system.track(
+                    points,
+                    indices,
+                    degrees,
+                    owner[at : at + _JOBS],
+                    origin,
+                    to,
+                    z[at : at + _JOBS],
+                    sliced=sliced,
+                    threads=threads,
+                    kernels=kernels,
+                )
+                for at in range(0, len(z), _JOBS)
+            ]
             paths += len(z)
             if not parts:
                 break

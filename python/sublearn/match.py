@@ -117,12 +117,17 @@ class MatchResult:
         in_order = sorted((self, other), key=lambda result: result.ranges)
         both = self.verdicts is not None and other.verdicts is not None
         return replace(
-            self, matched=self.matched + other.matched, unmatched=self.unmatched + other.unmatched,
+            self,
+            matched=self.matched + other.matched,
+            unmatched=self.unmatched + other.unmatched,
             undecided=self.undecided + other.undecided,
             found_after=self.found_after + other.found_after,
-            screened=self.screened + other.screened, solved_affine=self.solved_affine + other.solved_affine,
-            certified=self.certified + other.certified, by_theorem=self.by_theorem + other.by_theorem,
-            ranges=tuple(joined), seconds=self.seconds + other.seconds,
+            screened=self.screened + other.screened,
+            solved_affine=self.solved_affine + other.solved_affine,
+            certified=self.certified + other.certified,
+            by_theorem=self.by_theorem + other.by_theorem,
+            ranges=tuple(joined),
+            seconds=self.seconds + other.seconds,
             verdicts=np.concatenate([r.verdicts for r in in_order]) if both else None,
             masks=np.concatenate([r.masks for r in in_order]) if both else None,
         )
@@ -143,21 +148,36 @@ class MatchResult:
         return text
 
 
-def match_probability(net: Network, allocation: Allocation | Strategy, trials: int = 1000, shared: tuple[str, ...] = (),
-                      method: Method = "newton", seed: int = 0, task: int = 0, screen: bool | None = None, starts: int | None = None,
-                      tol: float | None = None, *, threads: int | None = None, backend: Backend = "auto", gains: dict | None = None,
-                      first: int = 0, keep_trials: bool = False, **options) -> MatchResult:
+def match_probability(
+    net: Network,
+    allocation: Allocation | Strategy,
+    trials: int = 1000,
+    shared: tuple[str, ...] = (),
+    method: Method = "newton",
+    seed: int = 0,
+    task: int = 0,
+    screen: bool | None = None,
+    starts: int | None = None,
+    tol: float | None = None,
+    *,
+    threads: int | None = None,
+    backend: Backend = "auto",
+    gains: dict | None = None,
+    first: int = 0,
+    keep_trials: bool = False,
+    **options,
+) -> MatchResult:
     """In how many random trials (D3) can this allocation match the teacher (D5), or does a method find it (D8)?
 
     allocation: an Allocation, or a Strategy, which draws a fresh mask for every trial. Each trial is decided as in `decide`: rank
     screen (T1; left out with screen=False, for honest comparison with theory), linear solve where the outputs are affine (T2), else
-    the method: "newton" (`starts`, 30: start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a relative
-    loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
+    the method: "newton" (`starts`, 30: start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a
+    relative loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
     optimizer (descent), as in `decide`. method "exact": existence, by theorems, substitution, enumeration and complex paths, see `decide`.
     screen: True by default, unless tol is above the method's own: a rank says nothing of matches up to a tolerance.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
-    backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU floating
-    point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
+    backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU
+    floating point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
     Errors: ValueError and TypeError that name the argument.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -173,8 +193,10 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     seed, task, first, trials = check_trial_range(seed, task, first, trials, "trials")
     tol = check_tolerance(tol, method)
     if screen and tol > TOLERANCE[method]:
-        raise ValueError(f"screen: expected False with tol = {tol:g}: the rank screen answers for exact matches, the tolerance of method "
-                         f"{method!r} is {TOLERANCE[method]:g}")
+        raise ValueError(
+            f"screen: expected False with tol = {tol:g}: the rank screen answers for exact matches, the tolerance of method "
+            f"{method!r} is {TOLERANCE[method]:g}"
+        )
     screen = tol <= TOLERANCE[method] if screen is None else bool(screen)
     gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
     where = _dispatch.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
@@ -184,8 +206,9 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     question = (net, strategy, shared, method, seed, task, screen, tol, gains, options)
     stay = where == "cuda" and _resident.applies(net, strategy, method)
-    chunks = (_resident.chunks if stay else _chunks)(*question, first=first, trials=trials, keep_masks=keep_trials,
-                                                     threads=threads, **({} if stay else {"backend": where}))
+    chunks = (_resident.chunks if stay else _chunks)(
+        *question, first=first, trials=trials, keep_masks=keep_trials, threads=threads, **({} if stay else {"backend": where})
+    )
     for verdicts, masks in chunks:
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
@@ -200,11 +223,26 @@ def match_probability(net: Network, allocation: Allocation | Strategy, trials: i
         if keep_trials:
             kept.append((verdicts.match, masks))
     return MatchResult(
-        net=net, allocation=strategy, shared=shared, method=method, tol=tol, seed=seed, task=task, matched=matched,
-        unmatched=unmatched, undecided=undecided, found_after=found_after, screened=screened, solved_affine=solved,
-        certified=certified, by_theorem=by_theorem,
-        ranges=((first, first + trials),), seconds=time.perf_counter() - began, screen=screen,
-        options={"gains": gains, **options}, backend=where,
+        net=net,
+        allocation=strategy,
+        shared=shared,
+        method=method,
+        tol=tol,
+        seed=seed,
+        task=task,
+        matched=matched,
+        unmatched=unmatched,
+        undecided=undecided,
+        found_after=found_after,
+        screened=screened,
+        solved_affine=solved,
+        certified=certified,
+        by_theorem=by_theorem,
+        ranges=((first, first + trials),),
+        seconds=time.perf_counter() - began,
+        screen=screen,
+        options={"gains": gains, **options},
+        backend=where,
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
     )
@@ -217,12 +255,30 @@ def _chunks(net, strategy, shared, method, seed, task, screen, tol, gains, optio
     chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
     for begin in range(first, first + trials, chunk):
         count = min(chunk, first + trials - begin)
-        drawn = draw_trials(net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads,
-                            backend=backend)
+        drawn = draw_trials(
+            net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=backend
+        )
         if not np.isfinite(drawn.y).all():
             number = begin + int(np.flatnonzero(~np.isfinite(drawn.y).all(axis=(1, 2)))[0])
             raise ValueError(f"gains: expected outputs of the teacher within float64, got some beyond it (trial {number}, gains {gains})")
         masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
-        verdicts = decide_drawn(net, drawn.student, drawn.x, drawn.y, masks, shared, method, teacher=drawn.teacher, screen=screen, tol=tol,
-                                gains=gains, options=options, seed=seed, task=task, first=begin, threads=threads, backend=backend)
+        verdicts = decide_drawn(
+            net,
+            drawn.student,
+            drawn.x,
+            drawn.y,
+            masks,
+            shared,
+            method,
+            teacher=drawn.teacher,
+            screen=screen,
+            tol=tol,
+            gains=gains,
+            options=options,
+            seed=seed,
+            task=task,
+            first=begin,
+            threads=threads,
+            backend=backend,
+        )
         yield verdicts, drawn.mask if keep_masks else None

@@ -50,13 +50,24 @@ class Base:
         return np.where(self.traced, 0.0, (self.found + 1.0) ** -self.quiet.astype(float))
 
 
-def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1e-6, most: int = 2000, loops: int = 400,
-              trace_most: int = TRACE_MOST, thorough: bool = True, threads: int = 0, kernels=None) -> Base:
+def monodromy(
+    system: System,
+    masks: np.ndarray,
+    seed: int = 0,
+    error: float = 1e-6,
+    most: int = 2000,
+    loops: int = 400,
+    trace_most: int = TRACE_MOST,
+    thorough: bool = True,
+    threads: int = 0,
+    kernels=None,
+) -> Base:
     """All solutions of allocations bool [m, size], each with r = rho = kappa, at one random point.
 
     Allocations are worked on side by side, and the answer for one does not depend on the others. One with more than `most` solutions, or
     not quiet enough after `loops` loops, is incomplete. The trace test is run up to trace_most solutions; not for saturated systems.
-    kernels: where paths are followed, as of `System.track`. thorough=False stops before it, incomplete: the same solutions in the same order, as far as the first loops find them.
+    kernels: where paths are followed, as of `System.track`. thorough=False stops before it, incomplete: the same solutions in the same
+    order, as far as the first loops find them.
     """
     rng = np.random.default_rng([seed, system.net.size, system.net.equations, 11])
     size = system.net.size
@@ -67,8 +78,9 @@ def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1
     paths = 0
     if system.saturated:  # at teacher = student the student's own weights solve; go on to a generic teacher from there
         first = system.point(theta, x, theta)
-        out = system.track(np.stack([first, base]), indices, degrees, np.arange(len(masks)), 0, 1, starts, steps=CAREFUL, threads=threads,
-                           kernels=kernels)
+        out = system.track(
+            np.stack([first, base]), indices, degrees, np.arange(len(masks)), 0, 1, starts, steps=CAREFUL, threads=threads, kernels=kernels
+        )
         paths += len(masks)
         solutions = [end[None] if status == CONVERGED else np.zeros((0, system.kappa), complex) for end, status in zip(out.end, out.status)]
     else:
@@ -84,8 +96,9 @@ def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1
     def loop(which, number, until, least=0):
         nonlocal paths
         rng = np.random.default_rng([seed, system.net.size, system.net.equations, 11, number])
-        out, now, more = extend(system, base, indices, degrees, chosen(which), rng, until, most, loops, least=least, threads=threads,
-                                 kernels=kernels)
+        out, now, more = extend(
+            system, base, indices, degrees, chosen(which), rng, until, most, loops, least=least, threads=threads, kernels=kernels
+        )
         for m in np.flatnonzero(which):
             solutions[m], quiet[m] = out[m], now[m]
         paths += more
@@ -99,8 +112,16 @@ def monodromy(system: System, masks: np.ndarray, seed: int = 0, error: float = 1
             if not asked.any():
                 break
             rows = np.flatnonzero(asked)
-            found = trace_test(system, base, indices[rows], degrees[rows], [solutions[m] for m in rows], seed + 1000 * number,
-                               threads=threads, kernels=kernels)
+            found = trace_test(
+                system,
+                base,
+                indices[rows],
+                degrees[rows],
+                [solutions[m] for m in rows],
+                seed + 1000 * number,
+                threads=threads,
+                kernels=kernels,
+            )
             more = np.zeros(count, dtype=bool)
             for m, trace in zip(rows, found):
                 traced[m], more[m] = trace.verdict == 1, len(trace.missing) > 0

@@ -121,22 +121,16 @@ class Network(ABC):
             raise TypeError(f"groups: expected a dict of arrays by group, got {type(groups).__name__}")
         shapes = self.groups
         if set(groups) != set(shapes):
-            raise ValueError(
-                f"groups: expected exactly {', '.join(shapes)}, got {', '.join(map(str, groups)) or 'none'}"
-            )
+            raise ValueError(f"groups: expected exactly {', '.join(shapes)}, got {', '.join(map(str, groups)) or 'none'}")
         parts = {}
         for name, shape in shapes.items():
             no_mask(f"groups[{name!r}]", groups[name])
             try:
                 part = np.asarray(_devices.to_numpy(f"groups[{name!r}]", groups[name]))
             except ValueError:
-                raise ValueError(
-                    f"groups[{name!r}]: expected an array [..., {_commas(shape)}], got a ragged list"
-                ) from None
+                raise ValueError(f"groups[{name!r}]: expected an array [..., {_commas(shape)}], got a ragged list") from None
             if part.shape[max(part.ndim - len(shape), 0) :] != shape:
-                raise ValueError(
-                    f"groups[{name!r}]: expected shape [..., {_commas(shape)}], got {part.shape}"
-                )
+                raise ValueError(f"groups[{name!r}]: expected shape [..., {_commas(shape)}], got {part.shape}")
             parts[name] = part
         if len({part.dtype for part in parts.values()}) > 1:
             came = ", ".join(f"{name} {part.dtype}" for name, part in parts.items())
@@ -165,9 +159,7 @@ class Network(ABC):
         came = tuple(theta.shape)
         if not came or came[-1] != self.size:
             raise ValueError(f"theta: expected shape [..., {self.size}] for {self.describe()}, got {came}")
-        return {
-            name: theta[..., where].reshape((*came[:-1], *shape)) for name, shape, _, where in self._table
-        }
+        return {name: theta[..., where].reshape((*came[:-1], *shape)) for name, shape, _, where in self._table}
 
     # The compiled twin of this description
 
@@ -218,10 +210,7 @@ class Recurrent(Network):
 
     def __post_init__(self) -> None:
         self._keep(
-            **{
-                name: whole_number(name, getattr(self, name), 1, most=LARGEST_SIZE)
-                for name in ("inputs", "hidden", "outputs", "steps")
-            },
+            **{name: whole_number(name, getattr(self, name), 1, most=LARGEST_SIZE) for name in ("inputs", "hidden", "outputs", "steps")},
             activation=_checked_activation(self.activation),
             bias=_checked_bias(self.bias, ("b", "c")),
         )
@@ -284,9 +273,7 @@ class Feedforward(Network):
         if isinstance(self.widths, str) or not isinstance(self.widths, (Sequence, np.ndarray)):
             raise TypeError(f"widths: expected a tuple such as (3, 4, 2), got {self.widths!r}")
         if len(self.widths) < 2:
-            raise ValueError(
-                f"widths: expected at least two (inputs and outputs), got {tuple(self.widths)!r}"
-            )
+            raise ValueError(f"widths: expected at least two (inputs and outputs), got {tuple(self.widths)!r}")
         widths = tuple(whole_number(f"widths[{k}]", width, 1, most=LARGEST_SIZE) for k, width in enumerate(self.widths))
         self._keep(
             widths=widths,
@@ -375,9 +362,7 @@ def _checked_bias(bias: object, every: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(bias, (bool, np.bool_)):
         return every if bias else ()
     if not isinstance(bias, (tuple, list)):
-        raise TypeError(
-            f"bias: expected False, True or a tuple of names out of {', '.join(every)}, got {bias!r}"
-        )
+        raise TypeError(f"bias: expected False, True or a tuple of names out of {', '.join(every)}, got {bias!r}")
     chosen = list_of_names("bias", bias, every)
     return tuple(name for name in every if name in chosen)
 

@@ -12,8 +12,9 @@ from ._dispatch import Backend
 from ._errors import positive, whole_number
 
 
-def rank(a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: Backend = "auto",
-         stream: object = None) -> np.ndarray:
+def rank(
+    a: np.ndarray, rtol: float | None = None, *, threads: int | None = None, backend: Backend = "auto", stream: object = None
+) -> np.ndarray:
     """Number of singular values above rtol times the largest: the verdict of numpy.linalg.matrix_rank.
 
     a: float32 or float64 [batch, m, n] or [m, n]. rtol: max(m, n) eps of the dtype by default. Returns int64 [batch], or one int64.
@@ -67,8 +68,9 @@ def _by_svd(stack: np.ndarray, rtol: float) -> np.ndarray:
     return np.count_nonzero(values > tolerance, axis=-1).astype(np.int64)
 
 
-def rank_mod(a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, backend: Backend = "auto",
-             stream: object = None) -> np.ndarray:
+def rank_mod(
+    a: np.ndarray, p: int = 2**31 - 1, *, threads: int | None = None, backend: Backend = "auto", stream: object = None
+) -> np.ndarray:
     """Exact rank over GF(p) of integer matrices.
 
     a: integers or bools [batch, m, n] or [m, n], any sign; they are reduced mod p. p: a prime below 2**31 (2 included). Integers beyond 64

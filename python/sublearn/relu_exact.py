@@ -69,8 +69,8 @@ class Answer(NamedTuple):
 
 
 def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, eps: float = _EPS) -> Answer:
-    """Verdicts of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]. eps: what the numbers were rounded to; where
-    that moves the programmes by more than their tolerance, there is no no."""
+    """Verdicts of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]. eps: what the numbers were rounded to;
+    where that moves the programmes by more than their tolerance, there is no no."""
     n = len(theta)
     answer = Answer(np.full(n, -1, dtype=np.int8), theta.copy(), np.zeros(n, dtype=bool))
     layers = _layer(net, masks)
@@ -100,8 +100,9 @@ def _settle(net, k, rows, theta, x, y, masks, answer: Answer, eps: float) -> Non
         for (search, step), (status, v) in zip(asked, _solve([search.job(step) for search, step in asked])):
             search.take(step, status, v)
     yes = [s for s, search in enumerate(searches) if search.match == 1]
-    answer.match[rows] = [-1 if search.match == 0 and trial.rounding(eps) > TOLERANCE else search.match
-                          for trial, search in zip(trials, searches)]
+    answer.match[rows] = [
+        -1 if search.match == 0 and trial.rounding(eps) > TOLERANCE else search.match for trial, search in zip(trials, searches)
+    ]
     if yes:
         at = rows[yes]
         answer.theta[at] = [searches[s].weights() for s in yes]
@@ -236,8 +237,12 @@ class _Search:
 
     def job(self, step: _Step) -> _Job:
         samples, rest = self.order[: step.choice.shape[1]], self.rest[step.choice.shape[1] - 1]
-        return _Job(len(step.choice), *self.trial.shape(len(samples), rest),
-                    lambda where: self.trial.programmes(samples, self._on(step.choice[where]), rest), step.margin)
+        return _Job(
+            len(step.choice),
+            *self.trial.shape(len(samples), rest),
+            lambda where: self.trial.programmes(samples, self._on(step.choice[where]), rest),
+            step.margin,
+        )
 
     def _on(self, choice: np.ndarray) -> np.ndarray:
         return np.stack([self.samples[s][choice[:, s]] for s in range(choice.shape[1])], axis=1)

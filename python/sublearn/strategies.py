@@ -43,9 +43,7 @@ def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
     """
     check_net(net)
     if not isinstance(budgets, Mapping):
-        raise TypeError(
-            f"budgets: expected a dict such as {{'W1': 3, 'W2': 3}}, got {type(budgets).__name__}"
-        )
+        raise TypeError(f"budgets: expected a dict such as {{'W1': 3, 'W2': 3}}, got {type(budgets).__name__}")
     if not budgets:
         raise ValueError(f"budgets: expected at least one group out of {', '.join(net.groups)}, got none")
     list_of_names("budgets", list(budgets), tuple(net.groups))
@@ -53,9 +51,7 @@ def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
     for name in net.groups:
         if name in budgets:
             positions = _positions(net, (name,))
-            checked[name] = whole_number(
-                f"budgets[{name!r}]", budgets[name], 0, positions.size, f"the weights of {name}"
-            )
+            checked[name] = whole_number(f"budgets[{name!r}]", budgets[name], 0, positions.size, f"the weights of {name}")
             pieces.append(_piece([positions], 1, checked[name]))
     text = ", ".join(f"{name} {budget}" for name, budget in checked.items())
     return Strategy(net, f"split({text})", _none(net), pieces, {"kind": "split", "budgets": checked})
@@ -183,9 +179,7 @@ def only(net: Network, *groups: str) -> Strategy:
     if not names:
         raise ValueError(f"groups: expected at least one out of {', '.join(net.groups)}, got none")
     names = tuple(name for name in net.groups if name in names)
-    return _always(
-        net, f"only({', '.join(names)})", _positions(net, names), {"kind": "only", "groups": list(names)}
-    )
+    return _always(net, f"only({', '.join(names)})", _positions(net, names), {"kind": "only", "groups": list(names)})
 
 
 def everything(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
@@ -329,14 +323,10 @@ def _per_line(
     pick = whole_number(word, pick, 0, len(lines), f"the {word} of {_text(within)}")
     each = whole_number("each", each, 0, len(lines[0]), f"the weights in a {word[:-1]} of {_text(within)}")
     spec = {"kind": kind, word: pick, "each": each} | _within_spec(within)
-    return Strategy(
-        net, f"{kind}({_text(within)}, {pick}x{each})", _none(net), [_piece(lines, pick, each)], spec
-    )
+    return Strategy(net, f"{kind}({_text(within)}, {pick}x{each})", _none(net), [_piece(lines, pick, each)], spec)
 
 
-def _first_of_lines(
-    net: Network, kind: str, lines: list[np.ndarray], budget: object, within: str | Sequence[str]
-) -> Strategy:
+def _first_of_lines(net: Network, kind: str, lines: list[np.ndarray], budget: object, within: str | Sequence[str]) -> Strategy:
     order = np.concatenate(lines)
     budget = whole_number("budget", budget, 0, order.size, f"the weights of {_text(within)}")
     spec = {"kind": kind, "budget": budget} | _within_spec(within)

@@ -184,9 +184,7 @@ class StrategyPrediction:
         )
 
 
-def predict(
-    net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), degree: bool = False
-) -> Prediction:
+def predict(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), degree: bool = False) -> Prediction:
     """What is provably true of the match probability (D5) of one allocation, by T1 to T9, T11 and T12.
 
     `allocation`: an Allocation, or a strategy that always draws the same one. `shared`: groups copied from the teacher.

@@ -38,8 +38,18 @@ class Trace(NamedTuple):
     missing: np.ndarray
 
 
-def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: np.ndarray, starts: list[np.ndarray], seed: int = 0,
-               error: float = 2e-2, most: int = 40_000, threads: int = 0, kernels=None) -> list[Trace]:
+def trace_test(
+    system: System,
+    point: np.ndarray,
+    indices: np.ndarray,
+    degrees: np.ndarray,
+    starts: list[np.ndarray],
+    seed: int = 0,
+    error: float = 2e-2,
+    most: int = 40_000,
+    threads: int = 0,
+    kernels=None,
+) -> list[Trace]:
     """Are starts[m] complex [delta, kappa] all solutions of allocation m (indices, degrees int32 [m, kappa]) at a random point [width]?
 
     Not for saturated systems, whose targets are not free. error: where the loops for the tilted slice stop before the trace is looked at.
@@ -81,9 +91,20 @@ def trace_test(system: System, point: np.ndarray, indices: np.ndarray, degrees: 
     for number in range(_ROUNDS):
         if not len(open_):
             break
-        looped, _, _ = extend(system, tilted, indices, degrees, [curves[m] if m in open_ else nothing for m in range(count)],
-                              np.random.default_rng([seed, system.net.size, number, 29]), error, most, 100, sliced=True, threads=threads,
-                              kernels=kernels)
+        looped, _, _ = extend(
+            system,
+            tilted,
+            indices,
+            degrees,
+            [curves[m] if m in open_ else nothing for m in range(count)],
+            np.random.default_rng([seed, system.net.size, number, 29]),
+            error,
+            most,
+            100,
+            sliced=True,
+            threads=threads,
+            kernels=kernels,
+        )
         above, below = (moved(looped, open_, _TILTED, to) for to in (_ABOVE, _BELOW))
         for m in open_:
             curves[m] = looped[m]

@@ -11,8 +11,9 @@ output split            rows of the last layer meet their outputs themselves, th
 
 Every number carries a bound of its error (_doubledouble.py), so a solution is an enclosure: the matrices are proven invertible, and a
 true real solution lies within `radius` of the weights returned. As for every certificate here the float64 numbers of the trial are
-exact. Equations that no learnable weight reaches (y_1 with B, D shared) are checked up to rounding. Others may be left out of what is solved
-only where they follow from it (saturated systems): for the exact outputs of a teacher that shares these groups, which then stand for y.
+exact. Equations that no learnable weight reaches (y_1 with B, D shared) are checked up to rounding. Others may be left out of what is
+solved only where they follow from it (saturated systems): for the exact outputs of a teacher that shares these groups, which then stand for
+y.
 Learnable weights a structure does not need keep the student's values, and of several choices the best pivots are taken.
 A no (tanh, relu) is said only if it holds for all targets that round to the given ones.
 
@@ -68,13 +69,14 @@ class Plan(NamedTuple):
 
 class Solution(NamedTuple):
     """theta [n, size]; proven bool [n]: a true solution lies within radius float64 [n] of it, in every learnable weight. solved bool [n]:
-    a solution of the equations that were solved, which need not be all (no teacher to fill in what follows), or not exactly (a silent unit).
+    a solution of the equations that were solved, which need not be all (no teacher to fill in what follows), or not exactly (a silent
+    unit).
 
     low [n, size]: theta + low is the solution to some 30 digits. Badly conditioned solutions need them: theta itself, the solution
     rounded to float64, may then miss the outputs by far (row form, n = 8, o = 2, T = 6: by more than 1e-8 in 5 % of trials).
     Row forms with tanh and relu: refused bool [n]: an activity that the outputs ask for lies outside the values of phi, so these
-    rows cannot match, and nothing can where the structure is `whole`; near bool [n]: one is too near to the edge to tell (relu: it is taken to
-    be 0, which every pre-activation below 0 gives).
+    rows cannot match, and nothing can where the structure is `whole`; near bool [n]: one is too near to the edge to tell (relu: it is taken
+    to be 0, which every pre-activation below 0 gives).
     """
 
     theta: np.ndarray
@@ -152,8 +154,17 @@ def _rows_in(net: Recurrent, mask: np.ndarray) -> int:
     return int((learns["W"].any(axis=1) | learns["B"].any(axis=1) | learns.get("b", False)).sum())
 
 
-def solve(net: Network, shared: tuple[str, ...], theta: np.ndarray, x: np.ndarray, y: np.ndarray, made: list[Plan], eps: float = _EPS,
-          teacher: np.ndarray | None = None, taught: np.ndarray | None = None) -> Solution:
+def solve(
+    net: Network,
+    shared: tuple[str, ...],
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    made: list[Plan],
+    eps: float = _EPS,
+    teacher: np.ndarray | None = None,
+    taught: np.ndarray | None = None,
+) -> Solution:
     """Solves n trials, each by its own plan: theta [n, size], x [n, inputs], y [n, equations] float64; made: n plans, equal keys or not.
 
     eps: what y was rounded to. teacher [n, size], taught bool [n]: where y is what this teacher, which shares the groups, computes to.
@@ -194,8 +205,8 @@ def saturated(net: Network, shared: tuple[str, ...]) -> bool:
 
 
 def _holds(trial: _Trials, plan: Plan) -> np.ndarray:
-    """bool [n]: do the equations hold that the proof leaves out? Those that no learnable weight reaches up to rounding, which y has; those that
-    follow from others roughly."""
+    """bool [n]: do the equations hold that the proof leaves out? Those that no learnable weight reaches up to rounding, which y has; those
+    that follow from others roughly."""
     net = trial.net
     n = len(trial.x)
     if not isinstance(net, Recurrent) or plan.name in ("affine", "output split"):
@@ -217,7 +228,8 @@ class _Trials:
     """A batch being solved. theta: Ball [n, size]; x [n, T, inputs] or [n, n_0, m]; y: Ball [n, T, o] or [n, n_L, m].
 
     left bool [n]: equations that learnable weights reach were left out, because they follow from the others for targets of a teacher;
-    still bool [n, equations]: those that no learnable weight reaches. rounding, like y: how far the targets may be from what they stand for.
+    still bool [n, equations]: those that no learnable weight reaches. rounding, like y: how far the targets may be from what they stand
+    for.
     """
 
     def __init__(self, net, shared, theta, x, y, eps=_EPS):
@@ -418,8 +430,8 @@ def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
 
 
 def _outside(trial: _Trials, use: np.ndarray, S: np.ndarray, D_S: Inverse, rest: Ball, first: int) -> list[np.ndarray]:
-    """Runs through the steps of the row form with targets as uncertain as rounding makes them. Marks trials with an activity outside the values
-    of phi (refused), or at their edge (near); per step the activities at the edge, bool [n, o]."""
+    """Runs through the steps of the row form with targets as uncertain as rounding makes them. Marks trials with an activity outside the
+    values of phi (refused), or at their edge (near); per step the activities at the edge, bool [n, o]."""
     net = trial.net
     phi, _, outside = _PHI[net.activation]
     W, D, drive = trial.group("W"), trial.group("D"), _drive(trial)
@@ -532,7 +544,9 @@ def _split(trial: _Trials, use: np.ndarray, made: list[Plan]) -> None:
     batch = len(use)
     place = first.place
     kept = trial.y[:, :, ~held] if isinstance(net, Recurrent) else trial.y[:, ~held]
-    inner = _Trials(first.rest_net, trial.shared, trial.theta.hi[:, place], trial.x.reshape(batch, -1), kept.hi.reshape(batch, -1), trial.eps)
+    inner = _Trials(
+        first.rest_net, trial.shared, trial.theta.hi[:, place], trial.x.reshape(batch, -1), kept.hi.reshape(batch, -1), trial.eps
+    )
     inner.y = kept
     _solve_like(inner, [plan.rest for plan in made])
     trial.proven &= inner.proven & _holds(inner, made[0].rest)

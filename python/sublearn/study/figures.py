@@ -66,9 +66,7 @@ class _Made:
         buffer = io.BytesIO()
         with plot.style():
             tight = "tight" if place == MASK else None
-            figure.savefig(
-                buffer, format="png", dpi=200, metadata={"Software": None}, bbox_inches=tight, pad_inches=0.03
-            )
+            figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None}, bbox_inches=tight, pad_inches=0.03)
         stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
         unique, number = stem, 2
         while unique in self.names:
@@ -127,9 +125,7 @@ def _one_way(made: _Made, data: Any, network: str, own: list[Summary], method: s
         chosen = [
             summary
             for summary in part
-            if summary.cell.strategy_label == strategy
-            and summary.quantity != "existence"
-            and summary.cell.starts > 1
+            if summary.cell.strategy_label == strategy and summary.quantity != "existence" and summary.cell.starts > 1
         ]
         if not any(summary.after(1) < summary.matched for summary in chosen):
             continue  # restarts found nothing more, or nothing at all

@@ -37,10 +37,7 @@ TILDE = "Theory: limits of the match probability. ~: estimated from drawn masks 
 
 def network(label: str, own: list[Summary], figures: list[Figure]) -> str:
     parts = [f"<h3>{escape(label)}</h3>", _findings(own)]
-    placed = {
-        place: [tag(figure) for figure in figures if figure.place == place]
-        for place in (WIDE, RESTARTS, MASK)
-    }
+    placed = {place: [tag(figure) for figure in figures if figure.place == place] for place in (WIDE, RESTARTS, MASK)}
     parts += placed[WIDE]
     if placed[RESTARTS]:
         parts.append(f'<div class="pairs">{"".join(placed[RESTARTS])}</div>{RESTARTS_TEXT}')
@@ -102,11 +99,7 @@ def _finding(part: list[Summary]) -> list[str]:
     if below:
         matched, trials = sum(s.matched for s in below), sum(s.trials for s in below)
         word = "matched" if part[0].quantity == "existence" else "found"
-        why = (
-            ", as it must be"
-            if not matched
-            else ": near misses within the tolerance, for no match exists there"
-        )
+        why = ", as it must be" if not matched else ": near misses within the tolerance, for no match exists there"
         if part[0].cell.net.activation == "relu":
             why = ""
         share = f"{page.thousands(matched)} of {page.thousands(trials)} trials {word}{why}"
@@ -239,18 +232,15 @@ def _against_proofs(found: list[Summary]) -> str:
     rows = []
     for label, own in groups.items():
         counts = sum((summary.compared for summary in own), Comparison())
-        kinds = [
-            f"{page.thousands(counts.matched(kind))} of {page.thousands(counts.trials(kind))}"
-            for kind in ("maximal", "intermediate")
-        ]
+        kinds = [f"{page.thousands(counts.matched(kind))} of {page.thousands(counts.trials(kind))}" for kind in ("maximal", "intermediate")]
         others = (page.thousands(sum(getattr(summary, name) for summary in own)) for name in ("undecided", "by_theorem"))
         rows.append((escape(label), page.thousands(counts.trials("minimal")), *kinds, *others))
     if not rows:
         return ""
     head = ("network", "minimal: trials", "maximal: matched", "intermediate: matched", "undecided, all trials", "matched by theorem alone")
     return f"""<p>Against exact verdicts (match probability, existence): a maximal prediction is contradicted by a trial that is
-proven to have no match. A minimal one is not tested here, because the rank that predicts it is also the proof. Trials matched by a theorem alone, without
-a solution in hand, test nothing either.</p>
+proven to have no match. A minimal one is not tested here, because the rank that predicts it is also the proof. Trials matched by a theorem
+alone, without a solution in hand, test nothing either.</p>
 {page.table(head, rows, (1, 2, 3, 4, 5))}"""
 
 

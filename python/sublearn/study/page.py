@@ -67,10 +67,7 @@ def table(
     quantity = head.index("quantity") if "quantity" in head else -1
 
     def cells(tag: str, values: Sequence[str]) -> str:
-        kinds = [
-            ' class="n"' if k in numbers else ' class="q"' if k == quantity else ""
-            for k in range(len(values))
-        ]
+        kinds = [' class="n"' if k in numbers else ' class="q"' if k == quantity else "" for k in range(len(values))]
         return "".join(f"<{tag}{kind}>{value}</{tag}>" for kind, value in zip(kinds, values, strict=True))
 
     classes = list(classes)

@@ -288,9 +288,7 @@ def restarts(
     return ax
 
 
-def mask(
-    allocation: Allocation, shared: Sequence[str] = (), ax: Axes | None = None, legend: bool = True
-) -> Axes:
+def mask(allocation: Allocation, shared: Sequence[str] = (), ax: Axes | None = None, legend: bool = True) -> Axes:
     """An allocation in three colours: learnable, frozen at random values, shared with the teacher."""
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch, Rectangle
@@ -311,9 +309,7 @@ def mask(
                     ax.plot([at + k, at + k], [top, top + height], color="white", linewidth=0.8, zorder=2)
                 for k in range(1, height):
                     ax.plot([at, at + width], [top + k, top + k], color="white", linewidth=0.8, zorder=2)
-            ax.add_patch(
-                Rectangle((at, top), width, height, fill=False, edgecolor=INK, linewidth=0.7, zorder=3)
-            )
+            ax.add_patch(Rectangle((at, top), width, height, fill=False, edgecolor=INK, linewidth=0.7, zorder=3))
             ax.text(at + width / 2, top - 0.25, name, ha="center", va="bottom", fontsize=9)
             at += width + max(1.0, 0.12 * tallest)
         ax.set_xlim(-0.3, at - max(1.0, 0.12 * tallest) + 0.3)
@@ -404,9 +400,7 @@ def _select(
         raise ValueError(f"data: expected measured cells of {asked}, got none")
     found = sorted(set(map(str, texts[keep & ~exact])))
     if len(found) > 1:
-        raise ValueError(
-            f"quantity_text: expected one of {found} (they must not share an axis), got {quantity_text!r}"
-        )
+        raise ValueError(f"quantity_text: expected one of {found} (they must not share an axis), got {quantity_text!r}")
     several = sorted(set(map(str, methods[keep])))
     if len(several) > 1:
         raise ValueError(f"method: expected one of {several} (they must not share a curve), got {method!r}")
@@ -430,9 +424,7 @@ def _name(chosen: xarray.Dataset, text: str) -> str:
     return f"{text},\nor (ringed) {EXISTENCE}" if _mixed(chosen) else text
 
 
-def _measured(
-    ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, marker: str, size: float, ringed: bool
-) -> Any:
+def _measured(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, marker: str, size: float, ringed: bool) -> Any:
     """Points with their intervals and what joins them; returns the curve's entry for the legend."""
     y, low, high = (part[name].values for name in ("probability", "low", "high"))
     control = part["control"].values
@@ -618,9 +610,7 @@ def _without_order(look: Mapping[str, Any]) -> dict[str, Any]:
 def _line(dashes: Any, **look: Any) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D(
-        [], [], **({"color": INK, "linestyle": dashes, "linewidth": 1.1, "markerfacecolor": "white"} | look)
-    )
+    return Line2D([], [], **({"color": INK, "linestyle": dashes, "linewidth": 1.1, "markerfacecolor": "white"} | look))
 
 
 def _shades(count: int) -> list[Any]:
@@ -631,19 +621,13 @@ def _shades(count: int) -> list[Any]:
     return [matplotlib.colormaps["viridis"](place) for place in places]
 
 
-def _bars(
-    ax: Axes, chosen: xarray.Dataset, labels: list[str], look: Mapping[str, tuple[str, str]], text: str
-) -> Axes:
+def _bars(ax: Axes, chosen: xarray.Dataset, labels: list[str], look: Mapping[str, tuple[str, str]], text: str) -> Axes:
     """One budget for all strategies: points beside each other, each over its name."""
     with style():
         for place, label in enumerate(labels):
             part = chosen.isel(cell=np.flatnonzero(chosen["strategy"].values == label))
             colour, marker = look[label]
-            x = (
-                place + np.linspace(-0.15, 0.15, part.sizes["cell"])
-                if part.sizes["cell"] > 1
-                else np.array([float(place)])
-            )
+            x = place + np.linspace(-0.15, 0.15, part.sizes["cell"]) if part.sizes["cell"] > 1 else np.array([float(place)])
             ax.vlines(x, part["low"].values, part["high"].values, color=colour, linewidth=1.6)
             ax.plot(x, part["probability"].values, color=colour, marker=marker, linestyle="none")
             if _mixed(chosen):

@@ -45,12 +45,6 @@ def references(found: Iterable[Summary]) -> list[ReferenceLine]:
                 pooled = (count + entry.value * entry.trials) / (n + entry.trials)
                 error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / entry.trials))
             difference = share - entry.value
-            deviation = (
-                difference / error
-                if error
-                else 0.0
-                if abs(difference) < 1e-12
-                else math.copysign(math.inf, difference)
-            )
+            deviation = difference / error if error else 0.0 if abs(difference) < 1e-12 else math.copysign(math.inf, difference)
             lines.append(ReferenceLine(summary, entry, starts, share, error, deviation))
     return lines

@@ -63,10 +63,7 @@ def summary_table(found: Sequence[Summary], most: int = 60) -> str:
             )
         )
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
-    text = "\n".join(
-        "  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    text = "\n".join("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines)
     return text + (f"\n... {len(found) - most} more cells in {TABLE}" if len(found) > most else "")
 
 
@@ -81,14 +78,9 @@ def _page(spec: Spec, found: list[Summary], made: list[Figure], store: Store, ot
     run = sum(min(summary.trials, summary.cell.trials) for summary in found)
     parts = [
         f"<h1>{escape(spec.title or spec.name)}</h1>",
-        '<p class="sub">A <code>sublearn</code> study of where a network should learn · '
-        f"<code>{escape(spec.name)}</code></p>",
+        f'<p class="sub">A <code>sublearn</code> study of where a network should learn · <code>{escape(spec.name)}</code></p>',
     ]
-    parts += [
-        f"<p>{escape(paragraph.strip())}</p>"
-        for paragraph in spec.description.split("\n\n")
-        if paragraph.strip()
-    ]
+    parts += [f"<p>{escape(paragraph.strip())}</p>" for paragraph in spec.description.split("\n\n") if paragraph.strip()]
     parts.append(_tiles(found))
     if run < asked:
         parts.append(
@@ -141,8 +133,4 @@ def _tiles(found: list[Summary]) -> str:
     lines = references(found)
     if lines:
         tiles.append((f"{len(lines) - len(flagged)} of {len(lines)}", "reference values reached"))
-    return (
-        '<div class="tiles">'
-        + "".join(f'<div class="tile"><b>{b}</b><span>{text}</span></div>' for b, text in tiles)
-        + "</div>"
-    )
+    return '<div class="tiles">' + "".join(f'<div class="tile"><b>{b}</b><span>{text}</span></div>' for b, text in tiles) + "</div>"

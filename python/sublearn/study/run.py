@@ -140,9 +140,7 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
     compared = Comparison()
     judged = _judged(task, compare)
     if judged:
-        compared = tally(
-            kinds_of_masks(cell.net, result.masks[:judged], cell.shared), result.verdicts[:judged]
-        )
+        compared = tally(kinds_of_masks(cell.net, result.masks[:judged], cell.shared), result.verdicts[:judged])
     return {
         "format": FORMAT,
         "rules": RULES[cell.method],
@@ -226,9 +224,7 @@ class _Left:
     def seconds(self, cell: Cell | None = None) -> float | None:
         """For one cell, or for all; None if nothing like it was timed."""
         names = self.counts if cell is None else [cell.id] if cell.id in self.counts else []
-        found = [
-            self.rates.seconds(self.cells[name], *self.counts[name]) for name in names if self.counts[name][0]
-        ]
+        found = [self.rates.seconds(self.cells[name], *self.counts[name]) for name in names if self.counts[name][0]]
         return None if None in found else sum(found)
 
 
@@ -246,9 +242,7 @@ class PlanLine:
     seconds: float | None
 
 
-def plan(
-    spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 10.0
-) -> list[PlanLine]:
+def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 10.0) -> list[PlanLine]:
     """Every cell with the trials it has and a predicted time for the rest; nothing is written.
 
     Cells are timed on their first trials (64 at most) until `limit` seconds are used up; the others borrow
@@ -383,8 +377,7 @@ class _Plain(_Silent):
         if tasks:
             _say(
                 stream,
-                f"{len(cells)} cell{'s' if len(cells) != 1 else ''}, {self.total} trials, {self.done} done "
-                "before",
+                f"{len(cells)} cell{'s' if len(cells) != 1 else ''}, {self.total} trials, {self.done} done before",
             )
 
     def note(self, text: str) -> None:
@@ -431,9 +424,7 @@ class _Bar(_Silent):
                 TextColumn(text, table_column=Column(no_wrap=True))
                 for text in ("{task.percentage:>3.0f} %", "{task.fields[trials]}", "{task.fields[eta]}")
             ),
-            TextColumn(
-                "[dim]{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-            ),
+            TextColumn("[dim]{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=Console(file=stream),
             transient=True,
             expand=True,

@@ -19,9 +19,7 @@ def asked(spec: Spec, found: list[Summary]) -> str:
         sampled = " (largest found)" if entry.net.activation == "relu" else ""
         numbers = (entry.net.size, entry.net.equations, f"{kappa[0]}{sampled}" if kappa else "–")
         shared = escape(", ".join(entry.shared)) or "none"
-        networks.append(
-            (escape(entry.label), entry.net.describe(), shared, _shapes(entry.net), *map(str, numbers))
-        )
+        networks.append((escape(entry.label), entry.net.describe(), shared, _shapes(entry.net), *map(str, numbers)))
     strategies = []
     for strategy in spec.strategies:
         own = [s.cell for s in found if s.cell.strategy_label == strategy.label and not s.cell.control]
@@ -128,9 +126,7 @@ def reproduce(spec: Spec, found: list[Summary], store: Store) -> str:
     versions = sorted({version for summary in found for version in summary.versions})
     isas = sorted({str(row.get("isa")) for row in store.rows})
     seconds = sum(summary.seconds for summary in found)
-    mixed = (
-        '<p class="note">Rows come from more than one version of sublearn.</p>' if len(versions) > 1 else ""
-    )
+    mixed = '<p class="note">Rows come from more than one version of sublearn.</p>' if len(versions) > 1 else ""
     return f"""<h2>Run it again</h2>
 <p>The folder keeps the study as <code>spec.toml</code>; <code>sublearn run spec.toml</code> poses the same
 problems on any machine: every trial is a function of the seed ({spec.seed}), the network's task number and

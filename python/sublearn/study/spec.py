@@ -185,9 +185,7 @@ def read_spec(path: str | Path) -> Spec:
     except IsADirectoryError:
         raise SpecError(f"{path}: expected a study file, got a folder") from None
     except UnicodeDecodeError as error:
-        raise SpecError(
-            f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x} at {error.start}"
-        ) from None
+        raise SpecError(f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x} at {error.start}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise SpecError(f"{path}: expected a readable study file, got: {error}") from None
     return parse_spec(text, source=str(path))
@@ -245,9 +243,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         screen=screen,
         control=study.take("control", _flag, "true or false", True),
         compare=study.take("compare", _between(0, 10**9), "a whole number >= 0 (trials per cell)", 1024),
-        chunk=study.take(
-            "chunk", _between(1, 2**20), "a whole number from 1 to 1048576 (trials per row)", 1024
-        ),
+        chunk=study.take("chunk", _between(1, 2**20), "a whole number from 1 to 1048576 (trials per row)", 1024),
         text=text,
         source=source,
     )
@@ -274,9 +270,7 @@ def _network(table: _Table) -> NetworkSpec:
     if len(set(shared)) != len(shared):
         table.fail("shared", "each group once", list(shared))
     if len(shared) == len(groups):
-        table.fail(
-            "shared", "at least one group that is not shared (else the student is the teacher)", list(shared)
-        )
+        table.fail("shared", "at least one group that is not shared (else the student is the teacher)", list(shared))
     gains = table.take("gains", _mapping, "a table such as { W = 1.5 }", {})
     for group, gain in gains.items():
         if group not in groups:
@@ -299,14 +293,10 @@ def _strategy(table: _Table, networks: tuple[NetworkSpec, ...]) -> StrategySpec:
     if kind not in KINDS:
         table.fail("kind", f"one of {', '.join(KINDS)}", kind, _close(kind, KINDS))
     labels = [entry.label for entry in networks]
-    chosen = table.take(
-        "networks", _names, f"a list of network labels out of {', '.join(map(repr, labels))}", labels
-    )
+    chosen = table.take("networks", _names, f"a list of network labels out of {', '.join(map(repr, labels))}", labels)
     for label in chosen:
         if label not in labels:
-            table.fail(
-                "networks", f"labels out of {', '.join(map(repr, labels))}", label, _close(label, labels)
-            )
+            table.fail("networks", f"labels out of {', '.join(map(repr, labels))}", label, _close(label, labels))
     if not chosen:
         table.fail("networks", "at least one network label", [])
     within = table.take("within", _names, 'a group such as "W" or a list of groups', None)
@@ -323,21 +313,13 @@ def _strategy(table: _Table, networks: tuple[NetworkSpec, ...]) -> StrategySpec:
     for label in chosen:
         entry = next(entry for entry in networks if entry.label == label)
         for group in within or ():
-            hint = (
-                "; restrict the strategy with networks = [...]"
-                if len(networks) > 1 and "networks" not in table.values
-                else ""
-            )
+            hint = "; restrict the strategy with networks = [...]" if len(networks) > 1 and "networks" not in table.values else ""
             if group not in entry.net.groups:
                 known = ", ".join(entry.net.groups)
                 table.fail("within", f"groups of network {label!r} ({known}){hint}", group)
             if group in entry.shared:
-                table.fail(
-                    "within", f"groups that network {label!r} does not share with its teacher{hint}", group
-                )
-    arguments, totals = _arguments(
-        table, kind, tuple(within or ()), [e for e in networks if e.label in chosen]
-    )
+                table.fail("within", f"groups that network {label!r} does not share with its teacher{hint}", group)
+    arguments, totals = _arguments(table, kind, tuple(within or ()), [e for e in networks if e.label in chosen])
     fallback = " + ".join(within) if within else ""
     strategy = StrategySpec(
         label=table.take("label", _text, "text", f"{kind} in {fallback}" if fallback else kind),
@@ -373,16 +355,12 @@ def _arguments(
         return [{}], ()
     if kind == "split" and "totals" in table.values:
         table.refuse("budgets", "split with totals")
-        totals = table.take(
-            "totals", lambda value: _whole_numbers(value), 'a list of totals such as [5, 6] or "5..7"'
-        )
+        totals = table.take("totals", lambda value: _whole_numbers(value), 'a list of totals such as [5, 6] or "5..7"')
         ways = 1
         for group in within:
             ways *= 1 + min(max(totals), max(prod(entry.net.groups[group]) for entry in networks))
         if ways > MAX_CELLS_PER_STRATEGY:
-            table.fail(
-                "totals", f"at most {MAX_CELLS_PER_STRATEGY} ways to split (list them in budgets)", ways
-            )
+            table.fail("totals", f"at most {MAX_CELLS_PER_STRATEGY} ways to split (list them in budgets)", ways)
         largest = [min(prod(entry.net.groups[group]) for entry in networks) for group in within]
         found = [
             dict(zip(within, parts, strict=True))
@@ -428,12 +406,7 @@ def _entry(value: Any, kind: str, within: tuple[str, ...]) -> dict[str, Any] | N
     if kind == "split":
         if isinstance(value, list) and len(value) == len(within) and all(map(_is_count, value)):
             return dict(zip(within, value, strict=True))
-        if (
-            isinstance(value, dict)
-            and value
-            and set(value) <= set(within)
-            and all(map(_is_count, value.values()))
-        ):
+        if isinstance(value, dict) and value and set(value) <= set(within) and all(map(_is_count, value.values())):
             return {group: value.get(group, 0) for group in within}
         return None
     if keys == ():
@@ -519,9 +492,7 @@ class _Table:
         self.values, self.source, self.where, self.keys = values, source, where, keys
         for key in values:
             if key not in keys:
-                self.fail(
-                    key, f"one of the keys {', '.join(keys)}", key, _close(key, keys), got="unknown key"
-                )
+                self.fail(key, f"one of the keys {', '.join(keys)}", key, _close(key, keys), got="unknown key")
 
     def fail(self, key: str, expected: str, value: Any, hint: str = "", got: str = "") -> None:
         place = f"{self.where}.{key}" if self.where else key
@@ -560,16 +531,8 @@ class _Table:
     def tables(self, key: str, keys: tuple[str, ...], label: str, needed: bool = True) -> list[_Table]:
         value = self.values.get(key, [])
         place = f"{self.where}.{key}" if self.where else key
-        if (
-            not isinstance(value, list)
-            or not all(isinstance(entry, dict) for entry in value)
-            or (needed and not value)
-        ):
-            form = (
-                f"at least one table [[{key}]]"
-                if not self.where
-                else f"a list of tables such as [{{ {keys[0]} = ... }}]"
-            )
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value) or (needed and not value):
+            form = f"at least one table [[{key}]]" if not self.where else f"a list of tables such as [{{ {keys[0]} = ... }}]"
             self.fail(key, form, value or "nothing")
         found = []
         for number, entry in enumerate(value, 1):
@@ -662,11 +625,6 @@ def _edges(value: Any) -> list[list[Any]] | None:
     if not isinstance(value, list) or not value:
         return None
     for edge in value:
-        if not (
-            isinstance(edge, list)
-            and len(edge) in (2, 3)
-            and isinstance(edge[0], str)
-            and all(map(_is_count, edge[1:]))
-        ):
+        if not (isinstance(edge, list) and len(edge) in (2, 3) and isinstance(edge[0], str) and all(map(_is_count, edge[1:]))):
             return None
     return [list(edge) for edge in value]

@@ -97,8 +97,7 @@ class Store:
             end = data.find(b"\n", at)
             if end < 0:
                 self._torn = (
-                    f"ignored a torn last line ({len(data) - at} bytes): "
-                    "the run that wrote it was stopped; its trials are run again"
+                    f"ignored a torn last line ({len(data) - at} bytes): the run that wrote it was stopped; its trials are run again"
                 )
                 break
             line, at = data[at:end], end + 1
@@ -152,8 +151,10 @@ class Store:
         total = sum(trials.values())
         anew = total - self.aside_left(row["cell"] for row in self.aside)
         by = ", ".join(f"{count} of method {method} by rules {rules} (now {RULES[method]})" for (method, rules), count in trials.items())
-        left = "all computed anew since" if anew == total else (
-            f"{anew} computed anew since; `sublearn run` computes anew what the study asks for"
+        left = (
+            "all computed anew since"
+            if anew == total
+            else (f"{anew} computed anew since; `sublearn run` computes anew what the study asks for")
         )
         return f"set aside {total} trials that older rules judged: {by}; they are kept and never added; {left}"
 
@@ -198,9 +199,7 @@ class Store:
         program removed, replaced or wrote to, and for trials that have a row."""
         if self._file is None:
             raise StoreError(f"{self.path}: expected open_for_writing() before append()")
-        line = (
-            json.dumps(row, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
-        )
+        line = json.dumps(row, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
         checked = _checked_row(line[:-1], f"{self.path}: new row", self._contents)
         taken = self._taken.setdefault((checked["cell"], checked["rules"]), [])
         entry = (checked["first"], checked["first"] + checked["count"], self._lines + 1)
@@ -218,8 +217,7 @@ class Store:
             with suppress(OSError):  # else a torn last line, which the next run cuts off
                 self._file.truncate(self._good_bytes)
             raise StoreError(
-                f"{self.path}: expected to write {len(line)} bytes, got: {error}; "
-                f"the {len(self.rows)} rows before are safe"
+                f"{self.path}: expected to write {len(line)} bytes, got: {error}; the {len(self.rows)} rows before are safe"
             ) from None
         self._good_bytes += len(line)
         self._lines += 1
@@ -337,9 +335,7 @@ def _checked_row(line: bytes, place: str, contents: dict[str, Mapping[str, Any]]
     if not 1 <= row["rules"] <= RULES[method]:
         refuse(f"rules 1 to {RULES[method]} of method {method}", str(row["rules"]), newer)
     if len(found_after) > row["content"]["options"].get("starts", 1):
-        refuse(
-            f"found_after of at most {row['content']['options'].get('starts', 1)} starts", f"{len(found_after)} numbers"
-        )
+        refuse(f"found_after of at most {row['content']['options'].get('starts', 1)} starts", f"{len(found_after)} numbers")
     return row
 
 
@@ -471,12 +467,7 @@ class Summary:
         if isinstance(row.get("required_rank"), int):
             self.required_rank = row["required_rank"]
         length = max(len(self.found_after), len(row["found_after"]))
-        self.found_after = [
-            sum(pair)
-            for pair in zip(
-                _longer(self.found_after, length), _longer(row["found_after"], length), strict=True
-            )
-        ]
+        self.found_after = [sum(pair) for pair in zip(_longer(self.found_after, length), _longer(row["found_after"], length), strict=True)]
         self.compared = self.compared + Comparison.from_dict(row["compared"])
         self.ranges.append((row["first"], row["count"]))
         self.versions.add(str(row.get("version", "?")))
@@ -584,10 +575,7 @@ def csv_text(found: Iterable[Summary]) -> str:
     writer.writeheader()
     for line in lines:
         writer.writerow(
-            {
-                key: "" if value is None else f"{value:.10g}" if isinstance(value, float) else value
-                for key, value in line.items()
-            }
+            {key: "" if value is None else f"{value:.10g}" if isinstance(value, float) else value for key, value in line.items()}
         )
     return out.getvalue()
 
@@ -624,9 +612,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
     after = np.full((len(found), starts), nan)
     for place, summary in enumerate(found):
         after[place, : len(summary.found_after)] = summary.found_after
-    bounds = np.array(
-        [summary.interval if summary.trials else (nan, nan) for summary in found], float
-    ).reshape(-1, 2)
+    bounds = np.array([summary.interval if summary.trials else (nan, nan) for summary in found], float).reshape(-1, 2)
     limits = [limit or Limits(nan, nan, False, False, 0) for limit in limits_of(found)]
 
     def over_cells(values: Iterable[Any], dtype: Any) -> tuple[str, np.ndarray]:
@@ -653,15 +639,11 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
             "theory_high_exact": over_cells((limit.exact_upper for limit in limits), bool),
             "predicted": (
                 ("cell", "kind"),
-                np.array([[s.compared.trials(k) for k in KINDS] for s in found], np.int64).reshape(
-                    -1, len(KINDS)
-                ),
+                np.array([[s.compared.trials(k) for k in KINDS] for s in found], np.int64).reshape(-1, len(KINDS)),
             ),
             "predicted_matched": (
                 ("cell", "kind"),
-                np.array([[s.compared.matched(k) for k in KINDS] for s in found], np.int64).reshape(
-                    -1, len(KINDS)
-                ),
+                np.array([[s.compared.matched(k) for k in KINDS] for s in found], np.int64).reshape(-1, len(KINDS)),
             ),
             "found_after": (("cell", "start"), after),
         },
@@ -673,9 +655,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
             "kind_of_strategy": text(s.cell.content["strategy"]["kind"] for s in found),
             "arguments": text(s.cell.arguments for s in found),
             "budget": over_cells((s.cell.budget for s in found), np.int64),
-            "required_rank": over_cells(
-                (-1 if s.required_rank is None else s.required_rank for s in found), np.int64
-            ),
+            "required_rank": over_cells((-1 if s.required_rank is None else s.required_rank for s in found), np.int64),
             "method": text(s.cell.method for s in found),
             "starts": over_cells((s.cell.starts for s in found), np.int64),
             "tol": over_cells((s.cell.tol for s in found), float),

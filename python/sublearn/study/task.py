@@ -177,9 +177,7 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
     for method in methods:
         for arguments in strategy.arguments:
             allocation = _strategy(spec, network, strategy, arguments)
-            content = _content(
-                spec, network, allocation, method, strategy.starts or network.starts or spec.starts
-            )
+            content = _content(spec, network, allocation, method, strategy.starts or network.starts or spec.starts)
             reference = tuple(
                 entry
                 for entry in strategy.reference
@@ -197,21 +195,15 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                     )
             trials = strategy.trials or network.trials or spec.trials
             over = strategy.within if strategy.kind == "split" else ()
-            found.append(
-                Cell(content, network.label, strategy.label, trials, reference=reference, split_over=over)
-            )
+            found.append(Cell(content, network.label, strategy.label, trials, reference=reference, split_over=over))
     return found
 
 
-def _strategy(
-    spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: Mapping[str, Any]
-) -> Strategy:
+def _strategy(spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: Mapping[str, Any]) -> Strategy:
     plain: dict[str, Any] = {"kind": entry.kind}
     try:
         if entry.kind == "edges":
-            strategy = as_strategy(
-                Allocation.from_edges(network.net, [tuple(edge) for edge in arguments["edges"]])
-            )
+            strategy = as_strategy(Allocation.from_edges(network.net, [tuple(edge) for edge in arguments["edges"]]))
         else:
             if entry.kind == "split":
                 plain["budgets"] = dict(arguments)
@@ -226,19 +218,13 @@ def _strategy(
     except (ValueError, TypeError) as error:
         key = "edges" if entry.kind == "edges" else "budgets" if arguments else "within"
         key = "totals" if entry.split_totals else key
-        raise SpecError(
-            f"{spec.source}: {entry.where}.{key}: in network {network.label!r}: {error}"
-        ) from None
+        raise SpecError(f"{spec.source}: {entry.where}.{key}: in network {network.label!r}: {error}") from None
     if strategy.budget == 0:
-        raise SpecError(
-            f"{spec.source}: {entry.where}.budgets: expected at least one learnable weight, got 0"
-        )
+        raise SpecError(f"{spec.source}: {entry.where}.budgets: expected at least one learnable weight, got 0")
     return strategy
 
 
-def _content(
-    spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, starts: int
-) -> dict[str, Any]:
+def _content(spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, starts: int) -> dict[str, Any]:
     newton = {"starts": starts, "iterations": spec.iterations}
     options = {
         "newton": newton,
@@ -283,11 +269,7 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
         plain = dict(cell.content["strategy"])
         if kappa < 2 or cell.budget < kappa or cell.screen:
             continue
-        same = [
-            other
-            for other in cells
-            if other.strategy_label == cell.strategy_label and other.method == cell.method
-        ]
+        same = [other for other in cells if other.strategy_label == cell.strategy_label and other.method == cell.method]
         if any(other.budget == kappa - 1 for other in same):
             continue
         label = cell.strategy_label
