@@ -125,9 +125,11 @@ struct OwnedRecipe {
       const auto &members = arrays[arrays.size() - 2], &offsets = arrays.back();
       sl::RecipePiece p{members.data(), offsets.data(), offsets.size() - 1, piece[2].cast<int64_t>(), piece[3].cast<int64_t>()};
       check(p.lists >= 0 && p.pick >= 0 && p.pick <= p.lists && p.each >= 0, "recipe: picks more lists than there are");
-      for (py::ssize_t k = 0; k < members.size(); ++k) check(members.data()[k] >= 0 && members.data()[k] < size, "recipe: member outside the network");
+      for (py::ssize_t k = 0; k < members.size(); ++k)
+        check(members.data()[k] >= 0 && members.data()[k] < size, "recipe: member outside the network");
       for (int64_t k = 0; k < p.lists; ++k)
-        check(p.offsets[k] >= 0 && p.offsets[k + 1] - p.offsets[k] >= p.each && p.offsets[k + 1] <= members.size(), "recipe: picks more members than a list has");
+        check(p.offsets[k] >= 0 && p.offsets[k + 1] - p.offsets[k] >= p.each && p.offsets[k + 1] <= members.size(),
+              "recipe: picks more members than a list has");
       pieces.push_back(p);
     }
   }
@@ -165,9 +167,22 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
   const sl::Students<T> batch_in = students(s, theta, x, batch);
   for (int64_t b = 0; b < batch; ++b)
     std::copy_n(batch_in.theta + b * batch_in.theta_stride, s.size, theta_out.mutable_data() + b * s.size);
-  sl::DescendArgs<T> a{batch_in, y.data(), target_stride(s, y, batch), in.data, in.stride, in.budget,
-                       reinterpret_cast<const bool*>(learns.data()), static_cast<sl::Optimizer>(optimizer), steps, lr, tol,
-                       theta_out.mutable_data(), loss.mutable_data(), done.mutable_data(), status.mutable_data(), threads};
+  sl::DescendArgs<T> a{batch_in,
+                       y.data(),
+                       target_stride(s, y, batch),
+                       in.data,
+                       in.stride,
+                       in.budget,
+                       reinterpret_cast<const bool*>(learns.data()),
+                       static_cast<sl::Optimizer>(optimizer),
+                       steps,
+                       lr,
+                       tol,
+                       theta_out.mutable_data(),
+                       loss.mutable_data(),
+                       done.mutable_data(),
+                       status.mutable_data(),
+                       threads};
   run([&](sl::Control& c) { sl::descend(a, c); });
   return py::dict("theta"_a = theta_out, "loss"_a = loss, "steps"_a = done, "status"_a = status);
 }
@@ -187,9 +202,25 @@ py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<doub
   const sl::Students<double> batch_in = students(s, theta, x, batch);
   for (int64_t b = 0; b < batch; ++b)
     std::copy_n(batch_in.theta + b * batch_in.theta_stride, s.size, theta_out.mutable_data() + b * s.size);
-  sl::NewtonArgs a{batch_in, y.data(), target_stride(s, y, batch), in.data, in.stride, in.budget,
-                   reinterpret_cast<const bool*>(learns.data()), start_scale.data(), starts, max_iterations, tol, seed, task,
-                   trials.data(), theta_out.mutable_data(), loss.mutable_data(), found.mutable_data(), &iterations, threads,
+  sl::NewtonArgs a{batch_in,
+                   y.data(),
+                   target_stride(s, y, batch),
+                   in.data,
+                   in.stride,
+                   in.budget,
+                   reinterpret_cast<const bool*>(learns.data()),
+                   start_scale.data(),
+                   starts,
+                   max_iterations,
+                   tol,
+                   seed,
+                   task,
+                   trials.data(),
+                   theta_out.mutable_data(),
+                   loss.mutable_data(),
+                   found.mutable_data(),
+                   &iterations,
+                   threads,
                    norm2 ? norm2->data() : nullptr};
   run([&](sl::Control& c) { sl::newton(a, c); });
   return py::dict("theta"_a = theta_out, "loss"_a = loss, "found"_a = found, "iterations"_a = iterations);
@@ -207,8 +238,17 @@ py::tuple certify(const sl::Shape& s, const Array<double>& theta, const Array<do
   Array<double> polished({batch, static_cast<int64_t>(in.budget)}), radius(batch);
   check(!y_radius || (y_radius->ndim() == 2 && y_radius->shape(0) == batch && y_radius->shape(1) == s.equations), "y_radius: wrong shape");
   check(!teacher || (teacher->ndim() == 2 && teacher->shape(0) == batch && teacher->shape(1) == s.size), "teacher: wrong shape");
-  sl::CertifyArgs a{students(s, theta, x, batch), y.data(), y_radius ? y_radius->data() : nullptr, teacher ? teacher->data() : nullptr,
-                    in.data, in.stride, rows.data(), in.budget, polished.mutable_data(), radius.mutable_data(), threads};
+  sl::CertifyArgs a{students(s, theta, x, batch),
+                    y.data(),
+                    y_radius ? y_radius->data() : nullptr,
+                    teacher ? teacher->data() : nullptr,
+                    in.data,
+                    in.stride,
+                    rows.data(),
+                    in.budget,
+                    polished.mutable_data(),
+                    radius.mutable_data(),
+                    threads};
   run([&](sl::Control& c) { sl::certify(a, c); });
   return py::make_tuple(polished, radius);
 }
@@ -244,12 +284,34 @@ py::dict continuation(const sl::Shape& s, const Array<std::complex<double>>& poi
   Array<int8_t> status(jobs);
   Array<int32_t> steps(jobs);
   Array<double> largest(jobs), correction(jobs);
-  sl::ContinuationArgs a{&s, teacher, sliced, reinterpret_cast<const double*>(points.data()), count, in.data, indices.shape(0), k, degrees.data(),
-                         rows ? rows->data() : nullptr, mix ? mix->data() : nullptr, reinterpret_cast<const bool*>(learns.data()), jobs,
-                         numbers(allocation, indices.shape(0), "allocation"), numbers(from, count, "from"), numbers(to, count, "to"),
-                         numbers(group, jobs, "group"), reinterpret_cast<const double*>(start.data()), stop_at_real, aim, least_step, max_steps,
-                         reinterpret_cast<double*>(end.mutable_data()), status.mutable_data(), steps.mutable_data(), largest.mutable_data(),
-                         correction.mutable_data(), threads};
+  sl::ContinuationArgs a{&s,
+                         teacher,
+                         sliced,
+                         reinterpret_cast<const double*>(points.data()),
+                         count,
+                         in.data,
+                         indices.shape(0),
+                         k,
+                         degrees.data(),
+                         rows ? rows->data() : nullptr,
+                         mix ? mix->data() : nullptr,
+                         reinterpret_cast<const bool*>(learns.data()),
+                         jobs,
+                         numbers(allocation, indices.shape(0), "allocation"),
+                         numbers(from, count, "from"),
+                         numbers(to, count, "to"),
+                         numbers(group, jobs, "group"),
+                         reinterpret_cast<const double*>(start.data()),
+                         stop_at_real,
+                         aim,
+                         least_step,
+                         max_steps,
+                         reinterpret_cast<double*>(end.mutable_data()),
+                         status.mutable_data(),
+                         steps.mutable_data(),
+                         largest.mutable_data(),
+                         correction.mutable_data(),
+                         threads};
   run([&](sl::Control& c) { sl::continuation(a, c); });
   return py::dict("end"_a = end, "status"_a = status, "steps"_a = steps, "largest"_a = largest, "correction"_a = correction);
 }
@@ -260,8 +322,15 @@ py::tuple rank_real(const Array<T>& a, double rtol, int threads) {
   const int64_t batch = a.shape(0);
   Array<int64_t> rank(batch);
   Array<int8_t> certified(batch), finite(batch);
-  sl::RankRealArgs<T> args{a.data(), batch, static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)), rtol,
-                           rank.mutable_data(), certified.mutable_data(), finite.mutable_data(), threads};
+  sl::RankRealArgs<T> args{a.data(),
+                           batch,
+                           static_cast<int>(a.shape(1)),
+                           static_cast<int>(a.shape(2)),
+                           rtol,
+                           rank.mutable_data(),
+                           certified.mutable_data(),
+                           finite.mutable_data(),
+                           threads};
   run([&](sl::Control& c) { sl::rank_real(args, c); });
   return py::make_tuple(rank, certified, finite);
 }
@@ -271,8 +340,9 @@ Array<int64_t> rank_mod(const Array<int64_t>& a, uint64_t p, int threads) {
   check(p < (uint64_t{1} << 31) && sl::is_prime(p), "p: expected a prime below 2**31, got " + std::to_string(p));
   Array<int64_t> rank(a.shape(0));
   int outside = 0;
-  sl::RankModpArgs args{a.data(), a.shape(0), static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)), static_cast<uint32_t>(p),
-                        rank.mutable_data(), threads, &outside};
+  sl::RankModpArgs args{
+      a.data(), a.shape(0), static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)), static_cast<uint32_t>(p), rank.mutable_data(),
+      threads,  &outside};
   run([&](sl::Control& c) { sl::rank_modp(args, c); });
   check(!outside, "a: entries must lie in [0, p)");
   return rank;
@@ -286,18 +356,22 @@ Array<int64_t> jacobian_mod(const sl::Shape& s, const Array<int64_t>& theta, con
   check(p == sl::kPrimes[0] || p == sl::kPrimes[1], "p: expected one of PRIMES");
   check(s.activation != sl::Activation::relu, "jacobian_mod: relu has no Jacobian over GF(p)");
   for (const auto* a : {&theta, &x})
-    for (py::ssize_t k = 0; k < a->size(); ++k) check(a->data()[k] >= 0 && a->data()[k] < static_cast<int64_t>(p), "entries must lie in [0, p)");
+    for (py::ssize_t k = 0; k < a->size(); ++k)
+      check(a->data()[k] >= 0 && a->data()[k] < static_cast<int64_t>(p), "entries must lie in [0, p)");
   Array<int64_t> out({batch, static_cast<int64_t>(s.equations), static_cast<int64_t>(s.size)});
   sl::JacobianModArgs args{&s, batch, theta.data(), x.data(), hidden_seed, p, out.mutable_data(), threads};
   run([&](sl::Control& c) { sl::jacobian_mod(args, c); });
   return out;
 }
 
-Array<std::complex<double>> outputs_complex(const sl::Shape& s, const Array<std::complex<double>>& theta, const Array<double>& x, int threads) {
+Array<std::complex<double>> outputs_complex(const sl::Shape& s, const Array<std::complex<double>>& theta, const Array<double>& x,
+                                            int threads) {
   const int64_t batch = theta.shape(0);
-  check(theta.ndim() == 2 && theta.shape(1) == s.size && x.ndim() == 2 && x.shape(0) == batch && x.shape(1) == s.inputs_size, "theta, x: wrong shape");
+  check(theta.ndim() == 2 && theta.shape(1) == s.size && x.ndim() == 2 && x.shape(0) == batch && x.shape(1) == s.inputs_size,
+        "theta, x: wrong shape");
   Array<std::complex<double>> out({batch, static_cast<int64_t>(s.equations)});
-  sl::OutputsComplexArgs a{&s, batch, reinterpret_cast<const double*>(theta.data()), x.data(), reinterpret_cast<double*>(out.mutable_data()), threads};
+  sl::OutputsComplexArgs a{
+      &s, batch, reinterpret_cast<const double*>(theta.data()), x.data(), reinterpret_cast<double*>(out.mutable_data()), threads};
   run([&](sl::Control& c) { sl::outputs_complex(a, c); });
   return out;
 }
@@ -310,8 +384,19 @@ py::dict draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, 
   const int64_t size = s.size, inputs = s.inputs_size;
   Array<double> teacher({count, size}), student({count, size}), x({count, inputs});
   Array<bool> mask({count, size});
-  sl::TrialArgs a{&s, seed, task, first, count, shared.data(), gains.data(), owned.view(),
-                  teacher.mutable_data(), student.mutable_data(), x.mutable_data(), mask.mutable_data(), threads};
+  sl::TrialArgs a{&s,
+                  seed,
+                  task,
+                  first,
+                  count,
+                  shared.data(),
+                  gains.data(),
+                  owned.view(),
+                  teacher.mutable_data(),
+                  student.mutable_data(),
+                  x.mutable_data(),
+                  mask.mutable_data(),
+                  threads};
   run([&](sl::Control& c) { sl::draw_trials(a, c); });
   return py::dict("teacher"_a = teacher, "student"_a = student, "x"_a = x, "mask"_a = mask);
 }
@@ -337,7 +422,8 @@ std::unique_ptr<sl::Shape> make_shape(const std::string& kind, const std::vector
   }
   check(kind == "feedforward", "kind: expected recurrent or feedforward, got " + kind);
   const int layers = static_cast<int>(sizes.size()) - 2;
-  check(layers >= 1 && layers <= sl::kMaxLayers && static_cast<int>(biases.size()) == layers, "feedforward: expected 1 to 16 layers, one bias flag each");
+  check(layers >= 1 && layers <= sl::kMaxLayers && static_cast<int>(biases.size()) == layers,
+        "feedforward: expected 1 to 16 layers, one bias flag each");
   bool has[sl::kMaxLayers];
   for (int k = 0; k < layers; ++k) has[k] = biases[k];
   return std::make_unique<sl::Shape>(sl::Shape::feedforward(sizes[0], layers, sizes.data() + 1, act, has));
@@ -347,15 +433,17 @@ std::unique_ptr<sl::Shape> make_shape(const std::string& kind, const std::vector
 
 PYBIND11_MODULE(_cpu, m) {
   if (!sl::isa_available(sl::Isa::base))  // asked before any kernel can run: it would end the process by SIGILL
-    throw py::import_error("sublearn needs a processor with SSE4.2 and POPCNT (x86-64-v2), and this one lacks them; a virtual machine may hide "
-                           "them: give it the processor model of its host");
+    throw py::import_error(
+        "sublearn needs a processor with SSE4.2 and POPCNT (x86-64-v2), and this one lacks them; a virtual machine may hide "
+        "them: give it the processor model of its host");
   m.doc() = "Compiled CPU kernels of sublearn. Arguments are checked by the Python layer.";
   py::class_<sl::Shape>(m, "Shape")
       .def(py::init(&make_shape), "kind"_a, "sizes"_a, "activation"_a, "biases"_a)
       .def_readonly("size", &sl::Shape::size)
       .def_readonly("equations", &sl::Shape::equations)
-      .def_property_readonly("group_begin", [](const sl::Shape& s) { return std::vector<int>(s.group_begin, s.group_begin + s.groups + 1); })
-      .def_readonly("inputs_size", &sl::Shape::inputs_size);
+      .def_property_readonly("group_begin", [](const sl::Shape& s) {
+    return std::vector<int>(s.group_begin, s.group_begin + s.groups + 1);
+  }).def_readonly("inputs_size", &sl::Shape::inputs_size);
   m.attr("PRIMES") = py::make_tuple(sl::kPrimes[0], sl::kPrimes[1]);
 
   // noconvert: a wrong dtype or order is an error, never a silent copy.
@@ -365,14 +453,14 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("jacobian", &jacobian<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "indices"_a, "threads"_a = 0);
   m.def("jacobian", &jacobian<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "indices"_a, "threads"_a = 0);
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "threads"_a = 0);
-  m.def("fit", &fit<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
-        "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
-  m.def("fit", &fit<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
-        "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
-  m.def("newton", &newton, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "start_scale"_a,
-        "starts"_a, "max_iterations"_a, "tol"_a, "seed"_a, "task"_a, "trials"_a, "threads"_a = 0, "norm2"_a = py::none());
-  m.def("certify", &certify, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "rows"_a,
-        "y_radius"_a = py::none(), "teacher"_a = py::none(), "threads"_a = 0);
+  m.def("fit", &fit<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a,
+        "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
+  m.def("fit", &fit<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a,
+        "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0);
+  m.def("newton", &newton, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a,
+        "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a, "seed"_a, "task"_a, "trials"_a, "threads"_a = 0, "norm2"_a = py::none());
+  m.def("certify", &certify, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a,
+        "rows"_a, "y_radius"_a = py::none(), "teacher"_a = py::none(), "threads"_a = 0);
   m.def("continuation", &continuation, "shape"_a, py::arg("points").noconvert(), "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a,
         "allocation"_a, "from_"_a, "to"_a, "group"_a, py::arg("start").noconvert(), "stop_at_real"_a = false, "aim"_a = 1e-4,
         "least_step"_a = 1e-10, "max_steps"_a = 2000, "sliced"_a = false, "threads"_a = 0);
@@ -407,19 +495,21 @@ PYBIND11_MODULE(_cpu, m) {
     return best;
   }, "bits"_a, "threads"_a = 0, "Best of five: GFLOP/s of independent multiply-adds in the chosen instruction set.");
   m.def("isa", [] { return sl::isa_name(sl::isa_chosen()); });
-  m.def("isas", [](bool compiled) {
+  m.def("isas",
+        [](bool compiled) {
     std::vector<std::string> names;
     for (auto isa : {sl::Isa::base, sl::Isa::avx2, sl::Isa::avx512})
       if (compiled ? sl::isa_available(isa) : sl::isa_supported(isa)) names.push_back(sl::isa_name(isa));
     return names;
-  }, "compiled"_a = true, "Instruction sets that this machine runs, slowest first: those that are compiled in, or all that sublearn knows.");
+  }, "compiled"_a = true,
+        "Instruction sets that this machine runs, slowest first: those that are compiled in, or all that sublearn knows.");
   m.def("set_isa", [](const std::string& name) {
     for (auto isa : {sl::Isa::base, sl::Isa::avx2, sl::Isa::avx512})
       if (name == sl::isa_name(isa)) return sl::set_isa(isa);
     throw py::value_error("isa: expected base, avx2 or avx512, got " + name);
   }, "name"_a);
   m.def("threads_available", [] { return sl::default_threads(); });
-  m.def("quota_cores",
-        [](const std::string& cgroup, const std::string& mountinfo) { return sl::quota_cores(cgroup.c_str(), mountinfo.c_str()); },
-        "cgroup"_a, "mountinfo"_a, "Cores that the CPU quota of a process allows, inf without one, by two files as in /proc/self; for tests.");
+  m.def("quota_cores", [](const std::string& cgroup, const std::string& mountinfo) {
+    return sl::quota_cores(cgroup.c_str(), mountinfo.c_str());
+  }, "cgroup"_a, "mountinfo"_a, "Cores that the CPU quota of a process allows, inf without one, by two files as in /proc/self; for tests.");
 }

@@ -1,5 +1,7 @@
 // The Python module sublearn._cuda (or _cuda_emulated): device arrays and the contracts on them. Arguments are checked in Python; what is
 // checked again here is only what memory safety needs. Nothing waits for the device except `Array.numpy` and `Queue.wait`.
+#include "ops/cuda.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -15,7 +17,6 @@
 #include "bind/dlpack.h"
 #include "core/error.h"
 #include "math/modp.h"
-#include "ops/cuda.h"
 #if defined(SL_EMULATE)
 #include "cuda/emulate.h"
 #if defined(SL_RACES)
@@ -140,11 +141,19 @@ template <class F> void run(const Array& on, uintptr_t handle, F&& operation) {
   operation(stream);
 }
 
-template <class T> void rank_real_of(const Array& a, double rtol, const Array& rank, const Array& certified, const Array& finite, uintptr_t stream) {
+template <class T> void rank_real_of(const Array& a, double rtol, const Array& rank, const Array& certified, const Array& finite,
+                                     uintptr_t stream) {
   const T* data = numbers<T>(a, {-1, -1, -1}, "a");
   const int64_t batch = a.shape[0];
-  sl::RankRealArgs<T> args{data, batch, static_cast<int>(a.shape[1]), static_cast<int>(a.shape[2]), rtol, numbers<int64_t>(rank, {batch}, "rank"),
-                           numbers<int8_t>(certified, {batch}, "certified"), numbers<int8_t>(finite, {batch}, "finite"), 0};
+  sl::RankRealArgs<T> args{data,
+                           batch,
+                           static_cast<int>(a.shape[1]),
+                           static_cast<int>(a.shape[2]),
+                           rtol,
+                           numbers<int64_t>(rank, {batch}, "rank"),
+                           numbers<int8_t>(certified, {batch}, "certified"),
+                           numbers<int8_t>(finite, {batch}, "finite"),
+                           0};
   run(a, stream, [&](sl::cuda::Stream& s) { sl::cuda::rank_real(args, s); });
 }
 void rank_real(const Array& a, double rtol, const Array& rank, const Array& certified, const Array& finite, uintptr_t stream) {
@@ -165,8 +174,13 @@ py::tuple rank_questions(const Array& certified, const Array& finite, uintptr_t 
 void rank_mod(const Array& a, uint64_t p, const Array& rank, uintptr_t stream) {
   check(p < (uint64_t{1} << 31) && sl::is_prime(p), "p: expected a prime below 2**31");
   const int64_t* data = numbers<int64_t>(a, {-1, -1, -1}, "a");
-  sl::RankModpArgs args{data, a.shape[0], static_cast<int>(a.shape[1]), static_cast<int>(a.shape[2]), static_cast<uint32_t>(p),
-                        numbers<int64_t>(rank, {a.shape[0]}, "rank"), 0};
+  sl::RankModpArgs args{data,
+                        a.shape[0],
+                        static_cast<int>(a.shape[1]),
+                        static_cast<int>(a.shape[2]),
+                        static_cast<uint32_t>(p),
+                        numbers<int64_t>(rank, {a.shape[0]}, "rank"),
+                        0};
   run(a, stream, [&](sl::cuda::Stream& s) { sl::cuda::rank_modp(args, s); });
 }
 
@@ -180,7 +194,8 @@ void outputs(const sl::Shape& s, const Array& theta, const Array& x, const Array
   else outputs_of<double>(s, theta, x, out, stream);
 }
 
-template <class T> void jacobian_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& indices, const Array& out, uintptr_t stream) {
+template <class T> void jacobian_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& indices, const Array& out,
+                                    uintptr_t stream) {
   const int64_t batch = out.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   int64_t stride = 0;
@@ -203,18 +218,30 @@ template <class T> void copy_theta(const sl::Students<T>& in, T* out, sl::cuda::
 }
 
 template <class T>
-void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<char>& learns, int64_t steps,
-            int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done, const Array& status,
-            const Array* open, uintptr_t stream) {
+void fit_of(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<char>& learns,
+            int64_t steps, int optimizer, double lr, double tol, const Array* theta_out, const Array& loss, const Array& done,
+            const Array& status, const Array* open, uintptr_t stream) {
   const int64_t batch = loss.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   int64_t stride = 0, y_stride = 0;
   const int* places = batched<int>(indices, batch, budget, stride, "indices");
   const T* target = batched<T>(y, batch, s.equations, y_stride, "y");
-  sl::DescendArgs<T> a{students<T>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(learns.data()),
-                       static_cast<sl::Optimizer>(optimizer), steps, lr, tol,
+  sl::DescendArgs<T> a{students<T>(s, theta, x, batch),
+                       target,
+                       y_stride,
+                       places,
+                       stride,
+                       budget,
+                       reinterpret_cast<const bool*>(learns.data()),
+                       static_cast<sl::Optimizer>(optimizer),
+                       steps,
+                       lr,
+                       tol,
                        theta_out ? numbers<T>(*theta_out, {batch, s.size}, "theta_out") : nullptr,
-                       numbers<T>(loss, {batch}, "loss"), numbers<int64_t>(done, {batch}, "steps"), numbers<int8_t>(status, {batch}, "status"), 0};
+                       numbers<T>(loss, {batch}, "loss"),
+                       numbers<int64_t>(done, {batch}, "steps"),
+                       numbers<int8_t>(status, {batch}, "status"),
+                       0};
   const int8_t* rows = opened(open, batch);
   run(loss, stream, [&](sl::cuda::Stream& on) {
     if (a.theta_out) copy_theta(a.students, a.theta_out, on);
@@ -230,7 +257,8 @@ std::vector<bool> groups_used(const sl::Shape& s, const py::array_t<int, py::arr
   check(!used[size + 1], "indices: outside the network");
   std::vector<bool> out;
   for (int g = 0; g < s.groups; ++g)
-    out.push_back(std::find(used.begin() + s.group_begin[g], used.begin() + s.group_begin[g + 1], 1) != used.begin() + s.group_begin[g + 1]);
+    out.push_back(std::find(used.begin() + s.group_begin[g], used.begin() + s.group_begin[g + 1], 1) !=
+                  used.begin() + s.group_begin[g + 1]);
   return out;
 }
 std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>& learns) {
@@ -248,9 +276,9 @@ void fit(const sl::Shape& s, const Array& theta, const Array& x, const Array& y,
 }
 
 void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array& y, const Array& indices, const std::vector<bool>& learns,
-            const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task, const Array& trials,
-            const Array* theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream, const Array* open,
-            const Array* norm2) {
+            const std::vector<double>& start_scale, int starts, int max_iterations, double tol, uint64_t seed, uint32_t task,
+            const Array& trials, const Array* theta_out, const Array& loss, const Array& found, const Array& iterations, uintptr_t stream,
+            const Array* open, const Array* norm2) {
   const int64_t batch = found.rows();
   const int budget = static_cast<int>(indices.shape.at(1));
   check(static_cast<int>(start_scale.size()) == s.size, "start_scale: wrong size");
@@ -259,10 +287,25 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
   int64_t stride = 0, y_stride = 0;
   const int* places = batched<int>(indices, batch, budget, stride, "indices");
   const double* target = batched<double>(y, batch, s.equations, y_stride, "y");
-  sl::NewtonArgs a{students<double>(s, theta, x, batch), target, y_stride, places, stride, budget, reinterpret_cast<const bool*>(flags.data()),
-                   start_scale.data(), starts, max_iterations, tol, seed, task, numbers<uint32_t>(trials, {batch}, "trials"),
-                   theta_out ? numbers<double>(*theta_out, {batch, s.size}, "theta_out") : nullptr, numbers<double>(loss, {batch}, "loss"),
-                   numbers<int32_t>(found, {batch}, "found"), numbers<int64_t>(iterations, {1}, "iterations"), 0,
+  sl::NewtonArgs a{students<double>(s, theta, x, batch),
+                   target,
+                   y_stride,
+                   places,
+                   stride,
+                   budget,
+                   reinterpret_cast<const bool*>(flags.data()),
+                   start_scale.data(),
+                   starts,
+                   max_iterations,
+                   tol,
+                   seed,
+                   task,
+                   numbers<uint32_t>(trials, {batch}, "trials"),
+                   theta_out ? numbers<double>(*theta_out, {batch, s.size}, "theta_out") : nullptr,
+                   numbers<double>(loss, {batch}, "loss"),
+                   numbers<int32_t>(found, {batch}, "found"),
+                   numbers<int64_t>(iterations, {1}, "iterations"),
+                   0,
                    norm2 ? numbers<double>(*norm2, {batch}, "norm2") : nullptr};
   const int8_t* rows = opened(open, batch);
   run(found, stream, [&](sl::cuda::Stream& on) {
@@ -273,10 +316,11 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
 
 // rows [k] or mix [k, equations] on the host; all else, and the results, on the device. What the numbers in them may be is checked in Python.
 void continuation(const sl::Shape& s, const Array& points, bool teacher, const Array& indices, const Array& degrees,
-                  const std::optional<py::array_t<int, py::array::c_style>>& rows, const std::optional<py::array_t<double, py::array::c_style>>& mix,
-                  const std::vector<bool>& learns, const Array& allocation, const Array& from, const Array& to, const Array& group, const Array& start,
-                  bool stop_at_real, double aim, double least_step, int max_steps, bool sliced, const Array& end, const Array& status,
-                  const Array& steps, const Array& largest, const Array& correction, const Array& done, int64_t first, uintptr_t stream) {
+                  const std::optional<py::array_t<int, py::array::c_style>>& rows,
+                  const std::optional<py::array_t<double, py::array::c_style>>& mix, const std::vector<bool>& learns,
+                  const Array& allocation, const Array& from, const Array& to, const Array& group, const Array& start, bool stop_at_real,
+                  double aim, double least_step, int max_steps, bool sliced, const Array& end, const Array& status, const Array& steps,
+                  const Array& largest, const Array& correction, const Array& done, int64_t first, uintptr_t stream) {
   check(s.activation == sl::Activation::linear, "continuation: linear networks only");
   check(indices.shape.size() == 2 && indices.shape[1] >= 1, "indices: at least one learnable weight");
   const int64_t allocations = indices.shape[0], k = indices.shape[1], jobs = start.rows(), count = points.rows();
@@ -285,22 +329,43 @@ void continuation(const sl::Shape& s, const Array& points, bool teacher, const A
   check(!mix || mix->size() == k * s.equations, "mix: wrong shape");
   check(!teacher || !sliced, "sliced: not with a teacher");
   const auto flags = group_flags(s, learns);
-  sl::ContinuationArgs a{&s, teacher, sliced, nullptr, count, numbers<int>(indices, {allocations, k}, "indices"), allocations, static_cast<int>(k),
-                         numbers<int>(degrees, {allocations, k}, "degrees"), rows ? rows->data() : nullptr, mix ? mix->data() : nullptr,
-                         reinterpret_cast<const bool*>(flags.data()), jobs, numbers<int>(allocation, {jobs}, "allocation"),
-                         numbers<int>(from, {jobs}, "from"), numbers<int>(to, {jobs}, "to"), numbers<int>(group, {jobs}, "group"),
-                         numbers<double>(start, {jobs, k, 2}, "start"), stop_at_real, aim, least_step, max_steps,
-                         numbers<double>(end, {jobs, k, 2}, "end"), numbers<int8_t>(status, {jobs}, "status"),
-                         numbers<int32_t>(steps, {jobs}, "steps"), numbers<double>(largest, {jobs}, "largest"),
-                         numbers<double>(correction, {jobs}, "correction"), 0};
+  sl::ContinuationArgs a{&s,
+                         teacher,
+                         sliced,
+                         nullptr,
+                         count,
+                         numbers<int>(indices, {allocations, k}, "indices"),
+                         allocations,
+                         static_cast<int>(k),
+                         numbers<int>(degrees, {allocations, k}, "degrees"),
+                         rows ? rows->data() : nullptr,
+                         mix ? mix->data() : nullptr,
+                         reinterpret_cast<const bool*>(flags.data()),
+                         jobs,
+                         numbers<int>(allocation, {jobs}, "allocation"),
+                         numbers<int>(from, {jobs}, "from"),
+                         numbers<int>(to, {jobs}, "to"),
+                         numbers<int>(group, {jobs}, "group"),
+                         numbers<double>(start, {jobs, k, 2}, "start"),
+                         stop_at_real,
+                         aim,
+                         least_step,
+                         max_steps,
+                         numbers<double>(end, {jobs, k, 2}, "end"),
+                         numbers<int8_t>(status, {jobs}, "status"),
+                         numbers<int32_t>(steps, {jobs}, "steps"),
+                         numbers<double>(largest, {jobs}, "largest"),
+                         numbers<double>(correction, {jobs}, "correction"),
+                         0};
   a.points = numbers<double>(points, {count, sl::point_width(a, s), 2}, "points");
   check(reinterpret_cast<uintptr_t>(a.points) % 16 == 0, "points: not aligned to 16 bytes");
   int64_t* firsts = numbers<int64_t>(done, {-1}, "done");
   run(end, stream, [&](sl::cuda::Stream& on) { sl::cuda::continuation(a, firsts, first, on); });
 }
 
-void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared, const std::vector<double>& gains,
-          const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x, const Array* mask, uintptr_t stream) {
+void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, const std::vector<bool>& shared,
+          const std::vector<double>& gains, const py::tuple& recipe, const Array& teacher, const Array& student, const Array& x,
+          const Array* mask, uintptr_t stream) {
   const int64_t count = teacher.rows();
   check(count + int64_t{first} <= (int64_t{1} << 32), "trial numbers must stay below 2**32");
   check(static_cast<int>(gains.size()) == s.groups, "gains: one entry per group");
@@ -317,16 +382,26 @@ void draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, cons
     const auto &members = arrays[arrays.size() - 2], &offsets = arrays.back();
     sl::RecipePiece p{members.data(), offsets.data(), offsets.size() - 1, piece[2].cast<int64_t>(), piece[3].cast<int64_t>()};
     check(p.lists >= 0 && p.pick >= 0 && p.pick <= p.lists && p.each >= 0, "recipe: picks more lists than there are");
-    for (py::ssize_t k = 0; k < members.size(); ++k) check(members.data()[k] >= 0 && members.data()[k] < s.size, "recipe: member outside the network");
+    for (py::ssize_t k = 0; k < members.size(); ++k)
+      check(members.data()[k] >= 0 && members.data()[k] < s.size, "recipe: member outside the network");
     for (int64_t k = 0; k < p.lists; ++k)
       check(p.offsets[k] >= 0 && p.offsets[k + 1] - p.offsets[k] >= p.each && p.offsets[k + 1] <= members.size(),
             "recipe: picks more members than a list has");
     pieces.push_back(p);
   }
-  sl::TrialArgs a{&s, seed, task, first, count, reinterpret_cast<const bool*>(flags.data()), gains.data(),
-                  {fixed.data(), pieces.data(), static_cast<int64_t>(pieces.size())}, numbers<double>(teacher, {count, s.size}, "teacher"),
-                  numbers<double>(student, {count, s.size}, "student"), numbers<double>(x, {count, s.inputs_size}, "x"),
-                  mask ? numbers<bool>(*mask, {count, s.size}, "mask") : nullptr, 0};
+  sl::TrialArgs a{&s,
+                  seed,
+                  task,
+                  first,
+                  count,
+                  reinterpret_cast<const bool*>(flags.data()),
+                  gains.data(),
+                  {fixed.data(), pieces.data(), static_cast<int64_t>(pieces.size())},
+                  numbers<double>(teacher, {count, s.size}, "teacher"),
+                  numbers<double>(student, {count, s.size}, "student"),
+                  numbers<double>(x, {count, s.inputs_size}, "x"),
+                  mask ? numbers<bool>(*mask, {count, s.size}, "mask") : nullptr,
+                  0};
   run(teacher, stream, [&](sl::cuda::Stream& on) { sl::cuda::draw_trials(a, on); });
 }
 
@@ -336,18 +411,28 @@ void screen(const Array& mask, const Array& jacobian, const std::vector<uint32_t
   check(mask.shape.size() == 2 && jacobian.shape.size() == 3 && indices.shape.size() == 2, "screen: wrong shapes");
   const int64_t size = mask.shape[1];
   for (const uint32_t prime : p) check(prime < (uint32_t{1} << 31) && sl::is_prime(prime), "p: expected primes below 2**31");
-  sl::ScreenArgs a{batch, static_cast<int>(size), static_cast<int>(jacobian.shape[1]), static_cast<int>(indices.shape[1]),
-                   numbers<bool>(mask, {batch, size}, "mask"), required, static_cast<int>(points),
-                   numbers<int64_t>(jacobian, {points, -1, size}, "jacobian"), p.data(), static_cast<int>(families),
-                   numbers<int>(inside, {families, size}, "inside"), numbers<int>(outside, {families, size}, "outside"), at_once,
-                   numbers<int>(indices, {batch, -1}, "indices"), numbers<int8_t>(classes, {batch}, "classes")};
+  sl::ScreenArgs a{batch,
+                   static_cast<int>(size),
+                   static_cast<int>(jacobian.shape[1]),
+                   static_cast<int>(indices.shape[1]),
+                   numbers<bool>(mask, {batch, size}, "mask"),
+                   required,
+                   static_cast<int>(points),
+                   numbers<int64_t>(jacobian, {points, -1, size}, "jacobian"),
+                   p.data(),
+                   static_cast<int>(families),
+                   numbers<int>(inside, {families, size}, "inside"),
+                   numbers<int>(outside, {families, size}, "outside"),
+                   at_once,
+                   numbers<int>(indices, {batch, -1}, "indices"),
+                   numbers<int8_t>(classes, {batch}, "classes")};
   run(classes, stream, [&](sl::cuda::Stream& on) { sl::cuda::screen(a, on); });
 }
 void found_by_loss(const Array& loss, const Array& y, double tol, const Array* open, const Array& found, uintptr_t stream) {
   const int64_t batch = found.rows();
   check(y.shape.size() == 2, "y: wrong shape");
-  sl::FoundByLossArgs a{batch, static_cast<int>(y.shape[1]), numbers<double>(loss, {batch}, "loss"), numbers<double>(y, {batch, -1}, "y"),
-                        tol, opened(open, batch), numbers<int32_t>(found, {batch}, "found")};
+  sl::FoundByLossArgs a{batch, static_cast<int>(y.shape[1]), numbers<double>(loss, {batch}, "loss"),   numbers<double>(y, {batch, -1}, "y"),
+                        tol,   opened(open, batch),          numbers<int32_t>(found, {batch}, "found")};
   run(found, stream, [&](sl::cuda::Stream& on) { sl::cuda::found_by_loss(a, on); });
 }
 
@@ -372,12 +457,14 @@ py::array pinned(const std::vector<int64_t>& shape, const py::dtype& dtype, std:
   return py::array(dtype, shape, data, owner);
 }
 
-void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64_t hidden_seed, uint32_t p, const Array& out, uintptr_t stream) {
+void jacobian_mod(const sl::Shape& s, const Array& theta, const Array& x, uint64_t hidden_seed, uint32_t p, const Array& out,
+                  uintptr_t stream) {
   const int64_t batch = out.rows();
   check(p == sl::kPrimes[0] || p == sl::kPrimes[1], "p: expected one of PRIMES");
   check(s.activation != sl::Activation::relu, "jacobian_mod: relu has no Jacobian over GF(p)");
-  sl::JacobianModArgs a{&s, batch, numbers<int64_t>(theta, {batch, s.size}, "theta"), numbers<int64_t>(x, {batch, s.inputs_size}, "x"), hidden_seed, p,
-                        numbers<int64_t>(out, {batch, s.equations, s.size}, "out"), 0};
+  sl::JacobianModArgs a{
+      &s,          batch, numbers<int64_t>(theta, {batch, s.size}, "theta"),          numbers<int64_t>(x, {batch, s.inputs_size}, "x"),
+      hidden_seed, p,     numbers<int64_t>(out, {batch, s.equations, s.size}, "out"), 0};
   run(out, stream, [&](sl::cuda::Stream& on) { sl::cuda::jacobian_mod(a, on); });
 }
 
@@ -386,8 +473,9 @@ py::dict interface(const Ref& a) {
   for (int64_t s : a->shape) shape.append(s);
   // 1 stands for the default stream
   const py::object stream = a->stream < 0 ? py::object(py::none()) : py::int_(a->stream ? a->stream : 1);
-  return py::dict("shape"_a = py::tuple(shape), "typestr"_a = a->dtype.attr("str"), "data"_a = py::make_tuple(reinterpret_cast<uintptr_t>(a->data), false),
-                  "version"_a = 3, "strides"_a = py::none(), "stream"_a = stream);
+  return py::dict("shape"_a = py::tuple(shape), "typestr"_a = a->dtype.attr("str"),
+                  "data"_a = py::make_tuple(reinterpret_cast<uintptr_t>(a->data), false), "version"_a = 3, "strides"_a = py::none(),
+                  "stream"_a = stream);
 }
 
 // stream: as in the array API: None or 1 the default stream, -1 no waiting, else a handle.
@@ -434,16 +522,19 @@ PYBIND11_MODULE(SL_MODULE, m) {
 #endif
   py::class_<sl::cuda::Queue, std::shared_ptr<sl::cuda::Queue>>(m, "Queue", "A stream of its own, in no order with the default stream.")
       .def(py::init<int>(), "device"_a = 0)
-      .def_property_readonly("stream", [](const sl::cuda::Queue& q) { return reinterpret_cast<uintptr_t>(q.handle()); })
-      .def("wait", &wait);
-  py::class_<Array, Ref>(m, "Array", "A row-major array in the memory of a GPU; cupy, torch and jax read it by __cuda_array_interface__ or "
-                                     "__dlpack__.")
+      .def_property_readonly("stream", [](const sl::cuda::Queue& q) {
+    return reinterpret_cast<uintptr_t>(q.handle());
+  }).def("wait", &wait);
+  py::class_<Array, Ref>(m, "Array",
+                         "A row-major array in the memory of a GPU; cupy, torch and jax read it by __cuda_array_interface__ or "
+                         "__dlpack__.")
       .def(py::init<std::vector<int64_t>, py::dtype, int, std::shared_ptr<sl::cuda::Queue>>(), "shape"_a, "dtype"_a, "device"_a = 0,
            "queue"_a = std::shared_ptr<sl::cuda::Queue>())
       .def(py::init<std::vector<int64_t>, py::dtype, int, uintptr_t, bool>(), "shape"_a, "dtype"_a, "device"_a, "stream"_a, "of_a_call"_a)
-      .def_static("view", [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {
-        return std::make_shared<Array>(reinterpret_cast<void*>(data), std::move(shape), std::move(dtype), device, std::move(keep));
-      }, "data"_a, "shape"_a, "dtype"_a, "device"_a, "keep"_a)
+      .def_static("view",
+                  [](uintptr_t data, std::vector<int64_t> shape, py::dtype dtype, int device, py::object keep) {
+    return std::make_shared<Array>(reinterpret_cast<void*>(data), std::move(shape), std::move(dtype), device, std::move(keep));
+  }, "data"_a, "shape"_a, "dtype"_a, "device"_a, "keep"_a)
       .def_property_readonly("shape", [](const Array& a) { return py::tuple(py::cast(a.shape)); })
       .def_property_readonly("ndim", [](const Array& a) { return a.shape.size(); })
       .def_readonly("dtype", &Array::dtype)
@@ -456,56 +547,61 @@ PYBIND11_MODULE(SL_MODULE, m) {
            "copy"_a = py::none())
       .def("__dlpack_device__", [](const Array& a) { return py::make_tuple(dlpack::kCuda, a.device); })
       .def_static("from_dlpack", &from_dlpack, "name"_a, "capsule"_a, "stream"_a = 0)
-      .def("reshape", [](const Ref& a, std::vector<int64_t> shape) {
-        auto out = Array::part(a, a->data, std::move(shape));
-        check(out->count() == a->count(), "reshape: another number of entries");
-        return out;
-      }, "shape"_a)
-      .def("rows", [](const Ref& a, int64_t from, int64_t to) {  // a view of rows from .. to - 1
-        check(!a->shape.empty() && 0 <= from && from <= to && to <= a->shape[0], "rows: outside the array");
-        std::vector<int64_t> shape = a->shape;
-        const size_t row = a->shape[0] ? a->bytes() / static_cast<size_t>(a->shape[0]) : 0;
-        shape[0] = to - from;
-        return Array::part(a, static_cast<char*>(a->data) + row * static_cast<size_t>(from), std::move(shape));
-      }, "from_"_a, "to"_a)
-      .def("upload", [](const Array& a, const py::array& from, uintptr_t stream) {
-        check(static_cast<size_t>(from.nbytes()) == a.bytes() && (from.flags() & py::array::c_style), "upload: another size or order");
-        const void* source = from.data();
-        run(a, stream, [&](sl::cuda::Stream& s) {
-          s.upload(a.data, source, a.bytes());
-          if (sl::cuda::pinned_on_host(source)) s.wait();  // the caller may write to it again
-        });
-      }, "from_"_a, "stream"_a = 0)
-      .def("carry", [](const Array& a, py::array to, uintptr_t stream) {  // into a pinned array, without waiting
-        check(static_cast<size_t>(to.nbytes()) >= a.bytes() && (to.flags() & py::array::c_style), "carry: too small, or another order");
-        void* host = to.mutable_data();
-        run(a, stream, [&](sl::cuda::Stream& s) { s.carry(host, a.data, a.bytes()); });
-      }, "to"_a, "stream"_a = 0)
-      .def("take", [](const Array& a, const py::array_t<int, py::array::c_style>& rows, uintptr_t stream) {  // some rows, as numpy
-        check(!a.shape.empty() && rows.ndim() == 1, "take: wrong shape");
-        for (py::ssize_t k = 0; k < rows.size(); ++k) check(rows.data()[k] >= 0 && rows.data()[k] < a.shape[0], "take: no such row");
-        std::vector<int64_t> shape = a.shape;
-        shape[0] = rows.size();
-        py::array out(a.dtype, shape);
-        void* host = out.mutable_data();
-        const int* from = rows.data();
-        const int64_t count = rows.size();
-        const size_t bytes = a.shape[0] ? a.bytes() / static_cast<size_t>(a.shape[0]) : 0;
-        run(a, stream, [&](sl::cuda::Stream& s) {
-          int* which = s.scratch<int>(count);
-          s.upload(which, from, sizeof(int) * static_cast<size_t>(count));
-          void* together = s.scratch(bytes * static_cast<size_t>(count));
-          s.gather(together, a.data, bytes, which, count);
-          s.download(host, together, bytes * static_cast<size_t>(count));
-        });
-        return out;
-      }, "rows"_a, "stream"_a = 0)
+      .def("reshape",
+           [](const Ref& a, std::vector<int64_t> shape) {
+    auto out = Array::part(a, a->data, std::move(shape));
+    check(out->count() == a->count(), "reshape: another number of entries");
+    return out;
+  }, "shape"_a)
+      .def("rows",
+           [](const Ref& a, int64_t from, int64_t to) {  // a view of rows from .. to - 1
+    check(!a->shape.empty() && 0 <= from && from <= to && to <= a->shape[0], "rows: outside the array");
+    std::vector<int64_t> shape = a->shape;
+    const size_t row = a->shape[0] ? a->bytes() / static_cast<size_t>(a->shape[0]) : 0;
+    shape[0] = to - from;
+    return Array::part(a, static_cast<char*>(a->data) + row * static_cast<size_t>(from), std::move(shape));
+  }, "from_"_a, "to"_a)
+      .def("upload",
+           [](const Array& a, const py::array& from, uintptr_t stream) {
+    check(static_cast<size_t>(from.nbytes()) == a.bytes() && (from.flags() & py::array::c_style), "upload: another size or order");
+    const void* source = from.data();
+    run(a, stream, [&](sl::cuda::Stream& s) {
+      s.upload(a.data, source, a.bytes());
+      if (sl::cuda::pinned_on_host(source)) s.wait();  // the caller may write to it again
+    });
+  }, "from_"_a, "stream"_a = 0)
+      .def("carry",
+           [](const Array& a, py::array to, uintptr_t stream) {  // into a pinned array, without waiting
+    check(static_cast<size_t>(to.nbytes()) >= a.bytes() && (to.flags() & py::array::c_style), "carry: too small, or another order");
+    void* host = to.mutable_data();
+    run(a, stream, [&](sl::cuda::Stream& s) { s.carry(host, a.data, a.bytes()); });
+  }, "to"_a, "stream"_a = 0)
+      .def("take",
+           [](const Array& a, const py::array_t<int, py::array::c_style>& rows, uintptr_t stream) {  // some rows, as numpy
+    check(!a.shape.empty() && rows.ndim() == 1, "take: wrong shape");
+    for (py::ssize_t k = 0; k < rows.size(); ++k) check(rows.data()[k] >= 0 && rows.data()[k] < a.shape[0], "take: no such row");
+    std::vector<int64_t> shape = a.shape;
+    shape[0] = rows.size();
+    py::array out(a.dtype, shape);
+    void* host = out.mutable_data();
+    const int* from = rows.data();
+    const int64_t count = rows.size();
+    const size_t bytes = a.shape[0] ? a.bytes() / static_cast<size_t>(a.shape[0]) : 0;
+    run(a, stream, [&](sl::cuda::Stream& s) {
+      int* which = s.scratch<int>(count);
+      s.upload(which, from, sizeof(int) * static_cast<size_t>(count));
+      void* together = s.scratch(bytes * static_cast<size_t>(count));
+      s.gather(together, a.data, bytes, which, count);
+      s.download(host, together, bytes * static_cast<size_t>(count));
+    });
+    return out;
+  }, "rows"_a, "stream"_a = 0)
       .def("numpy", [](const Array& a, uintptr_t stream) {
-        py::array out(a.dtype, a.shape);
-        void* to = out.mutable_data();
-        run(a, stream, [&](sl::cuda::Stream& s) { s.download(to, a.data, a.bytes()); });
-        return out;
-      }, "stream"_a = 0);
+    py::array out(a.dtype, a.shape);
+    void* to = out.mutable_data();
+    run(a, stream, [&](sl::cuda::Stream& s) { s.download(to, a.data, a.bytes()); });
+    return out;
+  }, "stream"_a = 0);
 
   m.def("device_count", &sl::cuda::device_count);
   m.def("why_no_device", &sl::cuda::why_no_device);
@@ -542,10 +638,10 @@ PYBIND11_MODULE(SL_MODULE, m) {
   m.def("outputs", &outputs, "shape"_a, "theta"_a, "x"_a, "out"_a, "stream"_a = 0);
   m.def("jacobian", &jacobian, "shape"_a, "theta"_a, "x"_a, "indices"_a, "out"_a, "stream"_a = 0);
   m.def("groups_used", &groups_used, "shape"_a, "indices"_a);
-  m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a, "loss"_a,
-        "steps_out"_a, "status"_a, "stream"_a = 0, "open"_a = nullptr);
-  m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a, "tol"_a,
-        "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0, "open"_a = nullptr,
+  m.def("fit", &fit, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "steps"_a, "optimizer"_a, "lr"_a, "tol"_a, "theta_out"_a,
+        "loss"_a, "steps_out"_a, "status"_a, "stream"_a = 0, "open"_a = nullptr);
+  m.def("newton", &newton, "shape"_a, "theta"_a, "x"_a, "y"_a, "indices"_a, "learns"_a, "start_scale"_a, "starts"_a, "max_iterations"_a,
+        "tol"_a, "seed"_a, "task"_a, "trials"_a, "theta_out"_a, "loss"_a, "found"_a, "iterations"_a, "stream"_a = 0, "open"_a = nullptr,
         "norm2"_a = nullptr);
   m.def("screen", &screen, "mask"_a, "jacobian"_a, "p"_a, "required"_a, "inside"_a, "outside"_a, "at_once"_a, "indices"_a, "classes"_a,
         "stream"_a = 0);
@@ -559,10 +655,10 @@ PYBIND11_MODULE(SL_MODULE, m) {
     return sl::cuda::strip_tuning().last.load();
   }, "most"_a, "Bytes per warp up to which tables lie in shared memory, 0: the constants of the kernels. Returns the last launch's.");
   m.def("pinned", &pinned, "shape"_a, "dtype"_a, "queue"_a);
-  m.def("continuation", &continuation, "shape"_a, "points"_a, "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a, "learns"_a, "allocation"_a,
-        "from_"_a, "to"_a, "group"_a, "start"_a, "stop_at_real"_a, "aim"_a, "least_step"_a, "max_steps"_a, "sliced"_a, "end"_a, "status"_a, "steps"_a,
-        "largest"_a, "correction"_a, "done"_a, "first"_a, "stream"_a = 0);
+  m.def("continuation", &continuation, "shape"_a, "points"_a, "teacher"_a, "indices"_a, "degrees"_a, "rows"_a, "mix"_a, "learns"_a,
+        "allocation"_a, "from_"_a, "to"_a, "group"_a, "start"_a, "stop_at_real"_a, "aim"_a, "least_step"_a, "max_steps"_a, "sliced"_a,
+        "end"_a, "status"_a, "steps"_a, "largest"_a, "correction"_a, "done"_a, "first"_a, "stream"_a = 0);
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "out"_a, "stream"_a = 0);
-  m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a, "mask"_a,
-        "stream"_a = 0);
+  m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "shared"_a, "gains"_a, "recipe"_a, "teacher"_a, "student"_a, "x"_a,
+        "mask"_a, "stream"_a = 0);
 }

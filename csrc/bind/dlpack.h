@@ -46,9 +46,9 @@ template <class M> Import take(PyObject* capsule, const char* name, const char* 
   M* held = static_cast<M*>(PyCapsule_GetPointer(capsule, name));
   if (!held || PyCapsule_SetName(capsule, used) != 0) throw py::error_already_set();
   return {held->tensor, py::capsule(held, [](void* p) {
-            M* m = static_cast<M*>(p);
-            if (m->deleter) m->deleter(m);
-          })};
+    M* m = static_cast<M*>(p);
+    if (m->deleter) m->deleter(m);
+  })};
 }
 inline Import import(const py::object& capsule) {
   PyObject* c = capsule.ptr();
@@ -99,8 +99,16 @@ py::capsule export_array(void* data, int device, const std::vector<int64_t>& sha
   for (size_t k = shape.size(); k-- > 1;) held->strides[k - 1] = held->strides[k] * shape[k];
   held->owner = std::move(owner);
   const uint8_t code = kind == 'f' ? kFloat : kind == 'u' ? kUint : kind == 'b' ? kBool : kInt;
-  held->managed.tensor = {data, kCuda, device, static_cast<int32_t>(shape.size()), code, static_cast<uint8_t>(8 * item_bytes), 1,
-                          held->shape.data(), held->strides.data(), 0};
+  held->managed.tensor = {data,
+                          kCuda,
+                          device,
+                          static_cast<int32_t>(shape.size()),
+                          code,
+                          static_cast<uint8_t>(8 * item_bytes),
+                          1,
+                          held->shape.data(),
+                          held->strides.data(),
+                          0};
   held->managed.context = held.get();
   held->managed.deleter = [](Managed* m) {
     py::gil_scoped_acquire gil;  // the owner may hold Python objects

@@ -44,7 +44,10 @@ SL_INLINE void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  out[0] = c0; out[1] = c1; out[2] = c2; out[3] = c3;
+  out[0] = c0;
+  out[1] = c1;
+  out[2] = c2;
+  out[3] = c3;
 }
 
 // log(u) for 0 < u < 1: u = 2^e m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh(s), s = (m - 1) / (m + 1).
@@ -73,19 +76,31 @@ SL_INLINE void sine_cosine(double u, double* sine, double* cosine) {
   const Rounded t = Rounded(6.283185307179586477) * (Rounded(u) - q * 0.25), z = t * t;
   Rounded s = 0.0, c = 0.0;
   constexpr double inverse_odd[] = {1.0 / 355687428096000.0, 1.0 / 1307674368000.0, 1.0 / 6227020800.0, 1.0 / 39916800.0,
-                                    1.0 / 362880.0, 1.0 / 5040.0, 1.0 / 120.0, 1.0 / 6.0};
+                                    1.0 / 362880.0,          1.0 / 5040.0,          1.0 / 120.0,        1.0 / 6.0};
   constexpr double inverse_even[] = {1.0 / 20922789888000.0, 1.0 / 87178291200.0, 1.0 / 479001600.0, 1.0 / 3628800.0,
-                                     1.0 / 40320.0, 1.0 / 720.0, 1.0 / 24.0, 0.5};
+                                     1.0 / 40320.0,          1.0 / 720.0,         1.0 / 24.0,        0.5};
   SL_UNROLL(8)
   for (int k = 0; k < 8; ++k) s = Rounded(inverse_odd[k]) - s * z;   // 1/3! - z/5! + ...
   SL_UNROLL(8)
   for (int k = 0; k < 8; ++k) c = Rounded(inverse_even[k]) - c * z;  // 1/2! - z/4! + ...
   const double sr = (t - t * z * s).v, cr = (Rounded(1.0) - z * c).v;
   switch (q & 3) {
-    case 0: *sine = sr; *cosine = cr; break;
-    case 1: *sine = cr; *cosine = -sr; break;
-    case 2: *sine = -sr; *cosine = -cr; break;
-    default: *sine = -cr; *cosine = sr; break;
+    case 0:
+      *sine = sr;
+      *cosine = cr;
+      break;
+    case 1:
+      *sine = cr;
+      *cosine = -sr;
+      break;
+    case 2:
+      *sine = -sr;
+      *cosine = -cr;
+      break;
+    default:
+      *sine = -cr;
+      *cosine = sr;
+      break;
   }
 }
 

@@ -8,11 +8,15 @@
 
 namespace sl {
 struct Error : std::runtime_error { using std::runtime_error::runtime_error; };
-struct Interrupted : std::runtime_error { Interrupted() : std::runtime_error("interrupted") {} };
+struct Interrupted : std::runtime_error {
+  Interrupted() : std::runtime_error("interrupted") {}
+};
 struct OutOfMemory : std::bad_alloc {  // a MemoryError in Python, with these words
   std::string text;
   explicit OutOfMemory(std::string text_) : text(std::move(text_)) {}
   const char* what() const noexcept override { return text.c_str(); }
 };
-inline void require(bool ok, const char* what) { if (!ok) throw Error(what); }
+inline void require(bool ok, const char* what) {
+  if (!ok) throw Error(what);
+}
 }  // namespace sl

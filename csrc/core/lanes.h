@@ -16,7 +16,11 @@ namespace sl {
 namespace SL_ISA {
 
 // The scalar type of one lane, the number of lanes and the mask type, for packs and for plain scalars alike.
-template <class S> struct Traits { using Scalar = S; using Mask = bool; static constexpr int lanes = 1; };
+template <class S> struct Traits {
+  using Scalar = S;
+  using Mask = bool;
+  static constexpr int lanes = 1;
+};
 
 // The scalar kept in an entry of a table: the entry itself on the CPU; CUDA kernels keep the tables of neighbouring threads
 // interleaved in memory, in entries of another type (cuda/strip.cuh).

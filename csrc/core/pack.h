@@ -36,8 +36,16 @@ template <class T> using Pack = typename PackOf<T>::type;
 template <class T> using PackMask = typename PackOf<T>::mask;
 template <class T> constexpr int kLanes = kPackBytes / static_cast<int>(sizeof(T));
 
-template <> struct Traits<Pack<float>> { using Scalar = float; using Mask = PackMask<float>; static constexpr int lanes = kLanes<float>; };
-template <> struct Traits<Pack<double>> { using Scalar = double; using Mask = PackMask<double>; static constexpr int lanes = kLanes<double>; };
+template <> struct Traits<Pack<float>> {
+  using Scalar = float;
+  using Mask = PackMask<float>;
+  static constexpr int lanes = kLanes<float>;
+};
+template <> struct Traits<Pack<double>> {
+  using Scalar = double;
+  using Mask = PackMask<double>;
+  static constexpr int lanes = kLanes<double>;
+};
 
 // mask ? a : b for a mask that is kept in memory (all bits of a lane 0 or 1). Bitwise: GCC 12 cannot compile the ternary form for SSE2.
 template <class S, class M> SL_INLINE S select(M mask, S a, S b) {
@@ -72,15 +80,15 @@ template <class M> SL_INLINE bool any(M m) {
   }
 }
 
-  // max(z, 0), NaN stays NaN: the maximum takes its second operand then. GCC 12 does not find the instruction for 64-byte packs.
-  template <class S> SL_INLINE S rectified(S z) {
+// max(z, 0), NaN stays NaN: the maximum takes its second operand then. GCC 12 does not find the instruction for 64-byte packs.
+template <class S> SL_INLINE S rectified(S z) {
 #if defined(__AVX512F__)
-    if constexpr (std::is_same<S, Pack<float>>::value) return (S)_mm512_maskz_max_ps(0xffff, __m512{}, (__m512)z);
-    else if constexpr (std::is_same<S, Pack<double>>::value) return (S)_mm512_maskz_max_pd(0xff, __m512d{}, (__m512d)z);
-    else
+  if constexpr (std::is_same<S, Pack<float>>::value) return (S)_mm512_maskz_max_ps(0xffff, __m512{}, (__m512)z);
+  else if constexpr (std::is_same<S, Pack<double>>::value) return (S)_mm512_maskz_max_pd(0xff, __m512d{}, (__m512d)z);
+  else
 #endif
-      return z > S{} ? z : (z == z ? S{} : z);
-  }
+    return z > S{} ? z : (z == z ? S{} : z);
+}
 
 }  // namespace SL_ISA
 }  // namespace sl

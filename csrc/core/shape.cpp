@@ -24,7 +24,10 @@ Shape Shape::recurrent(int i, int n, int o, int T, Activation act, bool has_b, b
   Shape s;
   s.kind = Kind::recurrent;
   s.activation = act;
-  s.inputs = i; s.hidden = n; s.outputs = o; s.steps = T;
+  s.inputs = i;
+  s.hidden = n;
+  s.outputs = o;
+  s.steps = T;
   s.B = add_group(s, int64_t{n} * i, i);
   s.W = add_group(s, int64_t{n} * n, n);
   s.D = add_group(s, int64_t{o} * n, n);
@@ -39,7 +42,8 @@ Shape Shape::feedforward(int m, int layers, const int* widths, Activation act, c
   Shape s;
   s.kind = Kind::feedforward;
   s.activation = act;
-  s.samples = m; s.layers = layers;
+  s.samples = m;
+  s.layers = layers;
   for (int k = 0; k <= layers; ++k) s.widths[k] = widths[k];
   for (int k = 0; k < layers; ++k) s.weight[k] = add_group(s, int64_t{widths[k + 1]} * widths[k], widths[k]);
   for (int k = 0; k < layers; ++k) s.bias[k] = has_bias[k] ? add_group(s, widths[k + 1], 0) : -1;

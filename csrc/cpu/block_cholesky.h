@@ -162,7 +162,8 @@ class BlockCholesky {
           transpose<double>(row);
 #pragma GCC unroll 8
           for (int l = 0; l < L; ++l)
-            reinterpret_cast<S*>(panel_ + ((l * padded_ + static_cast<size_t>(i) * H) * kTerms + static_cast<size_t>(t) * H))[half] = row[l];
+            reinterpret_cast<S*>(panel_ + ((l * padded_ + static_cast<size_t>(i) * H) * kTerms + static_cast<size_t>(t) * H))[half] =
+                row[l];
         }
   }
 

@@ -52,8 +52,7 @@ class Queue {
   void settle(int group, int64_t job) {
     int64_t* first = done_ + group;
     int64_t seen = __atomic_load_n(first, __ATOMIC_RELAXED);
-    while (job < seen && !__atomic_compare_exchange_n(first, &seen, job, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
+    while (job < seen && !__atomic_compare_exchange_n(first, &seen, job, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
   }
   const ContinuationArgs& args;
 
@@ -80,9 +79,8 @@ void continuation(const ContinuationArgs& a, Control& control) {
   Scratch scratch(sizeof(int64_t) * static_cast<size_t>(a.jobs) + 64);
   Queue queue(a, static_cast<int64_t*>(scratch.take(sizeof(int64_t) * static_cast<size_t>(a.jobs))));
   const int workers = worker_count((a.jobs + L - 1) / L, a.threads);
-  with_model<C>(*a.shape, [&](auto type) {
-    parallel_for(workers, workers, control, continuation_worker<typename decltype(type)::type>, &queue);
-  });
+  with_model<C>(*a.shape,
+                [&](auto type) { parallel_for(workers, workers, control, continuation_worker<typename decltype(type)::type>, &queue); });
 }
 
 }  // namespace SL_ISA

@@ -441,7 +441,7 @@ template <class T>
 bool descends_by_samples(const Shape& s, int learnable) {
   if (s.kind != Kind::feedforward || s.layers != 2) return false;
   const double i = s.widths[0], h = s.widths[1], o = s.widths[2], r = learnable;
-  const double packs = (s.samples + P / 2 * kLanes<T> - 1) / (P / 2 * kLanes<T>) * (P / 2);
+  const double packs = (s.samples + P / 2 * kLanes<T> - 1) / (P / 2 * kLanes<T>)*(P / 2);
   const double live = h * (1 - std::pow(1 - r / s.size, i + o));  // units with a learnable weight, if these are scattered
   const double by_samples = packs * (2.7 * r + live * (2.7 + 3.1 * o)) - 1.7 * r + 107;
   const double in_lanes = s.samples * (2 * i * h + 3 * o * h) / kLanes<T> * (kRegisters >= 32 ? 1.0 : 1.2);

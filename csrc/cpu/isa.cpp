@@ -70,12 +70,14 @@ void set_isa(Isa isa) {
 }
 
 #if defined(SL_HAS_avx2)
-#define SL_TRY_AVX2(call) if (isa_chosen() == Isa::avx2) return avx2::call;
+#define SL_TRY_AVX2(call) \
+  if (isa_chosen() == Isa::avx2) return avx2::call;
 #else
 #define SL_TRY_AVX2(call)
 #endif
 #if defined(SL_HAS_avx512)
-#define SL_TRY_AVX512(call) if (isa_chosen() == Isa::avx512) return avx512::call;
+#define SL_TRY_AVX512(call) \
+  if (isa_chosen() == Isa::avx512) return avx512::call;
 #else
 #define SL_TRY_AVX512(call)
 #endif

@@ -20,7 +20,8 @@ void jacobian_mod_item(void* context, int, int64_t item, Control&) {
   const bool given = s.activation == Activation::tanh;
   int hidden = 0;
   if (s.kind == Kind::recurrent) hidden = s.steps * s.hidden;
-  else for (int k = 1; k < s.layers; ++k) hidden += s.samples * s.widths[k];
+  else
+    for (int k = 1; k < s.layers; ++k) hidden += s.samples * s.widths[k];
   Scratch scratch(Model::scratch_bytes(s) + sizeof(S) * (s.size + (1 + kColumns) * static_cast<size_t>(s.equations) + hidden + 1) +
                   5 * (sizeof(int) * Slots<L>::ints(1) + 64) + 512);
   Model model(s, scratch);

@@ -67,8 +67,14 @@ SL_INLINE void gram_of_columns(const S* v, int stride, int terms, int size, S* A
       for (int k = 0; k < terms; ++k) {
         const S* c = v + static_cast<size_t>(k) * stride;
         const S x = c[i], y = c[i1], c0 = c[j], c1 = c[j1], c2 = c[j2], c3 = c[j3];
-        a0 += x * c0; a1 += x * c1; a2 += x * c2; a3 += x * c3;
-        b0 += y * c0; b1 += y * c1; b2 += y * c2; b3 += y * c3;
+        a0 += x * c0;
+        a1 += x * c1;
+        a2 += x * c2;
+        a3 += x * c3;
+        b0 += y * c0;
+        b1 += y * c1;
+        b2 += y * c2;
+        b3 += y * c3;
       }
       S *ra = A + static_cast<size_t>(i) * size, *rb = A + static_cast<size_t>(i1) * size;
       const S as[4] = {a0, a1, a2, a3}, bs[4] = {b0, b1, b2, b3};
@@ -90,10 +96,16 @@ SL_INLINE void gram_of_rows(const S* v, int stride, int terms, int size, S* A) {
       S s0{}, s1{}, s2{}, s3{};
       for (int e = 0; e < terms; ++e) {
         const S t = x[e];
-        s0 += t * y0[e]; s1 += t * y1[e]; s2 += t * y2[e]; s3 += t * y3[e];
+        s0 += t * y0[e];
+        s1 += t * y1[e];
+        s2 += t * y2[e];
+        s3 += t * y3[e];
       }
       S* out = A + static_cast<size_t>(i) * size + j;
-      out[0] = s0; out[1] = s1; out[2] = s2; out[3] = s3;
+      out[0] = s0;
+      out[1] = s1;
+      out[2] = s2;
+      out[3] = s3;
     }
     for (; j <= i; ++j) {
       const S* y = v + static_cast<size_t>(j) * stride;

@@ -26,7 +26,7 @@ __attribute__((flatten)) void Network<Model, S>::column(const Slots<Traits<S>::l
   }
 }
 
-#define SL_NETWORKS(S)                      \
+#define SL_NETWORKS(S)                        \
   template class Network<Feedforward<S>, S>;  \
   template class Network<Recurrent<S, 4>, S>; \
   template class Network<Recurrent<S, 8>, S>; \

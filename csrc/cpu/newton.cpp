@@ -42,8 +42,7 @@ struct Queue {
 template <class Model>
 class Worker {
  public:
-  Worker(Queue& queue, Scratch& scratch)
-      : queue_(queue), a_(*queue.args), s_(*a_.students.shape), r_(a_.budget), model_(s_, scratch) {
+  Worker(Queue& queue, Scratch& scratch) : queue_(queue), a_(*queue.args), s_(*a_.students.shape), r_(a_.budget), model_(s_, scratch) {
     model_.learn(a_.group_learns);
     begin_ = model_.first_equation();
     E_ = s_.equations - begin_;

@@ -41,8 +41,7 @@ void outputs_batch(const OutputsArgs<T>& a, Control& control) {
   const int64_t packs = (a.students.batch + kLanes<T> - 1) / kLanes<T>;
   with_network<Pack<T>>(*a.students.shape, [&](auto type) {
     using Model = typename decltype(type)::type;
-    parallel_for((packs + kPacksPerItem - 1) / kPacksPerItem, a.threads, control, outputs_item<Model, T>,
-                 const_cast<OutputsArgs<T>*>(&a));
+    parallel_for((packs + kPacksPerItem - 1) / kPacksPerItem, a.threads, control, outputs_item<Model, T>, const_cast<OutputsArgs<T>*>(&a));
   });
 }
 

@@ -52,7 +52,7 @@ struct Reducer {
   explicit Reducer(const Modulus& m) : p(every_lane(m.p)), inverse(every_lane(m.inverse)), p64(ModWide{} + m.p) {}
   SL_INLINE ModWide twice(Sum s) const {
     const ModWide first = s.high + (s.low >> 32) - (product(product(s.low, inverse), p) >> 32) + p64;  // total / R, > 0 and < 2^37
-    return first - product(product(first, inverse), p);                                                // high half: total / R^2, in (-p, p)
+    return first - product(product(first, inverse), p);  // high half: total / R^2, in (-p, p)
   }
   SL_INLINE ModPack whole(Sum even, Sum odds) const { return wrap_up(high_halves(twice(even), twice(odds)), p); }
 };
@@ -79,10 +79,10 @@ uint32_t inverse_mod(uint32_t x, uint32_t p) {
 
 // What a step leaves for the updates.
 struct Panel {
-  int first, pivots, padded;                    // first row, number of pivots, the same rounded up to kGroup
-  int swapped[kWidth];                          // row first + k was exchanged with row first + swapped[k]
+  int first, pivots, padded;  // first row, number of pivots, the same rounded up to kGroup
+  int swapped[kWidth];  // row first + k was exchanged with row first + swapped[k]
   uint32_t inverse[(kWidth + kTile) * kWidth];  // R^2 L1^-1, [tile of rows][kWidth][kTile]
-  uint32_t* tiles;                              // R^2 L2, [tile of rows][padded][kTile]
+  uint32_t* tiles;  // R^2 L2, [tile of rows][padded][kTile]
 };
 
 class Large {
@@ -99,7 +99,8 @@ class Large {
     inverse_rows_ = static_cast<uint32_t*>(scratch.take(sizeof(uint32_t) * 2 * kWidth * kWidth));
     inverse_columns_ = inverse_rows_ + kWidth * kWidth;
     panel_ = static_cast<Panel*>(scratch.take(sizeof(Panel) * 2));
-    for (int k = 0; k < 2; ++k) panel_[k].tiles = static_cast<uint32_t*>(scratch.take(sizeof(uint32_t) * kWidth * static_cast<size_t>(rows_)));
+    for (int k = 0; k < 2; ++k)
+      panel_[k].tiles = static_cast<uint32_t*>(scratch.take(sizeof(uint32_t) * kWidth * static_cast<size_t>(rows_)));
     applied_ = static_cast<int*>(scratch.take(sizeof(int) * blocks_));
     updated_ = static_cast<int*>(scratch.take(sizeof(int) * blocks_));
     steps_ = static_cast<Step*>(scratch.take(sizeof(Step) * step_count(n_)));
@@ -257,7 +258,8 @@ class Large {
     for (int i = k / kModLanes * kModLanes; i < rows; i += kModLanes) {
       const ModPack v = load_pack(x + i);
       const ModWide even = product(v, f), odds = product(odd(v), f);
-      const ModPack less = high_halves(product(product(even, reduce_.inverse), reduce_.p), product(product(odds, reduce_.inverse), reduce_.p));
+      const ModPack less =
+          high_halves(product(product(even, reduce_.inverse), reduce_.p), product(product(odds, reduce_.inverse), reduce_.p));
       store_pack(out + i, wrap_up(high_halves(even, odds) - less, reduce_.p));
     }
   }
@@ -308,8 +310,7 @@ class Large {
     for (int i = k / kModLanes * kModLanes; i < rows; i += kPacks * kModLanes) {
       ModPack less[kPacks];
       combine<kPacks>(factor_ + i, rows_, u, k, less);
-      for (int b = 0; b < kPacks; ++b)
-        store_pack(x + i + b * kModLanes, wrap_up(load_pack(x + i + b * kModLanes) - less[b], reduce_.p));
+      for (int b = 0; b < kPacks; ++b) store_pack(x + i + b * kModLanes, wrap_up(load_pack(x + i + b * kModLanes) - less[b], reduce_.p));
     }
   }
 

@@ -191,10 +191,10 @@ void rank_batch(const RankRealArgs<T>& a, Control& control) {
   const int64_t rest = a.batch % L;
   if (work.length <= kLaneLength) work.packs = a.batch / L + (rest >= L / 2 || (rest > 0 && work.length <= 16) ? 1 : 0);
   work.next_single = work.packs * L;
-  const Body body = work.packs == 0 ? rank_rows<T>
-                    : work.length <= 4 ? rank_short<T, 4>
+  const Body body = work.packs == 0               ? rank_rows<T>
+                    : work.length <= 4            ? rank_short<T, 4>
                     : work.length <= kShortLength ? rank_short<T, 8>
-                    : rank_lanes<T>;
+                                                  : rank_lanes<T>;
   const int workers = worker_count(work.packs + (a.batch > work.packs * L ? a.batch - work.packs * L : 0), a.threads);
   parallel_for(workers, workers, control, body, &work);
   if (!tolerance_provable<T>(a.rtol, work.length))

@@ -110,7 +110,7 @@ class ShortQr {
 
   S a_[N * N]{}, y_[N], inverse_[N];
   S total_, floor2_, inverse2_;  // inverse2: ||M^-1 1||^2
-  M live_, taken_;               // lanes with something left of every row so far; rows taken
+  M live_, taken_;  // lanes with something left of every row so far; rows taken
   int rows_;
 };
 

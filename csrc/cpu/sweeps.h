@@ -34,8 +34,7 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
     return Net::scratch_bytes(s, Tables::gradient) + 2 * (sizeof(S) * static_cast<size_t>(s.equations) + 64) +
            sizeof(Listed) * static_cast<size_t>(listed) + 64;
   }
-  TwoPasses(const Shape& s, int listed, Scratch& scratch)
-      : Net(s, scratch, Tables::gradient), shape_(s), equations_(s.equations) {
+  TwoPasses(const Shape& s, int listed, Scratch& scratch) : Net(s, scratch, Tables::gradient), shape_(s), equations_(s.equations) {
     y_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     e_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     list_ = take_array<Listed>(scratch, static_cast<size_t>(listed));

@@ -18,8 +18,7 @@ void draw_mask(int size, uint64_t seed, uint32_t task, uint32_t trial, const Rec
     const RecipePiece& piece = recipe.pieces[q];
     lists.resize(static_cast<size_t>(piece.lists));
     for (int64_t i = 0; i < piece.lists; ++i) lists[i] = i;
-    for (int64_t i = 0; i < piece.pick; ++i)
-      std::swap(lists[i], lists[i + words.below(static_cast<uint32_t>(piece.lists - i))]);
+    for (int64_t i = 0; i < piece.pick; ++i) std::swap(lists[i], lists[i + words.below(static_cast<uint32_t>(piece.lists - i))]);
     for (int64_t c = 0; c < piece.pick; ++c) {
       const int64_t begin = piece.offsets[lists[c]], count = piece.offsets[lists[c] + 1] - begin;
       members.assign(piece.members + begin, piece.members + begin + count);

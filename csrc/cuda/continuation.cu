@@ -55,8 +55,7 @@ __global__ void __launch_bounds__(cuda::kWarp, 1)
                         const __grid_constant__ Groups groups, Queue queue) {
   SL_STRIP(strip, strips, bytes, false);
   PathsOf<Model> paths(a, s, groups.learns, queue, strip);
-  while (paths.step()) {
-  }
+  while (paths.step()) {}
 }
 
 // The caller's array, of which there is one per call, on the device.

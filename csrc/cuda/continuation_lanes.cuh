@@ -63,11 +63,11 @@ struct PathPlan {
   int inputs, outputs, steps, k, width, outs, E;  // outs = T o, padded to E
   int first, asked;  // no learnable weight is seen by equations before step `first`, none before step `asked` is asked for
   bool has_b, has_c;
-  int P, BP;                         // pitches of W and D, and of B: odd, so that rows begin in different banks
+  int P, BP;  // pitches of W and D, and of B: odd, so that rows begin in different banks
   int B, W, D, b, c, weights, x, y, v, tilt;  // in a table of moving numbers; `weights` numbers of the network
   int now, from, rate;  // the tables: at s, at s = 0, speeds
-  int numbers, own;     // of the last two; where the weights of the teacher, which moves, begin there (in the place of y)
-  int pitch;            // of the chains
+  int numbers, own;  // of the last two; where the weights of the teacher, which moves, begin there (in the place of y)
+  int pitch;  // of the chains
   int h, speed, chain, f, f_speed, target_speed, J, pivot, solved, z, one, act, total;
 
   PathPlan(const Shape& s, const ContinuationArgs& a, int lanes, int rows)
@@ -154,7 +154,7 @@ template <int G, int K> class LaneTracker {
 
  private:
   struct alignas(16) Act {  // of a weight
-    int at, left;      // its place; the unit it drives, or -1 - the output it adds to
+    int at, left;  // its place; the unit it drives, or -1 - the output it adds to
     int right, pitch;  // what it is multiplied with, step by step
   };
   enum Pass : int { kTeacher, kFirst, kLast };
@@ -678,10 +678,10 @@ template <int G, int K> class LaneTracker {
   const ContinuationArgs& a_;
   const Queue& queue_;
   const int k_, lane_;
-  C* const m_;                                 // the group's part of the strip
-  int* const number_;                          // where number e of a point lies
+  C* const m_;  // the group's part of the strip
+  int* const number_;  // where number e of a point lies
   const int item_, item_e_, items_, items_e_;  // this lane's first item (major, e); G items further
-  int equation_ = 0, degree_ = 0;              // of this lane's row
+  int equation_ = 0, degree_ = 0;  // of this lane's row
   C u0_{}, u1_{}, u2_{}, t0_{}, t1_{}, t2_{}, next_{};  // this lane's coordinate of the last three points, newest first, and of the next
   double s0_ = 0, s1_ = -1, s2_ = -1, s_now_ = 0, h_ = 0, most_ = 0, correction_ = 0;
   int64_t job_ = -1;

@@ -35,7 +35,10 @@ template <bool kPacked> struct Places {
       data[k] = static_cast<int>(static_cast<unsigned>(p.left) | static_cast<unsigned>(p.right) << 8 | direct << 16 |
                                  static_cast<unsigned>(p.direct_right) << 24);
     } else {
-      data[4 * k] = p.left; data[4 * k + 1] = p.right; data[4 * k + 2] = p.direct; data[4 * k + 3] = p.direct_right;
+      data[4 * k] = p.left;
+      data[4 * k + 1] = p.right;
+      data[4 * k + 2] = p.direct;
+      data[4 * k + 3] = p.direct_right;
     }
   }
   SL_INLINE SlotPlace at(int k) const {
@@ -54,9 +57,7 @@ template <class Model, class T, bool kPacked> class Tabled {
   using C = Entry<T>;
 
  public:
-  struct Tables {
-    size_t bytes;
-  };
+  struct Tables { size_t bytes; };
   static Tables tables(const DescendArgs<T>& a) {
     const Shape& s = *a.students.shape;
     const size_t states = a.optimizer == Optimizer::adam ? 3 : a.optimizer == Optimizer::momentum ? 2 : 1;

@@ -191,7 +191,8 @@ void entry() {
 }
 
 std::string place(const Fiber& f) {
-  return "thread " + std::to_string(f.thread.index.x) + "," + std::to_string(f.thread.index.y) + " of block " + std::to_string(f.thread.block.x);
+  return "thread " + std::to_string(f.thread.index.x) + "," + std::to_string(f.thread.index.y) + " of block " +
+         std::to_string(f.thread.block.x);
 }
 
 bool can_run(const Fiber& f) { return !f.done && !(f.waits_on && *f.waits_on == f.value); }

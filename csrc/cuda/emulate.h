@@ -115,24 +115,39 @@ template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned by, int width =
 inline unsigned __ballot_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0); }
 inline int __any_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0) != 0; }
 inline int __all_sync(unsigned mask, int flag) { return sl::emulate::ballot(mask, flag != 0) == mask; }
-inline unsigned __reduce_max_sync(unsigned mask, unsigned v) { return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a > b ? a : b; }); }
-inline unsigned __reduce_min_sync(unsigned mask, unsigned v) { return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a < b ? a : b; }); }
-inline unsigned __reduce_or_sync(unsigned mask, unsigned v) { return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a | b; }); }
+inline unsigned __reduce_max_sync(unsigned mask, unsigned v) {
+  return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a > b ? a : b; });
+}
+inline unsigned __reduce_min_sync(unsigned mask, unsigned v) {
+  return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a < b ? a : b; });
+}
+inline unsigned __reduce_or_sync(unsigned mask, unsigned v) {
+  return sl::emulate::joined(mask, v, [](unsigned a, unsigned b) { return a | b; });
+}
 
 // Atomics: the thread gives up its turn before, so that threads which share a counter or a lock meet. Blocks of a launch run one after the
 // other. CAS and Exch, the two sides of a lock, order the memory accesses between them, as the __threadfence beside them does on a GPU.
 template <class T, class F> T sl_changed(T* at, F&& next) {
   sl::emulate::yield();
   T old = __atomic_load_n(at, __ATOMIC_RELAXED);
-  while (!__atomic_compare_exchange_n(at, &old, static_cast<T>(next(old)), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
+  while (!__atomic_compare_exchange_n(at, &old, static_cast<T>(next(old)), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
   return old;
 }
-template <class T, class U> T atomicAdd(T* at, U v) { return sl_changed(at, [v](T old) { return old + static_cast<T>(v); }); }
-template <class T, class U> T atomicMax(T* at, U v) { return sl_changed(at, [v](T old) { return static_cast<T>(v) > old ? static_cast<T>(v) : old; }); }
-template <class T, class U> T atomicMin(T* at, U v) { return sl_changed(at, [v](T old) { return static_cast<T>(v) < old ? static_cast<T>(v) : old; }); }
-template <class T, class U> T atomicOr(T* at, U v) { return sl_changed(at, [v](T old) { return old | static_cast<T>(v); }); }
-template <class T, class U> T atomicAnd(T* at, U v) { return sl_changed(at, [v](T old) { return old & static_cast<T>(v); }); }
+template <class T, class U> T atomicAdd(T* at, U v) {
+  return sl_changed(at, [v](T old) { return old + static_cast<T>(v); });
+}
+template <class T, class U> T atomicMax(T* at, U v) {
+  return sl_changed(at, [v](T old) { return static_cast<T>(v) > old ? static_cast<T>(v) : old; });
+}
+template <class T, class U> T atomicMin(T* at, U v) {
+  return sl_changed(at, [v](T old) { return static_cast<T>(v) < old ? static_cast<T>(v) : old; });
+}
+template <class T, class U> T atomicOr(T* at, U v) {
+  return sl_changed(at, [v](T old) { return old | static_cast<T>(v); });
+}
+template <class T, class U> T atomicAnd(T* at, U v) {
+  return sl_changed(at, [v](T old) { return old & static_cast<T>(v); });
+}
 template <class T, class U> T atomicExch(T* at, U v) {
   sl::emulate::yield();
   return __atomic_exchange_n(at, static_cast<T>(v), __ATOMIC_ACQ_REL);
@@ -157,12 +172,36 @@ inline int __clzll(long long x) { return x ? __builtin_clzll(static_cast<unsigne
 template <class T> T __ldg(const T* p) { return *p; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
-inline long long __double_as_longlong(double x) { long long r; std::memcpy(&r, &x, sizeof r); return r; }
-inline double __longlong_as_double(long long x) { double r; std::memcpy(&r, &x, sizeof r); return r; }
-inline int __float_as_int(float x) { int r; std::memcpy(&r, &x, sizeof r); return r; }
-inline unsigned __float_as_uint(float x) { unsigned r; std::memcpy(&r, &x, sizeof r); return r; }
-inline float __int_as_float(int x) { float r; std::memcpy(&r, &x, sizeof r); return r; }
-inline float __uint_as_float(unsigned x) { float r; std::memcpy(&r, &x, sizeof r); return r; }
+inline long long __double_as_longlong(double x) {
+  long long r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
+inline double __longlong_as_double(long long x) {
+  double r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
+inline int __float_as_int(float x) {
+  int r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
+inline unsigned __float_as_uint(float x) {
+  unsigned r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
+inline float __int_as_float(int x) {
+  float r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
+inline float __uint_as_float(unsigned x) {
+  float r;
+  std::memcpy(&r, &x, sizeof r);
+  return r;
+}
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dsub_rn(double a, double b) { return a - b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
@@ -170,8 +209,8 @@ inline double __ddiv_rn(double a, double b) { return a / b; }
 inline double __dsqrt_rn(double a) { return std::sqrt(a); }
 inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
-#define SL_EMULATE_MIN_MAX(T)                           \
-  inline T min(T a, T b) { return b < a ? b : a; }      \
+#define SL_EMULATE_MIN_MAX(T)                      \
+  inline T min(T a, T b) { return b < a ? b : a; } \
   inline T max(T a, T b) { return a < b ? b : a; }
 SL_EMULATE_MIN_MAX(int)
 SL_EMULATE_MIN_MAX(unsigned)
@@ -185,7 +224,11 @@ SL_EMULATE_MIN_MAX(double)
 
 // The runtime: one device, all memory on the host.
 enum cudaError_t {
-  cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorInvalidDevice = 101, cudaErrorNotReady = 600,
+  cudaSuccess = 0,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorNotReady = 600,
   cudaErrorStreamCaptureImplicit = 906
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
@@ -194,8 +237,15 @@ enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemory
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
-struct cudaPointerAttributes { cudaMemoryType type; int device; };
-struct cudaDeviceProp { char name[64]; int major, minor, multiProcessorCount; size_t sharedMemPerBlockOptin; };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+struct cudaDeviceProp {
+  char name[64];
+  int major, minor, multiProcessorCount;
+  size_t sharedMemPerBlockOptin;
+};
 
 cudaError_t cudaMalloc(void** out, size_t bytes);
 cudaError_t cudaFree(void* p);
@@ -205,7 +255,10 @@ enum cudaMemLocationType { cudaMemLocationTypeDevice = 1 };
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold, cudaMemPoolAttrReservedMemCurrent, cudaMemPoolAttrUsedMemCurrent };
 struct cudaMemPoolProps {
   cudaMemAllocationType allocType;
-  struct { cudaMemLocationType type; int id; } location;
+  struct {
+    cudaMemLocationType type;
+    int id;
+  } location;
 };
 inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps*) {
   static int one;  // nothing is behind it but its address
@@ -213,23 +266,41 @@ inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps*
   return cudaSuccess;
 }
 inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* out) { *static_cast<uint64_t*>(out) = 0; return cudaSuccess; }
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* out) {
+  *static_cast<uint64_t*>(out) = 0;
+  return cudaSuccess;
+}
 inline cudaError_t cudaMallocFromPoolAsync(void** out, size_t bytes, cudaMemPool_t, cudaStream_t) { return cudaMalloc(out, bytes); }
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* out);
 inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) { std::memcpy(to, from, bytes); return cudaSuccess; }
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) { std::memset(to, value, bytes); return cudaSuccess; }
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  std::memset(to, value, bytes);
+  return cudaSuccess;
+}
 inline cudaError_t cudaMallocHost(void** out, size_t bytes) {
   *out = std::malloc(bytes);
   return *out ? cudaSuccess : cudaErrorMemoryAllocation;
 }
-inline cudaError_t cudaFreeHost(void* p) { std::free(p); return cudaSuccess; }
+inline cudaError_t cudaFreeHost(void* p) {
+  std::free(p);
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) { *out = nullptr; return cudaSuccess; }
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) {
+  *out = nullptr;
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) { *out = nullptr; return cudaSuccess; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
+  *out = nullptr;
+  return cudaSuccess;
+}
 inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaEventQuery(cudaEvent_t);
@@ -237,10 +308,18 @@ inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error"; }
-inline const char* cudaGetErrorName(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaErrorInvalidDevice"; }
-inline cudaError_t cudaGetDevice(int* d) { *d = 0; return cudaSuccess; }
+inline const char* cudaGetErrorName(cudaError_t e) {
+  return e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaErrorInvalidDevice";
+}
+inline cudaError_t cudaGetDevice(int* d) {
+  *d = 0;
+  return cudaSuccess;
+}
 inline cudaError_t cudaSetDevice(int d) { return d == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
-inline cudaError_t cudaGetDeviceCount(int* n) { *n = 1; return cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int* n) {
+  *n = 1;
+  return cudaSuccess;
+}
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
   *p = {"emulated on the CPU", 0, 0, 2, 227 * 1024};
   return cudaSetDevice(d);
@@ -250,4 +329,7 @@ inline cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr a, int d) {
   return cudaSetDevice(d);
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total);
-inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void*) { *a = {cudaMemoryTypeDevice, 0}; return cudaSuccess; }
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void*) {
+  *a = {cudaMemoryTypeDevice, 0};
+  return cudaSuccess;
+}

@@ -43,9 +43,7 @@ SL_DEVICE float adam_change(float rate, float m, float q) {
 }
 
 // Side by side in one entry, for one load.
-template <class S, int V> struct alignas(V * sizeof(S)) Together {
-  S at[V];
-};
+template <class S, int V> struct alignas(V * sizeof(S)) Together { S at[V]; };
 
 // Where the tables begin; -1: not there.
 struct FewTables {
@@ -121,8 +119,8 @@ class FewSteps {
   SL_DEVICE FewSteps(const Shape& s, const DescendArgs<S>& a, const Groups& groups, const Tables& t, Strip strip)
       : s_(s), a_(a), t_(t), learns_W_(groups.learns[1]),
         weights_(&take_array<Entry<Wide>>(strip, (t.weights + kWide - 1) / kWide)->value.at[0]),
-        rows_(take_array<Entry<Row>>(strip, t.rows)),
-        numbers_(take_array<Entry<S>>(strip, t.numbers)), records_(take_array<Entry<Record>>(strip, t.slots)) {}
+        rows_(take_array<Entry<Row>>(strip, t.rows)), numbers_(take_array<Entry<S>>(strip, t.numbers)),
+        records_(take_array<Entry<Record>>(strip, t.slots)) {}
 
   // Returns the sum of the squared targets.
   SL_DEVICE S load(int64_t student) {
@@ -143,8 +141,9 @@ class FewSteps {
       }
     if (whole())
       for (int k = 0; k < N; ++k) set(t_.h + k, S(0)), set(t_.delta + k, S(0));  // h_0, and delta_1 where it is not computed
-    if (!moves()) drives([&](int k) { return theta[s_.B + k]; }, [&](int k) { return s_.b >= 0 ? theta[s_.b + k] : S(0); },
-                          [&](int t, int j) { return x[t * s_.inputs + j]; });
+    if (!moves())
+      drives([&](int k) { return theta[s_.B + k]; }, [&](int k) { return s_.b >= 0 ? theta[s_.b + k] : S(0); },
+             [&](int t, int j) { return x[t * s_.inputs + j]; });
     weights_[element(t_.spare)] = S(0);
     r_ = 0;  // slots are padded at the end
     for (int k = 0; k < t_.slots; ++k) {
@@ -176,9 +175,9 @@ class FewSteps {
       SL_UNROLL(2)
       for (int e = 0; e < O; ++e) c_[e] = weights_[element(t_.c + e)];
     }
-    if (moves()) drives([&](int k) { return weights_[element(t_.B + k)]; },
-                        [&](int k) { return t_.b >= 0 ? weights_[element(t_.b + k)] : S(0); },
-                        [&](int t, int j) { return Row(rows_[t_.x + t * N + j]).at[0]; });
+    if (moves())
+      drives([&](int k) { return weights_[element(t_.B + k)]; }, [&](int k) { return t_.b >= 0 ? weights_[element(t_.b + k)] : S(0); },
+             [&](int t, int j) { return Row(rows_[t_.x + t * N + j]).at[0]; });
     Entry<Row>* const out = rows_ + t_.h + (whole() ? N : 0);
     Row kept[N] = {};
     S loss = 0, h[N];
@@ -190,9 +189,8 @@ class FewSteps {
       for (int a = 0; a < N; ++a) z[a] = drive(t, a);
       if (t > 0) {
         SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
+        for (int b = 0; b < N; ++b) SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
       }
       if (!linear()) activate(z, out + t / kSteps * N);
       SL_UNROLL(8)
@@ -239,9 +237,7 @@ class FewSteps {
 
  private:
   // Where the weight at a position is.
-  static SL_HD constexpr int element(int position) {
-    return position / kWide * static_cast<int>(cuda::kWarp) * kWide + position % kWide;
-  }
+  static SL_HD constexpr int element(int position) { return position / kWide * static_cast<int>(cuda::kWarp) * kWide + position % kWide; }
   static SL_DEVICE unsigned weight_of(int place) { return static_cast<unsigned>(place) >> 2 * kBits; }
   SL_DEVICE void set(int row, S v) { rows_[row].value.at[0] = v; }  // one step per entry
   SL_DEVICE int steps() const { return kPlain ? T : s_.steps; }
@@ -327,14 +323,12 @@ class FewSteps {
       if (t >= steps() || (t == 0 && !moves())) continue;
       S d[N] = {};
       SL_UNROLL(2)
-      for (int q = 0; q < O; ++q)
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) d[a] += d_[q * N + a] * error(t, q);
+      for (int q = 0; q < O; ++q) SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) d[a] += d_[q * N + a] * error(t, q);
       if (t + 1 < steps()) {
         SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
+        for (int b = 0; b < N; ++b) SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
       }
       if (!linear()) {
         SL_UNROLL(8)
@@ -369,9 +363,7 @@ class FewSteps {
                             static_cast<unsigned>(element(weight)) << 2 * kBits);
   }
 
-  template <Optimizer kind> SL_DEVICE void update(Rate<S> rate) {
-    update<kind, kPlain ? T - 1 : -1>(rate);
-  }
+  template <Optimizer kind> SL_DEVICE void update(Rate<S> rate) { update<kind, kPlain ? T - 1 : -1>(rate); }
   // kCount: products in a gradient; -1: known at run time.
   template <Optimizer kind, int kCount> SL_DEVICE void update(Rate<S> rate) {
     if (r_ == 0) return;
@@ -434,7 +426,7 @@ class FewSteps {
     SL_UNROLL(4)
     for (int j = 0; j < kTogether; ++j) {
       const unsigned place = static_cast<unsigned>(records[j].place);
-      const Entry<Row> *left = rows_ + (place & kMask), *right = rows_ + (place >> kBits & kMask);
+      const Entry<Row>*left = rows_ + (place & kMask), *right = rows_ + (place >> kBits & kMask);
       S sum{};
       SL_UNROLL(8)
       for (int t = 0; t < kCount; t += kSteps) {

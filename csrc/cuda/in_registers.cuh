@@ -42,9 +42,8 @@ class InRegisters : public Recurrent<S, N, Entry<S>> {
       for (int a = 0; a < N; ++a) z[a] = drive_[t * N + a];
       if (t > 0) {
         SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
+        for (int b = 0; b < N; ++b) SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) z[a] += w_[a * N + b] * h[b];
       }
       C* out = z_ + (t + 1) * R_ + i_;
       SL_UNROLL(8)
@@ -74,9 +73,8 @@ class InRegisters : public Recurrent<S, N, Entry<S>> {
       }
       if (t + 1 < T_) {
         SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
+        for (int b = 0; b < N; ++b) SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] += w_[b * N + a] * next[b];
       }
       if (!linear_) {
         const C* h = z_ + (t + 1) * R_ + i_;
@@ -109,9 +107,8 @@ class InRegisters : public Recurrent<S, N, Entry<S>> {
         if (q + 1 == T_) break;
         S next[N] = {};
         SL_UNROLL(8)
-        for (int b = 0; b < N; ++b)
-          SL_UNROLL(8)
-          for (int a = 0; a < N; ++a) next[a] += w_[b * N + a] * g[b];
+        for (int b = 0; b < N; ++b) SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) next[a] += w_[b * N + a] * g[b];
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) g[a] = next[a];
       }

@@ -15,8 +15,8 @@
 #define SL_SHARED(type, name) type* const name = static_cast<type*>(::sl::emulate::shared_memory())
 #else
 #define SL_TURN()
-#define SL_SHARED(type, name)                                        \
-  extern __shared__ __align__(16) unsigned char sl_shared_bytes_[];  \
+#define SL_SHARED(type, name)                                       \
+  extern __shared__ __align__(16) unsigned char sl_shared_bytes_[]; \
   type* const name = reinterpret_cast<type*>(sl_shared_bytes_)
 #endif
 

@@ -77,8 +77,14 @@ SL_INLINE void gram(const C* v, int stride, int step, int terms, int size, C* A)
         const C* c = v + static_cast<size_t>(q) * step;
         const double x = c[i * stride], y = c[i1 * stride];
         const double c0 = c[j * stride], c1 = c[j1 * stride], c2 = c[j2 * stride], c3 = c[j3 * stride];
-        a0 += x * c0; a1 += x * c1; a2 += x * c2; a3 += x * c3;
-        b0 += y * c0; b1 += y * c1; b2 += y * c2; b3 += y * c3;
+        a0 += x * c0;
+        a1 += x * c1;
+        a2 += x * c2;
+        a3 += x * c3;
+        b0 += y * c0;
+        b1 += y * c1;
+        b2 += y * c2;
+        b3 += y * c3;
       }
       C *ra = A + row_of(i) + j, *rb = A + row_of(i1) + j;
       if (j <= i) ra[0] = a0;

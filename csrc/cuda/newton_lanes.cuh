@@ -34,16 +34,16 @@ namespace SL_ISA {
 namespace {
 
 constexpr int kGroup = 8, kGroups = cuda::kWarp / kGroup;  // lanes of a start; starts of a warp
-constexpr int kRow = 10;                                  // pitch of W and D: rows of 16-byte words, in different banks
+constexpr int kRow = 10;  // pitch of W and D: rows of 16-byte words, in different banks
 
 // Where everything of a start lies, in doubles from its beginning. Worked out once, on the host.
 struct Plan {
   int inputs, outputs, steps, r, size;
-  int first, E;            // steps and equations: outputs before step `first` see no learnable weight; E equations from there on
-  int system, terms;       // V has `terms` rows of `system` numbers
-  int V_pitch;             // also of the factor L
+  int first, E;  // steps and equations: outputs before step `first` see no learnable weight; E equations from there on
+  int system, terms;  // V has `terms` rows of `system` numbers
+  int V_pitch;  // also of the factor L
   bool dual, linear, drive_fixed, relu, has_b, has_c;
-  int R;                   // pitch of z; row t: h_{t-1} (8), x_t, 1
+  int R;  // pitch of z; row t: h_{t-1} (8), x_t, 1
   int W, D, B, b, c, z, drive, target, y, trial, rhs, work /* J step, then the bend */, at, step, V, L, inverse, where, act, total;
 
   static int even(int n) { return (n + 1) / 2 * 2; }
@@ -175,13 +175,11 @@ template <int Z> class LaneSearcher {
         }
         length = sum(length);
         bend = sum(bend);
-        if (bend < length * kGeodesicMost)
-          SL_ROLLED
-          for (int k = lane_; k < p_.r; k += kGroup) m_[p_.step + k] += m_[p_.work + k];
+        if (bend < length * kGeodesicMost) SL_ROLLED
+        for (int k = lane_; k < p_.r; k += kGroup) m_[p_.step + k] += m_[p_.work + k];
       }
-      if (works_)
-        SL_ROLLED
-        for (int k = lane_; k < p_.r; k += kGroup) m_[where(k)] = m_[p_.at + k] + m_[p_.step + k] * (bent ? 1.0 : kGeodesicStep);
+      if (works_) SL_ROLLED
+      for (int k = lane_; k < p_.r; k += kGroup) m_[where(k)] = m_[p_.at + k] + m_[p_.step + k] * (bent ? 1.0 : kGeodesicStep);
       bent = !bent;
     }
     if (iterations && lane_ == 0) atomicAdd(reinterpret_cast<unsigned long long*>(a_.iterations_out), iterations);
@@ -355,12 +353,11 @@ template <int Z> class LaneSearcher {
     for (int s = p_.steps - 1; s >= p_.first; --s) {
       const double h = m_[p_.z + (s + 1) * p_.R + lane_];
       SL_ROLLED
-      for (int t = s; t < p_.steps; ++t)
-        SL_ROLLED
-        for (int e = 0; e < o; ++e) {
-          const double g = t == s ? m_[p_.D + e * kRow + lane_] : dot(w, p_.L + p_.chain(t, e, s + 1));
-          m_[A + p_.chain(t, e, s)] = sloped(h, g);
-        }
+      for (int t = s; t < p_.steps; ++t) SL_ROLLED
+      for (int e = 0; e < o; ++e) {
+        const double g = t == s ? m_[p_.D + e * kRow + lane_] : dot(w, p_.L + p_.chain(t, e, s + 1));
+        m_[A + p_.chain(t, e, s)] = sloped(h, g);
+      }
       __syncwarp();
     }
   }
@@ -589,9 +586,9 @@ template <int Z> class LaneSearcher {
   const double* scale_;
   const Jobs& queue_;
   const int lane_;
-  double* const m_;                              // the group's part of the strip
-  const int item_, item_e_, items_, items_e_;    // this lane's first item (major, e); 8 items further
-  bool live_ = false, works_ = false;            // the group has a start; it has one that takes this step
+  double* const m_;  // the group's part of the strip
+  const int item_, item_e_, items_, items_e_;  // this lane's first item (major, e); 8 items further
+  bool live_ = false, works_ = false;  // the group has a start; it has one that takes this step
   Start start_;
 };
 

@@ -88,7 +88,7 @@ struct Start {
 
   // at(k): the best value of the k-th learnable weight. By one thread per start.
   template <class At> __device__ __forceinline__ void report(bool matched, const NewtonArgs& a, int size, const Jobs& queue,
-                                                                    const At& at) const {
+                                                             const At& at) const {
     const int64_t b = student;
     const double relative = norm2 > 0 ? loss / norm2 : loss;
     for (bool waiting = true; waiting;) {

@@ -7,8 +7,8 @@ namespace SL_ISA {
 namespace {
 
 template <class Model, class T>
-__global__ void outputs_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s,
-                               const __grid_constant__ Students<T> in, T* out) {
+__global__ void outputs_kernel(unsigned char* strips, size_t bytes, const __grid_constant__ Shape s, const __grid_constant__ Students<T> in,
+                               T* out) {
   using C = Entry<T>;
   SL_STRIP(strip, strips, bytes, false);
   Model model(s, strip, Tables::gradient);

@@ -115,7 +115,8 @@ void start(const RankModpArgs& a, Stream& stream) {
   const bool across = a.m >= a.n;  // square matrices by columns: neighbouring lanes read neighbouring numbers
   const int rows = across ? a.n : a.m, length = across ? a.m : a.n;
   const int64_t blocks = (a.batch + Group<N>::kPerBlock - 1) / Group<N>::kPerBlock;
-  launch(rank_kernel<N, kTwo>, dim3(static_cast<unsigned>(blocks)), dim3(Group<N>::kThreads), 0, stream, a, rows, length, across, Field(a.p));
+  launch(rank_kernel<N, kTwo>, dim3(static_cast<unsigned>(blocks)), dim3(Group<N>::kThreads), 0, stream, a, rows, length, across,
+         Field(a.p));
 }
 
 // ---- large matrices -----------------------------------------------------------------------------------------------------------
@@ -126,7 +127,8 @@ constexpr int64_t kLargeBytes = int64_t{1} << 30;  // workspace of one round
 struct Pivot { int rank, found; };
 
 // out [rows][columns] of every matrix, columns the smaller side.
-__global__ void __launch_bounds__(kThreads) fetch_kernel(const int64_t* in, int64_t batch, int rows, int columns, bool flip, Field field, uint32_t* out, Pivot* pivots) {
+__global__ void __launch_bounds__(kThreads)
+    fetch_kernel(const int64_t* in, int64_t batch, int rows, int columns, bool flip, Field field, uint32_t* out, Pivot* pivots) {
   const int64_t entries = static_cast<int64_t>(rows) * columns, all = batch * entries;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, stride = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t at = first; at < all; at += stride) {
@@ -192,15 +194,16 @@ void rank_large(const RankModpArgs& a, Stream& stream) {
   for (int64_t from = 0; from < a.batch; from += chunk) {
     const int64_t count = a.batch - from < chunk ? a.batch - from : chunk;
     const int64_t fetchers = (count * entries + kThreads - 1) / kThreads;
-    launch(fetch_kernel, dim3(static_cast<unsigned>(fetchers < 65536 ? fetchers : 65536)), dim3(kThreads), 0, stream, a.a + from * entries, count, rows,
-           columns, flip, field, work, pivots);
+    launch(fetch_kernel, dim3(static_cast<unsigned>(fetchers < 65536 ? fetchers : 65536)), dim3(kThreads), 0, stream, a.a + from * entries,
+           count, rows, columns, flip, field, work, pivots);
     for (int c = 0; c < columns; ++c) {
       launch(pivot_kernel, dim3(static_cast<unsigned>(count)), dim3(kThreads), 0, stream, work, rows, columns, c, pivots);
       if (c + 1 < columns)
-        launch(update_kernel<kTwo>, dim3(static_cast<unsigned>(count), static_cast<unsigned>((rows + kRowsPerBlock - 1) / kRowsPerBlock)), dim3(kThreads), 0,
-               stream, work, rows, columns, c, pivots, field);
+        launch(update_kernel<kTwo>, dim3(static_cast<unsigned>(count), static_cast<unsigned>((rows + kRowsPerBlock - 1) / kRowsPerBlock)),
+               dim3(kThreads), 0, stream, work, rows, columns, c, pivots, field);
     }
-    launch(ranks_kernel, dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)), dim3(kThreads), 0, stream, pivots, count, a.rank_out + from);
+    launch(ranks_kernel, dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)), dim3(kThreads), 0, stream, pivots, count,
+           a.rank_out + from);
   }
 }
 

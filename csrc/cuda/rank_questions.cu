@@ -16,7 +16,8 @@ struct Counted {
   long long first_not_finite;
 };
 
-__global__ void __launch_bounds__(256) flags_kernel(const int8_t* certified, const int8_t* finite, int64_t batch, Counted* counted, int* list) {
+__global__ void __launch_bounds__(256)
+    flags_kernel(const int8_t* certified, const int8_t* finite, int64_t batch, Counted* counted, int* list) {
   for (int64_t b = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; b < batch; b += int64_t{gridDim.x} * blockDim.x) {
     if (!finite[b]) atomicMin(&counted->first_not_finite, static_cast<long long>(b));
     if (!certified[b]) list[atomicAdd(&counted->unproven, 1ull)] = static_cast<int>(b);

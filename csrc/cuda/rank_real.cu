@@ -115,7 +115,7 @@ template <class T, int N> constexpr int kSmallPitch = N * N + Quad<T>::kCount;
 // A warp fetches its 32 matrices together, one behind the other, and each thread picks its own from shared memory.
 template <class T, int N, bool kWhole>
 __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks)
-small_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool provable) {
+    small_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool provable) {
   constexpr int Q = Quad<T>::kCount;
   constexpr unsigned kNumber = N - 1;  // the bits of a key that hold the number of a vector
   using B = Bits<T>;
@@ -270,7 +270,7 @@ template <class T> __device__ T of_parts(const T (&s)[4]) { return (s[0] + s[1])
 
 template <class T, int N>
 __global__ void __launch_bounds__(Group<N>::kThreads)
-rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool provable) {
+    rank_kernel(RankRealArgs<T> a, int rows, int length, bool across, T rtol, bool provable) {
   constexpr int Q = Quad<T>::kCount, kPitch = Layout<T, N>::kPitch, K = 8, kSums = N == 64 ? 4 : 2;
   constexpr unsigned kNumber = N - 1;  // the bits of a key that hold the number of a vector
   constexpr int kUnrolled = N <= 32 ? K : 1;  // all steps known to the compiler, or a loop where they are too many

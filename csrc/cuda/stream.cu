@@ -1,11 +1,10 @@
 // Streams, device memory and questions about devices. See ops/stream.h.
-#include "ops/stream.h"
-
 #include <map>
 #include <mutex>
 
 #include "cuda/launch.cuh"
 #include "ops/cuda.h"
+#include "ops/stream.h"
 
 namespace sl {
 namespace cuda {
@@ -46,7 +45,8 @@ cudaMemPool_t pool_of(int device) {
 void* take(size_t bytes, int device, void* stream) {
   void* memory = nullptr;
   cudaMemPool_t pool = pool_of(device);
-  const cudaError_t code = pool ? cudaMallocFromPoolAsync(&memory, bytes ? bytes : 1, pool, native(stream)) : cudaMalloc(&memory, bytes ? bytes : 1);
+  const cudaError_t code =
+      pool ? cudaMallocFromPoolAsync(&memory, bytes ? bytes : 1, pool, native(stream)) : cudaMalloc(&memory, bytes ? bytes : 1);
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     throw OutOfMemory(std::to_string(bytes) + " bytes of device memory wanted, " + std::to_string(free_bytes(device)) + " are free");

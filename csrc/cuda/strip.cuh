@@ -47,9 +47,7 @@ template <class S> struct ValueOf<Entry<S>> { using type = S; };
 template <class S, class T> struct EntryBeside<Entry<S>, T> { using type = Entry<T>; };
 
 // The strip of this warp, seen by this thread.
-struct Strip {
-  unsigned char* at;
-};
+struct Strip { unsigned char* at; };
 template <class C> SL_INLINE C* take_array(Strip& strip, size_t count) {
   C* table = reinterpret_cast<C*>(strip.at + (threadIdx.x % cuda::kWarp) * sizeof(Value<C>));
   strip.at += count * sizeof(C);
@@ -62,9 +60,7 @@ constexpr size_t kSharedStrip = 123 * 1024;
 constexpr size_t kStripMemory = size_t{2} << 30;  // device memory for all strips of a launch
 
 // Flags of the groups, as a kernel parameter.
-struct Groups {
-  bool learns[kMaxGroups];
-};
+struct Groups { bool learns[kMaxGroups]; };
 inline Groups groups_of(const Shape& s, const bool* learns) {
   Groups g = {};
   for (int k = 0; k < s.groups; ++k) g.learns[k] = learns[k];
@@ -105,7 +101,7 @@ void launch_strips(void (*kernel)(unsigned char*, size_t, P...), size_t bytes, i
 // always_shared, a constant: the compiler then knows that the strip is in shared memory and uses its shorter instructions.
 #define SL_STRIP(name, strips, bytes, always_shared) \
   SL_SHARED(unsigned char, sl_strip_in_shared_);     \
-  Strip name{always_shared || !strips ? sl_strip_in_shared_ : strips + blockIdx.x * bytes}
+  Strip name { always_shared || !strips ? sl_strip_in_shared_ : strips + blockIdx.x * bytes }
 
 template <class M> struct Type { using type = M; };
 // The network class for a shape, with its tables in strips. S: the scalar.

@@ -75,13 +75,17 @@ template <uint32_t P> SL_INLINE ModP<P> gate_by(ModP<P>, ModP<P> g) { return g; 
 // z <- phi(z) and g <- phi'(z) g given h = phi(z), over a range, with the choice of phi outside the loop.
 template <class C> SL_INLINE void activate_all(Activation a, C* z, int count) {
   using S = Value<C>;
-  if (a == Activation::relu) for (int k = 0; k < count; ++k) z[k] = relu_of(S(z[k]));
-  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) z[k] = tanh_of(S(z[k]));
+  if (a == Activation::relu)
+    for (int k = 0; k < count; ++k) z[k] = relu_of(S(z[k]));
+  else if (a == Activation::tanh)
+    for (int k = 0; k < count; ++k) z[k] = tanh_of(S(z[k]));
 }
 template <class A, class C> SL_INLINE void times_slope_all(Activation a, const A* h, C* g, int count) {
   using S = Value<C>;
-  if (a == Activation::relu) for (int k = 0; k < count; ++k) g[k] = gate_by(S(h[k]), S(g[k]));
-  else if (a == Activation::tanh) for (int k = 0; k < count; ++k) g[k] = S(g[k]) - S(h[k]) * S(h[k]) * S(g[k]);
+  if (a == Activation::relu)
+    for (int k = 0; k < count; ++k) g[k] = gate_by(S(h[k]), S(g[k]));
+  else if (a == Activation::tanh)
+    for (int k = 0; k < count; ++k) g[k] = S(g[k]) - S(h[k]) * S(h[k]) * S(g[k]);
 }
 
 }  // namespace SL_ISA

@@ -16,7 +16,11 @@ struct ComplexPack {
   using R = Pack<double>;
   R re{}, im{};
 };
-template <> struct Traits<ComplexPack> { using Scalar = double; using Mask = PackMask<double>; static constexpr int lanes = kLanes<double>; };
+template <> struct Traits<ComplexPack> {
+  using Scalar = double;
+  using Mask = PackMask<double>;
+  static constexpr int lanes = kLanes<double>;
+};
 
 SL_INLINE ComplexPack operator+(ComplexPack a, ComplexPack b) { return {a.re + b.re, a.im + b.im}; }
 SL_INLINE ComplexPack operator-(ComplexPack a, ComplexPack b) { return {a.re - b.re, a.im - b.im}; }

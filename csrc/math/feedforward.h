@@ -185,7 +185,6 @@ class Feedforward {
   }
 
  private:
-
   // out[s] = W in[s] (kFresh) or out[s] += W in[s], several samples at a time, so that a weight is loaded once for all of them.
   template <bool kFresh>
   SL_HD void all_samples(const C* W, const C* in, int rows, int columns, C* out, int step) {

@@ -12,10 +12,12 @@
 namespace sl {
 namespace SL_ISA {
 
-template <uint32_t P> struct ModPLanes {
-  ModPack v{};
+template <uint32_t P> struct ModPLanes { ModPack v{}; };
+template <uint32_t P> struct Traits<ModPLanes<P>> {
+  using Scalar = ModP<P>;
+  using Mask = ModPack;
+  static constexpr int lanes = kModLanes;
 };
-template <uint32_t P> struct Traits<ModPLanes<P>> { using Scalar = ModP<P>; using Mask = ModPack; static constexpr int lanes = kModLanes; };
 
 // x < 2^62 in every lane: less than 2^31 + 2^36, then than 2^31 + 400 C, then at most P.
 template <uint32_t P> SL_INLINE ModWide folded(ModWide x) {

@@ -35,7 +35,8 @@ class Recurrent {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
     return sizeof(C) * ((T + 1) * R + T * n + (tables != Tables::jacobian ? T * n : 0) +
-                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) + slack<C>(8);
+                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) +
+           slack<C>(8);
   }
 
   template <class Memory>
@@ -106,7 +107,8 @@ class Recurrent {
         for (int a = 0; a < n; ++a) h[a] = u[a];
         if (t > 0) rows_times(W, n, z_ + t * R_ + i_, n, n, h);
       }
-      if (hidden) for (int a = 0; a < n; ++a) h[a] = hidden[t * n + a];
+      if (hidden)
+        for (int a = 0; a < n; ++a) h[a] = hidden[t * n + a];
       else if (!linear_) activate_all(shape_.activation, h, n);
       for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
       if constexpr (N > 0 && N <= 8) {

@@ -53,9 +53,7 @@ template <class C> SL_INLINE void add_lane(C* to, int l, Value<C> value) { lane(
 enum class Tables { gradient, jacobian, all };
 
 // One weight's table positions. Meaning is given by the network that fills it in; -1 in `direct` means none.
-struct SlotPlace {
-  int left, right, direct, direct_right;
-};
+struct SlotPlace { int left, right, direct, direct_right; };
 
 // Positions of `count` slots in L lanes: entry [k * L + l]. I: int, or the entry type of a table of them.
 template <int L, class I = int> struct Slots {
@@ -69,11 +67,19 @@ template <int L, class I = int> struct Slots {
   SL_HD static size_t ints(int count) { return static_cast<size_t>(count) * L; }
   template <class Take> SL_HD void allocate(int n, Take take) {
     count = n;
-    flat = take(ints(n)); left = take(ints(n)); right = take(ints(n)); direct = take(ints(n)); direct_right = take(ints(n));
+    flat = take(ints(n));
+    left = take(ints(n));
+    right = take(ints(n));
+    direct = take(ints(n));
+    direct_right = take(ints(n));
   }
   SL_HD void set(int k, int l, int flat_index, SlotPlace p) {
     const int at = k * L + l;
-    flat[at] = flat_index; left[at] = p.left; right[at] = p.right; direct[at] = p.direct; direct_right[at] = p.direct_right;
+    flat[at] = flat_index;
+    left[at] = p.left;
+    right[at] = p.right;
+    direct[at] = p.direct;
+    direct_right[at] = p.direct_right;
   }
   SL_HD bool any_direct(int k) const {
     for (int l = 0; l < L; ++l)

@@ -57,9 +57,8 @@ SL_INLINE void rows_tile_many(const A* M, int stride, const B* v, int v_stride, 
   M = opaque(M);
   S acc[V][K];
   SL_UNROLL(4)
-  for (int q = 0; q < V; ++q)
-    SL_UNROLL(8)
-    for (int k = 0; k < K; ++k) acc[q][k] = kFresh ? S{} : S(out[q * out_stride + k]);
+  for (int q = 0; q < V; ++q) SL_UNROLL(8)
+  for (int k = 0; k < K; ++k) acc[q][k] = kFresh ? S{} : S(out[q * out_stride + k]);
   for (int j = 0; j < columns; ++j) {
     S x[V];
     SL_UNROLL(4)
@@ -72,9 +71,8 @@ SL_INLINE void rows_tile_many(const A* M, int stride, const B* v, int v_stride, 
     }
   }
   SL_UNROLL(4)
-  for (int q = 0; q < V; ++q)
-    SL_UNROLL(8)
-    for (int k = 0; k < K; ++k) out[q * out_stride + k] = acc[q][k];
+  for (int q = 0; q < V; ++q) SL_UNROLL(8)
+  for (int k = 0; k < K; ++k) out[q * out_stride + k] = acc[q][k];
 }
 
 template <int V, bool kFresh, class A, class B, class O>
@@ -193,9 +191,8 @@ SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int ri
     }
   }
   SL_UNROLL(8)
-  for (int k = 0; k < K; ++k)
-    SL_UNROLL(8)
-    for (int c = 0; c < C; ++c) out[k * out_stride + c] = acc[k][c];
+  for (int k = 0; k < K; ++k) SL_UNROLL(8)
+  for (int c = 0; c < C; ++c) out[k * out_stride + c] = acc[k][c];
 }
 
 template <int K, class A, class B, class O>
@@ -213,11 +210,12 @@ SL_INLINE void outer_rows(const A* left, int left_stride, const B* right, int ri
 }
 
 template <class A, class B, class O>
-SL_INLINE void outer_sums(const A* left, int left_stride, int rows, const B* right, int right_stride, int columns, int times,
-                          O* out, int out_stride) {
+SL_INLINE void outer_sums(const A* left, int left_stride, int rows, const B* right, int right_stride, int columns, int times, O* out,
+                          int out_stride) {
   int i = 0;
   if constexpr (kRegisters >= 32)
-    for (; i + 8 <= rows; i += 8) outer_rows<8>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
+    for (; i + 8 <= rows; i += 8)
+      outer_rows<8>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
   for (; i + 4 <= rows; i += 4) outer_rows<4>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
   for (; i + 2 <= rows; i += 2) outer_rows<2>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
   for (; i < rows; ++i) outer_rows<1>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);

@@ -25,9 +25,7 @@ namespace sl {
 namespace cuda {
 // For measuring where a student's tables should lie (bench/gpu/crossovers.py): bytes per warp up to which they lie in shared memory, 0 for
 // the constants of the kernels; and the bytes of the last launch.
-struct StripTuning {
-  std::atomic<size_t> most{0}, last{0};
-};
+struct StripTuning { std::atomic<size_t> most{0}, last{0}; };
 StripTuning& strip_tuning();
 
 void draw_trials(const TrialArgs&, Stream&);

@@ -3,10 +3,16 @@
 // SL_PER_ISA(void f(Args)) declares f in the namespaces base, avx2 and avx512 (the compiled variants) and in sl itself (the
 // dispatcher in cpu/isa.cpp, which calls the chosen variant and does nothing else).
 #pragma once
-#define SL_PER_ISA(...)              \
-  namespace base { __VA_ARGS__ }     \
-  namespace avx2 { __VA_ARGS__ }     \
-  namespace avx512 { __VA_ARGS__ }   \
+#define SL_PER_ISA(...) \
+  namespace base {      \
+  __VA_ARGS__           \
+  }                     \
+  namespace avx2 {      \
+  __VA_ARGS__           \
+  }                     \
+  namespace avx512 {    \
+  __VA_ARGS__           \
+  }                     \
   __VA_ARGS__
 
 namespace sl {

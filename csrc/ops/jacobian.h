@@ -23,10 +23,10 @@ struct JacobianModArgs {
   const Shape* shape;
   int64_t batch;
   const int64_t* theta;  // [batch][size], entries in [0, p)
-  const int64_t* x;      // [batch][inputs_size]
+  const int64_t* x;  // [batch][inputs_size]
   uint64_t hidden_seed;
-  uint32_t p;            // one of kPrimes
-  int64_t* out;          // [batch][equations][size]
+  uint32_t p;  // one of kPrimes
+  int64_t* out;  // [batch][equations][size]
   int threads;
 };
 SL_PER_ISA(void jacobian_mod(const JacobianModArgs&, Control&);)

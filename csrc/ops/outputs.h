@@ -5,7 +5,11 @@
 #include "ops/students.h"
 
 namespace sl {
-template <class T> struct OutputsArgs { Students<T> students; T* out; int threads; };
+template <class T> struct OutputsArgs {
+  Students<T> students;
+  T* out;
+  int threads;
+};
 SL_PER_ISA(void outputs(const OutputsArgs<float>&, Control&); void outputs(const OutputsArgs<double>&, Control&);)
 
 // The same over complex numbers, for complex-step derivatives: outputs at theta + i direction, x real.

@@ -29,9 +29,9 @@ struct Stream {
 
   void* scratch(size_t bytes);                                     // device memory until the end of the operation; not zeroed
   template <class T> T* scratch(int64_t count) { return static_cast<T*>(scratch(sizeof(T) * static_cast<size_t>(count))); }
-  void upload(void* device_to, const void* host_from, size_t bytes);    // pageable memory may be reused on return; pinned after the stream
+  void upload(void* device_to, const void* host_from, size_t bytes);  // pageable memory may be reused on return; pinned after the stream
   void download(void* host_to, const void* device_from, size_t bytes);  // waits for the stream
-  void carry(void* pinned_to, const void* device_from, size_t bytes);   // the same without waiting
+  void carry(void* pinned_to, const void* device_from, size_t bytes);  // the same without waiting
   void clear(void* device_to, size_t bytes);
   void repeat(void* device_to, const void* device_from, size_t bytes, int64_t count);  // `count` copies one after the other; 0 mod 4 bytes
   void copy(void* device_to, const void* device_from, size_t bytes);
