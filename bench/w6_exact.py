@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import sublearn as sl
-from sublearn import _devices
-from sublearn.continuation import CONVERGED, System, system_of
-from sublearn.decide import EXACT, TOLERANCE, check_options, decide_drawn
-from sublearn.generic import attained_ranks
-from sublearn.monodromy import Base, monodromy
-from sublearn.trace import trace_test
+from sublearn.backend import places
+from sublearn.homotopy.monodromy import Base, monodromy
+from sublearn.homotopy.system import CONVERGED, System, system_of
+from sublearn.homotopy.trace_test import trace_test
+from sublearn.match.decide import EXACT, TOLERANCE, check_options, decide_drawn
+from sublearn.ranks.generic_rank import attained_ranks
 
 from .harness import OURS, Candidate, Listing, Options, Table, goal_of, interleave
 
@@ -61,7 +61,7 @@ class Problem:
             1 + of,
             self.start[jobs],
             threads=threads,
-            kernels=kernels or _devices.place("cpu"),
+            kernels=kernels or places.place("cpu"),
         )
 
     def decide(self, trials=slice(None), backend="cpu", threads=1):

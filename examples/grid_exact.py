@@ -21,7 +21,7 @@ import numpy as np
 
 import sublearn as sl
 from sublearn.compare import ExactComparison, compare_with_exact
-from sublearn.generic import required_rank
+from sublearn.ranks.generic_rank import required_rank
 
 NETWORKS = [  # (network, groups shared with the teacher)
     (sl.Recurrent(1, 4, 1, 5), ("B", "D")),

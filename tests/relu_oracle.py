@@ -129,7 +129,7 @@ def agreement(net, k, drawn, match, theta):
 def study(seconds, seed):
     """Random networks of one to three hidden layers, allocations and teachers against `settle`: counts, printed."""
     import sublearn as sl
-    from sublearn.relu_exact import settle
+    from sublearn.existence.by_patterns import settle
 
     rng, end = np.random.default_rng(seed), time.monotonic() + seconds
     told = dict.fromkeys(("trials", "yes", "undecided", "between the tolerances", "contradictions"), 0)

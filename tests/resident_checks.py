@@ -1,4 +1,4 @@
-"""What must hold of trials that stay on a GPU (`_resident.py`), in the emulator (test_resident.py) and on a GPU (test_cuda.py)."""
+"""What must hold of trials that stay on a GPU (`match/gpu_pipeline.py`), in the emulator (test_resident.py) and on a GPU (test_cuda.py)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import _devices, _resident
-from sublearn._arrays import index_rows
-from sublearn._closed_forms import plain
-from sublearn._structures import affine
-from sublearn.generic import attained_ranks, point, required_rank
+from sublearn.backend import places
+from sublearn.match import gpu_pipeline
+from sublearn.ops.arguments import index_rows
+from sublearn.ranks.block_structures import affine
+from sublearn.ranks.closed_forms import plain
+from sublearn.ranks.generic_rank import attained_ranks, point, required_rank
 
 SMALL = sl.Recurrent(2, 4, 2, 6)
 TWO, THREE = sl.Recurrent(1, 4, 1, 3), sl.Feedforward((3, 4, 2), 3)
@@ -65,7 +66,7 @@ def agree_with_the_cpu(question, trials):
 
 def screened_as_on_the_cpu(net, budgets, batch):
     """Indices, T1 and T2 of every mask, with masks inside one group, inside two, and anywhere."""
-    module, rng = _devices.compiled()[0], np.random.default_rng(4)
+    module, rng = places.compiled()[0], np.random.default_rng(4)
     put = lambda a: _upload(module, a)  # noqa: E731
     groups = list(net.slices.values())
     seen = set()
@@ -73,12 +74,12 @@ def screened_as_on_the_cpu(net, budgets, batch):
         masks = np.zeros((batch, net.size), dtype=bool)
         for k, row in enumerate(masks):
             inside = [rng.choice(len(groups), size=min(k % 3, len(groups)), replace=False), range(len(groups))][k % 3 == 0]
-            places = np.concatenate([np.arange(net.size)[groups[g]] for g in inside])
-            row[rng.choice(places if len(places) >= budget else net.size, budget, replace=False)] = True
+            flat = np.concatenate([np.arange(net.size)[groups[g]] for g in inside])
+            row[rng.choice(flat if len(flat) >= budget else net.size, budget, replace=False)] = True
         required = 0 if net.activation == "relu" else required_rank(net)
         points = [point(plain(net), k) for k in range(2)] if required else []
         J = np.array([J[:, :-1] for J, _ in points], np.int64).reshape(len(points), net.equations, net.size)
-        tables = _resident.affine_tables(net)
+        tables = gpu_pipeline.affine_tables(net)
         indices, classes = module.Array([batch, budget], np.dtype(np.intc)), module.Array([batch], np.dtype(np.int8))
         module.screen(
             put(masks), put(J), [p for _, p in points], required, put(tables["inside"]), put(tables["outside"]), 7, indices, classes
@@ -100,10 +101,10 @@ def _upload(module, array):
 def chunks_overlap(monkeypatch, question, trials, chunk):
     """Two chunks are launched before the first is waited for, and one is always under way; the counts are those of one chunk."""
     whole, log = ask(question, trials, "cuda"), []
-    inner = {name: getattr(_resident._Lane, name) for name in ("launch", "collect")}
+    inner = {name: getattr(gpu_pipeline._Lane, name) for name in ("launch", "collect")}
     for name, method in inner.items():
-        monkeypatch.setattr(_resident._Lane, name, lambda lane, *a, name=name, method=method: log.append(name) or method(lane, *a))
-    monkeypatch.setattr(_resident, "_TRIALS", chunk)
+        monkeypatch.setattr(gpu_pipeline._Lane, name, lambda lane, *a, name=name, method=method: log.append(name) or method(lane, *a))
+    monkeypatch.setattr(gpu_pipeline, "_TRIALS", chunk)
     parts = ask(question, trials, "cuda")
     np.testing.assert_array_equal(parts.verdicts, whole.verdicts)
     np.testing.assert_array_equal(parts.masks, whole.masks)
@@ -114,7 +115,7 @@ def chunks_overlap(monkeypatch, question, trials, chunk):
 
 def memory_is_planned(monkeypatch, question, trials, allowed):
     """The arrays of both chunks stay below the bytes allowed; below the bytes of one trial there is an error with the numbers."""
-    module, taken, whole = _devices.compiled()[0], [], ask(question, trials, "cuda")
+    module, taken, whole = places.compiled()[0], [], ask(question, trials, "cuda")
     inner = module.Array
 
     def counted(*arguments):

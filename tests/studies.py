@@ -25,7 +25,7 @@ def child(code, **options):
 def start(folder, text, name, known=0, signals=LISTENS):
     """`sublearn run` of the study `text`, called `name`, in `folder`: (process, path of its rows), once it has more than `known` rows."""
     (folder / "slow.toml").write_text(text, encoding="utf-8")
-    code = f"{signals}import sys\nfrom sublearn.cli import main\nsys.exit(main(['run', 'slow.toml']))"
+    code = f"{signals}import sys\nfrom sublearn.cli.main import main\nsys.exit(main(['run', 'slow.toml']))"
     path, end = folder / f"sublearn-{name}" / "results.jsonl", time.monotonic() + 60
     with child(code, cwd=folder) as process:
         while time.monotonic() < end and (not path.exists() or path.read_bytes().count(b"\n") <= known):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn._column_matroid import prices
-from sublearn.generic import attained_ranks, free_weights, required_rank
+from sublearn.ranks.column_matroid import prices
+from sublearn.ranks.generic_rank import attained_ranks, free_weights, required_rank
 from tests.test_matroid import laminar_family, obeys, random_caps, subsets
 from tests.twins import ranks as twin
 
@@ -323,9 +323,9 @@ def test_limits_of_0_take_weights_out_before_anything_else(monkeypatch):
     by_price = sl.best_allocation(net, {"W": np.where(forbidden, 1e6, cost)}, shared=shared)
     rows = lines_limited(net)[:6]
     with_rows = sl.best_allocation(net, {"W": np.where(forbidden, 1e6, cost)}, [(m, 2) for m, _ in rows], shared)
-    monkeypatch.setattr("sublearn._cheapest.cheapest_capped", lambda *_: pytest.fail("an integer programme"))
+    monkeypatch.setattr("sublearn.design.problem.cheapest_capped", lambda *_: pytest.fail("an integer programme"))
     assert sl.best_allocation(net, {"W": cost}, [({"W": forbidden}, 0), *((m, 2) for m, _ in rows)], shared) == with_rows
-    monkeypatch.setattr("sublearn._cheapest.cheapest_common", lambda *_: pytest.fail("a matroid intersection"))
+    monkeypatch.setattr("sublearn.design.problem.cheapest_common", lambda *_: pytest.fail("a matroid intersection"))
     assert sl.best_allocation(net, {"W": cost}, [({"W": forbidden}, 0)], shared) == by_price
     halves = [({"W": forbidden & (np.indices((6, 6)).sum(0) % 2 == k)}, 0) for k in (0, 1)]
     assert sl.best_allocation(net, {"W": cost}, [*halves, ({"W": forbidden}, 0)], shared) == by_price

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn._certain import bounds_text, certain
-from sublearn._parity import degrees_of, odd_parts, real_solutions
+from sublearn.homotopy.real_solutions import degrees_of, odd_parts, real_solutions
+from sublearn.theory.certain import bounds_text, certain
 
 SHARED = ("B", "D")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.capacity import _saturation
-from sublearn.generic import attained_ranks, required_rank
+from sublearn.design.capacity import _saturation
+from sublearn.ranks.generic_rank import attained_ranks, required_rank
 
 
 def grown(net, m):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import sublearn as sl
-from sublearn import cli, study
-from sublearn.decide import RULES
+from sublearn import study
+from sublearn.cli.main import main
+from sublearn.match.decide import RULES
 from tests.studies import IGNORES, start
 
 SMALL = """
@@ -55,7 +56,7 @@ def spec(tmp_path):
 def call(capsys, *arguments):
     """(exit code, stdout, stderr) of a command line run in this process."""
     try:
-        code = cli.main([str(argument) for argument in arguments])
+        code = main.main([str(argument) for argument in arguments])
     except SystemExit as error:  # argparse
         code = error.code
     out, err = capsys.readouterr()
@@ -212,7 +213,7 @@ def test_a_file_in_the_folders_place_is_exit_code_2(spec, tmp_path, capsys, verb
 @pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "predict"])
 def test_labels_outside_the_terminals_encoding_are_escaped(tmp_path, verb):
     (tmp_path / "s.toml").write_text(SMALL.replace('"rec"', '"r\u00e9seau"'), encoding="utf-8")
-    code = "import sys\nfrom sublearn.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = "import sys\nfrom sublearn.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
     def run_in_ascii(*arguments):
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -287,7 +288,7 @@ def test_what_fails_leaves_an_incomplete_study(spec, tmp_path, capsys, monkeypat
         raise study.StoreError("results.jsonl: expected to write 9 bytes, got: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["sublearn.study.run"], "measure", too_large)
+        patch.setattr(sys.modules["sublearn.study.runner"], "measure", too_large)
         code, out, err = call(capsys, "run", spec, "--out", tmp_path)
     assert code == 3 and out == "" and "MemoryError: too large" in err
     assert "80 trials left; the same command continues" in err
@@ -373,11 +374,11 @@ def test_doctor(capsys):
 
 
 def test_doctor_says_when_a_faster_instruction_set_is_not_compiled():
-    assert cli._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
-    assert cli._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
+    assert main._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
+    assert main._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
         "; avx512 would be faster: install sublearn again on this machine (docs/speed.md)"
     )
-    assert "faster" not in cli._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
+    assert "faster" not in main._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
 
 
 def test_without_the_extra(spec, tmp_path):
@@ -389,7 +390,7 @@ def test_without_the_extra(spec, tmp_path):
         "'scipy', 'pandas')\n"
         "u.find_spec = lambda name, *a: None if name.split('.')[0] in hidden else real(name, *a)\n"
         "for name in hidden: sys.modules[name] = None\n"
-        "from sublearn import cli; sys.exit(cli.main(sys.argv[1:]))"
+        "from sublearn import cli; sys.exit(main.main(sys.argv[1:]))"
     )
 
     def bare(*arguments):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import closing
-from sublearn.continuation import system_of
-from sublearn.generic import attained_ranks
+from sublearn.homotopy import forcing_equations
+from sublearn.homotopy.system import system_of
+from sublearn.ranks.generic_rank import attained_ranks
 
 CASES = [
     (sl.Recurrent(1, 3, 1, 9), ("B", "D")),
@@ -45,7 +45,7 @@ def test_the_equations_are_kappa_independent_ones(net, shared):
 def test_the_condition_holds_for_random_teachers_and_not_for_thin_ones(net, shared):
     drawn = sl.draw_trials(net, sl.only(net, *[g for g in net.groups if g not in shared]), 40, shared=shared, seed=2)
     x = drawn.x.reshape(40, -1)
-    assert closing.forced(net, shared, drawn.teacher, x).all()
+    assert forcing_equations.forced(net, shared, drawn.teacher, x).all()
     thin = drawn.teacher.copy()
     groups = net.unpack(thin)
     if "W" in shared:
@@ -55,15 +55,15 @@ def test_the_condition_holds_for_random_teachers_and_not_for_thin_ones(net, shar
         for name in {"B", "W", "b"} & set(groups):
             groups[name][:, -1] = 0
     else:  # outputs of rank w - 1
-        groups["W1"][:, : net.widths[1] - closing._corner(net)[1] + 1] = 0
-    assert not closing.forced(net, shared, net.pack(groups), x).any()
+        groups["W1"][:, : net.widths[1] - forcing_equations._corner(net)[1] + 1] = 0
+    assert not forcing_equations.forced(net, shared, net.pack(groups), x).any()
 
 
 def test_residues_are_exact():
     rng = np.random.default_rng(0)
     a = np.concatenate([rng.standard_normal(50) * 10.0 ** rng.integers(-300, 300, 50), [0.0, 1.0, -1.0, 0.5, 5e-324, -(2.0**70)]])
-    expected = [n * pow(d, -1, closing.P) % closing.P for n, d in (float(v).as_integer_ratio() for v in a)]
-    assert closing.residues(a).tolist() == expected
+    expected = [n * pow(d, -1, forcing_equations.P) % forcing_equations.P for n, d in (float(v).as_integer_ratio() for v in a)]
+    assert forcing_equations.residues(a).tolist() == expected
 
 
 def few_masks(net, shared, within, count):

@@ -9,8 +9,8 @@ import pytest
 
 import sublearn as sl
 from sublearn import compare
-from sublearn._intervals import clopper_pearson
 from sublearn.compare import KINDS, Comparison, ExactComparison, compare_with_exact, compare_with_theory, kinds_of_masks, tally
+from sublearn.numerics.intervals import clopper_pearson
 
 NET = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=6)
 SHARED = ("B", "D")
@@ -156,13 +156,13 @@ def test_predictions_against_exact_verdicts():
 def test_exact_verdicts_catch_a_wrong_theory(monkeypatch):
     from dataclasses import replace
 
-    from sublearn import theory
+    from sublearn.theory import predict
 
-    real = theory.predict
+    real = predict.predict
     net = sl.Recurrent(1, 4, 1, 5)
-    monkeypatch.setattr(theory, "predict", lambda *a, **k: replace(real(*a, **k), kind="maximal"))
+    monkeypatch.setattr(predict, "predict", lambda *a, **k: replace(real(*a, **k), kind="maximal"))
     assert compare_with_exact(net, sl.diagonal(net, 4, "W"), 60, SHARED).contradictions > 5
-    monkeypatch.setattr(theory, "predict", lambda *a, **k: replace(real(*a, **k), kind="minimal"))
+    monkeypatch.setattr(predict, "predict", lambda *a, **k: replace(real(*a, **k), kind="minimal"))
     assert compare_with_exact(net, sl.rows(net, 4, "W"), 60, SHARED).contradictions == 60
 
 

@@ -5,11 +5,11 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
-from sublearn.continuation import CONVERGED, system_of
-from sublearn.degree import solution_count
-from sublearn.generic import attained_ranks
-from sublearn.monodromy import monodromy
-from sublearn.trace import bend_of, trace_test
+from sublearn.homotopy.degree import solution_count
+from sublearn.homotopy.monodromy import monodromy
+from sublearn.homotopy.system import CONVERGED, system_of
+from sublearn.homotopy.trace_test import bend_of, trace_test
+from sublearn.ranks.generic_rank import attained_ranks
 
 SHARED = ("B", "D")
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sublearn._doubledouble import Ball, Inverse, dot, join, matmul, matvec, split, two_prod, two_sum
+from sublearn.numerics.doubledouble import Ball, Inverse, dot, join, matmul, matvec, split, two_prod, two_sum
 
 
 def exact(ball):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.certify import certify
-from sublearn.continuation import system_of
-from sublearn.generic import attained_ranks, required_rank
+from sublearn.existence.certify import certify
+from sublearn.homotopy.system import system_of
+from sublearn.ranks.generic_rank import attained_ranks, required_rank
 
 SHARED = ("B", "D")
 CASES = [

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn._column_matroid import prices
-from sublearn.generic import attained_ranks, free_weights, required_rank
+from sublearn.ranks.column_matroid import prices
+from sublearn.ranks.generic_rank import attained_ranks, free_weights, required_rank
 from tests.test_best import IDS, SMALL, random_cost
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from sublearn import study
-from sublearn._certain import certain
-from sublearn._intervals import clopper_pearson
-from sublearn.study import findings, limits, plot, setting, store, task
+from sublearn.numerics.intervals import clopper_pearson
+from sublearn.study import limits, plot, store
+from sublearn.study.cells import EXISTENCE, cells_of
+from sublearn.study.report import findings, setting
+from sublearn.theory.certain import certain
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -90,7 +92,7 @@ def built_in(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built-in") / "s"
     spec = study.parse_spec(re.sub("starts = 10", "starts = 2", text))
     study.run(spec, folder)
-    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    found = store.summaries(cells_of(spec), study.Store(folder).rows)
     return folder, list(zip(found, limits.limits_of(found), strict=True))
 
 
@@ -215,13 +217,13 @@ def test_an_axis_with_proven_and_searched_cells_names_both(gaps):
     data["quantity"] = data["quantity"].astype("U9")
     data["quantity"].values[cells[0]] = "existence"
     data["quantity_text"] = data["quantity_text"].astype("U80")
-    data["quantity_text"].values[cells[0]] = task.EXISTENCE
+    data["quantity_text"].values[cells[0]] = EXISTENCE
     ax = plot.probability(data, NET, Figure().add_subplot())
-    assert ax.get_ylabel().startswith("found probability") and ax.get_ylabel().endswith(f"or (ringed) {task.EXISTENCE}")
+    assert ax.get_ylabel().startswith("found probability") and ax.get_ylabel().endswith(f"or (ringed) {EXISTENCE}")
     rings = [line for line in ax.lines if line.get_markerfacecolor() == "none" and len(line.get_xdata())]
     assert [tuple(line.get_xdata()) for line in rings] == [(3,)]
     alone = plot.probability(data.isel(cell=cells[:1]), NET, Figure().add_subplot())
-    assert alone.get_ylabel().replace("\n", " ") == task.EXISTENCE
+    assert alone.get_ylabel().replace("\n", " ") == EXISTENCE
     assert not any(line.get_markerfacecolor() == "none" and len(line.get_xdata()) for line in alone.lines)
 
 

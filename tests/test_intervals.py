@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from sublearn import _intervals as iv
+from sublearn.numerics import intervals as iv
 
 COUNTS = [
     (0, 1),

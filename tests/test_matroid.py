@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sublearn import _cpu
-from sublearn._matroid import (
+from sublearn.numerics.matroid import (
     Cap,
     Infeasible,
     Laminar,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn._missed import missed
+from sublearn.numerics.missed_matches import missed
 
 
 def curve(rng, trials, share, a, b, starts, first=0.3):

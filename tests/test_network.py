@@ -11,7 +11,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from sublearn.network import Feedforward, Network, Recurrent, network_from_spec
+from sublearn.model.network import Feedforward, Network, Recurrent, network_from_spec
 
 # net, groups with shapes in flat order, fan-ins, size, equations, x, y, text
 PLANTED = [

@@ -14,8 +14,8 @@ import pytest
 
 import sublearn as sl
 from sublearn import compare
-from sublearn._matroid import Infeasible
-from sublearn.cli import Refused
+from sublearn.cli.main import Refused
+from sublearn.numerics.matroid import Infeasible
 from sublearn.study.spec import SpecError
 from sublearn.study.store import StoreBusy, StoreError
 

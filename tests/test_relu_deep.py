@@ -9,8 +9,8 @@ import pytest
 from relu_oracle import Model, agreement
 
 import sublearn as sl
-from sublearn import relu_exact
-from sublearn.relu_exact import applies, settle
+from sublearn.existence import by_patterns
+from sublearn.existence.by_patterns import applies, settle
 
 F = sl.Feedforward
 
@@ -117,11 +117,11 @@ def test_a_square_solution_is_proven_and_its_signs_are():
     layers.append(net.unpack(v.theta)["W2"] @ layers[0])
     on = np.concatenate([np.swapaxes(part > 0, 1, 2) for part in layers], axis=2)[rows]
     args = net, 1, v.theta[rows], *flat(len(rows), drawn.x[rows], drawn.y[rows]), drawn.mask[rows]
-    assert relu_exact.prove(*args, on)[1].mean() > 0.95
+    assert by_patterns.prove(*args, on)[1].mean() > 0.95
     for unit in (0, 4):  # of the layer that learns, of the one above
         wrong = on.copy()
         wrong[:, 0, unit] ^= True
-        theta, sure = relu_exact.prove(*args, wrong)
+        theta, sure = by_patterns.prove(*args, wrong)
         assert sure.mean() < 0.5
         np.testing.assert_allclose(sl.outputs(net, theta, drawn.x[rows])[sure], drawn.y[rows][sure], rtol=1e-9)
 
@@ -149,11 +149,11 @@ def test_too_many_programmes_are_undecided(monkeypatch):
     drawn = sl.draw_trials(net, learning(net, 1), count, seed=1)
     args = net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask
     whole = settle(*args)
-    monkeypatch.setattr(relu_exact, "_BYTES", 2**13)  # cut into many pieces, one trial after the other: the same answers
-    monkeypatch.setattr(relu_exact, "_TRIALS", 1)
+    monkeypatch.setattr(by_patterns, "_BYTES", 2**13)  # cut into many pieces, one trial after the other: the same answers
+    monkeypatch.setattr(by_patterns, "_TRIALS", 1)
     np.testing.assert_array_equal(whole.match, settle(*args).match)
     for most in (4, 60):
-        monkeypatch.setattr(relu_exact, "MOST", most)
+        monkeypatch.setattr(by_patterns, "MOST", most)
         few = settle(*args).match
         assert (few == -1).any() and ((few == whole.match) | (few == -1)).all()
 

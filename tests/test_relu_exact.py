@@ -5,9 +5,9 @@ import pytest
 from relu_oracle import agreement
 
 import sublearn as sl
-from sublearn import relu_exact
-from sublearn._simplex import feasible
-from sublearn.relu_exact import applies, settle
+from sublearn.existence import by_patterns
+from sublearn.existence.by_patterns import applies, settle
+from sublearn.numerics.simplex import feasible
 
 F = sl.Feedforward
 
@@ -105,10 +105,10 @@ def test_too_many_patterns_are_undecided(monkeypatch):
     net = F((3, 4, 2), 3, "relu")
     _, rows = trials(net, sl.split(net, {"W1": 9}), 30)
     full, *_ = settle(net, *rows)
-    monkeypatch.setattr(relu_exact, "_BYTES", 2**14)  # cut into many pieces: the same answers
+    monkeypatch.setattr(by_patterns, "_BYTES", 2**14)  # cut into many pieces: the same answers
     pieces, *_ = settle(net, *rows)
     np.testing.assert_array_equal(full, pieces)
-    monkeypatch.setattr(relu_exact, "MOST", 10)
+    monkeypatch.setattr(by_patterns, "MOST", 10)
     few, *_ = settle(net, *rows)
     assert (few == -1).any() and ((few == full) | (few == -1)).all()
 
@@ -146,17 +146,17 @@ def test_a_proof_needs_the_signs_and_the_rank():
     assert (proven == (match == 1))[alive].mean() > 0.95
     patterns = np.einsum("bjk,bkm->bmj", net.unpack(found)["W1"], drawn.x) > 0
     k = np.flatnonzero(proven & alive)
-    again, sure = relu_exact.prove(net, 1, found[k], x[k], y[k], masks[k], patterns[k])
+    again, sure = by_patterns.prove(net, 1, found[k], x[k], y[k], masks[k], patterns[k])
     assert sure.all()
     np.testing.assert_allclose(again, found[k], rtol=1e-9, atol=1e-12)
     wrong = patterns[k].copy()
     wrong[:, 0, 0] ^= True  # another region: mostly its solution does not have these signs; where it does, it is a match as well
-    other, sure = relu_exact.prove(net, 1, found[k], x[k], y[k], masks[k], wrong)
+    other, sure = by_patterns.prove(net, 1, found[k], x[k], y[k], masks[k], wrong)
     assert sure.mean() < 0.3
     np.testing.assert_allclose(sl.outputs(net, other, drawn.x[k])[sure], drawn.y[k][sure], rtol=1e-9)
     few = masks[k].copy()
     few[:, 1:] = False  # one weight, two equations
-    assert not relu_exact.prove(net, 1, found[k], x[k], y[k], few, patterns[k])[1].any()
+    assert not by_patterns.prove(net, 1, found[k], x[k], y[k], few, patterns[k])[1].any()
 
 
 def test_last_layers_are_proven_where_features_have_full_rank():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn import _devices, _resident
+from sublearn.backend import places
+from sublearn.match import gpu_pipeline
 from tests import resident_checks as checks
 from tests.cases import NETWORKS, names
 
@@ -48,12 +49,12 @@ def test_memory(monkeypatch, number, allowed):
 @pytest.mark.parametrize("number", [0, 3, 5, 10, 11])
 def test_planned_memory_suffices(monkeypatch, number):
     """A GPU with so little memory that 300 trials must be split: the plan holds with the kernels' own workspace, and all comes back."""
-    module, question = _devices.compiled()[0], checks.QUESTIONS[number]
+    module, question = places.compiled()[0], checks.QUESTIONS[number]
     whole, free = checks.ask(question, 300, "cuda"), module.device_info(0)["free_bytes"]
     monkeypatch.setenv("SUBLEARN_EMULATED_MEMORY", "300000")
     calls = []
-    inner = _resident._Lane.launch
-    monkeypatch.setattr(_resident._Lane, "launch", lambda lane, *a: calls.append(a) or inner(lane, *a))
+    inner = gpu_pipeline._Lane.launch
+    monkeypatch.setattr(gpu_pipeline._Lane, "launch", lambda lane, *a: calls.append(a) or inner(lane, *a))
     parts = checks.ask(question, 300, "cuda")
     np.testing.assert_array_equal(parts.verdicts, whole.verdicts)
     assert len(calls) > 2 and module.device_info(0)["free_bytes"] == 300000
@@ -63,7 +64,7 @@ def test_planned_memory_suffices(monkeypatch, number):
 
 def test_what_needs_no_gpu(monkeypatch):
     """Fewer weights than the required rank, or one mask of too low a rank: no kernel runs. Affine allocations are solved, not searched."""
-    module = _devices.compiled()[0]
+    module = places.compiled()[0]
     monkeypatch.setattr(module, "newton", None)
     monkeypatch.setattr(module, "fit", None)
     net = checks.SMALL
@@ -77,17 +78,17 @@ def test_what_needs_no_gpu(monkeypatch):
 def test_what_a_linear_solve_leaves_open_is_searched(monkeypatch):
     """As its own trial: the same answer as from `decide_drawn`, which tries the solve once more."""
     question, asked = (*checks.QUESTIONS[5][:3], "descent", {"steps": 5}), []
-    want, inner = checks.ask(question, 200, "cuda"), _resident.decide_drawn
-    monkeypatch.setattr(_resident, "solve_affine", lambda *a: np.full(len(a[2]), -1, np.int8))
-    monkeypatch.setattr(_resident, "decide_drawn", lambda *a, **how: asked.append(how["first"]) or inner(*a, **how))
+    want, inner = checks.ask(question, 200, "cuda"), gpu_pipeline.decide_drawn
+    monkeypatch.setattr(gpu_pipeline, "solve_affine", lambda *a: np.full(len(a[2]), -1, np.int8))
+    monkeypatch.setattr(gpu_pipeline, "decide_drawn", lambda *a, **how: asked.append(how["first"]) or inner(*a, **how))
     got = checks.ask(question, 200, "cuda")
     assert len(asked) == want.solved_affine > 0 and all(70 <= trial < 270 for trial in asked)
     np.testing.assert_array_equal(got.verdicts, want.verdicts)
 
 
 def test_linear_systems_need_no_cpu_where_they_have_a_solution(monkeypatch):
-    fetched, inner = [], _resident.solve_affine
-    monkeypatch.setattr(_resident, "solve_affine", lambda *a: fetched.append(len(a[2])) or inner(*a))
+    fetched, inner = [], gpu_pipeline.solve_affine
+    monkeypatch.setattr(gpu_pipeline, "solve_affine", lambda *a: fetched.append(len(a[2])) or inner(*a))
     solvable, few = (checks.ask(checks.QUESTIONS[-k], 100, "cuda") for k in (4, 3))
     assert solvable.matched == solvable.solved_affine == 100 and not fetched[:-1]
     assert few.solved_affine == 100 and 0 < few.unmatched == fetched[-1] and few.matched > 0
@@ -106,7 +107,7 @@ def test_bad_options_are_named():
 
 
 def test_a_failure_leaves_the_next_call_whole(monkeypatch):
-    module, question = _devices.compiled()[0], checks.QUESTIONS[0]
+    module, question = places.compiled()[0], checks.QUESTIONS[0]
     want, free = checks.ask(question, 40, "cuda"), module.device_info(0)["free_bytes"]
     with monkeypatch.context() as patched:
         patched.setattr(module, "newton", lambda *a: (_ for _ in ()).throw(RuntimeError("planted")))

@@ -12,46 +12,31 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE, CSRC = ROOT / "python" / "sublearn", ROOT / "csrc"
 
-# From the bottom. Rooms of one storey (theory | match) never import each other.
-STOREYS = [
-    {"checks": "_errors _version"},
-    {"backend": "_dispatch _devices"},
-    {"numerics": "_doubledouble _intervals _matroid _missed _simplex"},
-    {"model": "network _picture allocation strategies"},
-    {"ops": "_arrays fit jacobian rank"},
-    {"ranks": "_closed_forms _column_matroid _structures _units generic", "data": "trial"},
-    {"homotopy": "_parity closing continuation degree loops monodromy trace"},
-    {"existence": "_relu_programmes _relu_proofs certify exact relu_exact triangular"},
-    {"theory": "_certain _proofs bounds theory", "match": "_resident decide match"},
-    {"design": "_cheapest _prefer best capacity explain"},
-    {"compare": "compare"},
-    {"study": "study"},
-    {"cli": "cli __main__"},
-]
-LEVEL = {room: level for level, storey in enumerate(STOREYS) for room in storey}
-ROOM = {module: room for storey in STOREYS for room, modules in storey.items() for module in modules.split()}
+# From the top; a room is a folder of the package, or a module that lies flat in it. Rooms of one storey never import each other.
+LAYERS = (
+    "cli",
+    "study",
+    "compare",
+    "design",
+    "theory | match",
+    "existence",
+    "homotopy",
+    "ranks | data",
+    "ops",
+    "model",
+    "numerics",
+    "backend",
+    "_checks",
+)
+LEVEL = {room: -level for level, storey in enumerate(LAYERS) for room in storey.split(" | ")}
+FLAT = {"", "__main__", "_version", "_checks", "compare"}  # modules that lie flat
+OUTSIDE = {"__main__", "_version"}  # in no storey: the command line by another name, and a number
 
 COMPILED = ("_cpu", "_cuda", "_cuda_emulated")
 
 # What is left to mend.
-UP = {("triangular", "_proofs")}
-CIRCLES = [("_certain", "theory"), ("_devices", "_dispatch"), ("study.limits", "study.store")]  # by imports in functions or for types only
-USE_COMPILED = {
-    "_relu_programmes",
-    "_units",
-    "allocation",
-    "certify",
-    "cli",
-    "closing",
-    "continuation",
-    "decide",
-    "exact",
-    "generic",
-    "network",
-    "rank",
-    "study.run",
-    "triangular",
-}
+UP = {("ops.units", "ranks.closed_forms"), ("existence.by_substitution", "theory.proofs")}
+CIRCLES = [("backend.places", "backend.selection"), ("study.limits", "study.store"), ("theory.certain", "theory.predict")]  # by imports in functions or for types only
 USE_PRIVATE = {
     "bench/gpu/crossovers.py",
     "bench/gpu/one.py",
@@ -156,8 +141,8 @@ def upward(edges):
     """Arrows to a room above, or to another room of the same storey."""
     found = set()
     for one, other in edges:
-        here, there = ROOM.get(one.split(".")[0]), ROOM.get(other.split(".")[0])
-        if here and there and here != there and LEVEL[there] >= LEVEL[here]:
+        here, there = one.split(".")[0], other.split(".")[0]
+        if here in LEVEL and there in LEVEL and here != there and LEVEL[there] >= LEVEL[here]:
             found.add((one, other))
     return found
 
@@ -221,7 +206,9 @@ def planted(tmp_path):
 
 
 def test_every_module_has_a_room():
-    assert {name.split(".")[0] for name in modules(PACKAGE)} - {""} == set(ROOM)
+    found = modules(PACKAGE)
+    assert {name.split(".")[0] for name in found} - {""} - OUTSIDE == set(LEVEL)
+    assert {name for name, file in found.items() if not name or (file.parent == PACKAGE and file.stem != "__init__")} == FLAT
 
 
 def test_arrows_go_down():
@@ -236,12 +223,12 @@ def test_no_circles():
 
 def test_the_compiled_modules_are_imported_by_the_backend_only():
     found = {one for one, other in arrows() if other in COMPILED}
-    assert found - {"", *STOREYS[1]["backend"].split()} == USE_COMPILED
+    assert {one.split(".")[0] for one in found} == {"backend"}
 
 
 def test_libraries_are_imported_where_they_belong():
     found = libraries()
-    assert {(module, library) for module, library in found if ROOM[module.split(".")[0]] != LIBRARIES[library]} == set()
+    assert {(module, library) for module, library in found if module.split(".")[0] != LIBRARIES[library]} == set()
     assert [edge for edge, at_once in found.items() if at_once] == []  # `import sublearn` loads numpy alone
 
 
@@ -257,10 +244,10 @@ def test_includes_go_down():
 @pytest.mark.parametrize(
     "file, line, arrow",
     [
-        ("network.py", "from .theory import predict", ("network", "theory")),
-        ("theory.py", "from . import match", ("theory", "match")),
-        ("rank.py", "def lazy():\n    from .study.store import load", ("rank", "study.store")),
-        ("match.py", "import sublearn.bounds", ("match", "bounds")),
+        ("model/network.py", "from ..theory import predict", ("model.network", "theory.predict")),
+        ("theory/predict.py", "from .. import match", ("theory.predict", "match")),
+        ("ops/rank.py", "def lazy():\n    from ..study.store import load", ("ops.rank", "study.store")),
+        ("match/probability.py", "import sublearn.theory.bounds", ("match.probability", "theory.bounds")),
         ("study/spec.py", "from .. import cli", ("study.spec", "cli")),
     ],
 )
@@ -269,15 +256,15 @@ def test_a_planted_import_is_found(planted, file, line, arrow):
 
 
 def test_a_planted_circle_is_found(planted):
-    copy = planted(PACKAGE, "_intervals.py", "from . import _simplex")
+    copy = planted(PACKAGE, "numerics/intervals.py", "from . import simplex")
     assert circles(arrows(copy)) == CIRCLES
-    (copy / "_simplex.py").write_text("from ._intervals import clopper_pearson\n")
-    assert circles([edge for edge, at_once in arrows(copy).items() if at_once]) == [("_intervals", "_simplex")]
+    (copy / "numerics/simplex.py").write_text("from .intervals import clopper_pearson\n")
+    assert circles([edge for edge, at_once in arrows(copy).items() if at_once]) == [("numerics.intervals", "numerics.simplex")]
 
 
 def test_a_planted_library_is_found(planted):
-    found = libraries(planted(PACKAGE, "rank.py", "import scipy.linalg\ndef lazy():\n    return importlib.import_module('torch.cuda')"))
-    assert found["rank", "scipy"] and ("rank", "torch") in found and not found["rank", "torch"]
+    found = libraries(planted(PACKAGE, "ops/rank.py", "import scipy.linalg\ndef lazy():\n    return importlib.import_module('torch.cuda')"))
+    assert found["ops.rank", "scipy"] and ("ops.rank", "torch") in found and not found["ops.rank", "torch"]
 
 
 @pytest.mark.parametrize(

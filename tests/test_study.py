@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 
 import sublearn as sl
 from sublearn import study
-from sublearn._intervals import clopper_pearson
-from sublearn.decide import RULES
-from sublearn.study import plot, references, store, task
+from sublearn.match.decide import RULES
+from sublearn.numerics.intervals import clopper_pearson
+from sublearn.study import plot, store
 from sublearn.study import spec as specs
-from sublearn.study.report import _tiles
+from sublearn.study.cells import EXISTENCE, Cell, Task, cells_of, content_id, tasks_of
+from sublearn.study.report import references
+from sublearn.study.report.write import _tiles
 from tests.studies import start
 
-running = sys.modules["sublearn.study.run"]  # the name study.run is the function
+running = sys.modules["sublearn.study.runner"]  # the name study.run is the function
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,7 +110,7 @@ def test_the_documented_file_holds_every_key_and_is_valid():
     for method in specs.METHODS:
         assert f'"{method}"' in toml, method
     spec = study.parse_spec(toml, "docs/study.md")
-    assert len(task.cells_of(spec)) > 20
+    assert len(cells_of(spec)) > 20
     bare = study.parse_spec(
         '[study]\nname = "x"\n[[network]]\nkind = "feedforward"\nwidths = [2, 2]\nsamples = 1\n[[strategy]]\nkind = "everything"'
     )
@@ -134,7 +136,7 @@ def test_the_documented_file_holds_every_key_and_is_valid():
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_examples_are_valid(path):
     spec = study.read_spec(path)
-    cells = task.cells_of(spec)
+    cells = cells_of(spec)
     assert spec.description and all(cell.trials >= 1000 for cell in cells) and not spec.screen
     assert any(cell.reference for cell in cells)
 
@@ -144,7 +146,7 @@ def test_the_built_in_study_covers_the_three_kinds_of_network():
     nets = [entry.net for entry in spec.networks]
     assert [type(net).__name__ for net in nets] == ["Recurrent", "Feedforward", "Feedforward"]
     assert [net.activation for net in nets] == ["linear", "linear", "relu"]
-    assert {cell.method for cell in task.cells_of(spec)} == {"newton", "descent"}
+    assert {cell.method for cell in cells_of(spec)} == {"newton", "descent"}
 
 
 def strategy(text):
@@ -329,7 +331,7 @@ BAD = {
 def test_bad_files_name_file_key_expected_and_got(name):
     text, fragments = BAD[name]
     with pytest.raises(study.SpecError) as caught:
-        task.cells_of(study.parse_spec(text, "bad.toml"))
+        cells_of(study.parse_spec(text, "bad.toml"))
     message = str(caught.value)
     assert message.startswith("bad.toml: ")
     for fragment in [*fragments, "expected" if "size" not in name else "network"]:
@@ -396,8 +398,8 @@ def test_budgets_may_be_numbers_ranges_and_tables():
 
 
 def test_the_id_is_of_the_content_only():
-    cells = task.cells_of(parse(control="true"))
-    same = task.cells_of(
+    cells = cells_of(parse(control="true"))
+    same = cells_of(
         study.parse_spec(
             SMALL.replace('label = "rec"', 'label = "renamed"')
             .replace('["rec"]', '["renamed"]')
@@ -417,15 +419,15 @@ def test_the_id_is_of_the_content_only():
         SMALL.replace("seed = 7", "seed = 7\nnewton = { iterations = 100 }"),
         SMALL.replace("steps = 4", "steps = 5"),
     ):
-        other = {cell.id for cell in task.cells_of(study.parse_spec(text)) if cell.network_label == "rec"}
+        other = {cell.id for cell in cells_of(study.parse_spec(text)) if cell.network_label == "rec"}
         assert not other & {cell.id for cell in cells}, text
     assert len({cell.id for cell in cells}) == len(cells)
     assert re.fullmatch(r"[0-9a-f]{16}", cells[0].id)
     # what a method does not use is not part of its content
-    descent = [task.cells_of(parse(method='"descent"', seed='7\nmethod = "descent"', starts=starts))[0] for starts in ("3", "9")]
+    descent = [cells_of(parse(method='"descent"', seed='7\nmethod = "descent"', starts=starts))[0] for starts in ("3", "9")]
     assert descent[0].method == "descent" and descent[0].id == descent[1].id
     # a gain of 1 is no gain, and a default written out is the default
-    plain = task.cells_of(
+    plain = cells_of(
         study.parse_spec(
             SMALL.replace("steps = 4", "steps = 4\ngains = { B = 1 }\nbias = false")
             .replace("seed = 7", "seed = 7\ntol = 1e-20")
@@ -451,7 +453,7 @@ ff / split / W1 0 + W2 6 / exact 0323430bace9938c 4239216697
 
 def test_ids_and_task_numbers_of_ten_cells_stay():
     """Rows on other people's disks are found by these: a change of rules or labels must not change them."""
-    cells = [*task.cells_of(parse()), *task.cells_of(study.parse_spec(BOTH))]
+    cells = [*cells_of(parse()), *cells_of(study.parse_spec(BOTH))]
     told = [f"{cell.describe()} {cell.id} {cell.task_number}" for cell in cells]
     assert len(GOLDEN.split("\n")[1:-1]) == 10 and set(GOLDEN.split("\n")[1:-1]) <= set(told)
 
@@ -459,11 +461,11 @@ def test_ids_and_task_numbers_of_ten_cells_stay():
 def test_strategies_and_methods_of_a_network_meet_the_same_trials():
     spec = parse(seed='7\nmethod = ["newton", "descent"]')
     numbers = {}
-    for cell in task.cells_of(spec):
+    for cell in cells_of(spec):
         numbers.setdefault(cell.network_label, set()).add(cell.task_number)
     assert all(len(found) == 1 for found in numbers.values())
     assert numbers["rec"] != numbers["ff"]
-    assert task.cells_of(parse(SMALL.replace('shared = ["B", "D"]', 'shared = ["B"]')))[0].task_number not in numbers["rec"]
+    assert cells_of(parse(SMALL.replace('shared = ["B", "D"]', 'shared = ["B"]')))[0].task_number not in numbers["rec"]
 
 
 @given(
@@ -473,11 +475,11 @@ def test_strategies_and_methods_of_a_network_meet_the_same_trials():
 )
 @settings(deadline=None)
 def test_what_is_missing_is_run_once(done, trials, chunk):
-    cell = task.Cell({"any": 1}, "n", "s", trials)
+    cell = Cell({"any": 1}, "n", "s", trials)
     covered = np.zeros(200, dtype=int)
     for first, count in done:
         covered[first : first + count] = 1
-    for entry in task.tasks_of([cell], {cell.id: done}, chunk):
+    for entry in tasks_of([cell], {cell.id: done}, chunk):
         assert 1 <= entry.count <= chunk
         assert entry.first // chunk == (entry.first + entry.count - 1) // chunk
         covered[entry.first : entry.first + entry.count] += 1
@@ -485,8 +487,8 @@ def test_what_is_missing_is_run_once(done, trials, chunk):
 
 
 def test_first_chunks_of_all_cells_come_first():
-    cells = task.cells_of(parse())
-    tasks = task.tasks_of(cells, {}, 25)
+    cells = cells_of(parse())
+    tasks = tasks_of(cells, {}, 25)
     assert [entry.cell.id for entry in tasks[: len(cells)]] == [cell.id for cell in cells]
     assert [entry.first for entry in tasks[: len(cells)]] == [0] * len(cells)
 
@@ -497,9 +499,9 @@ def test_controls_are_added_where_the_sweep_has_none():
         .replace("[6, 7, 8]", "[7]")
         .replace('{ budget = 6, starts = 1, value = 0.1, trials = 50, note = "made up" }', "")
     )
-    cells = task.cells_of(study.parse_spec(text))
+    cells = cells_of(study.parse_spec(text))
     net = next(cell.net for cell in cells if cell.network_label == "rec")
-    from sublearn.generic import required_rank
+    from sublearn.ranks.generic_rank import required_rank
 
     kappa = required_rank(net, ("B", "D"))
     controls = [cell for cell in cells if cell.control]
@@ -512,25 +514,25 @@ def test_controls_are_added_where_the_sweep_has_none():
         ("W2",),
         ("W1", "W2"),
     }
-    assert not any(cell.control for cell in task.cells_of(study.parse_spec(text.replace("seed = 7", "control = false"))))
+    assert not any(cell.control for cell in cells_of(study.parse_spec(text.replace("seed = 7", "control = false"))))
     low = study.parse_spec(strategy('kind = "scattered"\nwithin = "W"\nbudgets = [2, 3]\nnetworks = ["rec"]'))
-    assert not any(cell.control for cell in task.cells_of(low))
+    assert not any(cell.control for cell in cells_of(low))
     has = study.parse_spec(strategy('kind = "scattered"\nwithin = "W"\nbudgets = [5, 6]\nnetworks = ["rec"]'))
-    assert not any(cell.control for cell in task.cells_of(has))
+    assert not any(cell.control for cell in cells_of(has))
 
 
 # Rows on disk
 
 
 # a cell that no study here asks for
-CONTENT = task.cells_of(parse(seed="8"))[0].content
+CONTENT = cells_of(parse(seed="8"))[0].content
 
 
 def row(first=0, count=4, matched=1, unmatched=1, undecided=2, **other):
     return {
         "format": 1,
         "rules": RULES["newton"],
-        "cell": task.content_id(other.get("content", CONTENT)),
+        "cell": content_id(other.get("content", CONTENT)),
         "first": first,
         "count": count,
         "matched": matched,
@@ -597,7 +599,7 @@ def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
         (row(first=2**32 - 2), "first + count <= 4294967296"),
         (row(cell=3), "wrong or missing cell"),
         (row(cell="a" * 16), "the id of its content"),
-        (row(content={**CONTENT, "seed": 9}, cell=task.content_id(CONTENT)), "the id of its content"),
+        (row(content={**CONTENT, "seed": 9}, cell=content_id(CONTENT)), "the id of its content"),
         (row(content={**CONTENT, "more": 1}), "wrong or missing content"),
         (row(content={"any": 1}), "wrong or missing content"),
         (row(content={**CONTENT, "method": "magic"}), "method out of newton, descent, exact"),
@@ -705,7 +707,7 @@ def test_a_run_plans_from_what_is_there_once_it_has_the_lock(tmp_path, monkeypat
     monkeypatch.setattr(store.Store, "open_for_writing", late)
     outcome = study.run(spec, folder)
     assert outcome.complete and outcome.rows == 0
-    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    found = store.summaries(cells_of(spec), study.Store(folder).rows)
     assert all(summary.trials == summary.cell.trials for summary in found)
 
 
@@ -757,7 +759,7 @@ def test_rows_by_older_rules_are_set_aside_and_never_added(finished, tmp_path):
     again = study.Store(other)
     assert "all computed anew since" in again.note
     assert study.load(other)["trials"].values.sum() == total  # no warning: nothing is missing
-    cells = task.cells_of(spec)
+    cells = cells_of(spec)
     for one, two in zip(store.summaries(cells, again.rows), store.summaries(cells, study.Store(folder).rows), strict=True):
         assert (one.trials, one.matched, one.found_after, one.ranges) == (two.trials, two.matched, two.found_after, two.ranges)
     assert f"set aside {total} trials" in study.write_report(other).read_text(encoding="utf-8")
@@ -775,7 +777,7 @@ def test_a_method_whose_rules_changed_is_computed_anew_and_the_others_stay(both,
     other.mkdir()
     (other / "results.jsonl").write_bytes((folder / "results.jsonl").read_bytes())
     monkeypatch.setitem(RULES, "newton", RULES["newton"] + 1)
-    newton = [cell for cell in task.cells_of(spec) if cell.method == "newton"]
+    newton = [cell for cell in cells_of(spec) if cell.method == "newton"]
     assert {entry["content"]["method"] for entry in study.Store(other).rows} == {"exact"}
     outcome = study.run(spec, other)
     assert outcome.complete and outcome.rows == sum(-(-cell.trials // 50) for cell in newton)
@@ -888,7 +890,7 @@ def counts(folder, *leave_out):
 
 def test_rows_add_up_to_one_call_of_match_probability(finished):
     spec, folder = finished
-    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    found = store.summaries(cells_of(spec), study.Store(folder).rows)
     for summary in found:
         cell = summary.cell
         whole = sl.match_probability(
@@ -922,7 +924,7 @@ def test_a_finished_study_is_left_alone_and_an_extended_one_continued(finished, 
     (other / "results.jsonl").write_bytes(before)
     more = parse(trials="70")
     outcome = study.run(more, other)
-    assert outcome.complete and outcome.rows == len([cell for cell in task.cells_of(more) if cell.trials == 70])
+    assert outcome.complete and outcome.rows == len([cell for cell in cells_of(more) if cell.trials == 70])
     assert (other / "results.jsonl").read_bytes().startswith(before)
 
 
@@ -933,7 +935,7 @@ def test_rows_do_not_depend_on_threads_and_sums_not_on_chunks(finished, tmp_path
     assert counts(tmp_path / "t1") == counts(tmp_path / "t2") == counts(folder)
     other = parse(chunk="13")
     study.run(other, tmp_path / "c")
-    cells = task.cells_of(spec)
+    cells = cells_of(spec)
     sums = [
         [(s.matched, s.undecided, s.found_after, s.compared) for s in store.summaries(cells, study.Store(place).rows)]
         for place in (folder, tmp_path / "c")
@@ -944,7 +946,7 @@ def test_rows_do_not_depend_on_threads_and_sums_not_on_chunks(finished, tmp_path
 def test_screened_studies_compare_nothing(tmp_path):
     spec = parse(seed="7\nscreen = true")
     study.run(spec, tmp_path / "s")
-    found = store.summaries(task.cells_of(spec), study.Store(tmp_path / "s").rows)
+    found = store.summaries(cells_of(spec), study.Store(tmp_path / "s").rows)
     assert all(not summary.compared.counts for summary in found)
     assert "lets theory answer for the fit" in study.write_report(tmp_path / "s").read_text(encoding="utf-8")
 
@@ -952,7 +954,7 @@ def test_screened_studies_compare_nothing(tmp_path):
 def test_the_cap_of_judged_trials_holds_over_chunks(tmp_path):
     spec = parse(seed="7\ncompare = 30")
     study.run(spec, tmp_path / "s")
-    for summary in store.summaries(task.cells_of(spec), study.Store(tmp_path / "s").rows):
+    for summary in store.summaries(cells_of(spec), study.Store(tmp_path / "s").rows):
         assert summary.compared.trials() == 30
 
 
@@ -979,7 +981,7 @@ def test_progress_is_a_line_or_a_bar(tmp_path, monkeypatch):
     plain = io.StringIO()
     study.run(parse(), tmp_path / "plain", stream=plain)
     lines = plain.getvalue().splitlines()
-    cells = task.cells_of(parse())
+    cells = cells_of(parse())
     assert f"{len(cells)} cells, {sum(cell.trials for cell in cells)} trials, 0 done before" in lines[0]
     assert any(re.search(r"\d+ of \d+ trials \(\d+%\), about .* left, now rec / ", line) for line in lines)
     assert all(re.match(r"\d\d:\d\d:\d\d sublearn: ", line) for line in lines)
@@ -1021,7 +1023,7 @@ def test_a_handler_that_could_not_be_put_back_is_left_alone(tmp_path, monkeypatc
 def test_plan_predicts_and_writes_nothing(tmp_path):
     spec = parse()
     lines = study.plan(spec, tmp_path / "none")
-    assert [line.cell.id for line in lines] == [cell.id for cell in task.cells_of(spec)]
+    assert [line.cell.id for line in lines] == [cell.id for cell in cells_of(spec)]
     assert all(line.done == 0 and line.seconds > 0 for line in lines)
     assert not (tmp_path / "none").exists()
 
@@ -1046,9 +1048,9 @@ def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
         assert len(rows) > len(before) and rows[: len(before)] == before
         before = rows
     # what was kept is what an undisturbed run gives
-    cells = {cell.id: cell for cell in task.cells_of(study.parse_spec(SLOW))}
+    cells = {cell.id: cell for cell in cells_of(study.parse_spec(SLOW))}
     for entry in before[:: max(1, len(before) // 4)]:
-        again = running.measure(task.Task(cells[entry["cell"]], entry["first"], entry["count"]), 1024)
+        again = running.measure(Task(cells[entry["cell"]], entry["first"], entry["count"]), 1024)
         assert all(again[key] == entry[key] for key in ("matched", "undecided", "found_after", "compared"))
 
 
@@ -1113,21 +1115,21 @@ def both(tmp_path_factory):
 
 
 def test_exact_cells_have_no_options_and_are_screened():
-    cells = [cell for cell in task.cells_of(study.parse_spec(BOTH)) if cell.method == "exact"]
+    cells = [cell for cell in cells_of(study.parse_spec(BOTH)) if cell.method == "exact"]
     assert all(cell.options == {} and cell.screen and cell.tol == 1e-20 and not cell.control for cell in cells)
     changed = BOTH.replace("starts = 3", "starts = 9\ntol = 1e-12\nnewton = { iterations = 50 }")
-    others = [cell for cell in task.cells_of(study.parse_spec(changed)) if cell.method == "exact"]
+    others = [cell for cell in cells_of(study.parse_spec(changed)) if cell.method == "exact"]
     assert [cell.id for cell in others] == [cell.id for cell in cells]
     assert {cell.task_number for cell in cells if cell.network_label == "rec"} == {
-        cell.task_number for cell in task.cells_of(study.parse_spec(BOTH)) if cell.network_label == "rec"
+        cell.task_number for cell in cells_of(study.parse_spec(BOTH)) if cell.network_label == "rec"
     }
     relu = BOTH.replace("steps = 5", 'steps = 5\nactivation = "relu"')  # where a search is a part of it
-    assert any(cell.options["starts"] == 3 for cell in task.cells_of(study.parse_spec(relu)) if cell.method == "exact" and cell.options)
+    assert any(cell.options["starts"] == 3 for cell in cells_of(study.parse_spec(relu)) if cell.method == "exact" and cell.options)
 
 
 def test_values_known_of_searches_are_not_held_against_existence():
     def values(text, method):
-        return [r.value for cell in task.cells_of(study.parse_spec(text)) if cell.method == method for r in cell.reference]
+        return [r.value for cell in cells_of(study.parse_spec(text)) if cell.method == method for r in cell.reference]
 
     assert values(BOTH, "exact") == [0.98] and values(BOTH, "newton") == [0.9]
     alone = BOTH.replace('["exact", "newton"]', '"exact"').replace(', method = "exact"', "")
@@ -1136,11 +1138,11 @@ def test_values_known_of_searches_are_not_held_against_existence():
 
 def test_existence_bounds_what_is_found(both):
     spec, folder = both
-    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    found = store.summaries(cells_of(spec), study.Store(folder).rows)
     exact = {(s.cell.network_label, s.cell.strategy_label, s.cell.arguments): s for s in found if s.cell.method == "exact"}
     for summary in exact.values():
         cell = summary.cell
-        assert summary.quantity == "existence" and summary.quantity_text == task.EXISTENCE and summary.found_after == []
+        assert summary.quantity == "existence" and summary.quantity_text == EXISTENCE and summary.found_after == []
         whole = sl.match_probability(cell.net, cell.strategy, cell.trials, cell.shared, "exact", seed=cell.seed, task=cell.task_number)
         assert (summary.matched, summary.unmatched, summary.undecided) == (whole.matched, whole.unmatched, whole.undecided)
         assert summary.certified + summary.by_theorem <= summary.matched
@@ -1157,13 +1159,13 @@ def test_existence_bounds_what_is_found(both):
 
 
 def test_undecided_trials_are_left_open_by_the_interval():
-    cell = next(cell for cell in task.cells_of(study.parse_spec(BOTH)) if cell.method == "exact")
+    cell = next(cell for cell in cells_of(study.parse_spec(BOTH)) if cell.method == "exact")
     summary = store.Summary(cell)
     summary.add(row(count=100, matched=80, unmatched=15, undecided=5, quantity="existence", found_after=[]))
     assert summary.interval == (clopper_pearson(80, 100)[0], clopper_pearson(85, 100)[1])
-    from sublearn.study import page
+    from sublearn.study.report import html
 
-    assert page.value(summary).endswith("5 undecided")
+    assert html.value(summary).endswith("5 undecided")
     summary.add(row(first=100, count=100, matched=60, unmatched=0, undecided=40, quantity="found", found_after=[]))
     assert summary.quantity_text.startswith("share of trials with a known match")
     assert summary.interval == (clopper_pearson(140, 200)[0], clopper_pearson(185, 200)[1])
@@ -1181,7 +1183,7 @@ def test_the_report_sets_existence_against_findability(both):
     text = (both[1] / "report.html").read_text(encoding="utf-8")
     for words in (
         "Existence against findability",
-        task.EXISTENCE,
+        EXISTENCE,
         "found probability (newton, 3 starts",
         "Against exact verdicts",
         "matched where theory promises a match (exact)",
@@ -1196,7 +1198,7 @@ def test_existence_is_drawn_solid_and_found_dashed(both, pyplot):
     data = study.load(both[1])
     ax = plot.existence(data, "rec")
     told = [text.get_text().replace("\n", " ") for text in ax.get_legend().get_texts()]
-    assert told == ["scattered", "rows", task.EXISTENCE, "found probability (newton, 3 starts, relative loss < 1e-20)",
+    assert told == ["scattered", "rows", EXISTENCE, "found probability (newton, 3 starts, relative loss < 1e-20)",
                     "the same, first start only"]  # fmt: skip
     assert "existence" in ax.get_ylabel() and "found" in ax.get_ylabel()
     drawn = {name: [line for line in ax.lines if line.get_linestyle() == kind and len(line.get_xdata()) > 1]
@@ -1210,7 +1212,7 @@ def test_existence_is_drawn_solid_and_found_dashed(both, pyplot):
     assert plot.existence(data, "ff", split="split").get_xlabel().startswith("learnable weights in W1")
     with pytest.raises(ValueError, match="method: expected one of"):
         plot.probability(data, "rec", quantity_text=None)
-    assert plot.probability(data, "rec", method="exact").get_ylabel().replace("\n", " ") == task.EXISTENCE
+    assert plot.probability(data, "rec", method="exact").get_ylabel().replace("\n", " ") == EXISTENCE
 
 
 def test_existence_needs_both(finished, pyplot):
@@ -1224,7 +1226,7 @@ def test_existence_needs_both(finished, pyplot):
 def test_load_gives_the_counts(finished):
     spec, folder = finished
     data = study.load(folder)
-    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    found = store.summaries(cells_of(spec), study.Store(folder).rows)
     assert data.sizes["cell"] == len(found) and data["id"].values.tolist() == [summary.cell.id for summary in found]
     assert data["matched"].values.tolist() == [summary.matched for summary in found]
     np.testing.assert_allclose(data["probability"], data["matched"] / data["trials"])
@@ -1248,7 +1250,7 @@ def test_csv_has_a_line_per_cell_with_trial_ranges(finished):
     spec, folder = finished
     with open(folder / "results.csv", newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    assert [line["cell"] for line in lines] == [cell.id for cell in task.cells_of(spec)]
+    assert [line["cell"] for line in lines] == [cell.id for cell in cells_of(spec)]
     for line in lines:
         assert line["trial_ranges"] == f"0-{int(line['trials']) - 1}"
         assert int(line["matched"]) + int(line["unmatched"]) + int(line["undecided"]) == int(line["trials"])
@@ -1256,7 +1258,7 @@ def test_csv_has_a_line_per_cell_with_trial_ranges(finished):
 
 
 def test_a_sum_with_a_searched_row_is_found():
-    cell = task.cells_of(parse())[0]
+    cell = cells_of(parse())[0]
     summary = store.Summary(cell)
     summary.add(row(quantity="existence", undecided=0, unmatched=3))
     assert summary.quantity == "existence"
@@ -1267,7 +1269,7 @@ def test_a_sum_with_a_searched_row_is_found():
 
 def test_the_report_counts_all_trials_that_its_numbers_rest_on():
     """A study whose `trials` was lowered keeps the rows beyond: they are in the probabilities, so they are in the count."""
-    summary = store.Summary(task.cells_of(parse())[0])
+    summary = store.Summary(cells_of(parse())[0])
     asked = summary.cell.trials
     summary.add(row(count=asked + 1, matched=asked, unmatched=0, undecided=1, found_after=[asked] * 3))
     assert summary.trials == asked + 1
@@ -1277,7 +1279,7 @@ def test_the_report_counts_all_trials_that_its_numbers_rest_on():
 
 def test_reference_lines_by_hand(finished):
     spec, folder = finished
-    found = store.summaries(task.cells_of(spec), study.Store(folder).rows)
+    found = store.summaries(cells_of(spec), study.Store(folder).rows)
     lines = {line.reference.value: line for line in references.references(found)}
     line, summary = (
         lines[0.999],
@@ -1293,7 +1295,7 @@ def test_reference_lines_by_hand(finished):
 
 
 def test_exact_references_have_no_error_of_their_own():
-    cell = task.cells_of(parse(SMALL.replace("value = 0.999, trials = 1000", "value = 0.5")))[1]
+    cell = cells_of(parse(SMALL.replace("value = 0.999, trials = 1000", "value = 0.5")))[1]
     summary = store.Summary(cell)
     summary.add(row(count=100, matched=30, unmatched=0, undecided=70, found_after=[10, 20, 30]))
     (line,) = references.references([summary])
@@ -1388,9 +1390,9 @@ def test_found_and_existence_are_never_drawn_under_one_name(finished, pyplot):
     data = study.load(finished[1]).copy(deep=True)
     data["quantity"].values[0] = "existence"
     data["quantity_text"] = data["quantity_text"].astype("U80")
-    data["quantity_text"].values[0] = task.EXISTENCE
+    data["quantity_text"].values[0] = EXISTENCE
     ax = plot.probability(data, "rec")
-    assert ax.get_ylabel().startswith("found probability") and task.EXISTENCE in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert ax.get_ylabel().startswith("found probability") and EXISTENCE in [text.get_text() for text in ax.get_legend().get_texts()]
     data["quantity_text"].values[1] = "found probability (newton, 9 starts, relative loss < 1e-20)"
     with pytest.raises(ValueError, match="must not share an axis"):
         plot.probability(data, "rec")

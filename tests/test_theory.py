@@ -12,8 +12,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sublearn import _cpu, generic
-from sublearn._closed_forms import (
+from sublearn import _cpu
+from sublearn.model.allocation import Allocation
+from sublearn.model.network import Feedforward, Recurrent
+from sublearn.model.strategies import everything, only, scattered, split
+from sublearn.ranks import generic_rank
+from sublearn.ranks.block_structures import affine, output_splits, solvable_structures
+from sublearn.ranks.closed_forms import (
     attained_rank_formula,
     feature_rank,
     layer_spans,
@@ -21,19 +26,7 @@ from sublearn._closed_forms import (
     required_rank_formula,
     scattered_full_rank_chance,
 )
-from sublearn._structures import affine, output_splits, solvable_structures
-from sublearn.allocation import Allocation
-from sublearn.network import Feedforward, Recurrent
-from sublearn.strategies import everything, only, scattered, split
-from sublearn.theory import (
-    attained_rank,
-    attained_ranks,
-    is_affine,
-    predict,
-    predict_strategy,
-    predictions,
-    required_rank,
-)
+from sublearn.theory.predict import attained_rank, attained_ranks, is_affine, predict, predict_strategy, predictions, required_rank
 from tests.twins import ranks as twin
 
 P = _cpu.PRIMES[0]
@@ -150,7 +143,7 @@ def test_a_memory_bound_splits_a_large_batch_without_changing_it(monkeypatch):
     net = Recurrent(1, 4, 1, 8)
     masks = np.random.default_rng(0).random((300, net.size)) < 0.4
     whole = attained_ranks(net, masks)
-    monkeypatch.setattr(generic, "_CHUNK_BYTES", 2000)
+    monkeypatch.setattr(generic_rank, "_CHUNK_BYTES", 2000)
     assert (attained_ranks(net, masks) == whole).all()
 
 
@@ -159,17 +152,17 @@ def test_an_unlucky_prime_is_caught_and_repeated(monkeypatch):
     net, shared = Recurrent(2, 4, 2, 4), ("B", "D")
     masks = np.stack([scattered(net, 7, within="W").draw(seed).mask for seed in range(50)])
     right = attained_ranks(net, masks, shared)
-    honest = generic.ranks_at
-    generic.required_with_error.cache_clear()
-    monkeypatch.setattr(generic, "ranks_at", lambda net, masks, draw: honest(net, masks, draw) - (draw == 0))
+    honest = generic_rank.ranks_at
+    generic_rank.required_with_error.cache_clear()
+    monkeypatch.setattr(generic_rank, "ranks_at", lambda net, masks, draw: honest(net, masks, draw) - (draw == 0))
     assert required_rank(net, shared) == 6 and (attained_ranks(net, masks, shared) == right).all()
-    generic.required_with_error.cache_clear()
-    monkeypatch.setattr(generic, "ranks_at", lambda net, masks, draw: honest(net, masks, draw) - 1)
+    generic_rank.required_with_error.cache_clear()
+    monkeypatch.setattr(generic_rank, "ranks_at", lambda net, masks, draw: honest(net, masks, draw) - 1)
     with pytest.raises(RuntimeError, match=r"required rank mod p 5 contradicts the closed form \(T3\) 6"):
         required_rank(net, shared)
-    monkeypatch.setattr(generic, "ranks_at", honest)
+    monkeypatch.setattr(generic_rank, "ranks_at", honest)
     monkeypatch.setattr(
-        generic,
+        generic_rank,
         "attained_rank_formula",
         lambda net, masks: (np.full(len(masks), 2), np.full(len(masks), True)),
     )

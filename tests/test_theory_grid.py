@@ -12,17 +12,11 @@ import numpy as np
 import pytest
 
 from sublearn import _cpu
-from sublearn._closed_forms import (
-    attained_rank_formula,
-    layer_spans,
-    plain,
-    required_rank_bound,
-    required_rank_formula,
-)
-from sublearn._structures import affine, affine_families
-from sublearn.allocation import Allocation
-from sublearn.network import Feedforward, Recurrent
-from sublearn.theory import attained_ranks, predict, predictions, required_rank
+from sublearn.model.allocation import Allocation
+from sublearn.model.network import Feedforward, Recurrent
+from sublearn.ranks.block_structures import affine, affine_families
+from sublearn.ranks.closed_forms import attained_rank_formula, layer_spans, plain, required_rank_bound, required_rank_formula
+from sublearn.theory.predict import attained_ranks, predict, predictions, required_rank
 from tests.twins import ranks as twin
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import sublearn.strategies as al
-from sublearn.allocation import Allocation
-from sublearn.network import Feedforward, Recurrent
-from sublearn.trial import check_gains, draw_trials
+import sublearn.model.strategies as al
+from sublearn.data.trials import check_gains, draw_trials
+from sublearn.model.allocation import Allocation
+from sublearn.model.network import Feedforward, Recurrent
 from tests.twins import philox
 
 # Compiled and twin differ in logarithm, sine and cosine only: a few units in the last place, numbers below 9.

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn._doubledouble import Ball
-from sublearn.continuation import system_of
-from sublearn.generic import attained_ranks
-from sublearn.triangular import more_plans, outputs, plans, solve
+from sublearn.existence.by_substitution import more_plans, outputs, plans, solve
+from sublearn.homotopy.system import system_of
+from sublearn.numerics.doubledouble import Ball
+from sublearn.ranks.generic_rank import attained_ranks
 
 EPS = float(np.finfo(float).eps)
 SHARED = ("B", "D")

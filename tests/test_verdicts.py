@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.decide import decide_drawn
+from sublearn.match.decide import decide_drawn
 
 F, R = sl.Feedforward, sl.Recurrent
 SHARED = ("B", "D")

@@ -1,8 +1,9 @@
 """From which size on does a GPU win, and how many trials should a chunk hold? Measured here; prints the lines of the sources to be edited.
 
-CUDA_LEAST_WORK (python/sublearn/_dispatch.py): match_probability by each method on the CPU, all its cores, and on the GPU, for batches of
-trials that double; the least trials x starts x weights from which the GPU stays ahead. One number serves both methods: the larger one.
-_TRIALS (python/sublearn/_resident.py): the chunk with the most trials per second.
+CUDA_LEAST_WORK (python/sublearn/backend/selection.py): match_probability by each method on the CPU, all its cores, and on the GPU, for
+batches of trials that double; the least trials x starts x weights from which the GPU stays ahead. One number serves both methods: the
+larger one.
+_TRIALS (python/sublearn/match/gpu_pipeline.py): the chunk with the most trials per second.
 kSharedStrip (csrc/cuda/strip.cuh): fits of networks that grow, with the tables of 32 students in shared memory and in device memory; the
 largest tables for which shared memory is faster.
 """
@@ -17,7 +18,8 @@ from unittest import mock
 import numpy as np
 
 import sublearn as sl
-from sublearn import _devices, _dispatch, _resident
+from sublearn.backend import places, selection
+from sublearn.match import gpu_pipeline
 
 from ..harness import Listing, Options
 
@@ -49,7 +51,7 @@ def first_lead(works: list[int], cpu: list[float], gpu: list[float]) -> int | No
 
 def strips(options: Options) -> tuple[Listing, str]:
     """Seconds of the same fit with tables in shared and in device memory; the value for kSharedStrip."""
-    module, students, steps = _devices.compiled()[0], 64 if options.quick else 32768, 2 if options.quick else 500
+    module, students, steps = places.compiled()[0], 64 if options.quick else 32768, 2 if options.quick else 500
     rows, best = [], 0
 
     def put(array: np.ndarray):
@@ -99,11 +101,11 @@ def crossovers(options: Options) -> Iterator[Listing]:
             rows,
         )
     least = "the GPU is never ahead" if None in leads else f"2**{(max(leads) - 1).bit_length()}"
-    told = [["python/sublearn/_dispatch.py", "CUDA_LEAST_WORK", _dispatch.CUDA_LEAST_WORK, least]]
+    told = [["python/sublearn/backend/selection.py", "CUDA_LEAST_WORK", selection.CUDA_LEAST_WORK, least]]
     sizes, rates = ((2**4, 2**5) if options.quick else tuple(2**k for k in range(14, 20))), []
     for size in sizes:
         trials = 2 * max(sizes)
-        with mock.patch.object(_resident, "_TRIALS", size):
+        with mock.patch.object(gpu_pipeline, "_TRIALS", size):
             call = partial(sl.match_probability, NET, STRATEGY, trials, SHARED, starts=10, backend="cuda")
             rates.append(trials / seconds_of(call, repeats=2))
     yield Listing(
@@ -112,7 +114,9 @@ def crossovers(options: Options) -> Iterator[Listing]:
         ["chunk", "trials/s"],
         [list(row) for row in zip(sizes, rates)],
     )
-    told.append(["python/sublearn/_resident.py", "_TRIALS", _resident._TRIALS, f"2**{sizes[rates.index(max(rates))].bit_length() - 1}"])
+    told.append(
+        ["python/sublearn/match/gpu_pipeline.py", "_TRIALS", gpu_pipeline._TRIALS, f"2**{sizes[rates.index(max(rates))].bit_length() - 1}"]
+    )
     listing, limit = strips(options)
     yield listing
     told.append(["csrc/cuda/strip.cuh", "kSharedStrip", "123 * 1024", limit])

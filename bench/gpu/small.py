@@ -10,10 +10,11 @@ from unittest import mock
 import numpy as np
 
 import sublearn as sl
-from sublearn import _devices, _resident
-from sublearn.continuation import CONVERGED, system_of
-from sublearn.generic import attained_ranks, free_weights
-from sublearn.monodromy import monodromy
+from sublearn.backend import places
+from sublearn.homotopy.monodromy import monodromy
+from sublearn.homotopy.system import CONVERGED, system_of
+from sublearn.match import gpu_pipeline
+from sublearn.ranks.generic_rank import attained_ranks, free_weights
 
 NETS = (
     sl.Recurrent(2, 8, 2, 6),
@@ -37,7 +38,7 @@ def ranks() -> None:
 
 
 def networks() -> None:
-    rng, place = np.random.default_rng(0), _devices.place("cuda")
+    rng, place = np.random.default_rng(0), places.place("cuda")
     for net in NETS:
         trials = sl.draw_trials(net, sl.everything(net), 37, backend="cuda")
         own = np.zeros((37, net.size), bool)
@@ -54,7 +55,7 @@ def networks() -> None:
 
 def resident() -> None:
     """Trials that stay on the GPU: two chunks under way, masks of their own and one for all, both searches."""
-    with mock.patch.object(_resident, "_TRIALS", 20):
+    with mock.patch.object(gpu_pipeline, "_TRIALS", 20):
         for net, strategy, shared in (
             (NETS[0], sl.scattered(NETS[0], 12, "W"), ("B", "D")),
             (NETS[0], sl.rows(NETS[0], 12, "W"), ("B", "D")),
@@ -66,7 +67,7 @@ def resident() -> None:
 
 
 def paths() -> None:
-    rng, place = np.random.default_rng(0), _devices.place("cuda")
+    rng, place = np.random.default_rng(0), places.place("cuda")
     for net, shared in (
         (sl.Recurrent(1, 4, 1, 4), ("B", "D")),
         (sl.Recurrent(2, 5, 2, 3), ("B", "D")),

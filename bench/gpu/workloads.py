@@ -23,10 +23,10 @@ from functools import partial
 import numpy as np
 
 import sublearn as sl
-from sublearn import _devices
-from sublearn._arrays import index_rows
-from sublearn.decide import start_scale
-from sublearn.fit import OPTIMIZERS
+from sublearn.backend import places
+from sublearn.match.decide import start_scale
+from sublearn.ops.arguments import index_rows
+from sublearn.ops.fit import OPTIMIZERS
 
 from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w6_exact
 from ..harness import OURS, Candidate, Listing, Options, Peer, Table, build, interleave, measure, short
@@ -58,7 +58,7 @@ class GpuOptions(Options):
 
 
 def module():
-    found, why = _devices.compiled()
+    found, why = places.compiled()
     if found is None:
         raise RuntimeError(why)
     return found
@@ -72,7 +72,7 @@ def put(array: np.ndarray):
 
 
 def get(array) -> np.ndarray:
-    return _devices.to_numpy("result", array)
+    return places.to_numpy("result", array)
 
 
 def waiting(call: Callable[[], object]) -> Callable[[], object]:
@@ -212,7 +212,7 @@ def _w3(options: Options, dtype: type, students: int) -> Table:
     differs = w3_fit_recurrent.same_loss(on_cpu, first, reached, name)
     if differs:
         raise AssertionError(f"sl.fit on the GPU against the CPU: {differs}")
-    place, rows = _devices.place("auto", theta=theta), index_rows(t.mask)
+    place, rows = places.place("auto", theta=theta), index_rows(t.mask)
     widths = (net.size, net.shape.inputs_size, net.shape.equations)
     arrays = [place.array("", a).reshape((students, width)) for a, width in zip((theta, x, y), widths)]
     call = waiting(lambda: place.fit(net.shape, *arrays, rows, steps, OPTIMIZERS.index("adam"), w3_fit_recurrent.LR, -1.0))
@@ -242,7 +242,7 @@ def w4(options: Options) -> Iterator[Table]:
     search = w4_newton.search_of(64 if options.quick else 32768)
     t, net, batch = search.problem.trials, search.problem.net, len(search.rows)
     theta, x, y = put(t.student), put(t.x.reshape(batch, -1)), put(t.y.reshape(batch, -1))
-    place = _devices.place("auto", theta=theta)
+    place = places.place("auto", theta=theta)
     arguments = (
         net.shape,
         *(place.array("", a) for a in (theta, x, y)),
@@ -281,7 +281,7 @@ def w4(options: Options) -> Iterator[Table]:
 
 def w6(options: Options) -> Iterator[Table | Listing]:
     """paths: every solution followed to every trial; numpy arrays are carried there and back in the timing. trials: exact verdicts."""
-    gpu, cpu, rows = _devices.place("cuda"), _devices.place("cpu"), []
+    gpu, cpu, rows = places.place("cuda"), places.place("cpu"), []
     for case, sizes in w6_exact.CASES.items():
         problem = w6_exact.problem_of(*sizes, allocations=2 if options.quick else 24, trials=3 if options.quick else 2000)
         few = np.flatnonzero(problem.trial_of < (6 if options.quick else 720))
@@ -372,7 +372,7 @@ def search_seconds(net: sl.Recurrent, strategy: sl.Strategy, shared: tuple[str, 
     """Seconds per trial of the kernel that searches, alone, on trials that lie on the GPU already (second of two calls)."""
     drawn = sl.draw_trials(net, strategy, trials, shared)
     theta, x, y = put(drawn.student), put(drawn.x.reshape(trials, -1)), put(drawn.y.reshape(trials, -1))
-    place = _devices.place("auto", theta=theta)
+    place = places.place("auto", theta=theta)
     arguments = (
         net.shape,
         theta,

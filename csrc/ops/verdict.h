@@ -1,5 +1,5 @@
 // verdict.h (ops): what is said of drawn trials before and after a search, where the trials are on a device. (On the CPU this is numpy:
-// generic.py and _structures.py before, decide.py after.)
+// ranks/generic_rank.py and ranks/block_structures.py before, match/decide.py after.)
 //
 // screen: from masks [batch][size] with `budget` weights in every row,
 //   indices_out [batch][budget], ascending, and class_out [batch]:

@@ -5,36 +5,24 @@ often a student with random frozen weights can reproduce a random teacher of the
 (`predict`), measures it (`match_probability`), and offers the batched kernels underneath (`rank`, `fit`, `jacobian`, ...).
 """
 
-from . import _cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
-from ._dispatch import backend_of
 from ._version import VERSION as __version__
-from .allocation import Allocation, Strategy
-from .best import Impossible, best_allocation
-from .bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
-from .capacity import Capacity, capacity
-from .decide import Verdicts, decide
-from .degree import degree
-from .explain import Explanation, explain
-from .fit import FitResult, fit
-from .jacobian import jacobian, outputs
-from .match import MatchResult, match_probability
-from .network import Feedforward, Recurrent
-from .rank import rank, rank_mod
-from .strategies import (
-    block,
-    columns,
-    diagonal,
-    even_rows,
-    everything,
-    only,
-    per_column,
-    per_row,
-    rows,
-    scattered,
-    split,
-)
-from .theory import Prediction, Predictions, predict, predict_strategy, predictions
-from .trial import Trials, draw_trials
+from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
+from .backend.selection import backend_of
+from .data.trials import Trials, draw_trials
+from .design.best import Impossible, best_allocation
+from .design.capacity import Capacity, capacity
+from .design.explain import Explanation, explain
+from .homotopy.degree import degree
+from .match.decide import Verdicts, decide
+from .match.probability import MatchResult, match_probability
+from .model.allocation import Allocation, Strategy
+from .model.network import Feedforward, Recurrent
+from .model.strategies import block, columns, diagonal, even_rows, everything, only, per_column, per_row, rows, scattered, split
+from .ops.fit import FitResult, fit
+from .ops.jacobian import jacobian, outputs
+from .ops.rank import rank, rank_mod
+from .theory.bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
+from .theory.predict import Prediction, Predictions, predict, predict_strategy, predictions
 
 __all__ = [
     "Allocation",

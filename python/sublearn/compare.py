@@ -1,4 +1,4 @@
-"""Predicted against measured: the one place where theorems (theory.py) and fits (match.py) meet.
+"""Predicted against measured: the one place where theorems (theory/predict.py) and fits (match/probability.py) meet.
 
 Each trial's mask is judged by theory alone and its verdict comes from a fit that knows no theory
 (`screen=False`: a rank deficient trial is fitted like any other), so the comparison can fail. Two ways it is
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._certain import safe_ends
-from ._errors import no_mask
-from ._intervals import clopper_pearson
+from ._checks import no_mask
+from .numerics.intervals import clopper_pearson
+from .theory.certain import safe_ends
 
 if TYPE_CHECKING:
-    from .allocation import Allocation, Strategy
-    from .network import Network
+    from .model.allocation import Allocation, Strategy
+    from .model.network import Network
 
 __all__ = ["KINDS", "Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
            "kinds_of_masks", "tally"]  # fmt: skip
@@ -140,7 +140,7 @@ def kinds_of_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
     """Kinds of distinct masks."""
-    from .theory import predictions
+    from .theory.predict import predictions
 
     return np.array([KINDS.index(kind) for kind in predictions(net, masks, shared).kind], dtype=np.int8)
 
@@ -171,7 +171,7 @@ def compare_with_theory(
     `options` go to `match_probability` (method, seed, task, starts, tol, threads, gains); `screen` and
     `keep_trials` are set here: a comparison that lets theory answer for the fit could not fail.
     """
-    from .match import match_probability
+    from .match.probability import match_probability
 
     for name in ("screen", "keep_trials"):
         if name in options:
@@ -233,10 +233,10 @@ def compare_with_exact(
     degree: count degrees where the prediction is intermediate (T8, see `predict`). Beside the verdicts stands a search by Newton's method
     with `starts` starts and no rank screen: with it a minimal prediction can fail. Errors: as for `predict` and `decide`.
     """
-    from .allocation import as_strategy
-    from .decide import EXACT, NO_NEAR_MISS, TOLERANCE, check_options, decide_drawn
-    from .theory import predict
-    from .trial import draw_trials
+    from .data.trials import draw_trials
+    from .match.decide import EXACT, NO_NEAR_MISS, TOLERANCE, check_options, decide_drawn
+    from .model.allocation import as_strategy
+    from .theory.predict import predict
 
     strategy = as_strategy(allocation)
     prediction = predict(net, strategy, shared, degree=degree)

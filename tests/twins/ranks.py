@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from sublearn.network import Recurrent
+from sublearn.model.network import Recurrent
 
 
 class Field:

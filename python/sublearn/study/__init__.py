@@ -4,17 +4,17 @@
 `write_report(folder)` makes its figures and report.html, and `plot` draws single figures. The command line
 (`sublearn run`) does all of this.
 
-spec.py: the study's file; task.py: cells, ids and chunks; store.py: rows on disk; run.py: the loop; plot.py:
-figures; report.py: the report. matplotlib, xarray and rich (the extra `study`) are imported only where they
+spec.py: the study's file; study/cells.py: cells, ids and chunks; store.py: rows on disk; study/runner.py: the loop; plot.py:
+figures; study/report/write.py: the report. matplotlib, xarray and rich (the extra `study`) are imported only where they
 are used.
 """
 
 from . import plot
-from .report import write_report
-from .run import Outcome, plan, run
+from .cells import Cell, cells_of
+from .report.write import write_report
+from .runner import Outcome, plan, run
 from .spec import Spec, SpecError, default_spec, parse_spec, read_spec
 from .store import Store, StoreError, load
-from .task import Cell, cells_of
 
 __all__ = [
     "Cell",

@@ -1,7 +1,7 @@
 """Theory's limits of a study's cells: lower <= match probability <= upper, exact where masks can be counted, else estimated.
 
 Estimated ends come from the masks of judged trials (a row's `compared` counts), exact ones from all masks of the cell's strategy or from
-theorems that count them (_certain.py). Methods of one network, strategy and size share them. Nothing is fitted.
+theorems that count them (theory/certain.py). Methods of one network, strategy and size share them. Nothing is fitted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._certain import bounds_text, certain
+from ..theory.certain import bounds_text, certain
 
 if TYPE_CHECKING:
     from .store import Summary

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._intervals import clopper_pearson
-from ..decide import EXACT
-from .task import EXISTENCE
+from ..match.decide import EXACT
+from ..numerics.intervals import clopper_pearson
+from .cells import EXISTENCE
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-    from ..allocation import Allocation
+    from ..model.allocation import Allocation
 
 __all__ = ["colours", "existence", "mask", "probability", "restarts", "split", "style"]
 

@@ -1,7 +1,7 @@
 """Study files: TOML in, a checked `Spec` out.
 
 Here: every key a study may hold, its meaning, default and check. An error names the file, the key, what was
-expected and what came (`SpecError`). Not here: the cells a study consists of (task.py) and anything that
+expected and what came (`SpecError`). Not here: the cells a study consists of (study/cells.py) and anything that
 runs.
 """
 
@@ -19,10 +19,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..decide import EXACT, TOLERANCE
-from ..decide import METHODS as SEARCHES
-from ..fit import OPTIMIZERS
-from ..network import Network, network_from_spec
+from ..match.decide import EXACT, TOLERANCE
+from ..match.decide import METHODS as SEARCHES
+from ..model.network import Network, network_from_spec
+from ..ops.fit import OPTIMIZERS
 
 __all__ = [
     "NetworkSpec",

@@ -28,13 +28,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from .._closed_forms import plain
-from .._intervals import clopper_pearson
 from ..compare import KINDS, Comparison
-from ..decide import EXACT, RULES
+from ..match.decide import EXACT, RULES
+from ..numerics.intervals import clopper_pearson
+from ..ranks.closed_forms import plain
+from .cells import CONTENT, Cell, cells_of, content_id
 from .limits import Limits, limits_of
 from .spec import Spec, parse_spec
-from .task import CONTENT, Cell, cells_of, content_id
 
 if TYPE_CHECKING:
     import xarray

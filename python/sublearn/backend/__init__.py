@@ -1,0 +1,1 @@
+"""Where arrays live and who computes: the only room that names the compiled modules."""

@@ -1,0 +1,72 @@
+"""Which compiled function runs, and why; can be asked with `backend_of`. No mathematics here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from . import places
+from .compiled import cpu
+
+Backend = Literal["auto", "cpu", "cuda"]
+BACKENDS = get_args(Backend)
+CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability", "continuation", "degree")
+# match_probability and studies go to a GPU from this many (trials x starts x weights) on. Measured on an H200 against 16 cores: from 2^18
+# on it is ahead, once it is warm; four times that, since the first call of a process also starts CUDA.
+CUDA_LEAST_WORK = 2**20
+CUDA_LEAST_PATHS = (
+    2**14
+)  # complex paths go there from this many at a time on: the last of them take an H200 some 25 ms, 16 cores three times that
+
+
+def choose(backend: str, work: float = 0, least: float | None = None) -> str:
+    """ "cpu" or "cuda" for the `backend` argument of a call. ValueError where it is unknown or not there.
+
+    work: for calls without input arrays, trials x starts x weights; auto takes a GPU, where there is one, if that is at least `least`
+    (CUDA_LEAST_WORK).
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "cpu" or (backend == "auto" and work < (CUDA_LEAST_WORK if least is None else least)):
+        return "cpu"
+    module, why = places.compiled()
+    if backend == "cuda" and module is None:
+        raise ValueError(f"backend: expected auto or cpu, got 'cuda': {why}")
+    return "cuda" if module is not None and (backend == "cuda" or not module.EMULATED) else "cpu"
+
+
+def for_paths(count: int) -> places.HostPlace | places.CudaPlace:
+    """Where so many complex paths are followed if nobody says where."""
+    return places.place(choose("auto", count, CUDA_LEAST_PATHS))
+
+
+def backend_of(operation: str) -> str:
+    """In words: what runs the operation ("rank", "fit", "newton", ...) in this process, and why."""
+    return f"{operation}: cpu, {cpu.isa()} (best of {', '.join(cpu.isas())}), {cpu.threads_available()} threads; {_on_cuda(operation)}"
+
+
+def _on_cuda(operation: str) -> str:
+    module, why = places.compiled()
+    if module is None:
+        return f"no cuda: {why}"
+    if operation not in CUDA_OPERATIONS:
+        return "no cuda: this operation has no CUDA kernel"
+    where = f"cuda, {cuda_device()}"
+    by_itself = lambda least: "never by itself: an emulation" if module.EMULATED else f"by itself from {least} on"  # noqa: E731
+    if operation in ("continuation", "degree"):
+        return f"{where}: complex paths, {by_itself(f'{CUDA_LEAST_PATHS} paths at a time')}"
+    if operation in ("draw_trials", "match_probability"):
+        auto = by_itself(f"{CUDA_LEAST_WORK} trials x starts x weights")
+        return f'{where}: with backend="cuda", {auto}'
+    return f'{where}: for arrays that live there, or with backend="cuda"'
+
+
+def cuda_device() -> str:
+    """The GPU that backend="cuda" uses, in words; or why there is none."""
+    module, why = places.compiled()
+    if module is None:
+        return f"none: {why}"
+    about = module.device_info(0)
+    major, minor = about["capability"]
+    more = f", the first of {module.device_count()}" if module.device_count() > 1 else ""
+    memory = f"{about['free_bytes'] / 1e9:.1f} of {about['total_bytes'] / 1e9:.1f} GB free"
+    return f"{about['name']} (sm_{major}{minor}, {about['multiprocessors']} multiprocessors, {memory}){more}"

@@ -1,0 +1,1 @@
+"""Where teachers, students and inputs come from."""

@@ -1,0 +1,137 @@
+"""Trials (D3): the laws of teacher, student and inputs, and what the teacher answers.
+
+Key = seed, counter = (index, stream, trial, task): trial number 7 of a seed and task is the same problem in
+every call, whatever the batch, the strategy or the number of threads. The drawing itself is compiled; masks
+come from model/allocation.py, verdicts from match/probability.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from .._checks import LARGEST_INT, list_of_names, whole_number
+from ..backend.selection import Backend
+from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
+from ..model.network import Network
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trials:
+    """Trials first .. first + count - 1 of one seed and task.
+
+    teacher, student [count, size]; x [count, *net.x_shape]; y [count, *net.y_shape], the teacher's outputs;
+    mask bool [count, size], the weights that may learn. Shared groups are equal in teacher and student.
+    """
+
+    net: Network
+    teacher: np.ndarray
+    student: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    mask: np.ndarray
+    shared: tuple[str, ...]
+    seed: int
+    task: int
+    first: int
+    gains: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.teacher)
+
+    def __repr__(self) -> str:
+        numbers = f"{self.first}..{self.first + len(self) - 1}"
+        shared = f", shared {', '.join(self.shared)}" if self.shared else ""
+        key = f"seed {self.seed}, task {self.task}"
+        return f"<Trials {numbers} of {self.net.describe()}{shared}, {key}, {self.teacher.dtype}>"
+
+
+def draw_trials(
+    net: Network,
+    allocation: Allocation | Strategy,
+    count: int,
+    shared: tuple[str, ...] = (),
+    seed: int = 0,
+    task: int = 0,
+    first: int = 0,
+    gains: Mapping[str, float] | None = None,
+    dtype: object = np.float64,
+    threads: int | None = None,
+    backend: Backend = "auto",
+) -> Trials:
+    """`count` trials (D3): weights N(0, gain^2 / fan_in), biases N(0, gain^2), inputs N(0, 1), and masks.
+
+    `gains`: {group: g}, 1 for a group not named. Draws are made in float64 and rounded to `dtype` (float32
+    or float64); y is computed from the rounded numbers in `dtype`. Same counters, same trial: teacher,
+    student and x do not depend on the allocation, on `shared` (but for the groups copied) or on `count`.
+    `threads`: at most so many; None leaves the choice to the library. The result is the same for all.
+    `backend`: "cuda" draws on a GPU (the same bits; y in its rounding) and brings the trials back; "auto" and "cpu" on the CPU.
+    Errors: ValueError for an empty batch, a trial number beyond 32 bits, a gain that is not above 0, an
+    unknown group, or an allocation that could learn in a shared group; TypeError for another dtype or a str
+    as `shared`.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> trials = sl.draw_trials(net, sl.scattered(net, 5, "W"), 100, shared=("B", "D"))
+    >>> trials.x.shape, trials.y.shape, trials.mask.shape
+    ((100, 5, 1), (100, 5, 1), (100, 24))
+    """
+    shared = check_shared(net, shared)
+    recipe = as_strategy(check_allocation(net, allocation, shared)).recipe
+    seed, task, first, count = check_trial_range(seed, task, first, count)
+    scale = check_gains(net, gains)
+    dtype = _check_dtype(dtype)
+    threads = 0 if threads is None else whole_number("threads", threads, 1, most=LARGEST_INT)
+    from ..backend import places
+
+    kernels = places.place(backend)
+    is_shared = np.array([name in shared for name in net.groups], dtype=bool)
+    drawn = kernels.draw(net.shape, seed, task, first, count, is_shared, scale, recipe, threads=threads)
+    teacher, student = (np.asarray(drawn[name]).astype(dtype, copy=False) for name in ("teacher", "student"))
+    x = np.asarray(drawn["x"]).astype(dtype, copy=False).reshape(count, -1)
+    y = np.asarray(kernels.outputs(net.shape, teacher, x, threads=threads))
+    return Trials(
+        net=net,
+        teacher=teacher,
+        student=student,
+        x=x.reshape(count, *net.x_shape),
+        y=y.reshape(count, *net.y_shape),
+        mask=np.asarray(drawn["mask"], dtype=bool),
+        shared=shared,
+        seed=seed,
+        task=task,
+        first=first,
+        gains=dict(zip(net.groups, scale.tolist())),
+    )
+
+
+def check_gains(net: Network, gains: Mapping[str, float] | None) -> np.ndarray:
+    """float64 [groups] in flat order, 1 for a group not named.
+
+    Errors: ValueError for an unknown group, and for a gain of 0: such weights are not generic (D3).
+    """
+    if gains is None:
+        gains = {}
+    if not isinstance(gains, Mapping):
+        raise TypeError(f"gains: expected a dict of numbers by group, got {type(gains).__name__}")
+    list_of_names("gains", list(gains), tuple(net.groups))
+    for name, gain in gains.items():
+        if isinstance(gain, (bool, np.bool_)) or not isinstance(gain, Real):
+            raise TypeError(f"gains[{name!r}]: expected a number, got {gain!r} ({type(gain).__name__})")
+        if not (math.isfinite(gain) and gain > 0):
+            raise ValueError(f"gains[{name!r}]: expected a finite number above 0, got {gain!r}")
+    return np.array([float(gains.get(name, 1.0)) for name in net.groups])
+
+
+def _check_dtype(dtype: Any) -> np.dtype:
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name  # numpy reads None as float64
+    except TypeError:
+        name = ""
+    if name not in ("float32", "float64"):
+        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
+    return np.dtype(name)

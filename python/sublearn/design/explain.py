@@ -1,0 +1,309 @@
+"""What an allocation lacks (T1, T10): equations it cannot meet, weights that would unlock them, and the counting rules behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..model.allocation import Allocation, Strategy, check_shared, fixed_allocation
+from ..model.network import Network, Recurrent
+from ..numerics.matroid import Tableau, cheapest_basis, rank
+from ..ranks.closed_forms import feature_rank, first_output_right, last_layer, plain, signals
+from ..ranks.column_matroid import DRAWS, column_matroid, columns, prices
+from ..ranks.generic_rank import attained_ranks, free_weights, required_rank
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """One combination of equations that the learnable weights cannot move, although all weights could.
+
+    equation: (output, step or sample) counted from 0; tied_to: the other equations in the combination, met first.
+    text: the same in words.
+    """
+
+    equation: tuple[int, int]
+    tied_to: tuple[tuple[int, int], ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Unlock:
+    """A frozen weight that adds a missing dimension. edge: as in `Allocation.edges`; moves: number of unmet combinations it acts on;
+    cost."""
+
+    edge: tuple
+    moves: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row or column of a group, or a whole group: freeing its frozen weights restores `ranks` missing dimensions."""
+
+    text: str
+    ranks: int
+    weights: Allocation
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an allocation lacks; see `explain`. `str()` tells it in words."""
+
+    allocation: Allocation
+    shared: tuple[str, ...]
+    required_rank: int
+    attained_rank: int
+    unmet: tuple[Unmet, ...]
+    unlocks: tuple[Unlock, ...]
+    lines: tuple[Line, ...]
+    useless: Allocation
+    surplus: Allocation
+    completion: Allocation
+    completion_cost: float
+    rules: tuple[str, ...] = field(default=())
+
+    @property
+    def missing(self) -> int:
+        """kappa - rho: dimensions that a match needs and the learnable weights do not reach."""
+        return self.required_rank - self.attained_rank
+
+    @property
+    def completed(self) -> Allocation:
+        """The allocation with the completion added: rho = kappa, so MP > 0."""
+        return Allocation.from_mask(self.allocation.net, self.allocation.mask | self.completion.mask)
+
+    def __str__(self) -> str:
+        a, net = self.allocation, self.allocation.net
+        lines = [
+            f"{net.describe()}: {a.budget} learnable weights reach rank {self.attained_rank} of the "
+            f"{self.required_rank} required (rho, kappa; all places are counted from 0)"
+        ]
+        if self.surplus.budget:
+            lines.append(f"{self.surplus.budget} of them add no dimension, for instance {_edges(self.surplus)}")
+        if not self.missing:
+            lines.append("nothing is missing: a match exists with probability above 0 (T1)")
+            return "\n".join(lines + [f"rule: {rule}" for rule in self.rules])
+        lines.append(f"{self.missing} missing, so a match exists with probability 0 (T1). Equations that cannot be met:")
+        lines += [f"  {unmet.text}" for unmet in self.unmet[:8]]
+        if len(self.unmet) > 8:
+            lines.append(f"  and {len(self.unmet) - 8} more")
+        lines += [f"rule: {rule}" for rule in self.rules]
+        lines.append(f"frozen weights that unlock one dimension each: {len(self.unlocks)}")
+        lines += [f"  {_edge(u.edge)} acts on {u.moves} of the unmet equations" for u in self.unlocks[:5]]
+        if len(self.unlocks) > 5:
+            lines.append(f"  and {len(self.unlocks) - 5} more; {self.useless.budget} frozen weights unlock nothing")
+        lines.append("whole lines: " + "; ".join(f"{line.text} unlocks {line.ranks}" for line in self.lines[:6]))
+        lines.append(f"cheapest completion: {self.completion.budget} weights, cost {self.completion_cost:g}: {_edges(self.completion, 12)}")
+        return "\n".join(lines)
+
+
+def explain(
+    net: Network,
+    allocation: Allocation | Strategy,
+    shared: tuple[str, ...] = (),
+    cost: Mapping[str, Any] | None = None,
+) -> Explanation:
+    """Which equations an allocation cannot meet, and which further weights would let it (T1, T10).
+
+    allocation: an Allocation, or a strategy that always draws the same one. cost: of the weights that could be added, as in
+    `best_allocation`.
+    Fields: required_rank (kappa), attained_rank (rho), missing; unmet: a basis of the combinations of equations that only frozen weights
+    can move, as many as are missing; unlocks: every frozen weight that adds a dimension, those that act on most unmet combinations first,
+    then the cheaper; lines: groups, rows and columns whose frozen weights together unlock most; useless: frozen weights that add none;
+    completion: the cheapest set that makes rho = kappa, one weight per missing dimension (matroid greedy in the contraction), completed:
+    with it; surplus: learnable weights that could be frozen without losing a dimension; rules: what T4, T5, T6 and T12 say in counts.
+    Shared groups cannot be unlocked. Ranks hold up to the error probability of a rank mod p.
+    Errors: ValueError for relu, another network's allocation or learnable weights in a shared group; TypeError for a random strategy.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> print(sl.explain(net, sl.rows(net, 4, "W"), ("B", "D")))
+    recurrent 1-4-1, T=5, linear: 4 learnable weights reach rank 4 of the 4 required (rho, kappa; all places are counted from 0)
+    nothing is missing: a match exists with probability above 0 (T1)
+    """
+    shared = check_shared(net, shared)
+    allocation = fixed_allocation(net, allocation, shared)
+    price = prices(net, cost)
+    tableau, kappa = column_matroid(net, shared)
+    free = free_weights(plain(net), shared)
+    mask = allocation.mask
+    tableau.restart(np.flatnonzero(mask))
+    rho = int(tableau.members.sum())
+    surplus = mask & ~tableau.members
+    frozen = free & ~mask
+    unmet, moves = _unmet(net, shared, mask, frozen)
+    if len(unmet) != kappa - rho:
+        raise RuntimeError(f"{allocation!r}: {len(unmet)} unmet combinations, but rank {rho} of {kappa}")
+    contracted = np.where(frozen, tableau.table[tableau.held < 0], 0)  # rows: the missing dimensions
+    useful = (contracted != 0).any(axis=0)
+    contraction = Tableau(contracted, tableau.p)
+    completion = cheapest_basis(contraction, price)
+    order = sorted(np.flatnonzero(useful).tolist(), key=lambda e: (-moves[e], price[e], e))
+    edges = {int(k): edge for k, edge in zip(np.flatnonzero(useful), Allocation.from_mask(net, useful).edges)}
+    found = attained_ranks(net, np.stack([mask, mask | completion]), shared)
+    if found.tolist() != [rho, kappa]:
+        raise RuntimeError(f"{allocation!r}: ranks {found.tolist()} at other points contradict {[rho, kappa]}")
+    return Explanation(
+        allocation=allocation,
+        shared=shared,
+        required_rank=kappa,
+        attained_rank=rho,
+        unmet=tuple(unmet),
+        unlocks=tuple(Unlock(edges[e], int(moves[e]), float(price[e])) for e in order),
+        lines=_lines(net, contraction, useful),
+        useless=Allocation.from_mask(net, frozen & ~useful),
+        surplus=Allocation.from_mask(net, surplus),
+        completion=Allocation.from_mask(net, completion),
+        completion_cost=math.fsum(price[completion]),
+        rules=tuple(_rules(net, mask, shared, rho, kappa)),
+    )
+
+
+def _unmet(net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.ndarray) -> tuple[list[Unmet], np.ndarray]:
+    """A basis of the unmet combinations, and int64 [size]: on how many of them each frozen weight acts.
+
+    Rows of J are equations. Rows that are independent on A come first, in order; they are extended to a basis of the rows on N. Each row
+    of the extension minus its combination of the first ones is zero on A and not on N.
+    """
+    model = plain(net)
+    kappa = required_rank(model, shared)
+    free = free_weights(model, shared)
+    for draw in DRAWS:
+        J, p = columns(model, draw)
+        on_all = Tableau(J.T * free[:, None], p)
+        on_few = Tableau(J[:, mask].T, p)
+        for row in range(model.equations):
+            if on_few.add(row):
+                on_all.add(row)
+        later = [row for row in range(model.equations) if on_few.row_of[row] < 0 and on_all.add(row)]
+        if on_all.members.sum() == kappa:
+            break
+    unmet, moves = [], np.zeros(net.size, dtype=np.int64)
+    for row in later:
+        tied = on_few.circuit(row)
+        factors = on_few.table[on_few.row_of[tied], row]
+        # row - sum of factors * tied, on the frozen weights
+        left = J[row].copy()
+        for factor, other in zip(factors.tolist(), tied.tolist()):
+            left = (left - factor * J[other]) % p
+        moves += (left % p != 0) & frozen
+        unmet.append(_in_words(net, row, tied))
+    return unmet, moves
+
+
+def _equation(net: Network, row: int) -> tuple[int, int]:
+    """(output, step or sample) of an equation, counted from 0."""
+    first, second = divmod(int(row), net.y_shape[1])
+    return (second, first) if isinstance(net, Recurrent) else (first, second)
+
+
+def _in_words(net: Network, row: int, tied: np.ndarray) -> Unmet:
+    word = "step" if isinstance(net, Recurrent) else "sample"
+    name = lambda e: f"output {e[0]} at {word} {e[1]}"  # noqa: E731
+    equation, others = _equation(net, row), tuple(_equation(net, other) for other in tied)
+    if not others:
+        text = f"{name(equation)}: no learnable weight acts on it"
+    elif len(others) <= 4:
+        verb = "is" if len(others) == 1 else "are"
+        text = f"{name(equation)}: fixed once {', '.join(map(name, others))} {verb} met"
+    else:
+        ends = f"{name(others[0])} to {name(others[-1])}"
+        text = f"{name(equation)}: fixed once {len(others)} others are met, {ends}"
+    return Unmet(equation, others, text)
+
+
+def _lines(net: Network, contraction: Tableau, useful: np.ndarray) -> tuple[Line, ...]:
+    """Groups, rows and columns by the number of missing dimensions that their weights restore together."""
+    found = []
+    for name, place in net.unpack(np.arange(net.size)).items():
+        lines = [(f"all of {name}", place.reshape(-1))]
+        if not net.is_bias(name):
+            lines += [(f"row {k} of {name}", row) for k, row in enumerate(place)]
+            lines += [(f"column {k} of {name}", column) for k, column in enumerate(place.T)]
+        for text, line in lines:
+            members = np.zeros(net.size, dtype=bool)
+            members[line] = useful[line]
+            if members.any():
+                found.append(Line(text, rank(contraction, members), Allocation.from_mask(net, members)))
+    return tuple(sorted(found, key=lambda line: (-line.ranks, line.weights.budget)))
+
+
+def _rules(net: Network, mask: np.ndarray, shared: tuple[str, ...], rho: int, kappa: int) -> Iterator[str]:
+    """What the counting theorems say of this allocation, in words."""
+    model, groups = plain(net), net.unpack(mask)
+    used = {name for name, part in groups.items() if part.any()}
+    matrix, bias = last_layer(model)
+    counts = {name: part.reshape(part.shape[0], -1).sum(axis=1) for name, part in groups.items()}
+    if used and used <= {matrix, bias}:
+        f = feature_rank(model)
+        have = counts[matrix] + (counts[bias] if bias else 0)
+        short = [f"{k} has {c}" for k, c in enumerate(have) if c < f]
+        over = [f"{k} has {c}" for k, c in enumerate(have) if c > f]
+        whose = matrix if bias is None else f"[{matrix} {bias}]"
+        if short:
+            yield (f"every row of {whose} needs {f} learnable weights, the rank of its inputs; row {', '.join(short)} (T4)")
+        if over:
+            yield f"more than {f} in a row of {whose} add nothing; row {', '.join(over)} (T4)"
+        if len(have) * f < kappa:
+            yield f"{whose} alone reaches at most {len(have) * f} of {kappa} dimensions (T4)"
+        return
+    if model.activation != "linear" or not used:
+        return
+    if isinstance(model, Recurrent):
+        n, o, T = model.hidden, model.outputs, model.steps
+        e = counts["B"] + counts.get("b", 0)
+        if used <= {"B", "b"}:
+            total = int(np.minimum(e, T).sum())
+            exact = "" if o * (T - 1) <= n else "at most "
+            if total < kappa:
+                yield (
+                    f"rows of B and b count up to T = {T} each: {exact}{total} of {kappa} "
+                    "dimensions; a row with more "
+                    f"than {T} gains nothing (T5)"
+                )
+            elif o * (T - 1) <= n:
+                yield f"rows of B and b count up to T = {T} each, {total} in all; where in a row is free (T5)"
+        elif used <= {"W", "B", "b"}:
+            w = counts["W"]
+            by_rows = np.minimum(T, e + np.minimum(T - 1, w))
+            total = int(by_rows.sum())
+            over = [f"{k} has {c}" for k, c in enumerate(w) if c > T - 1]
+            if total < kappa:
+                yield (
+                    f"a row of W counts up to T - 1 = {T - 1} learnable weights (with B and "
+                    f"b up to {T}): {total} of "
+                    f"{kappa} dimensions; only rows matter, never columns (T12)"
+                )
+            if over:
+                yield f"more than {T - 1} in a row of W add nothing; row {', '.join(over)} (T12)"
+            if (e > 0).sum() < o and not first_output_right(model, shared) and kappa == o * T:
+                yield (f"y_1 needs learnable weights of B or b in {o} different rows, there are {int((e > 0).sum())} (T12)")
+        return
+    if len(used) == 1 and not model.is_bias(next(iter(used))):
+        name = next(iter(used))
+        k = int(name[1:])
+        d1, d2 = min(model.widths[k:]), signals(model)[k - 1][0]
+        part = groups[name]
+        rows = [f"{a} has {c}" for a, c in enumerate(part.sum(axis=1)) if c < d2]
+        columns = [f"{b} has {c}" for b, c in enumerate(part.sum(axis=0)) if c < d1]
+        if d1 * d2 < kappa:
+            yield f"{name} alone reaches at most {d1} x {d2} = {d1 * d2} of {kappa} dimensions (T6)"
+        if d1 == model.widths[k] and rows:
+            yield f"every row of {name} needs {d2} learnable weights; row {', '.join(rows)} (T6)"
+        elif d2 == model.widths[k - 1] and columns:
+            yield f"every column of {name} needs {d1} learnable weights; column {', '.join(columns)} (T6)"
+
+
+def _edge(edge: tuple) -> str:
+    return f"{edge[0]}[{', '.join(map(str, edge[1:]))}]"
+
+
+def _edges(allocation: Allocation, most: int = 4) -> str:
+    edges = allocation.edges
+    more = f" and {len(edges) - most} more" if len(edges) > most else ""
+    return ", ".join(map(_edge, edges[:most])) + more

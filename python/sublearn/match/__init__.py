@@ -1,0 +1,1 @@
+"""Is there a match, and is it found?"""

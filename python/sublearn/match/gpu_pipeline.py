@@ -1,0 +1,333 @@
+"""Trials that are drawn, screened and searched on a GPU and never leave it: a class and the start that matched are what comes back.
+
+A chunk of trials is one sequence of kernels on one stream: draw (D3), the teacher's outputs, which weights learn, rank screen (T1), path
+rule (T2), search. Two chunks are under way at a time, so the GPU has work while the CPU counts. Device memory is planned beforehand.
+Where outputs are affine in the learnable weights (T2, T11), start 0 of Newton's method solves the linear system; the trials that it
+leaves open, and with method "descent" all of them, are fetched for the solve of match/decide.py, which can also say no.
+Step 0 of `decide` has nothing to do: the teacher of a drawn trial does share these groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import places
+from ..data.trials import check_gains
+from ..model.allocation import Strategy
+from ..model.network import Network
+from ..ops.arguments import thread_count
+from ..ops.fit import OPTIMIZERS
+from ..ranks.block_structures import affine, affine_families
+from ..ranks.closed_forms import has_effect, plain
+from ..ranks.generic_rank import attained_ranks, point, required_rank
+from .decide import METHODS, decide_drawn, solve_affine, start_scale
+
+_TRIALS = 2**18  # of a chunk: a GPU needs tens of thousands of students at a time, and about a second per chunk lets Ctrl-C through
+_SCREEN_BYTES = 2**26  # of matrices whose ranks are taken at a time
+_POINTS = 2  # primes that must agree on a no (T1)
+
+
+class Found(NamedTuple):
+    """As in `decide.Verdicts`: match int8 [count], certified bool [count], reason str [count], start int32 [count]."""
+
+    match: np.ndarray
+    certified: np.ndarray
+    reason: np.ndarray
+    start: np.ndarray
+
+
+def applies(net: Network, strategy: Strategy, method: str) -> bool:
+    """Whether the GPU can decide most trials: not where all are linear systems that the method does not solve."""
+    return method == "newton" or (method in METHODS and not affine(net, strategy.support[None])[0])
+
+
+def chunks(
+    net: Network,
+    strategy: Strategy,
+    shared: tuple[str, ...],
+    method: str,
+    seed: int,
+    task: int,
+    screen: bool,
+    tol: float,
+    gains: dict,
+    options: dict,
+    *,
+    first: int,
+    trials: int,
+    keep_masks: bool,
+    threads: int | None = None,
+) -> Iterator[tuple[Found, np.ndarray | None]]:
+    """(Found, masks or None) of trials first .. first + trials - 1, in order. Arguments: those of `match_probability`, checked."""
+    question = _Question(net, strategy, shared, method, seed, task, screen, tol, gains, options, threads)
+    found = _screened(question, trials) if question.hopeless else _searched(question, first, trials)
+    for part in found:
+        yield part, strategy.masks(seed, task, first, len(part.match)) if keep_masks else None
+        first += len(part.match)
+
+
+def _screened(question: _Question, trials: int) -> Iterator[Found]:
+    for begin in range(0, trials, _TRIALS):
+        count = min(_TRIALS, trials - begin)
+        yield Found(np.zeros(count, np.int8), np.ones(count, bool), np.full(count, "T1"), np.full(count, -1, np.int32))
+
+
+def _searched(question: _Question, first: int, trials: int) -> Iterator[Found]:
+    module, device = places.compiled()[0], 0
+    limit = places.memory_limit(module, device)
+    many = question.trials_at_once(trials, limit) < trials
+    chunk = question.trials_at_once(trials, limit // 2) if many else trials
+    lanes = [_Lane(module, device, question, chunk) for _ in range(1 + many)]
+    begins = iter(range(first, first + trials, chunk))
+    launch = lambda lane, begin: lane.launch(begin, min(chunk, first + trials - begin))  # noqa: E731
+    for lane, begin in zip(lanes, begins):
+        launch(lane, begin)
+    waiting = lanes
+    while waiting:
+        lane, *waiting = waiting
+        found = lane.collect()
+        if (begin := next(begins, None)) is not None:
+            launch(lane, begin)
+            waiting.append(lane)
+        yield found
+
+
+class _Question:
+    """What is asked of every trial, with what the CPU can say beforehand."""
+
+    def __init__(self, net, strategy, shared, method, seed, task, screen, tol, gains, options, threads):
+        self.net, self.strategy, self.shared, self.method, self.tol = net, strategy, shared, method, tol
+        self.seed, self.task, self.starts, self.gains, self.threads = seed, task, options["starts"], gains, threads
+        self.options = options
+        self.allocation = strategy.allocation  # None: every trial has its own
+        ranked = screen and net.activation != "relu"
+        self.required = required_rank(net, shared) if ranked else 0
+        self.hopeless = strategy.budget < self.required
+        if ranked and self.allocation is not None:
+            self.hopeless = bool(attained_ranks(net, self.allocation.mask[None], shared)[0] < self.required)
+        self.affine = self.allocation is not None and bool(affine(net, self.allocation.mask[None])[0])
+        self.learns = [bool(strategy.support[where].any()) for where in net.slices.values()]
+        self.scale = start_scale(net, check_gains(net, gains)).tolist()
+
+    @property
+    def rows(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """The device arrays of a trial: name -> (shape, dtype)."""
+        net = self.net
+        rows = {
+            "teacher": ((net.size,), np.float64),
+            "student": ((net.size,), np.float64),
+            "x": ((net.shape.inputs_size,), np.float64),
+            "y": ((net.equations,), np.float64),
+            "loss": ((), np.float64),
+            "found": ((), np.int32),
+        }
+        if self.allocation is None:
+            rows |= {"mask": ((net.size,), np.bool_), "indices": ((self.strategy.budget,), np.intc)}
+        if self.allocation is None or self.affine:
+            rows |= {"class": ((), np.int8)}
+        if self.method == "newton":
+            return rows | {"trial": ((), np.uint32)}
+        return rows | {"steps": ((), np.int64), "status": ((), np.int8)}
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The device arrays that all trials share."""
+        if self.allocation is not None:
+            return {"indices": np.flatnonzero(self.allocation.mask)[None].astype(np.intc)}
+        net = plain(self.net)
+        points = [point(net, draw)[0][:, :-1] for draw in range(_POINTS)] if self.required else []
+        jacobian = np.array(points, np.int64).reshape(len(points), net.equations, net.size)
+        return {"jacobian": jacobian, **affine_tables(self.net)}
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Of device memory for each trial of those that are ranked at a time; large matrices are copied."""
+        return 12 * self.net.equations * self.strategy.budget + 8 * _POINTS if self.allocation is None and self.required else 0
+
+    def trials_at_once(self, trials: int, limit: int) -> int:
+        """The largest chunk whose device memory stays below `limit` bytes. MemoryError if no trial fits."""
+        size = lambda shape, dtype: int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize  # noqa: E731
+        per = sum(size(*row) for row in self.rows.values()) + 4  # a lock
+        per += sum(4 * (len(piece.offsets) - 1 + int(np.diff(piece.offsets).max())) for piece in self.strategy.recipe[1])  # shuffled lists
+        fixed = sum(array.nbytes for array in self.constants.values()) + 8 * self.net.size + 16
+        most = min(trials, _TRIALS)
+        if not self.matrix_bytes:
+            return places.rows_at_once(most, per, fixed, limit, "match_probability")
+        together = places.rows_at_once(most, per + self.matrix_bytes, fixed, limit, "match_probability")
+        if together <= self.ranked_at_once:
+            return together
+        return places.rows_at_once(most, per, fixed + self.matrix_bytes * self.ranked_at_once, limit, "match_probability")
+
+    @property
+    def ranked_at_once(self) -> int:
+        return max(1, _SCREEN_BYTES // self.matrix_bytes) if self.matrix_bytes else 1
+
+
+def affine_tables(net: Network) -> dict[str, np.ndarray]:
+    """inside, outside int32 [families, size] of ops/verdict.h, from `affine_families`."""
+    net, module = plain(net), places.compiled()[0]
+    idle, inside, outside = ~has_effect(net), [], []
+    for family in affine_families(net):
+        inside.append(np.where(family.allowed, family.inside, module.NOT_ALLOWED))
+        outside.append(family.outside.copy())
+        inside[-1][idle] = outside[-1][idle] = -1
+    return {"inside": np.array(inside, np.intc), "outside": np.array(outside, np.intc)}
+
+
+class _Lane:
+    """One chunk after another: a stream, its arrays, and pinned memory for what comes back."""
+
+    def __init__(self, module: Any, device: int, question: _Question, count: int):
+        self._module, self._device, self._asked = module, device, question
+        self._queue = module.Queue(device)
+        new = lambda shape, dtype: module.Array(list(shape), np.dtype(dtype), device, self._queue)  # noqa: E731
+        self._rows = {name: new((count, *shape), dtype) for name, (shape, dtype) in question.rows.items()}
+        self._constants = {}
+        for name, array in question.constants.items():
+            self._constants[name] = new(array.shape, array.dtype)
+            self._constants[name].upload(np.ascontiguousarray(array), self._queue.stream)
+        self._iterations = new((1,), np.int64)
+        back = ("found", "class") if "class" in self._rows else ("found",)
+        self._back = {name: module.pinned([count], self._rows[name].dtype, self._queue) for name in back}
+        self._numbers = module.pinned([count], np.dtype(np.uint32), self._queue)
+        self._first = self._count = 0
+        if question.affine:
+            self._rows["class"].upload(np.full(count, module.AFFINE, np.int8), self._queue.stream)
+
+    def launch(self, first: int, count: int) -> None:
+        """Queues trials first .. first + count - 1; waits for nothing."""
+        asked, module, stream = self._asked, self._module, self._queue.stream
+        self._first, self._count = first, count
+        shape, strategy = asked.net.shape, asked.strategy
+        a = {name: rows.rows(0, count) for name, rows in self._rows.items()}
+        gains = [asked.gains[name] for name in asked.net.groups]
+        module.draw(
+            shape,
+            asked.seed,
+            asked.task,
+            first,
+            [name in asked.shared for name in asked.net.groups],
+            gains,
+            strategy.recipe,
+            a["teacher"],
+            a["student"],
+            a["x"],
+            a.get("mask"),
+            stream,
+        )
+        module.outputs(shape, a["teacher"], a["x"], a["y"], stream)
+        indices = a["indices"] if asked.allocation is None else self._constants["indices"]
+        if asked.allocation is None:
+            c = self._constants
+            primes = [point(plain(asked.net), k)[1] for k in range(c["jacobian"].shape[0])]
+            module.screen(
+                a["mask"],
+                c["jacobian"],
+                primes,
+                asked.required,
+                c["inside"],
+                c["outside"],
+                asked.ranked_at_once,
+                indices,
+                a["class"],
+                stream,
+            )
+        if asked.method == "newton":
+            self._numbers[:count] = np.arange(first, first + count, dtype=np.uint32)
+            a["trial"].upload(self._numbers[:count], stream)
+            module.newton(
+                shape,
+                a["student"],
+                a["x"],
+                a["y"],
+                indices,
+                asked.learns,
+                asked.scale,
+                asked.starts,
+                asked.options["iterations"],
+                asked.tol,
+                asked.seed,
+                asked.task,
+                a["trial"],
+                None,
+                a["loss"],
+                a["found"],
+                self._iterations,
+                stream,
+                a.get("class"),
+            )
+        else:
+            o = asked.options
+            module.fit(
+                shape,
+                a["student"],
+                a["x"],
+                a["y"],
+                indices,
+                asked.learns,
+                o["steps"],
+                OPTIMIZERS.index(o["optimizer"]),
+                o["lr"],
+                asked.tol,
+                None,
+                a["loss"],
+                a["steps"],
+                a["status"],
+                stream,
+                a.get("class"),
+            )
+            module.found_by_loss(a["loss"], a["y"], asked.tol, a.get("class"), a["found"], stream)
+        for name, to in self._back.items():
+            a[name].carry(to, stream)
+
+    def collect(self) -> Found:
+        """Waits for the chunk."""
+        self._queue.wait()
+        count, module = self._count, self._module
+        start = np.maximum(self._back["found"][:count], -1)
+        match, reason = np.where(start >= 0, 1, -1).astype(np.int8), np.full(count, self._asked.method, dtype="<U8")
+        no = np.zeros(count, dtype=bool)
+        if "class" in self._back:
+            kind = self._back["class"][:count]
+            no, straight = kind == module.NO, kind == module.AFFINE
+            match[no], reason[no] = 0, "T1"
+            reason[straight] = "T11" if self._asked.net.activation == "relu" else "T2"
+            rows = np.flatnonzero(straight & (start < 0))
+            if len(rows):
+                match[rows], start[rows], reason[rows] = self._solve(rows)
+        return Found(match, no, reason, start)
+
+    def _solve(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """match, start and reason of affine trials; what a linear solve leaves open is searched on the CPU."""
+        asked, net = self._asked, self._asked.net
+        take = lambda name: self._rows[name].take(rows.astype(np.intc), self._queue.stream)  # noqa: E731
+        theta, x, y = take("student"), take("x"), take("y")
+        masks = take("mask") if asked.allocation is None else np.broadcast_to(asked.allocation.mask, (len(rows), net.size))
+        match = solve_affine(net, asked.shared, theta, x, y, masks, asked.tol, check_gains(net, asked.gains), thread_count(asked.threads))
+        start = np.where(match == 1, 0, -1).astype(np.int32)
+        reason = np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
+        for k in np.flatnonzero(match == -1):
+            one = decide_drawn(
+                net,
+                theta[k],
+                x[k].reshape(net.x_shape),
+                y[k].reshape(net.y_shape),
+                masks[k],
+                asked.shared,
+                asked.method,
+                teacher=None,
+                screen=False,
+                tol=asked.tol,
+                gains=asked.gains,
+                options=asked.options,
+                seed=asked.seed,
+                task=asked.task,
+                first=self._first + int(rows[k]),
+                threads=asked.threads,
+                backend="cpu",
+            )
+            match[k], start[k], reason[k] = int(one.match), int(one.start), str(one.reason)
+        return match, start, reason

@@ -1,0 +1,1 @@
+"""Networks, allocations and strategies: what may learn."""

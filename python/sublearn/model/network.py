@@ -1,0 +1,375 @@
+"""Networks (D1): which groups of weights a network has, their shapes, and the flat order they are kept in.
+
+`Recurrent` and `Feedforward` hold sizes only, no weights and no mathematics: outputs and Jacobians are
+compiled. A flat vector `theta` [..., size] holds the groups one after the other, each in C order:
+B, W, D, then b, c (recurrent), or W1 .. WL, then b1 .. bL (feedforward), as far as the network has them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from .._checks import list_of_names, no_mask, whole_number
+
+Activation = Literal["linear", "relu", "tanh"]
+ACTIVATIONS = get_args(Activation)
+LARGEST_SIZE = 2**31 - 1  # weights, inputs and outputs of a trial are counted in 32 bits by the compiled functions
+
+
+class Network(ABC):
+    """What every network can say of itself. Two networks with the same sizes are equal and hash alike."""
+
+    activation: Activation
+    bias: tuple[str, ...]
+
+    # What a network is made of
+
+    @abstractmethod
+    def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
+        """(name, shape, fan-in; None for a bias) of every group in flat order."""
+
+    @property
+    @abstractmethod
+    def x_shape(self) -> tuple[int, int]:
+        """Shape of one trial's inputs x, without a batch axis."""
+
+    @property
+    @abstractmethod
+    def y_shape(self) -> tuple[int, int]:
+        """Shape of one trial's outputs y, without a batch axis."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Short text, such as "recurrent 2-8-2, T=6, linear"."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, names and lists that TOML and JSON can hold; `network_from_spec` reads them back."""
+
+    @abstractmethod
+    def _compiled_shape(self) -> tuple[str, list[int], str, list[bool]]:
+        """The four arguments of `cpu.Shape`."""
+
+    @classmethod
+    def from_dict(cls, spec: Mapping[str, Any]) -> Network:
+        """The network that `to_dict` wrote. ValueError if it is of another class than this one."""
+        net = network_from_spec(spec)
+        if not isinstance(net, cls):
+            raise ValueError(f"spec: expected a {cls.__name__} network, got kind {spec['kind']!r}")
+        return net
+
+    # The flat layout
+
+    @cached_property
+    def _table(self) -> tuple[tuple[str, tuple[int, ...], int | None, slice], ...]:
+        rows, start = [], 0
+        for name, shape, fan_in in self._layout():
+            rows.append((name, shape, fan_in, slice(start, start + prod(shape))))
+            start += prod(shape)
+        return tuple(rows)
+
+    @property
+    def groups(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape, in flat order: {"B": (8, 2), ...}. A matrix is [rows, columns], a bias [units]."""
+        return {name: shape for name, shape, _, _ in self._table}
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Name to the slice of the flat vector that holds the group."""
+        return {name: where for name, _, _, where in self._table}
+
+    @property
+    def fan_in(self) -> dict[str, int | None]:
+        """Name to the number of weights into one unit (the scale of D3); None for a bias."""
+        return {name: fan_in for name, _, fan_in, _ in self._table}
+
+    @property
+    def size(self) -> int:
+        """Number of all weights, biases included."""
+        return self._table[-1][3].stop
+
+    @property
+    def equations(self) -> int:
+        """Number of outputs of one trial: T o (recurrent), m n_L (feedforward)."""
+        return prod(self.y_shape)
+
+    def is_bias(self, name: str) -> bool:
+        """Whether the group is a bias. ValueError for an unknown group."""
+        fan_in = self.fan_in
+        if name not in fan_in:
+            raise ValueError(f"name: expected one of the groups {', '.join(fan_in)}, got {name!r}")
+        return fan_in[name] is None
+
+    # Groups to flat and back
+
+    def pack(self, groups: Mapping[str, Any]) -> np.ndarray:
+        """Flat vector [..., size] of a dict of arrays [..., *shape], one for every group, in any order.
+
+        The dtype (bool too) is kept. Batch axes in front are kept; a group without them is repeated.
+        Errors: ValueError for a missing or unknown group or a wrong shape, TypeError for mixed dtypes.
+        """
+        from ..backend import places
+
+        if not isinstance(groups, Mapping):
+            raise TypeError(f"groups: expected a dict of arrays by group, got {type(groups).__name__}")
+        shapes = self.groups
+        if set(groups) != set(shapes):
+            raise ValueError(f"groups: expected exactly {', '.join(shapes)}, got {', '.join(map(str, groups)) or 'none'}")
+        parts = {}
+        for name, shape in shapes.items():
+            no_mask(f"groups[{name!r}]", groups[name])
+            try:
+                part = np.asarray(places.to_numpy(f"groups[{name!r}]", groups[name]))
+            except ValueError:
+                raise ValueError(f"groups[{name!r}]: expected an array [..., {_commas(shape)}], got a ragged list") from None
+            if part.shape[max(part.ndim - len(shape), 0) :] != shape:
+                raise ValueError(f"groups[{name!r}]: expected shape [..., {_commas(shape)}], got {part.shape}")
+            parts[name] = part
+        if len({part.dtype for part in parts.values()}) > 1:
+            came = ", ".join(f"{name} {part.dtype}" for name, part in parts.items())
+            raise TypeError(f"groups: expected one dtype for all groups, got {came}")
+        batches = {name: part.shape[: part.ndim - len(shapes[name])] for name, part in parts.items()}
+        try:
+            batch = np.broadcast_shapes(*batches.values())
+        except ValueError:
+            raise ValueError(f"groups: expected batch axes that fit together, got {batches}") from None
+        theta = np.empty((*batch, self.size), dtype=next(iter(parts.values())).dtype)
+        for name, where in self.slices.items():
+            flat = parts[name].reshape(*batches[name], where.stop - where.start)
+            theta[..., where] = flat
+        return theta
+
+    def unpack(self, theta: Any) -> dict[str, Any]:
+        """Dict of arrays [..., *shape] by group, in flat order, of a flat vector [..., size].
+
+        The dtype is kept (bool too). The arrays are views: what is written to them is written to `theta`.
+        Any array that can be sliced and reshaped is taken as it is (also one on a GPU); a list becomes a
+        numpy array.
+        Errors: ValueError if the last axis is not `size` long.
+        """
+        if not (hasattr(theta, "reshape") and hasattr(theta, "shape")):
+            theta = np.asarray(theta)
+        came = tuple(theta.shape)
+        if not came or came[-1] != self.size:
+            raise ValueError(f"theta: expected shape [..., {self.size}] for {self.describe()}, got {came}")
+        return {name: theta[..., where].reshape((*came[:-1], *shape)) for name, shape, _, where in self._table}
+
+    # The compiled twin of this description
+
+    @cached_property
+    def shape(self) -> Any:
+        """The `cpu.Shape` of this network, made when first asked for."""
+        from ..backend.compiled import cpu
+
+        return cpu.Shape(*self._compiled_shape())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("shape", "_table")}
+
+    def _keep(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+        counts = {"weights": self.size, "inputs of a trial": prod(self.x_shape), "outputs of a trial": self.equations}
+        for what, count in counts.items():
+            if count > LARGEST_SIZE:
+                raise ValueError(f"network: expected at most {LARGEST_SIZE} {what}, got {count}")
+
+    def _bias_text(self) -> str:
+        return f", bias {'+'.join(self.bias)}" if self.bias else ""
+
+    def _bias_spec(self, every: tuple[str, ...]) -> bool | list[str]:
+        return list(self.bias) if self.bias and self.bias != every else bool(self.bias)
+
+
+@dataclass(frozen=True, repr=False)
+class Recurrent(Network):
+    """h_0 = 0, h_t = phi(W h_{t-1} + B x_t + b), y_t = D h_t + c for t = 1 .. steps (D1).
+
+    Groups: B [hidden, inputs], W [hidden, hidden], D [outputs, hidden], and if asked for b [hidden] and
+    c [outputs]. `bias`: False, True (both), or a tuple of names such as ("b",).
+    x is [steps, inputs], y is [steps, outputs].
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> net.groups, net.size, net.equations
+    ({'B': (8, 2), 'W': (8, 8), 'D': (2, 8)}, 96, 12)
+    """
+
+    inputs: int
+    hidden: int
+    outputs: int
+    steps: int
+    activation: Activation = "linear"
+    bias: bool | tuple[str, ...] = False
+
+    def __post_init__(self) -> None:
+        self._keep(
+            **{name: whole_number(name, getattr(self, name), 1, most=LARGEST_SIZE) for name in ("inputs", "hidden", "outputs", "steps")},
+            activation=_checked_activation(self.activation),
+            bias=_checked_bias(self.bias, ("b", "c")),
+        )
+
+    def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
+        i, n, o = self.inputs, self.hidden, self.outputs
+        every = [("B", (n, i), i), ("W", (n, n), n), ("D", (o, n), n), ("b", (n,), None), ("c", (o,), None)]
+        return [row for row in every if row[2] is not None or row[0] in self.bias]
+
+    @property
+    def x_shape(self) -> tuple[int, int]:
+        return (self.steps, self.inputs)
+
+    @property
+    def y_shape(self) -> tuple[int, int]:
+        return (self.steps, self.outputs)
+
+    def describe(self) -> str:
+        widths = f"{self.inputs}-{self.hidden}-{self.outputs}"
+        return f"recurrent {widths}, T={self.steps}, {self.activation}{self._bias_text()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "recurrent",
+            "inputs": self.inputs,
+            "hidden": self.hidden,
+            "outputs": self.outputs,
+            "steps": self.steps,
+            "activation": self.activation,
+            "bias": self._bias_spec(("b", "c")),
+        }
+
+    def _compiled_shape(self) -> tuple[str, list[int], str, list[bool]]:
+        sizes = [self.inputs, self.hidden, self.outputs, self.steps]
+        return "recurrent", sizes, self.activation, ["b" in self.bias, "c" in self.bias]
+
+    def __repr__(self) -> str:
+        sizes = f"inputs={self.inputs}, hidden={self.hidden}, outputs={self.outputs}, steps={self.steps}"
+        return f"Recurrent({sizes}, activation={self.activation!r}{_bias_repr(self.bias)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Feedforward(Network):
+    """Widths n_0 .. n_L, hidden activation phi, last layer linear, `samples` input columns (D1).
+
+    Groups: W1 [n_1, n_0] .. WL [n_L, n_{L-1}], and if asked for b1 [n_1] .. bL [n_L].
+    `bias`: False, True (all), or a tuple of names such as ("b2",). x is [n_0, samples], y is [n_L, samples].
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> net.groups, net.size, net.equations
+    ({'W1': (4, 3), 'W2': (2, 4)}, 20, 6)
+    """
+
+    widths: tuple[int, ...]
+    samples: int
+    activation: Activation = "linear"
+    bias: bool | tuple[str, ...] = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.widths, str) or not isinstance(self.widths, (Sequence, np.ndarray)):
+            raise TypeError(f"widths: expected a tuple such as (3, 4, 2), got {self.widths!r}")
+        if len(self.widths) < 2:
+            raise ValueError(f"widths: expected at least two (inputs and outputs), got {tuple(self.widths)!r}")
+        widths = tuple(whole_number(f"widths[{k}]", width, 1, most=LARGEST_SIZE) for k, width in enumerate(self.widths))
+        self._keep(
+            widths=widths,
+            samples=whole_number("samples", self.samples, 1, most=LARGEST_SIZE),
+            activation=_checked_activation(self.activation),
+            bias=_checked_bias(self.bias, self._every_bias(len(widths) - 1)),
+        )
+
+    @staticmethod
+    def _every_bias(layers: int) -> tuple[str, ...]:
+        return tuple(f"b{k}" for k in range(1, layers + 1))
+
+    def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
+        n = self.widths
+        layers = range(1, len(n))
+        biases = [(f"b{k}", (n[k],), None) for k in layers if f"b{k}" in self.bias]
+        return [(f"W{k}", (n[k], n[k - 1]), n[k - 1]) for k in layers] + biases
+
+    @property
+    def x_shape(self) -> tuple[int, int]:
+        return (self.widths[0], self.samples)
+
+    @property
+    def y_shape(self) -> tuple[int, int]:
+        return (self.widths[-1], self.samples)
+
+    def describe(self) -> str:
+        widths = "-".join(map(str, self.widths))
+        return f"feedforward {widths}, m={self.samples}, {self.activation}{self._bias_text()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "feedforward",
+            "widths": list(self.widths),
+            "samples": self.samples,
+            "activation": self.activation,
+            "bias": self._bias_spec(self._every_bias(len(self.widths) - 1)),
+        }
+
+    def _compiled_shape(self) -> tuple[str, list[int], str, list[bool]]:
+        biases = [name in self.bias for name in self._every_bias(len(self.widths) - 1)]
+        return "feedforward", [self.samples, *self.widths], self.activation, biases
+
+    def __repr__(self) -> str:
+        sizes = f"widths={self.widths}, samples={self.samples}"
+        return f"Feedforward({sizes}, activation={self.activation!r}{_bias_repr(self.bias)})"
+
+
+_KINDS = {
+    "recurrent": (Recurrent, ("inputs", "hidden", "outputs", "steps"), ("activation", "bias")),
+    "feedforward": (Feedforward, ("widths", "samples"), ("activation", "bias")),
+}
+
+
+def network_from_spec(spec: Mapping[str, Any]) -> Network:
+    """The network that a plain dict describes, as written in a study or by `to_dict`.
+
+    {"kind": "recurrent", "inputs": 2, "hidden": 8, "outputs": 2, "steps": 6}
+    {"kind": "feedforward", "widths": [3, 4, 2], "samples": 3, "activation": "tanh", "bias": ["b2"]}
+    Without "activation" and "bias": linear, no bias.
+    Errors: ValueError that names the unknown kind, the missing key or the unknown key.
+    """
+    if not isinstance(spec, Mapping):
+        raise TypeError(f"spec: expected a dict, got {spec!r} ({type(spec).__name__})")
+    kind = spec.get("kind")
+    if kind not in tuple(_KINDS):
+        raise ValueError(f"spec['kind']: expected one of {', '.join(_KINDS)}, got {kind!r}")
+    cls, needed, optional = _KINDS[kind]
+    fields = {key: value for key, value in spec.items() if key != "kind"}
+    missing = [key for key in needed if key not in fields]
+    unknown = [str(key) for key in fields if key not in needed + optional]
+    if missing or unknown:
+        wanted = f"{', '.join(needed)} and perhaps {', '.join(optional)}"
+        came = f"missing {', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
+        raise ValueError(f"spec: expected {wanted} for a {kind} network, got {came}")
+    return cls(**fields)
+
+
+def _checked_activation(activation: Any) -> Activation:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    return cast("Activation", activation)
+
+
+def _checked_bias(bias: object, every: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(bias, (bool, np.bool_)):
+        return every if bias else ()
+    if not isinstance(bias, (tuple, list)):
+        raise TypeError(f"bias: expected False, True or a tuple of names out of {', '.join(every)}, got {bias!r}")
+    chosen = list_of_names("bias", bias, every)
+    return tuple(name for name in every if name in chosen)
+
+
+def _bias_repr(bias: tuple[str, ...]) -> str:
+    return f", bias={bias!r}" if bias else ""
+
+
+def _commas(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

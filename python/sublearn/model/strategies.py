@@ -1,0 +1,354 @@
+"""Strategies: the rules by which weights are chosen, by name, by call and as the plain dicts of a study.
+
+Each function makes a `Strategy` (model/allocation.py), a law of masks of one budget. Several matrices in `within` stand side by side for
+the strategies that work by rows: ("B", "W") is [B W]. They stand one above the other for those that work by columns: ("W", "D") is W over
+D, and a column of it is what leaves one hidden unit. A bias is a matrix with one column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._checks import list_of_names, whole_number
+from .allocation import Allocation, Piece, Strategy, as_strategy, check_net, check_shared
+from .network import Network
+
+# Strategies in which the weights are drawn
+
+
+def scattered(net: Network, budget: int, within: str | tuple[str, ...] | None = None) -> Strategy:
+    """`budget` weights, uniformly at random without replacement, of the groups `within` (default: all).
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.scattered(net, 5, "W").draw(0).indices
+    array([ 4,  7, 11, 14, 17])
+    """
+    names = _groups_within(net, within)
+    positions = _positions(net, names)
+    budget = whole_number("budget", budget, 0, positions.size, f"the weights of {', '.join(names)}")
+    spec = {"kind": "scattered", "budget": budget} | ({} if within is None else _within_spec(within))
+    name = "scattered" if within is None else f"scattered({', '.join(names)})"
+    return Strategy(net, name, _none(net), [_piece([positions], 1, budget)], spec)
+
+
+def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
+    """So many weights in each group, {"W1": 3, "W2": 3}, scattered inside each.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.split(net, {"W1": 3, "W2": 2}).draw(0).indices
+    array([ 5,  9, 10, 12, 16])
+    """
+    check_net(net)
+    if not isinstance(budgets, Mapping):
+        raise TypeError(f"budgets: expected a dict such as {{'W1': 3, 'W2': 3}}, got {type(budgets).__name__}")
+    if not budgets:
+        raise ValueError(f"budgets: expected at least one group out of {', '.join(net.groups)}, got none")
+    list_of_names("budgets", list(budgets), tuple(net.groups))
+    pieces, checked = [], {}
+    for name in net.groups:
+        if name in budgets:
+            positions = _positions(net, (name,))
+            checked[name] = whole_number(f"budgets[{name!r}]", budgets[name], 0, positions.size, f"the weights of {name}")
+            pieces.append(_piece([positions], 1, checked[name]))
+    text = ", ".join(f"{name} {budget}" for name, budget in checked.items())
+    return Strategy(net, f"split({text})", _none(net), pieces, {"kind": "split", "budgets": checked})
+
+
+def per_row(net: Network, rows: int, each: int, within: str | tuple[str, ...]) -> Strategy:
+    """`rows` random rows of `within`, and in each of them `each` random weights.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.per_row(net, rows=2, each=3, within="W").draw(0).indices
+    array([ 4,  5,  6, 17, 18, 19])
+    """
+    lines = _rows_of(net, within)
+    return _per_line(net, "per_row", "rows", lines, rows, each, within)
+
+
+def per_column(
+    net: Network,
+    columns: int | None = None,
+    each: int | None = None,
+    within: str | tuple[str, ...] | None = None,
+    *,
+    rows: int | None = None,
+) -> Strategy:
+    """`columns` random columns of `within`, and in each of them `each` random weights.
+
+    `rows` is another name of `columns`, so that a call of `per_row` by keywords can be turned.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.per_column(net, columns=2, each=3, within="W").draw(0).indices
+    array([ 4,  8, 11, 12, 15, 19])
+    """
+    if columns is not None and rows is not None:
+        raise TypeError(f"columns: expected columns or rows, its other name, got both: {columns!r} and {rows!r}")
+    columns = rows if columns is None else columns
+    lines = _columns_of(net, within)
+    return _per_line(net, "per_column", "columns", lines, columns, each, within)
+
+
+def even_rows(net: Network, each: int, within: str | tuple[str, ...]) -> Strategy:
+    """`each` random weights in every row of `within` (T4: the cheapest last layer if each = f).
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.even_rows(net, 1, "W").draw(0).indices
+    array([ 6,  8, 12, 18])
+    """
+    lines = _rows_of(net, within)
+    each = whole_number("each", each, 0, len(lines[0]), f"the weights in a row of {_text(within)}")
+    spec = {"kind": "even_rows", "each": each} | _within_spec(within)
+    return Strategy(net, f"even_rows({_text(within)})", _none(net), [_piece(lines, len(lines), each)], spec)
+
+
+# Strategies that always give the same weights
+
+
+def rows(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
+    """The first `budget` weights of `within`, row by row.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> print(sl.rows(net, 5, "W").picture())
+    recurrent 1-4-1, T=5, linear: 5 of 24 weights learn (# learnable, . frozen)
+    <BLANKLINE>
+    B 0/4   W 5/16   D 0/4
+    .       ####     ....
+    .       #...
+    .       ....
+    .       ....
+    """
+    return _first_of_lines(net, "rows", _rows_of(net, within), budget, within)
+
+
+def columns(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
+    """The first `budget` weights of `within`, column by column.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.columns(net, 5, "W").draw(0).indices
+    array([ 4,  5,  8, 12, 16])
+    """
+    return _first_of_lines(net, "columns", _columns_of(net, within), budget, within)
+
+
+def block(net: Network, shape: tuple[int, int], within: str) -> Strategy:
+    """The leading block of `shape` = (height, width) of one group.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.block(net, (2, 3), "W").draw(0).indices
+    array([ 4,  5,  6,  8,  9, 10])
+    """
+    grid = _one_grid(net, within)
+    if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+        raise TypeError(f"shape: expected a pair (height, width), got {shape!r}")
+    height = whole_number("shape[0]", shape[0], 1, grid.shape[0], f"the rows of {_text(within)}")
+    width = whole_number("shape[1]", shape[1], 1, grid.shape[1], f"the columns of {_text(within)}")
+    spec = {"kind": "block", "shape": [height, width]} | _within_spec(within)
+    return _always(net, f"block({_text(within)}, {height}x{width})", grid[:height, :width].reshape(-1), spec)
+
+
+def diagonal(net: Network, budget: int, within: str) -> Strategy:
+    """The first `budget` weights of one group along the main diagonal, then the wrapped super-diagonals.
+
+    Diagonal d = 0, 1, .. holds (row, (row + d) mod columns) for every row from the top: in a matrix with more
+    rows than columns the main diagonal wraps as well, and all diagonals together hold every weight once.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.diagonal(net, 5, "W").draw(0).indices
+    array([ 4,  5,  9, 14, 19])
+    """
+    grid = _one_grid(net, within)
+    budget = whole_number("budget", budget, 0, grid.size, f"the weights of {_text(within)}")
+    row = np.arange(grid.shape[0])
+    order = np.concatenate([grid[row, (row + d) % grid.shape[1]] for d in range(grid.shape[1])])
+    spec = {"kind": "diagonal", "budget": budget} | _within_spec(within)
+    return _always(net, f"diagonal({_text(within)})", order[:budget], spec)
+
+
+def only(net: Network, *groups: str) -> Strategy:
+    """All weights of the groups named.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.only(net, "W2").budget
+    8
+    """
+    check_net(net)
+    names = list_of_names("groups", groups, tuple(net.groups))
+    if not names:
+        raise ValueError(f"groups: expected at least one out of {', '.join(net.groups)}, got none")
+    names = tuple(name for name in net.groups if name in names)
+    return _always(net, f"only({', '.join(names)})", _positions(net, names), {"kind": "only", "groups": list(names)})
+
+
+def everything(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
+    """All weights of all groups that are not shared: N of D3.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> sl.everything(net, shared=("W1",)).budget
+    8
+    """
+    shared = check_shared(net, shared)
+    names = tuple(name for name in net.groups if name not in shared)
+    spec = {"kind": "everything"} | ({"shared": list(shared)} if shared else {})
+    return _always(net, "everything", _positions(net, names), spec)
+
+
+# Strategies as plain dicts
+
+_MAKERS = {
+    "scattered": (scattered, ("budget",), ("within",)),
+    "rows": (rows, ("budget", "within"), ()),
+    "columns": (columns, ("budget", "within"), ()),
+    "per_row": (per_row, ("rows", "each", "within"), ()),
+    "per_column": (per_column, ("columns", "each", "within"), ()),
+    "even_rows": (even_rows, ("each", "within"), ()),
+    "block": (block, ("shape", "within"), ()),
+    "diagonal": (diagonal, ("budget", "within"), ()),
+    "split": (split, ("budgets",), ()),
+    "only": (lambda net, groups: only(net, *_several(groups)), ("groups",), ()),
+    "everything": (everything, (), ("shared",)),
+    "given": (lambda net, indices: as_strategy(_allocation_of_indices(net, indices)), ("indices",), ()),
+}
+
+
+def strategy_from_spec(net: Network, spec: Mapping[str, Any], shared: tuple[str, ...] = ()) -> Strategy:
+    """The strategy that a plain dict describes, as written in a study or by `Strategy.spec`.
+
+    The keys are "kind" (the name of a function above, or "given" with "indices") and that function's
+    arguments.
+    With `shared`, what means "all groups" (scattered without `within`, everything) means all others.
+    Errors: ValueError that names the unknown kind, the missing key or the unknown key.
+    """
+    check_net(net)
+    shared = check_shared(net, shared)
+    if not isinstance(spec, Mapping):
+        raise TypeError(f"spec: expected a dict, got {spec!r} ({type(spec).__name__})")
+    kind = spec.get("kind")
+    if kind not in tuple(_MAKERS):
+        raise ValueError(f"spec['kind']: expected one of {', '.join(_MAKERS)}, got {kind!r}")
+    make, needed, optional = _MAKERS[kind]
+    arguments = {key: value for key, value in spec.items() if key != "kind"}
+    missing = [key for key in needed if key not in arguments]
+    unknown = [str(key) for key in arguments if key not in needed + optional]
+    if missing or unknown:
+        wanted = ", ".join(needed + tuple(f"{key} (optional)" for key in optional)) or "no other key"
+        came = f"missing {', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
+        raise ValueError(f"spec: expected {wanted} for kind {kind!r}, got {came}")
+    if shared and kind == "scattered" and "within" not in arguments:
+        arguments["within"] = tuple(name for name in net.groups if name not in shared)
+    if shared and kind == "everything" and "shared" not in arguments:
+        arguments["shared"] = shared
+    return make(net, **arguments)
+
+
+# How positions are laid out
+
+
+def _positions(net: Network, names: Iterable[str]) -> np.ndarray:
+    slices = net.slices
+    parts = [np.arange(slices[name].start, slices[name].stop, dtype=np.int64) for name in names]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def _several(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
+def _groups_within(net: Network, within: Any) -> tuple[str, ...]:
+    """Names in flat order, at least one."""
+    check_net(net)
+    if within is None:
+        return tuple(net.groups)
+    names = list_of_names("within", _several(within), tuple(net.groups))
+    if not names:
+        raise ValueError(f"within: expected at least one group out of {', '.join(net.groups)}, got none")
+    return tuple(name for name in net.groups if name in names)
+
+
+def _grids(net: Network, within: object) -> dict[str, np.ndarray]:
+    """Flat positions [rows, columns] of each group in `within`, in the order given; a bias has one column."""
+    if within is None:
+        raise TypeError("within: expected a group name or a tuple of them, got None")
+    _groups_within(net, within)
+    shapes = net.groups
+    return {name: _positions(net, (name,)).reshape(shapes[name][0], -1) for name in _several(within)}
+
+
+def _one_grid(net: Network, within: object) -> np.ndarray:
+    grids = _grids(net, within)
+    if len(grids) != 1:
+        raise ValueError(f"within: expected one group, got {', '.join(grids)}")
+    return next(iter(grids.values()))
+
+
+def _rows_of(net: Network, within: object) -> list[np.ndarray]:
+    grids = _grids(net, within)
+    if len({grid.shape[0] for grid in grids.values()}) != 1:
+        came = ", ".join(f"{name} with {grid.shape[0]}" for name, grid in grids.items())
+        raise ValueError(f"within: expected groups with the same number of rows, got {came}")
+    return list(np.concatenate(list(grids.values()), axis=1))
+
+
+def _columns_of(net: Network, within: object) -> list[np.ndarray]:
+    grids = _grids(net, within)
+    if len({grid.shape[1] for grid in grids.values()}) != 1:
+        came = ", ".join(f"{name} with {grid.shape[1]}" for name, grid in grids.items())
+        raise ValueError(f"within: expected groups with the same number of columns, got {came}")
+    return list(np.concatenate(list(grids.values()), axis=0).T)
+
+
+# How strategies are put together
+
+
+def _none(net: Network) -> np.ndarray:
+    return np.zeros(net.size, dtype=bool)
+
+
+def _always(net: Network, name: str, positions: np.ndarray, spec: dict[str, Any]) -> Strategy:
+    fixed = _none(net)
+    fixed[positions] = True
+    return Strategy(net, name, fixed, [], spec)
+
+
+def _piece(lists: Sequence[np.ndarray], pick: int, each: int) -> Piece:
+    offsets = np.concatenate([[0], np.cumsum([len(line) for line in lists])]).astype(np.int64)
+    return Piece(np.concatenate(lists).astype(np.int64), offsets, pick, each)
+
+
+def _per_line(
+    net: Network, kind: str, word: str, lines: list[np.ndarray], pick: object, each: object, within: str | Sequence[str]
+) -> Strategy:
+    pick = whole_number(word, pick, 0, len(lines), f"the {word} of {_text(within)}")
+    each = whole_number("each", each, 0, len(lines[0]), f"the weights in a {word[:-1]} of {_text(within)}")
+    spec = {"kind": kind, word: pick, "each": each} | _within_spec(within)
+    return Strategy(net, f"{kind}({_text(within)}, {pick}x{each})", _none(net), [_piece(lines, pick, each)], spec)
+
+
+def _first_of_lines(net: Network, kind: str, lines: list[np.ndarray], budget: object, within: str | Sequence[str]) -> Strategy:
+    order = np.concatenate(lines)
+    budget = whole_number("budget", budget, 0, order.size, f"the weights of {_text(within)}")
+    spec = {"kind": kind, "budget": budget} | _within_spec(within)
+    return _always(net, f"{kind}({_text(within)})", order[:budget], spec)
+
+
+def _text(within: str | Sequence[str]) -> str:
+    return ", ".join(_several(within))
+
+
+def _within_spec(within: str | Sequence[str]) -> dict[str, Any]:
+    names = _several(within)
+    return {"within": names[0] if len(names) == 1 else list(names)}
+
+
+def _allocation_of_indices(net: Network, indices: object) -> Allocation:
+    if not isinstance(indices, (list, tuple, np.ndarray)):
+        raise TypeError(f"indices: expected a list of flat positions, got {indices!r}")
+    mask = _none(net)
+    for index in indices:
+        position = whole_number("indices", index, 0, net.size - 1)
+        if mask[position]:
+            raise ValueError(f"indices: expected each position once, got {position} twice")
+        mask[position] = True
+    return Allocation.from_mask(net, mask)

@@ -1,0 +1,1 @@
+"""Batched operations: arrays in, arrays out."""

@@ -1,0 +1,79 @@
+"""The column matroid of a network (T10): which sets of weights have independent columns of J_N, and what the weights cost.
+
+Elements are the weights, independent sets those with independent columns at a random point mod p (D6). What can be done with such a
+matroid is in numerics/matroid.py; what it means for a match, and the questions asked of it, are in design/best.py and design/explain.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .._checks import no_mask
+from ..model.network import Network
+from ..numerics.matroid import Tableau
+from .closed_forms import plain
+from .generic_rank import free_weights, point, required_rank
+
+DRAWS = range(4, 8)  # random points tried until one has the required rank; attained ranks (ranks/generic_rank.py) use 0 to 3
+
+
+def columns(net: Network, draw: int) -> tuple[np.ndarray, int]:
+    """J int64 [equations, size] at random point number `draw` mod the prime p, and p."""
+    J, p = point(net, draw)
+    return J[:, :-1], p
+
+
+def column_matroid(net: Network, shared: tuple[str, ...]) -> tuple[Tableau, int]:
+    """The columns of J_N mod p, those not in N zero, reduced to kappa rows; and kappa. ValueError for relu (no matroid)."""
+    net = plain(net)
+    if net.activation == "relu":
+        raise ValueError(
+            "net: expected a linear or tanh network, got relu: its ranks change from region to region, so the "
+            "allocations that can match are no matroid (T10)"
+        )
+    tableau, kappa = _reduced(net, shared)
+    return tableau.copy(), kappa
+
+
+@lru_cache(maxsize=8)
+def _reduced(net: Network, shared: tuple[str, ...]) -> tuple[Tableau, int]:
+    kappa = required_rank(net, shared)
+    free = free_weights(net, shared)
+    for draw in DRAWS:
+        J, p = columns(net, draw)
+        tableau = Tableau(np.where(free, J, 0), p)
+        for element in np.flatnonzero(free):
+            tableau.add(int(element))
+        if tableau.members.sum() == kappa:
+            tableau.compress()
+            return tableau, kappa
+    raise RuntimeError(f"{net.describe()}, shared {shared}: no random point mod p of rank {kappa} was drawn")
+
+
+def prices(net: Network, cost: Mapping[str, Any] | None, name: str = "cost") -> np.ndarray:
+    """float64 [size] of a dict of arrays or numbers by group; a missing group costs 1 per weight. Errors name the group."""
+    flat = np.ones(net.size)
+    if cost is None:
+        return flat
+    if not isinstance(cost, Mapping):
+        raise TypeError(f"{name}: expected a dict of arrays by group, got {type(cost).__name__}")
+    for group, values in cost.items():
+        if group not in net.groups:
+            raise ValueError(f"{name}: expected groups out of {', '.join(net.groups)}, got {group!r}")
+        no_mask(f"{name}[{group!r}]", values)
+        try:
+            values = np.asarray(values)
+        except ValueError:
+            raise ValueError(f"{name}[{group!r}]: expected shape {net.groups[group]}, got a ragged list") from None
+        if values.dtype.kind not in "iuf":
+            raise TypeError(f"{name}[{group!r}]: expected real numbers, got dtype {values.dtype}")
+        if values.shape not in ((), net.groups[group]):
+            raise ValueError(f"{name}[{group!r}]: expected shape {net.groups[group]} or one number, got {values.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}[{group!r}]: expected finite numbers; forbid weights by a limit (mask, 0)")
+        flat[net.slices[group]] = np.broadcast_to(values, net.groups[group]).reshape(-1)
+    return flat

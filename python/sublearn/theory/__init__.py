@@ -1,0 +1,1 @@
+"""What is proven before anything is fitted."""

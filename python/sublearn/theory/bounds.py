@@ -1,0 +1,204 @@
+"""Between which numbers does the match probability lie? By parity of the solutions (T8), and by counting the masks of a strategy.
+
+`parity_bounds` follows all complex solutions of one square allocation to trials and counts the real ones; `match_bounds` counts the masks
+of a strategy that match always, and those that can match at all. Linear systems only: nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._checks import whole_number
+from ..data.trials import draw_trials
+from ..homotopy.real_solutions import real_solutions
+from ..model.allocation import LARGEST_WORD, Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
+from ..model.network import Network
+from ..numerics.intervals import clopper_pearson
+from ..ranks.block_structures import affine
+from ..ranks.closed_forms import plain
+from .certain import at_least, at_most, bounds_text, certain
+from .predict import KINDS, predictions
+
+__all__ = ["MatchBounds", "ParityBounds", "match_bounds", "parity_bounds"]
+
+_NORMAL = 1.959963984540054  # 97.5 % quantile
+
+
+@dataclass(frozen=True, eq=False)
+class ParityBounds:
+    """Real solutions of a square allocation, counted in trials; see `parity_bounds`.
+
+    degree: delta (D7). real int64 [delta + 1]: in how many trials there were 0, 1, .. real solutions; undecided: trials that could not be
+    counted. mean: E[#real], estimated; mean_interval: 95 %, normal approximation (where all trials are alike: Clopper-Pearson for
+    the share of others). probability: share of the counted trials with a real solution, which estimates MP itself; interval: 95 %,
+    Clopper-Pearson, the undecided trials left open.
+    lower, upper: E / delta <= MP <= E / 2 (1 where delta is odd) with the ends of `mean_interval` for E, and never inside `interval`, so
+    that they are safe where the normal approximation is not (few trials, all alike).
+    """
+
+    degree: int
+    real: np.ndarray
+    undecided: int
+
+    @property
+    def trials(self) -> int:
+        return int(self.real.sum()) + self.undecided
+
+    @property
+    def mean(self) -> float:
+        return float(self.real @ np.arange(len(self.real)) / self.real.sum())
+
+    @property
+    def mean_interval(self) -> tuple[float, float]:
+        number, count = np.arange(len(self.real)), self.real.sum()
+        half = _NORMAL * math.sqrt(float(self.real @ (number - self.mean) ** 2) / count / count)
+        lost = self.undecided / self.trials  # their numbers may be anything from 0 to delta
+        if half == 0 and 0 < self.degree:  # all alike: the unseen others may be so many, and anything
+            lost = 1 - (1 - lost) * (1 - clopper_pearson(0, int(count))[1])
+        low, high = (1 - lost) * (self.mean - half), (1 - lost) * (self.mean + half) + lost * self.degree
+        return max(float(self.degree % 2), low), min(float(self.degree), high)
+
+    @property
+    def lower(self) -> float:
+        return 1.0 if self.degree % 2 else max(0.0, min(self.mean_interval[0] / max(self.degree, 1), self.interval[0]))
+
+    @property
+    def upper(self) -> float:
+        if self.degree == 0:
+            return 0.0  # T1
+        return 1.0 if self.degree % 2 else min(1.0, max(self.mean_interval[1] / 2, self.interval[1]))
+
+    @property
+    def probability(self) -> float:
+        return float(1 - self.real[0] / self.real.sum())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        matched = int(self.real[1:].sum())
+        return clopper_pearson(matched, self.trials)[0], clopper_pearson(matched + self.undecided, self.trials)[1]
+
+    def __str__(self) -> str:
+        low, high = self.mean_interval
+        how = "" if self.degree == 0 or self.degree % 2 else " (ends of 95 % intervals)"
+        return (
+            f"delta = {self.degree}, E[real solutions] = {self.mean:.3f} [{low:.3f}, {high:.3f}]: "
+            f"{at_least(self.lower)} <= MP <= {at_most(self.upper)}{how}; "
+            f"{self.probability:.4f} of {self.trials} trials have one ({self.undecided} undecided)"
+        )
+
+
+def parity_bounds(
+    net: Network,
+    allocation: Allocation | Strategy,
+    shared: tuple[str, ...] = (),
+    trials: int = 200,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+) -> ParityBounds:
+    """E[#real] / delta <= MP <= E[#real] / 2 of an allocation of even degree (T8): real solutions counted in `trials` trials.
+
+    E[#real] is estimated, and the bounds with it: `lower` and `upper` are ends of 95 % intervals.
+
+    Linear networks; an allocation, or a strategy that always draws the same one, with r = kappa. All delta complex solutions are followed
+    to each trial, so this takes delta paths per trial. An odd degree gives 1 <= MP; a deficient rank degree 0 and MP = 0 (T1); outputs
+    affine in the learnable weights degree 1 (T2).
+    Errors: ValueError for another activation or budget, TypeError for a random strategy; RuntimeError if the degree cannot be counted.
+    """
+    shared = check_shared(net, shared)
+    model, allocation = plain(net), fixed_allocation(net, allocation, shared)
+    trials, seed = whole_number("trials", trials, 1, most=LARGEST_WORD + 1), whole_number("seed", seed, 0)
+    if model.activation != "linear":
+        raise ValueError(f"net: expected a linear network, got {net.describe()}")
+    said = predictions(net, allocation.mask[None], shared)
+    kappa = said.required_rank
+    if allocation.budget != kappa:
+        raise ValueError(f"allocation: expected a square system, budget {kappa} = kappa, got budget {allocation.budget}")
+    if said.attained_rank[0] < kappa:
+        return ParityBounds(0, np.array([trials]), 0)
+    if kappa == 0 or affine(model, allocation.mask[None])[0]:
+        return ParityBounds(1, np.array([0, trials]), 0)
+    drawn = draw_trials(net, allocation, trials, shared=shared, seed=seed, threads=threads)
+    found = real_solutions(model, allocation.mask, shared, drawn, 0 if threads is None else whole_number("threads", threads, 1))
+    counted = found.count[found.count >= 0]
+    return ParityBounds(found.degree, np.bincount(counted, minlength=found.degree + 1), trials - len(counted))
+
+
+@dataclass(frozen=True)
+class MatchBounds:
+    """lower <= MP <= upper of a strategy; see `match_bounds`.
+
+    lower_interval, upper_interval: 95 % each, Clopper-Pearson, of P(a mask matches in every trial, as far as proven) and P(a mask can
+    match); both ends equal where the masks were counted, not drawn. lower, upper: the safe end of each, `lower_interval[0]` and
+    `upper_interval[1]`. masks: masks judged (all, or those drawn); kinds: their share by kind; exact: every mask was judged.
+    """
+
+    lower_interval: tuple[float, float]
+    upper_interval: tuple[float, float]
+    masks: int
+    kinds: dict[str, float] = field(hash=False)
+    exact: bool
+
+    @property
+    def lower(self) -> float:
+        return self.lower_interval[0]
+
+    @property
+    def upper(self) -> float:
+        return self.upper_interval[1]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(lower, upper)."""
+        return self.lower, self.upper
+
+    def __str__(self) -> str:
+        lower, upper = (low == high for low, high in (self.lower_interval, self.upper_interval))  # counted
+        text = bounds_text(self.lower, self.upper, lower, upper, self.masks)
+        return text.replace("(exact)", f"(all {self.masks} masks)") if self.exact else text
+
+
+def match_bounds(
+    net: Network,
+    strategy: Strategy | Allocation,
+    shared: tuple[str, ...] = (),
+    *,
+    degree: bool = False,
+    draws: int = 1000,
+    most: int = 10_000,
+    seed: int = 0,
+) -> MatchBounds:
+    """P(a mask contains a T2, T7 or odd-degree structure) <= MP <= P(rho = kappa), for the masks that a strategy draws.
+
+    A strategy with at most `most` different masks is counted exactly, all of them judged by `predictions`. Else `draws` masks are drawn
+    (those of trials 0, 1, .. of `seed`), and the bounds are ends of intervals, except where theorems count without a sample: T4, T5, T6 or
+    T12 where rank follows from the numbers of learnable weights per line (weights scattered in whole groups, or equally many in each line
+    chosen), T7 where equally full rows or columns suffice, T11 for relu.
+    degree=True (linear): odd degrees count for the lower bound (T8, T9). It takes 1 to 100 ms for a mask.
+    relu: kinds rest on sampled regions (T11), upper is P(not proven to be 0). Errors: as for `predict`.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> print(sl.match_bounds(net, sl.scattered(net, 4, "W"), shared=("B", "D")))
+    0.00439 <= MP <= 1 (all 1820 masks)
+    """
+    shared = check_shared(net, shared)
+    strategy = as_strategy(check_allocation(net, strategy, shared))
+    draws, most = whole_number("draws", draws, 1, most=LARGEST_WORD + 1), whole_number("most", most, 1)
+    law = strategy.law(most)
+    if law is None:
+        masks, chances = strategy.masks(whole_number("seed", seed, 0), 0, 0, draws), None
+    else:
+        masks, chances = law
+    kind = predictions(net, masks, shared, degree).kind
+    weights = np.full(len(masks), 1 / len(masks)) if chances is None else chances
+    share = {name: math.fsum(weights[kind == name]) for name in KINDS}
+    if chances is not None:
+        lower, upper = (min(1.0, math.fsum(weights[which])) for which in (kind == "maximal", kind != "minimal"))
+        return MatchBounds((lower, lower), (upper, upper), len(masks), share, True)
+    sampled = (clopper_pearson(int(which.sum()), draws) for which in (kind == "maximal", kind != "minimal"))
+    known = certain(net, strategy, shared, 0)
+    low, high = (interval if exact is None else (exact, exact) for interval, exact in zip(sampled, known))
+    return MatchBounds(low, high, draws, share, False)
