@@ -20,7 +20,7 @@ from sublearn.backend import places
 from sublearn.homotopy.monodromy import monodromy
 from sublearn.homotopy.system import CONVERGED, FAILED, INFINITE, SKIPPED, system_of
 from sublearn.homotopy.trace_test import trace_test
-from sublearn.ranks.closed_forms import has_effect
+from sublearn.model.layers import has_effect
 from sublearn.ranks.generic_rank import attained_ranks, free_weights
 from tests.adversarial_rank import families, verdicts
 from tests.cases import masks, students

@@ -8,9 +8,9 @@ import pytest
 import sublearn as sl
 from sublearn.backend import places
 from sublearn.match import gpu_pipeline
+from sublearn.model.layers import plain
 from sublearn.ops.arguments import index_rows
-from sublearn.ranks.block_structures import affine
-from sublearn.ranks.closed_forms import plain
+from sublearn.ranks.affine import affine
 from sublearn.ranks.generic_rank import attained_ranks, point, required_rank
 
 SMALL = sl.Recurrent(2, 4, 2, 6)

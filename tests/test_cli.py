@@ -12,8 +12,9 @@ import pytest
 
 import sublearn as sl
 from sublearn import study
-from sublearn.cli.main import main
+from sublearn.cli import main as cli
 from sublearn.match.decide import RULES
+from sublearn.study import runner
 from tests.studies import IGNORES, start
 
 SMALL = """
@@ -56,7 +57,7 @@ def spec(tmp_path):
 def call(capsys, *arguments):
     """(exit code, stdout, stderr) of a command line run in this process."""
     try:
-        code = main.main([str(argument) for argument in arguments])
+        code = cli.main([str(argument) for argument in arguments])
     except SystemExit as error:  # argparse
         code = error.code
     out, err = capsys.readouterr()
@@ -288,7 +289,7 @@ def test_what_fails_leaves_an_incomplete_study(spec, tmp_path, capsys, monkeypat
         raise study.StoreError("results.jsonl: expected to write 9 bytes, got: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["sublearn.study.runner"], "measure", too_large)
+        patch.setattr(runner, "measure", too_large)
         code, out, err = call(capsys, "run", spec, "--out", tmp_path)
     assert code == 3 and out == "" and "MemoryError: too large" in err
     assert "80 trials left; the same command continues" in err
@@ -374,11 +375,11 @@ def test_doctor(capsys):
 
 
 def test_doctor_says_when_a_faster_instruction_set_is_not_compiled():
-    assert main._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
-    assert main._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
+    assert cli._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
+    assert cli._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
         "; avx512 would be faster: install sublearn again on this machine (docs/speed.md)"
     )
-    assert "faster" not in main._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
+    assert "faster" not in cli._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
 
 
 def test_without_the_extra(spec, tmp_path):
@@ -390,7 +391,7 @@ def test_without_the_extra(spec, tmp_path):
         "'scipy', 'pandas')\n"
         "u.find_spec = lambda name, *a: None if name.split('.')[0] in hidden else real(name, *a)\n"
         "for name in hidden: sys.modules[name] = None\n"
-        "from sublearn import cli; sys.exit(main.main(sys.argv[1:]))"
+        "from sublearn.cli import main as cli; sys.exit(cli.main(sys.argv[1:]))"
     )
 
     def bare(*arguments):

@@ -9,8 +9,9 @@ import pytest
 
 import sublearn as sl
 from sublearn import compare
-from sublearn.compare import KINDS, Comparison, ExactComparison, compare_with_exact, compare_with_theory, kinds_of_masks, tally
+from sublearn.compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory, kinds_of_masks, tally
 from sublearn.numerics.intervals import clopper_pearson
+from sublearn.theory.predict import KINDS
 
 NET = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=6)
 SHARED = ("B", "D")

@@ -140,7 +140,8 @@ def test_unproven_matrices_are_gathered(monkeypatch):
 
 FORK = """
 import os, numpy as np, sublearn as sl
-from sublearn import _cuda_emulated, _devices
+from sublearn import _cuda_emulated
+from sublearn.backend import places
 assert sl.rank(np.eye(3), backend="cuda") == 3
 _cuda_emulated.EMULATED = False  # as a driver would be
 child = os.fork()

@@ -10,9 +10,11 @@ import pytest
 
 from sublearn import study
 from sublearn.numerics.intervals import clopper_pearson
-from sublearn.study import limits, plot, store
+from sublearn.study import limits, plot
 from sublearn.study.cells import EXISTENCE, cells_of
 from sublearn.study.report import findings, setting
+from sublearn.study.summary import summaries
+from sublearn.study.tables import csv_text
 from sublearn.theory.certain import certain
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -92,7 +94,7 @@ def built_in(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built-in") / "s"
     spec = study.parse_spec(re.sub("starts = 10", "starts = 2", text))
     study.run(spec, folder)
-    found = store.summaries(cells_of(spec), study.Store(folder).rows)
+    found = summaries(cells_of(spec), study.Store(folder).rows)
     return folder, list(zip(found, limits.limits_of(found), strict=True))
 
 
@@ -135,7 +137,7 @@ def test_tables_say_which_limits_are_estimated(built_in):
     assert "(largest found)" in text and "largest required rank found (r &lt; κ = 8)" in text
     data = study.load(folder)
     assert data["theory_high"].values.tolist() == [said.upper for _, said in cells]
-    lines = list(csv.DictReader(io.StringIO(store.csv_text(found))))
+    lines = list(csv.DictReader(io.StringIO(csv_text(found))))
     for line, (_, said) in zip(lines, cells, strict=True):
         assert float(line["theory_at_most"]) == pytest.approx(said.upper, abs=1e-9)
         assert line["theory_at_least_exact"] == str(said.exact_lower) and line["theory_at_most_exact"] == str(said.exact_upper)

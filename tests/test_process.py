@@ -152,7 +152,7 @@ def test_import_without_the_metadata_of_an_installation():
             return find(name)
         metadata.distribution = none
         import sublearn
-        from sublearn.study.runner import VERSION
+        from sublearn.study.measure import VERSION
         print(sublearn.__version__, VERSION)
     """)
     assert done.stdout == "unknown unknown\n", done.stderr

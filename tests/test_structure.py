@@ -35,8 +35,8 @@ OUTSIDE = {"__main__", "_version"}  # in no storey: the command line by another 
 COMPILED = ("_cpu", "_cuda", "_cuda_emulated")
 
 # What is left to mend.
-UP = {("ops.units", "ranks.closed_forms"), ("existence.by_substitution", "theory.proofs")}
-CIRCLES = [("backend.places", "backend.selection"), ("study.limits", "study.store"), ("theory.certain", "theory.predict")]  # by imports in functions or for types only
+UP: set[tuple[str, str]] = set()
+CIRCLES = [("backend.places", "backend.selection")]  # by imports in functions or for types only
 USE_PRIVATE = {
     "bench/gpu/crossovers.py",
     "bench/gpu/one.py",

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -19,14 +18,14 @@ import sublearn as sl
 from sublearn import study
 from sublearn.match.decide import RULES
 from sublearn.numerics.intervals import clopper_pearson
-from sublearn.study import plot, store
+from sublearn.study import plot, progress, runner, store
 from sublearn.study import spec as specs
 from sublearn.study.cells import EXISTENCE, Cell, Task, cells_of, content_id, tasks_of
+from sublearn.study.measure import measure
 from sublearn.study.report import references
 from sublearn.study.report.write import _tiles
+from sublearn.study.summary import Summary, summaries
 from tests.studies import start
-
-running = sys.modules["sublearn.study.runner"]  # the name study.run is the function
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -707,7 +706,7 @@ def test_a_run_plans_from_what_is_there_once_it_has_the_lock(tmp_path, monkeypat
     monkeypatch.setattr(store.Store, "open_for_writing", late)
     outcome = study.run(spec, folder)
     assert outcome.complete and outcome.rows == 0
-    found = store.summaries(cells_of(spec), study.Store(folder).rows)
+    found = summaries(cells_of(spec), study.Store(folder).rows)
     assert all(summary.trials == summary.cell.trials for summary in found)
 
 
@@ -760,7 +759,7 @@ def test_rows_by_older_rules_are_set_aside_and_never_added(finished, tmp_path):
     assert "all computed anew since" in again.note
     assert study.load(other)["trials"].values.sum() == total  # no warning: nothing is missing
     cells = cells_of(spec)
-    for one, two in zip(store.summaries(cells, again.rows), store.summaries(cells, study.Store(folder).rows), strict=True):
+    for one, two in zip(summaries(cells, again.rows), summaries(cells, study.Store(folder).rows), strict=True):
         assert (one.trials, one.matched, one.found_after, one.ranges) == (two.trials, two.matched, two.found_after, two.ranges)
     assert f"set aside {total} trials" in study.write_report(other).read_text(encoding="utf-8")
 
@@ -890,7 +889,7 @@ def counts(folder, *leave_out):
 
 def test_rows_add_up_to_one_call_of_match_probability(finished):
     spec, folder = finished
-    found = store.summaries(cells_of(spec), study.Store(folder).rows)
+    found = summaries(cells_of(spec), study.Store(folder).rows)
     for summary in found:
         cell = summary.cell
         whole = sl.match_probability(
@@ -937,7 +936,7 @@ def test_rows_do_not_depend_on_threads_and_sums_not_on_chunks(finished, tmp_path
     study.run(other, tmp_path / "c")
     cells = cells_of(spec)
     sums = [
-        [(s.matched, s.undecided, s.found_after, s.compared) for s in store.summaries(cells, study.Store(place).rows)]
+        [(s.matched, s.undecided, s.found_after, s.compared) for s in summaries(cells, study.Store(place).rows)]
         for place in (folder, tmp_path / "c")
     ]
     assert sums[0] == sums[1]
@@ -946,7 +945,7 @@ def test_rows_do_not_depend_on_threads_and_sums_not_on_chunks(finished, tmp_path
 def test_screened_studies_compare_nothing(tmp_path):
     spec = parse(seed="7\nscreen = true")
     study.run(spec, tmp_path / "s")
-    found = store.summaries(cells_of(spec), study.Store(tmp_path / "s").rows)
+    found = summaries(cells_of(spec), study.Store(tmp_path / "s").rows)
     assert all(not summary.compared.counts for summary in found)
     assert "lets theory answer for the fit" in study.write_report(tmp_path / "s").read_text(encoding="utf-8")
 
@@ -954,19 +953,19 @@ def test_screened_studies_compare_nothing(tmp_path):
 def test_the_cap_of_judged_trials_holds_over_chunks(tmp_path):
     spec = parse(seed="7\ncompare = 30")
     study.run(spec, tmp_path / "s")
-    for summary in store.summaries(cells_of(spec), study.Store(tmp_path / "s").rows):
+    for summary in summaries(cells_of(spec), study.Store(tmp_path / "s").rows):
         assert summary.compared.trials() == 30
 
 
 def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
-    real = running.measure
+    real = measure
 
     def fails(entry, *others):
         if entry.cell.strategy_label == "rows":
             raise MemoryError("expected 8 bytes, got none")
         return real(entry, *others)
 
-    monkeypatch.setattr(running, "measure", fails)
+    monkeypatch.setattr(runner, "measure", fails)
     outcome = study.run(parse(), tmp_path / "s")
     assert outcome.left == 240 and len(outcome.problems) == 4  # three budgets and their control
     assert all("rec / rows / " in problem and "MemoryError: expected 8 bytes" in problem for problem in outcome.problems)
@@ -977,7 +976,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
 
 
 def test_progress_is_a_line_or_a_bar(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
     plain = io.StringIO()
     study.run(parse(), tmp_path / "plain", stream=plain)
     lines = plain.getvalue().splitlines()
@@ -1000,7 +999,7 @@ def test_progress_is_a_line_or_a_bar(tmp_path, monkeypatch):
 
 def test_progress_needs_no_encoding(tmp_path, monkeypatch):
     """A label outside the stream's encoding comes out escaped, on a file and on a terminal, and does not end the run."""
-    monkeypatch.setattr(running, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
     spec = parse(SMALL.replace('label = "rows"', 'label = "r\u00e9seau \u7db2"'))
     for terminal in (False, True):
         raw = io.BytesIO()
@@ -1050,7 +1049,7 @@ def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
     # what was kept is what an undisturbed run gives
     cells = {cell.id: cell for cell in cells_of(study.parse_spec(SLOW))}
     for entry in before[:: max(1, len(before) // 4)]:
-        again = running.measure(Task(cells[entry["cell"]], entry["first"], entry["count"]), 1024)
+        again = measure(Task(cells[entry["cell"]], entry["first"], entry["count"]), 1024)
         assert all(again[key] == entry[key] for key in ("matched", "undecided", "found_after", "compared"))
 
 
@@ -1138,7 +1137,7 @@ def test_values_known_of_searches_are_not_held_against_existence():
 
 def test_existence_bounds_what_is_found(both):
     spec, folder = both
-    found = store.summaries(cells_of(spec), study.Store(folder).rows)
+    found = summaries(cells_of(spec), study.Store(folder).rows)
     exact = {(s.cell.network_label, s.cell.strategy_label, s.cell.arguments): s for s in found if s.cell.method == "exact"}
     for summary in exact.values():
         cell = summary.cell
@@ -1160,7 +1159,7 @@ def test_existence_bounds_what_is_found(both):
 
 def test_undecided_trials_are_left_open_by_the_interval():
     cell = next(cell for cell in cells_of(study.parse_spec(BOTH)) if cell.method == "exact")
-    summary = store.Summary(cell)
+    summary = Summary(cell)
     summary.add(row(count=100, matched=80, unmatched=15, undecided=5, quantity="existence", found_after=[]))
     assert summary.interval == (clopper_pearson(80, 100)[0], clopper_pearson(85, 100)[1])
     from sublearn.study.report import html
@@ -1226,7 +1225,7 @@ def test_existence_needs_both(finished, pyplot):
 def test_load_gives_the_counts(finished):
     spec, folder = finished
     data = study.load(folder)
-    found = store.summaries(cells_of(spec), study.Store(folder).rows)
+    found = summaries(cells_of(spec), study.Store(folder).rows)
     assert data.sizes["cell"] == len(found) and data["id"].values.tolist() == [summary.cell.id for summary in found]
     assert data["matched"].values.tolist() == [summary.matched for summary in found]
     np.testing.assert_allclose(data["probability"], data["matched"] / data["trials"])
@@ -1259,7 +1258,7 @@ def test_csv_has_a_line_per_cell_with_trial_ranges(finished):
 
 def test_a_sum_with_a_searched_row_is_found():
     cell = cells_of(parse())[0]
-    summary = store.Summary(cell)
+    summary = Summary(cell)
     summary.add(row(quantity="existence", undecided=0, unmatched=3))
     assert summary.quantity == "existence"
     summary.add(row(first=4))
@@ -1269,7 +1268,7 @@ def test_a_sum_with_a_searched_row_is_found():
 
 def test_the_report_counts_all_trials_that_its_numbers_rest_on():
     """A study whose `trials` was lowered keeps the rows beyond: they are in the probabilities, so they are in the count."""
-    summary = store.Summary(cells_of(parse())[0])
+    summary = Summary(cells_of(parse())[0])
     asked = summary.cell.trials
     summary.add(row(count=asked + 1, matched=asked, unmatched=0, undecided=1, found_after=[asked] * 3))
     assert summary.trials == asked + 1
@@ -1279,7 +1278,7 @@ def test_the_report_counts_all_trials_that_its_numbers_rest_on():
 
 def test_reference_lines_by_hand(finished):
     spec, folder = finished
-    found = store.summaries(cells_of(spec), study.Store(folder).rows)
+    found = summaries(cells_of(spec), study.Store(folder).rows)
     lines = {line.reference.value: line for line in references.references(found)}
     line, summary = (
         lines[0.999],
@@ -1296,7 +1295,7 @@ def test_reference_lines_by_hand(finished):
 
 def test_exact_references_have_no_error_of_their_own():
     cell = cells_of(parse(SMALL.replace("value = 0.999, trials = 1000", "value = 0.5")))[1]
-    summary = store.Summary(cell)
+    summary = Summary(cell)
     summary.add(row(count=100, matched=30, unmatched=0, undecided=70, found_after=[10, 20, 30]))
     (line,) = references.references([summary])
     assert line.deviation == pytest.approx(-0.2 / 0.05) and line.below

@@ -14,19 +14,16 @@ import pytest
 
 from sublearn import _cpu
 from sublearn.model.allocation import Allocation
+from sublearn.model.layers import plain
 from sublearn.model.network import Feedforward, Recurrent
 from sublearn.model.strategies import everything, only, scattered, split
 from sublearn.ranks import generic_rank
-from sublearn.ranks.block_structures import affine, output_splits, solvable_structures
-from sublearn.ranks.closed_forms import (
-    attained_rank_formula,
-    feature_rank,
-    layer_spans,
-    plain,
-    required_rank_formula,
-    scattered_full_rank_chance,
-)
-from sublearn.theory.predict import attained_rank, attained_ranks, is_affine, predict, predict_strategy, predictions, required_rank
+from sublearn.ranks.affine import affine
+from sublearn.ranks.block_structures import output_splits, solvable_structures
+from sublearn.ranks.closed_forms import attained_rank_formula, feature_rank, layer_spans, required_rank_formula, scattered_full_rank_chance
+from sublearn.ranks.generic_rank import attained_ranks, required_rank
+from sublearn.theory.bounds import predict_strategy
+from sublearn.theory.predict import attained_rank, is_affine, predict, predictions
 from tests.twins import ranks as twin
 
 P = _cpu.PRIMES[0]

@@ -13,10 +13,12 @@ import pytest
 
 from sublearn import _cpu
 from sublearn.model.allocation import Allocation
+from sublearn.model.layers import plain
 from sublearn.model.network import Feedforward, Recurrent
-from sublearn.ranks.block_structures import affine, affine_families
-from sublearn.ranks.closed_forms import attained_rank_formula, layer_spans, plain, required_rank_bound, required_rank_formula
-from sublearn.theory.predict import attained_ranks, predict, predictions, required_rank
+from sublearn.ranks.affine import affine, affine_families
+from sublearn.ranks.closed_forms import attained_rank_formula, layer_spans, required_rank_bound, required_rank_formula
+from sublearn.ranks.generic_rank import attained_ranks, required_rank
+from sublearn.theory.predict import predict, predictions
 from tests.twins import ranks as twin
 
 

@@ -9,9 +9,10 @@ from ._version import VERSION as __version__
 from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from .backend.selection import backend_of
 from .data.trials import Trials, draw_trials
-from .design.best import Impossible, best_allocation
+from .design.best import best_allocation
 from .design.capacity import Capacity, capacity
 from .design.explain import Explanation, explain
+from .design.problem import Impossible
 from .homotopy.degree import degree
 from .match.decide import Verdicts, decide
 from .match.probability import MatchResult, match_probability
@@ -21,8 +22,8 @@ from .model.strategies import block, columns, diagonal, even_rows, everything, o
 from .ops.fit import FitResult, fit
 from .ops.jacobian import jacobian, outputs
 from .ops.rank import rank, rank_mod
-from .theory.bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds
-from .theory.predict import Prediction, Predictions, predict, predict_strategy, predictions
+from .theory.bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds, predict_strategy
+from .theory.predict import Prediction, Predictions, predict, predictions
 
 __all__ = [
     "Allocation",

@@ -26,15 +26,15 @@ import numpy as np
 from ._checks import no_mask
 from .numerics.intervals import clopper_pearson
 from .theory.certain import safe_ends
+from .theory.predict import KINDS
 
 if TYPE_CHECKING:
     from .model.allocation import Allocation, Strategy
     from .model.network import Network
 
-__all__ = ["KINDS", "Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
+__all__ = ["Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
            "kinds_of_masks", "tally"]  # fmt: skip
 
-KINDS = ("minimal", "maximal", "intermediate", "unknown")
 _NOT_JUDGED = -1
 _DISTINCT_MASKS = 4096
 

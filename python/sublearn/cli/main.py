@@ -158,7 +158,8 @@ def _run(options: argparse.Namespace) -> int:
     from ..study import StoreError, run, write_report
     from ..study.cells import cells_of
     from ..study.report.write import summary_table
-    from ..study.store import Store, StoreBusy, summaries
+    from ..study.store import Store, StoreBusy
+    from ..study.summary import summaries
 
     spec = _spec(options.study)
     folder = Path(options.out) / f"sublearn-{spec.name}"
@@ -194,7 +195,7 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from ..study import StoreError, plan
     from ..study.cells import cells_of
-    from ..study.runner import span_text
+    from ..study.timing import span_text
 
     spec = _spec(options.study)
     folder = Path(options.out) / f"sublearn-{spec.name}"
@@ -257,7 +258,7 @@ def _report(options: argparse.Namespace) -> int:
     _need_study()
     from ..study import StoreError, write_report
     from ..study.report.write import summary_table
-    from ..study.store import summaries
+    from ..study.summary import summaries
 
     spec, store, cells = _folder(options)
     if not store.rows:
@@ -324,9 +325,10 @@ def _predict(options: argparse.Namespace) -> int:
         if getattr(options, name) is None:
             raise Refused(f"predict: expected a study file, or --network and --strategy, got no --{name}")
     from ..model.allocation import check_allocation, check_shared
-    from ..ranks.closed_forms import plain
+    from ..model.layers import plain
+    from ..theory.bounds import predict_strategy
     from ..theory.certain import at_least, at_most
-    from ..theory.predict import predict, predict_strategy
+    from ..theory.predict import predict
 
     net = _network(options.network)
     try:
@@ -363,10 +365,10 @@ def _known(found: Any) -> str:
 
 
 def _predict_study(options: argparse.Namespace) -> int:
-    from ..ranks.closed_forms import plain
+    from ..model.layers import plain
     from ..study.cells import cells_of
+    from ..theory.bounds import predict_strategy
     from ..theory.certain import at_least, at_most
-    from ..theory.predict import predict_strategy
 
     rows, seen = [], set()
     for cell in _checked(cells_of, _spec(options.study)):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..model.allocation import Allocation, Strategy, check_shared, fixed_allocation
+from ..model.layers import first_output_right, last_layer, plain
 from ..model.network import Network, Recurrent
 from ..numerics.matroid import Tableau, cheapest_basis, rank
-from ..ranks.closed_forms import feature_rank, first_output_right, last_layer, plain, signals
+from ..ranks.closed_forms import feature_rank, signals
 from ..ranks.column_matroid import DRAWS, column_matroid, columns, prices
 from ..ranks.generic_rank import attained_ranks, free_weights, required_rank
 

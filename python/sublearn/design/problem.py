@@ -14,9 +14,9 @@ import numpy as np
 
 from .._checks import whole_number
 from ..model.allocation import Allocation, Strategy, fixed_allocation
+from ..model.layers import plain
 from ..model.network import Network
 from ..numerics.matroid import Cap, Infeasible, Laminar, cheapest_basis, cheapest_capped, cheapest_common, closure, crossing, rank
-from ..ranks.closed_forms import plain
 from ..ranks.column_matroid import column_matroid
 from ..ranks.generic_rank import free_weights
 

@@ -14,11 +14,11 @@ import numpy as np
 from ..data.trials import draw_trials
 from ..match.probability import match_probability
 from ..model.allocation import Allocation
+from ..model.layers import first_output_right, plain
 from ..model.network import Recurrent
 from ..numerics.matroid import Infeasible
 from ..ops.jacobian import jacobian
-from ..ranks.block_structures import affine_families
-from ..ranks.closed_forms import first_output_right, plain
+from ..ranks.affine import affine_families
 from ..theory.predict import predict
 from .problem import Problem
 

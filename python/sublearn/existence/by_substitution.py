@@ -29,14 +29,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend.compiled import cpu
+from ..model.layers import first_output_right, last_layer, plain
 from ..model.network import Feedforward, Network, Recurrent
 from ..numerics.doubledouble import Ball, Inverse, as_ball, dot, join, matmul, matvec, stack, where
 from ..ops.arguments import index_rows
 from ..ops.units import constant_outputs, reach
-from ..ranks.block_structures import affine, output_splits, structures_in
-from ..ranks.closed_forms import first_output_right, last_layer, plain, target_rank
+from ..ranks.affine import affine, affine_parts
+from ..ranks.block_structures import output_splits, structures_in
+from ..ranks.closed_forms import target_rank
 from ..ranks.generic_rank import attained_ranks, required_rank
-from ..theory.proofs import affine_parts
 
 EDGE = 1e-12  # tanh, relu: an activity this near to +-1, to 0 (relative to what it is made of), is undecided, whatever its bound says
 _ROUNDING = 256  # targets are taken to be right to so many eps of the numbers they were made of

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..backend.compiled import cpu
 from ..homotopy.forcing_equations import P, residues
+from ..model.layers import last_layer
 from ..model.network import Feedforward
 from ..numerics.simplex import TOLERANCE
-from ..ranks.closed_forms import last_layer
 
 _ZERO, _CLEAR = 1e-12, 1e-9  # singular values, relative to the largest: zero below; not zero above
 _ROUNDED = 4e-15  # of numbers of order one

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..model.layers import last_layer
 from ..model.network import Feedforward, Network
 from ..numerics.doubledouble import Ball, join, matmul
-from ..ranks.closed_forms import last_layer
 from .by_substitution import relu, solve_picked
 from .pattern_programmes import layer_names
 

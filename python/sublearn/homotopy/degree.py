@@ -8,7 +8,7 @@ from .._checks import whole_number
 from ..model.allocation import Allocation, check_allocation, check_shared
 from ..model.network import Network
 from ..ops.arguments import learnable, thread_count
-from ..ranks.block_structures import affine
+from ..ranks.affine import affine
 from ..ranks.generic_rank import attained_ranks
 from .monodromy import TRACE_MOST, monodromy
 from .system import system_of

@@ -22,14 +22,14 @@ from ..backend.compiled import cpu
 from ..backend.selection import Backend
 from ..data.trials import check_gains
 from ..model.allocation import Allocation, check_allocation, check_shared, check_trial_range
+from ..model.layers import last_layer, plain
 from ..model.network import Network, Recurrent
 from ..numerics.doubledouble import Ball
 from ..ops.arguments import common_batch, distinct_rows, float_array, index_rows, learnable, shape_back, thread_count
 from ..ops.fit import OPTIMIZERS, Optimizer
 from ..ops.rank import rank as float_rank
 from ..ops.units import Units, constant_outputs, reach, size_of, units
-from ..ranks.block_structures import affine
-from ..ranks.closed_forms import last_layer, plain
+from ..ranks.affine import affine
 from ..ranks.generic_rank import attained_ranks, free_weights, required_rank
 
 Method = Literal["newton", "descent", "exact"]

@@ -17,11 +17,11 @@ import numpy as np
 from ..backend import places
 from ..data.trials import check_gains
 from ..model.allocation import Strategy
+from ..model.layers import has_effect, plain
 from ..model.network import Network
 from ..ops.arguments import thread_count
 from ..ops.fit import OPTIMIZERS
-from ..ranks.block_structures import affine, affine_families
-from ..ranks.closed_forms import has_effect, plain
+from ..ranks.affine import affine, affine_families
 from ..ranks.generic_rank import attained_ranks, point, required_rank
 from .decide import METHODS, decide_drawn, solve_affine, start_scale
 

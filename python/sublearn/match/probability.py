@@ -11,10 +11,10 @@ from ..backend import selection
 from ..backend.selection import Backend
 from ..data.trials import check_gains, draw_trials
 from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
+from ..model.layers import plain
 from ..model.network import Network
 from ..numerics.intervals import clopper_pearson
 from ..numerics.missed_matches import Missed, missed
-from ..ranks.closed_forms import plain
 from . import gpu_pipeline
 from .decide import EXACT, TOLERANCE, Method, check_options, check_tolerance, decide_drawn, searched_starts
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend.compiled import cpu
+from ..model.layers import last_layer, plain
 from ..model.network import Feedforward, Network, Recurrent
-from ..ranks.closed_forms import last_layer, plain
 
 _FAR = 400  # targets stay within 2^+-400 of their unit: squares neither over- nor underflow
 _NUDGE = 2.0**-26  # relative change of weights by which `reach` is measured

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .._checks import no_mask
+from ..model.layers import plain
 from ..model.network import Network
 from ..numerics.matroid import Tableau
-from .closed_forms import plain
 from .generic_rank import free_weights, point, required_rank
 
 DRAWS = range(4, 8)  # random points tried until one has the required rank; attained ranks (ranks/generic_rank.py) use 0 to 3

@@ -15,9 +15,10 @@ import numpy as np
 from .._checks import no_mask
 from ..backend.compiled import cpu
 from ..model.allocation import Allocation, check_shared
+from ..model.layers import has_effect, plain
 from ..model.network import Feedforward, Network
 from ..ops.rank import rank as float_rank
-from .closed_forms import attained_rank_formula, has_effect, plain, required_rank_bound, required_rank_formula
+from .closed_forms import attained_rank_formula, required_rank_bound, required_rank_formula
 
 _DRAWS = 4  # random points tried before a closed form and a rank mod p are called contradictory
 _CHUNK_BYTES = 2**25  # of matrices handed to one elimination call

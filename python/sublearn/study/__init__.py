@@ -11,10 +11,12 @@ are used.
 
 from . import plot
 from .cells import Cell, cells_of
+from .planning import plan
 from .report.write import write_report
-from .runner import Outcome, plan, run
+from .runner import Outcome, run
 from .spec import Spec, SpecError, default_spec, parse_spec, read_spec
-from .store import Store, StoreError, load
+from .store import Store, StoreError
+from .tables import load
 
 __all__ = [
     "Cell",

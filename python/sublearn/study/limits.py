@@ -7,12 +7,10 @@ theorems that count them (theory/certain.py). Methods of one network, strategy a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..theory.certain import bounds_text, certain
-
-if TYPE_CHECKING:
-    from .store import Summary
+from .summary import Summary
 
 _MASKS = 20_000  # a strategy with more different masks is judged by a sample
 _ALL_MASKS = 400_000  # judged for one study; past them further strategies keep their sample

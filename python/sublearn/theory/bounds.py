@@ -15,11 +15,11 @@ from .._checks import whole_number
 from ..data.trials import draw_trials
 from ..homotopy.real_solutions import real_solutions
 from ..model.allocation import LARGEST_WORD, Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
+from ..model.layers import plain
 from ..model.network import Network
 from ..numerics.intervals import clopper_pearson
-from ..ranks.block_structures import affine
-from ..ranks.closed_forms import plain
-from .certain import at_least, at_most, bounds_text, certain
+from ..ranks.affine import affine
+from .certain import at_least, at_most, bounds_text, certain, safe_ends
 from .predict import KINDS, predictions
 
 __all__ = ["MatchBounds", "ParityBounds", "match_bounds", "parity_bounds"]
@@ -202,3 +202,83 @@ def match_bounds(
     known = certain(net, strategy, shared, 0)
     low, high = (interval if exact is None else (exact, exact) for interval, exact in zip(sampled, known))
     return MatchBounds(low, high, draws, share, False)
+
+
+@dataclass(frozen=True)
+class StrategyPrediction:
+    """What the theory says of a strategy, counted over drawn masks; see `predict_strategy`.
+
+    draws: masks drawn; kinds: number of drawn masks of every kind; full_rank: share of them with rho = kappa; maximal: share of them with a
+    proven match probability of one. Shares of a sample are no bounds: lower <= MP <= upper are `exact_lower` and `exact_upper` where these
+    could be counted without a sample, and where they are None the safe ends of 95 % Clopper-Pearson intervals from the drawn masks.
+    required_rank: kappa (relu: the largest found among sampled regions).
+    """
+
+    net: Network
+    strategy: Strategy
+    shared: tuple[str, ...]
+    draws: int
+    required_rank: int
+    kinds: dict[str, int] = field(hash=False)
+    full_rank: float
+    error: float | None
+    exact_lower: float | None
+    exact_upper: float | None
+
+    @property
+    def maximal(self) -> float:
+        return self.kinds["maximal"] / self.draws
+
+    @property
+    def lower(self) -> float:
+        """P(kind is maximal), masks that match with probability one: exact, or the low end of its interval (see `exact_lower`)."""
+        return self._ends[0] if self.exact_lower is None else self.exact_lower
+
+    @property
+    def upper(self) -> float:
+        """P(kind is not minimal): all other masks never match. For linear and tanh this is P(rho = kappa). Exact, or the high end of its
+        interval (see `exact_upper`)."""
+        return self._ends[1] if self.exact_upper is None else self.exact_upper
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return safe_ends(self.kinds["maximal"], self.kinds["minimal"], self.draws)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items() if count)
+        exact = (self.exact_lower is not None, self.exact_upper is not None)
+        return (
+            f"{self.strategy.name}: {bounds_text(self.lower, self.upper, *exact, self.draws)}; "
+            f"of {self.draws} masks drawn {counts}, {self.full_rank:.4g} with rho = kappa = {self.required_rank}"
+        )
+
+
+def predict_strategy(
+    net: Network,
+    strategy: Strategy | Allocation,
+    shared: tuple[str, ...] = (),
+    draws: int = 1000,
+    seed: int = 0,
+) -> StrategyPrediction:
+    """Bounds of a strategy's match probability, P(maximal) <= MP <= P(rho = kappa), and the kinds of `draws` of its masks.
+
+    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once. The bounds are exact where the
+    strategy has at most 10 draws different masks (all are judged) and where theorems count them; else they are estimated from the drawn
+    masks, on the safe side. `match_bounds` uses odd degrees too.
+    Errors: as for `predict`.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.predict_strategy(net, sl.scattered(net, 4, "W"), shared=("B", "D"), draws=50)
+    >>> found.lower, found.upper
+    (0.0, 1.0)
+    """
+    shared = check_shared(net, shared)
+    strategy = as_strategy(strategy)
+    check_allocation(net, strategy, shared)
+    draws = 1 if strategy.allocation is not None else whole_number("draws", draws, 1, most=LARGEST_WORD + 1)
+    found = predictions(net, strategy.masks(seed, 0, 0, draws), shared)
+    kinds = {kind: int((found.kind == kind).sum()) for kind in KINDS}
+    full = float((found.attained_rank == found.required_rank).mean())
+    error = None if np.isnan(found.error).any() else float(found.error.max())
+    bounds = certain(net, strategy, shared, 10 * draws)
+    return StrategyPrediction(net, strategy, shared, draws, found.required_rank, kinds, full, error, *bounds)

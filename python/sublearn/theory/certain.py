@@ -13,10 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..model.allocation import Strategy
+from ..model.layers import plain
 from ..model.network import Network, Recurrent
 from ..numerics.intervals import clopper_pearson
-from ..ranks.block_structures import affine, structures_in
-from ..ranks.closed_forms import line_rule, plain, required_rank_formula, scattered_full_rank_chance
+from ..ranks.affine import affine
+from ..ranks.block_structures import structures_in
+from ..ranks.closed_forms import line_rule, required_rank_formula, scattered_full_rank_chance
+from .predict import predictions
 
 
 class Certain(NamedTuple):
@@ -67,8 +70,6 @@ def certain(net: Network, strategy: Strategy, shared: tuple[str, ...], most: int
 
     The arguments are checked already. Exact like the verdicts on its masks: ranks mod p (theory/predict.py), never relu's sampled regions.
     """
-    from .predict import predictions  # theory/predict.py asks this module
-
     fixed, _ = strategy.recipe
     found, relu = predictions(net, np.stack([fixed, strategy.support]), shared), plain(net).activation == "relu"
     if found.kind[1] == "minimal" or (not relu and strategy.budget < found.required_rank):

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._checks import whole_number
 from ..homotopy.real_solutions import ERROR, degrees_of, odd_parts
-from ..model.allocation import LARGEST_WORD, Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
+from ..model.allocation import Allocation, Strategy, check_shared, fixed_allocation
+from ..model.layers import last_layer, plain
 from ..model.network import Network
 from ..ops.arguments import distinct_rows
-from ..ranks.block_structures import affine
-from ..ranks.closed_forms import attained_rank_formula, last_layer, layer_spans, plain, scattered_full_rank_chance
+from ..ranks.affine import affine
 from ..ranks.generic_rank import (
     attained_ranks,
     attained_with_bounds,
@@ -31,30 +30,13 @@ from ..ranks.generic_rank import (
     miss,
     region_ranks,
     required_in_regions,
-    required_rank,
     required_with_error,
 )
-from .certain import bounds_text, certain, safe_ends
 from .proofs import proofs_of
 
-__all__ = [
-    "KINDS",
-    "Prediction",
-    "Predictions",
-    "StrategyPrediction",
-    "attained_rank",
-    "attained_rank_formula",
-    "attained_ranks",
-    "is_affine",
-    "layer_spans",
-    "predict",
-    "predict_strategy",
-    "predictions",
-    "required_rank",
-    "scattered_full_rank_chance",
-]
+__all__ = ["KINDS", "Prediction", "Predictions", "attained_rank", "is_affine", "predict", "predictions"]
 
-KINDS = ("minimal", "intermediate", "maximal", "unknown")
+KINDS = ("minimal", "maximal", "intermediate", "unknown")  # the order of tables and of results.csv
 
 
 @dataclass(frozen=True)
@@ -135,55 +117,6 @@ class Predictions(Sequence[Prediction]):
         return f"<Predictions for {len(self)} allocations of {self.net.describe()}: {counts or 'none'}>"
 
 
-@dataclass(frozen=True)
-class StrategyPrediction:
-    """What the theory says of a strategy, counted over drawn masks; see `predict_strategy`.
-
-    draws: masks drawn; kinds: number of drawn masks of every kind; full_rank: share of them with rho = kappa; maximal: share of them with a
-    proven match probability of one. Shares of a sample are no bounds: lower <= MP <= upper are `exact_lower` and `exact_upper` where these
-    could be counted without a sample, and where they are None the safe ends of 95 % Clopper-Pearson intervals from the drawn masks.
-    required_rank: kappa (relu: the largest found among sampled regions).
-    """
-
-    net: Network
-    strategy: Strategy
-    shared: tuple[str, ...]
-    draws: int
-    required_rank: int
-    kinds: dict[str, int] = field(hash=False)
-    full_rank: float
-    error: float | None
-    exact_lower: float | None
-    exact_upper: float | None
-
-    @property
-    def maximal(self) -> float:
-        return self.kinds["maximal"] / self.draws
-
-    @property
-    def lower(self) -> float:
-        """P(kind is maximal), masks that match with probability one: exact, or the low end of its interval (see `exact_lower`)."""
-        return self._ends[0] if self.exact_lower is None else self.exact_lower
-
-    @property
-    def upper(self) -> float:
-        """P(kind is not minimal): all other masks never match. For linear and tanh this is P(rho = kappa). Exact, or the high end of its
-        interval (see `exact_upper`)."""
-        return self._ends[1] if self.exact_upper is None else self.exact_upper
-
-    @property
-    def _ends(self) -> tuple[float, float]:
-        return safe_ends(self.kinds["maximal"], self.kinds["minimal"], self.draws)
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items() if count)
-        exact = (self.exact_lower is not None, self.exact_upper is not None)
-        return (
-            f"{self.strategy.name}: {bounds_text(self.lower, self.upper, *exact, self.draws)}; "
-            f"of {self.draws} masks drawn {counts}, {self.full_rank:.4g} with rho = kappa = {self.required_rank}"
-        )
-
-
 def predict(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = (), degree: bool = False) -> Prediction:
     """What is provably true of the match probability (D5) of one allocation, by T1 to T9, T11 and T12.
 
@@ -242,37 +175,6 @@ def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), d
         witness=part[which],
         _text=found.text[which],
     )
-
-
-def predict_strategy(
-    net: Network,
-    strategy: Strategy | Allocation,
-    shared: tuple[str, ...] = (),
-    draws: int = 1000,
-    seed: int = 0,
-) -> StrategyPrediction:
-    """Bounds of a strategy's match probability, P(maximal) <= MP <= P(rho = kappa), and the kinds of `draws` of its masks.
-
-    The masks are those of trials 0 .. draws - 1 (task 0) of this seed. A fixed strategy is counted once. The bounds are exact where the
-    strategy has at most 10 draws different masks (all are judged) and where theorems count them; else they are estimated from the drawn
-    masks, on the safe side. `match_bounds` uses odd degrees too.
-    Errors: as for `predict`.
-
-    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
-    >>> found = sl.predict_strategy(net, sl.scattered(net, 4, "W"), shared=("B", "D"), draws=50)
-    >>> found.lower, found.upper
-    (0.0, 1.0)
-    """
-    shared = check_shared(net, shared)
-    strategy = as_strategy(strategy)
-    check_allocation(net, strategy, shared)
-    draws = 1 if strategy.allocation is not None else whole_number("draws", draws, 1, most=LARGEST_WORD + 1)
-    found = predictions(net, strategy.masks(seed, 0, 0, draws), shared)
-    kinds = {kind: int((found.kind == kind).sum()) for kind in KINDS}
-    full = float((found.attained_rank == found.required_rank).mean())
-    error = None if np.isnan(found.error).any() else float(found.error.max())
-    bounds = certain(net, strategy, shared, 10 * draws)
-    return StrategyPrediction(net, strategy, shared, draws, found.required_rank, kinds, full, error, *bounds)
 
 
 def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..model.network import Network
-from ..ranks.block_structures import Family, affine, affine_families, change_of_basis, output_splits, structures_in
-from ..ranks.closed_forms import attained_rank_formula
-from ..ranks.generic_rank import Required, attained_with_bounds, free_weights, ranks_at, required_with_error
-
-_LARGEST_SEARCH = 12  # all 2^12 sets of units are tried, of more units only some
-_SETS, _MASKS = 256, 64  # sets of units and masks looked at together
+from ..ranks.affine import affine, affine_parts
+from ..ranks.block_structures import change_of_basis, output_splits, structures_in
+from ..ranks.generic_rank import Required, attained_with_bounds, free_weights, required_with_error
 
 
 @dataclass(eq=False)
@@ -87,106 +84,3 @@ def _solve_split(proofs: Proofs, masks: np.ndarray, open_: np.ndarray, split, sh
 
 
 # Affine parts (T9 via T2)
-
-
-def affine_parts(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
-    """bool [k], and bool [k, size]: an affine part (T2) of rank kappa, where one was found. The masks themselves are not affine.
-
-    All sets of hidden units are tried where at most 12 units have a choice, so no means none exists; of more units a local search tries
-    some.
-    """
-    parts, found = np.zeros_like(masks), np.zeros(len(masks), dtype=bool)
-    large = masks.sum(axis=1) > kappa  # a proper part has fewer weights
-    for family in affine_families(net):
-        rows = np.flatnonzero(large & ~found)
-        if not len(rows):
-            break
-        rows = rows[attained_rank_formula(net, masks[rows] & family.allowed)[0] >= kappa]
-        inside, outside = _units_used(family, masks[rows])
-        choices = (inside & outside).sum(axis=1)
-        for count in np.unique(choices):
-            group = np.flatnonzero(choices == count)
-            if count > _LARGEST_SEARCH:
-                for k in group:
-                    found[rows[k]], parts[rows[k]] = _local_search(net, family, masks[rows[k]], inside[k], outside[k], kappa)
-                continue
-            for start in range(0, len(group), _MASKS if count else len(group)):
-                some = group[start : start + _MASKS] if count else group
-                for first in range(0, 2**count, _SETS):
-                    left = some[~found[rows[some]]]
-                    if not len(left):
-                        break
-                    sets = _unit_sets(inside[left], outside[left], np.arange(first, min(2**count, first + _SETS)))
-                    hit, part = _first_of_rank(net, family, masks[rows[left]], sets, kappa)
-                    found[rows[left]], parts[rows[left]] = hit, part
-    return found, parts
-
-
-def _units_used(family: Family, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """bool [k, units] each: units with a learnable weight that wants them in S, out of S."""
-    used = masks & family.allowed
-    sides = []
-    for wants in (family.inside, family.outside):
-        side = np.zeros((len(masks), family.units), dtype=bool)
-        for unit in range(family.units):
-            side[:, unit] = used[:, wants == unit].any(axis=1)
-        sides.append(side)
-    return sides[0], sides[1]
-
-
-def _unit_sets(inside: np.ndarray, outside: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """bool [k, len(numbers), units]: the units without a choice where they want to be, the c others as the bits of the numbers say."""
-    choice = inside & outside
-    sets = np.repeat((inside & ~outside)[:, None], len(numbers), axis=1)
-    count = int(choice[0].sum())
-    if count:
-        places = np.nonzero(choice)[1].reshape(len(choice), 1, count)
-        bits = ((numbers[:, None] >> np.arange(count)) & 1).astype(bool)
-        np.put_along_axis(sets, np.repeat(places, len(numbers), axis=1), bits[None], axis=2)
-    return sets
-
-
-def _first_of_rank(net: Network, family: Family, masks: np.ndarray, sets: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
-    """bool [k], bool [k, size]: for each mask [k, size] the first of its sets [k, s, units] whose member of the family has rank kappa."""
-    k, s = sets.shape[:2]
-    owner = np.repeat(np.arange(k), s)
-    candidates = family.members(sets.reshape(k * s, -1)) & masks[owner]
-    for possible in (lambda c: c.sum(axis=1) >= kappa, lambda c: attained_rank_formula(net, c)[0] >= kappa,
-                     lambda c: ranks_at(net, c, 0) >= kappa):  # cheap bounds first  # fmt: skip
-        good = possible(candidates)
-        candidates, owner = candidates[good], owner[good]
-    hit, parts = np.zeros(k, dtype=bool), np.zeros_like(masks)
-    hits, first = np.unique(owner, return_index=True)
-    hit[hits], parts[hits] = True, candidates[first]
-    return hit, parts
-
-
-def _local_search(
-    net: Network, family: Family, mask: np.ndarray, inside: np.ndarray, outside: np.ndarray, kappa: int
-) -> tuple[bool, np.ndarray]:
-    """All in, all out, the fuller side of every unit and random sets; then single flips of the best. One mask [size]."""
-    rng = np.random.default_rng(0)
-    choice = np.flatnonzero(inside & outside)
-    sets = np.repeat((inside & ~outside)[None], 32, axis=0)
-    sets[1:, choice] = rng.random((31, len(choice))) < 0.5
-    sets[0, choice] = True
-    sets[1, choice] = False
-    used = mask & family.allowed
-    wants_in, wants_out = (np.bincount(side[used & (side >= 0)], minlength=family.units) for side in (family.inside, family.outside))
-    sets[2, choice] = (wants_in >= wants_out)[choice]
-    hit, part = _first_of_rank(net, family, mask[None], sets[None], kappa)
-    if hit[0]:
-        return True, part[0]
-    ranks = ranks_at(net, family.members(sets) & mask, 0)
-    for start in np.argsort(-ranks, kind="stable")[:4]:
-        best, rank = sets[start], ranks[start]
-        for _ in range(2 * len(choice)):
-            flips = np.repeat(best[None], len(choice), axis=0)
-            flips[np.arange(len(choice)), choice] ^= True
-            after = ranks_at(net, family.members(flips) & mask, 0)
-            if after.max() >= kappa:
-                return True, family.members(flips[after.argmax()][None])[0] & mask
-            if after.max() <= rank:
-                break
-            best, rank = flips[after.argmax()], after.max()
-    return False, np.zeros_like(mask)

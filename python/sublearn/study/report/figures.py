@@ -16,7 +16,9 @@ from ...model.allocation import Allocation
 from .. import plot
 from ..cells import EXISTENCE
 from ..spec import NetworkSpec, Spec
-from ..store import Summary, dataset, write_bytes
+from ..store import write_bytes
+from ..summary import Summary
+from ..tables import dataset
 from . import html
 
 __all__ = ["MASK", "RESTARTS", "WIDE", "Figure", "figures", "tag"]

@@ -15,7 +15,7 @@ from ...theory.certain import at_least, at_most
 from .. import plot
 from ..limits import Limits, limits_of
 from ..spec import Spec
-from ..store import Summary
+from ..summary import Summary
 from . import html
 from .figures import MASK, RESTARTS, WIDE, Figure, tag
 from .references import references

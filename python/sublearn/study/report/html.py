@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from ...match.decide import EXACT
-from ..store import Summary
+from ..summary import Summary
 
 CSS = """
 :root { color-scheme: light; }

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..spec import Reference
-from ..store import Summary
+from ..summary import Summary
 
 __all__ = ["ReferenceLine", "references"]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...match.decide import EXACT
 from ..spec import Spec
-from ..store import Store, Summary
+from ..store import Store
+from ..summary import Summary
 from . import html
 
 

@@ -15,7 +15,9 @@ from ...compare import Comparison
 from ...match.decide import EXACT
 from ..cells import cells_of
 from ..spec import Spec
-from ..store import TABLE, Store, Summary, csv_text, summaries, write_text
+from ..store import TABLE, Store, write_text
+from ..summary import Summary, summaries
+from ..tables import csv_text
 from . import findings, html, setting
 from .figures import Figure, figures
 from .references import references

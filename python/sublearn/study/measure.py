@@ -1,0 +1,73 @@
+"""One task, one row: what `match_probability` counts and what theory says of the masks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .._version import VERSION
+from ..compare import Comparison, kinds_of_masks, tally
+from ..match.decide import EXACT, RULES
+from .cells import Task
+from .store import FORMAT
+from .timing import judged_masks
+
+
+def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[str, Any]:
+    """The row of one task: counts of verdicts, and theory's kinds of the masks of trials below `compare`.
+
+    Everything in the row but the seconds, "threads", "isa" and "version" depends on the task's content only.
+    """
+    from ..backend.compiled import cpu
+    from ..match.probability import match_probability
+    from ..ranks.generic_rank import required_rank
+
+    cell = task.cell
+    begin = time.perf_counter()
+    result = match_probability(
+        cell.net,
+        cell.strategy,
+        trials=task.count,
+        shared=cell.shared,
+        method=cell.method,
+        seed=cell.seed,
+        task=cell.task_number,
+        screen=cell.screen,
+        tol=cell.tol,
+        threads=threads,
+        gains=cell.gains or None,
+        first=task.first,
+        keep_trials=True,
+        **cell.options,
+    )
+    fitted = time.perf_counter()
+    compared = Comparison()
+    judged = judged_masks(task, compare)
+    if judged:
+        compared = tally(kinds_of_masks(cell.net, result.masks[:judged], cell.shared), result.verdicts[:judged])
+    return {
+        "format": FORMAT,
+        "rules": RULES[cell.method],
+        "cell": cell.id,
+        "first": task.first,
+        "count": task.count,
+        "matched": int(result.matched),
+        "unmatched": int(result.unmatched),
+        "undecided": int(result.undecided),
+        "screened": int(result.screened),
+        "solved_affine": int(result.solved_affine),
+        "certified": int(result.certified),
+        "by_theorem": int(result.by_theorem),
+        # what the exact method finds on its way is no found probability of anything
+        "found_after": [] if cell.method == EXACT else [int(count) for count in result.found_after],
+        "quantity": str(result.quantity),
+        "compared": compared.to_dict(),
+        "required_rank": int(required_rank(cell.net, cell.shared)),
+        "labels": {"network": cell.network_label, "strategy": cell.strategy_label, "size": cell.arguments},
+        "content": dict(cell.content),
+        "seconds": round(fitted - begin, 6),
+        "seconds_theory": round(time.perf_counter() - fitted, 6),
+        "threads": threads,
+        "isa": cpu.isa(),
+        "version": VERSION,
+    }

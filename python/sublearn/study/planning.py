@@ -1,0 +1,65 @@
+"""What a run would do: trials done before, and the time for the rest; nothing is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cells import Cell, Task, cells_of, tasks_of
+from .measure import measure
+from .spec import Spec
+from .store import Store
+from .timing import Left, Rates
+
+PROBE_TRIALS = 64
+
+
+@dataclass(frozen=True)
+class PlanLine:
+    """One cell of a plan: trials done, and predicted seconds for the rest (None: it could not be timed)."""
+
+    cell: Cell
+    done: int
+    seconds: float | None
+
+
+def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 10.0) -> list[PlanLine]:
+    """Every cell with the trials it has and a predicted time for the rest; nothing is written.
+
+    Cells are timed on their first trials (64 at most) until `limit` seconds are used up; the others borrow
+    the mean of the timed cells of the same network and method.
+    """
+    cells = cells_of(spec)
+    store = Store(folder) if folder is not None else None
+    rows, done = (store.rows, store.done()) if store else ([], {})
+    rates = Rates(rows)
+    known = {row["cell"] for row in rows}
+    left = Left(tasks_of(cells, done, spec.chunk), rates, spec.compare)
+    begin = time.perf_counter()
+    for cell in _spread(cells):
+        if cell.id not in left.counts or cell.id in known:
+            continue
+        if time.perf_counter() - begin > limit:
+            break
+        try:
+            rates.add(measure(Task(cell, 0, min(PROBE_TRIALS, cell.trials)), spec.compare, threads))
+        except (ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError):
+            continue  # the run will say what is wrong with this cell
+    missing = {cell.id: left.counts.get(cell.id, [0])[0] for cell in cells}
+    return [PlanLine(cell, cell.trials - missing[cell.id], left.seconds(cell)) for cell in cells]
+
+
+def _spread(cells: list[Cell]) -> list[Cell]:
+    """The cells, those first that show each (network, method) at its smallest, middle and largest budget."""
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.network_label, cell.method), []).append(cell)
+    order: dict[str, Cell] = {}
+    for share in (0.0, 0.5, 1.0):
+        for group in groups.values():
+            cell = sorted(group, key=lambda cell: cell.budget)[round(share * (len(group) - 1))]
+            order.setdefault(cell.id, cell)
+    for cell in cells:
+        order.setdefault(cell.id, cell)
+    return list(order.values())

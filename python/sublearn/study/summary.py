@@ -1,0 +1,87 @@
+"""All rows of a cell added up: counts, probabilities, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..compare import Comparison
+from ..match.decide import EXACT
+from ..numerics.intervals import clopper_pearson
+from .cells import Cell
+from .store import COUNTS, LATER_COUNTS
+
+
+@dataclass
+class Summary:
+    """All rows of one cell added up."""
+
+    cell: Cell
+    trials: int = 0
+    matched: int = 0
+    unmatched: int = 0
+    undecided: int = 0
+    screened: int = 0
+    solved_affine: int = 0
+    certified: int = 0
+    by_theorem: int = 0
+    seconds: float = 0.0
+    quantity: str = ""
+    required_rank: int | None = None
+    found_after: list[int] = field(default_factory=list)
+    compared: Comparison = field(default_factory=Comparison)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self.trials += row["count"]
+        for name in (*COUNTS[1:], *LATER_COUNTS):
+            setattr(self, name, getattr(self, name) + row.get(name, 0))
+        self.seconds += float(row.get("seconds") or 0)
+        # one row of a weaker quantity makes the sum one of it
+        self.quantity = row["quantity"] if self.quantity in ("", row["quantity"]) else "found"
+        if isinstance(row.get("required_rank"), int):
+            self.required_rank = row["required_rank"]
+        length = max(len(self.found_after), len(row["found_after"]))
+        self.found_after = [sum(pair) for pair in zip(_longer(self.found_after, length), _longer(row["found_after"], length), strict=True)]
+        self.compared = self.compared + Comparison.from_dict(row["compared"])
+        self.ranges.append((row["first"], row["count"]))
+        self.versions.add(str(row.get("version", "?")))
+
+    @property
+    def probability(self) -> float:
+        return self.matched / self.trials if self.trials else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Clopper-Pearson 95 % interval of the quantity measured. Of existence it leaves undecided trials open: its lower end takes
+        them all for no match, its upper end for matches."""
+        if self.quantity == "existence" or self.cell.method == EXACT:
+            return (
+                clopper_pearson(self.matched, self.trials)[0],
+                clopper_pearson(self.matched + self.undecided, self.trials)[1],
+            )
+        return clopper_pearson(self.matched, self.trials)
+
+    @property
+    def quantity_text(self) -> str:
+        return self.cell.quantity_text(self.quantity or "found")
+
+    def after(self, starts: int) -> int:
+        """Trials found within the first `starts` starts."""
+        return self.found_after[min(starts, len(self.found_after)) - 1] if self.found_after else self.matched
+
+
+def _longer(counts: list[int], length: int) -> list[int]:
+    """Cumulative counts: after the last start nothing more is found."""
+    return list(counts) + [counts[-1] if counts else 0] * (length - len(counts))
+
+
+def summaries(cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]]) -> list[Summary]:
+    """One Summary per cell, in the order of the cells; rows of other cells are left out."""
+    found = {cell.id: Summary(cell) for cell in cells}
+    for row in rows:
+        if row["cell"] in found:
+            found[row["cell"]].add(row)
+    return list(found.values())
