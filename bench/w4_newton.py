@@ -24,8 +24,8 @@ import numpy as np
 
 import sublearn as sl
 from sublearn import _cpu
-from sublearn.match.decide import start_scale
 from sublearn.ops.arguments import index_rows
+from sublearn.ops.search import start_scale
 
 from . import machine
 from .harness import OURS, Candidate, Listing, Options, Peer, Sweep, Table, Timing, build, goal_of, interleave, short, sweep, thread_steps

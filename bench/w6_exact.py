@@ -22,7 +22,8 @@ from sublearn.backend import places
 from sublearn.homotopy.monodromy import Base, monodromy
 from sublearn.homotopy.system import CONVERGED, System, system_of
 from sublearn.homotopy.trace_test import trace_test
-from sublearn.match.decide import EXACT, TOLERANCE, check_options, decide_drawn
+from sublearn.match.decide import decide_drawn
+from sublearn.match.methods import EXACT, TOLERANCE, check_options
 from sublearn.ranks.generic_rank import attained_ranks
 
 from .harness import OURS, Candidate, Listing, Options, Table, goal_of, interleave

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import sublearn as sl
-from sublearn.match.decide import TOLERANCE
+from sublearn.match.methods import TOLERANCE
 from sublearn.ranks.generic_rank import attained_ranks, required_rank
 
 ANSWERS = ("planted", "none")

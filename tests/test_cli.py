@@ -13,7 +13,7 @@ import pytest
 import sublearn as sl
 from sublearn import study
 from sublearn.cli import main as cli
-from sublearn.match.decide import RULES
+from sublearn.match.methods import RULES
 from sublearn.study import runner
 from tests.studies import IGNORES, start
 

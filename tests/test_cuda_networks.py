@@ -7,8 +7,8 @@ import pytest
 import sublearn as sl
 from sublearn import _cpu
 from sublearn.backend import places
-from sublearn.match.decide import start_scale
 from sublearn.ops.arguments import index_rows
+from sublearn.ops.search import start_scale
 from tests import device_checks as checks
 from tests.cases import masks, names, students
 

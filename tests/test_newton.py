@@ -5,8 +5,8 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
-from sublearn.match.decide import start_scale
 from sublearn.ops.arguments import index_rows
+from sublearn.ops.search import start_scale
 
 # (network, learnable weights): fewer and more of them than equations; 64 rows and more are taken one matrix at a time, in blocks of 16, 8
 # or 4 rows and 256 terms.

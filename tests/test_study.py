@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import sublearn as sl
 from sublearn import study
-from sublearn.match.decide import RULES
+from sublearn.match.methods import RULES
 from sublearn.numerics.intervals import clopper_pearson
 from sublearn.study import plot, progress, runner, store
 from sublearn.study import spec as specs

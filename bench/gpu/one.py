@@ -9,9 +9,9 @@ import numpy as np
 
 import sublearn as sl
 from sublearn.backend import places
-from sublearn.match.decide import start_scale
 from sublearn.ops.arguments import index_rows
 from sublearn.ops.fit import OPTIMIZERS
+from sublearn.ops.search import start_scale
 
 from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w6_exact
 from .workloads import module, put

@@ -24,9 +24,9 @@ import numpy as np
 
 import sublearn as sl
 from sublearn.backend import places
-from sublearn.match.decide import start_scale
 from sublearn.ops.arguments import index_rows
 from sublearn.ops.fit import OPTIMIZERS
+from sublearn.ops.search import start_scale
 
 from .. import w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w6_exact
 from ..harness import OURS, Candidate, Listing, Options, Peer, Table, build, interleave, measure, short

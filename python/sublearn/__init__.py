@@ -13,8 +13,9 @@ from .design.best import best_allocation
 from .design.capacity import Capacity, capacity
 from .design.explain import Explanation, explain
 from .design.problem import Impossible
+from .existence.verdicts import Verdicts
 from .homotopy.degree import degree
-from .match.decide import Verdicts, decide
+from .match.decide import decide
 from .match.probability import MatchResult, match_probability
 from .model.allocation import Allocation, Strategy
 from .model.network import Feedforward, Recurrent

@@ -234,7 +234,9 @@ def compare_with_exact(
     with `starts` starts and no rank screen: with it a minimal prediction can fail. Errors: as for `predict` and `decide`.
     """
     from .data.trials import draw_trials
-    from .match.decide import EXACT, NO_NEAR_MISS, TOLERANCE, check_options, decide_drawn
+    from .match.decide import decide_drawn
+    from .match.methods import EXACT, TOLERANCE, check_options
+    from .match.problem import NO_NEAR_MISS
     from .model.allocation import as_strategy
     from .theory.predict import predict
 

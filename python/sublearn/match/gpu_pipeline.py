@@ -21,9 +21,12 @@ from ..model.layers import has_effect, plain
 from ..model.network import Network
 from ..ops.arguments import thread_count
 from ..ops.fit import OPTIMIZERS
+from ..ops.search import start_scale
 from ..ranks.affine import affine, affine_families
 from ..ranks.generic_rank import attained_ranks, point, required_rank
-from .decide import METHODS, decide_drawn, solve_affine, start_scale
+from .decide import decide_drawn
+from .linear_solve import solve_affine
+from .methods import METHODS
 
 _TRIALS = 2**18  # of a chunk: a GPU needs tens of thousands of students at a time, and about a second per chunk lets Ctrl-C through
 _SCREEN_BYTES = 2**26  # of matrices whose ranks are taken at a time

@@ -16,7 +16,8 @@ from ..model.network import Network
 from ..numerics.intervals import clopper_pearson
 from ..numerics.missed_matches import Missed, missed
 from . import gpu_pipeline
-from .decide import EXACT, TOLERANCE, Method, check_options, check_tolerance, decide_drawn, searched_starts
+from .decide import decide_drawn
+from .methods import EXACT, TOLERANCE, Method, check_options, check_tolerance, searched_starts
 
 _CHUNK_BYTES = 2**27  # of trials held at a time
 _CHUNK_TRIALS = 2**14

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..match.decide import EXACT, TOLERANCE
+from ..match.methods import EXACT, TOLERANCE
 from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation
 from ..model.layers import plain
 from ..model.network import Network, network_from_spec

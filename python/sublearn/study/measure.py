@@ -7,7 +7,7 @@ from typing import Any
 
 from .._version import VERSION
 from ..compare import Comparison, kinds_of_masks, tally
-from ..match.decide import EXACT, RULES
+from ..match.methods import EXACT, RULES
 from .cells import Task
 from .store import FORMAT
 from .timing import judged_masks

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..match.decide import EXACT
+from ..match.methods import EXACT
 from ..numerics.intervals import clopper_pearson
 from .cells import EXISTENCE
 

@@ -19,8 +19,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..match.decide import EXACT, TOLERANCE
-from ..match.decide import METHODS as SEARCHES
+from ..match.methods import EXACT, TOLERANCE
+from ..match.methods import METHODS as SEARCHES
 from ..model.network import Network, network_from_spec
 from ..ops.fit import OPTIMIZERS
 

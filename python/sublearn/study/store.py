@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from ..compare import Comparison
-from ..match.decide import RULES
+from ..match.methods import RULES
 from .cells import CONTENT, content_id
 from .spec import Spec, parse_spec
 

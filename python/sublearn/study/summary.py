@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..compare import Comparison
-from ..match.decide import EXACT
+from ..match.methods import EXACT
 from ..numerics.intervals import clopper_pearson
 from .cells import Cell
 from .store import COUNTS, LATER_COUNTS

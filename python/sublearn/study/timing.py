@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..match.decide import EXACT
+from ..match.methods import EXACT
 from .cells import Cell, Task
 
 

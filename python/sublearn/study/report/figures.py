@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ...match.decide import EXACT
+from ...match.methods import EXACT
 from ...model.allocation import Allocation
 from .. import plot
 from ..cells import EXISTENCE

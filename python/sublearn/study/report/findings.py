@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from html import escape
 
 from ...compare import Comparison
-from ...match.decide import EXACT
+from ...match.methods import EXACT
 from ...theory.certain import at_least, at_most
 from .. import plot
 from ..limits import Limits, limits_of

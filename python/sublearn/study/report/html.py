@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from ...match.decide import EXACT
+from ...match.methods import EXACT
 from ..summary import Summary
 
 CSS = """

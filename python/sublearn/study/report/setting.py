@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from ...match.decide import EXACT
+from ...match.methods import EXACT
 from ..spec import Spec
 from ..store import Store
 from ..summary import Summary

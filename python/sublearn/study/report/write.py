@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from ...compare import Comparison
-from ...match.decide import EXACT
+from ...match.methods import EXACT
 from ..cells import cells_of
 from ..spec import Spec
 from ..store import TABLE, Store, write_text
