@@ -14,9 +14,11 @@ import pytest
 from scipy import stats
 
 import sublearn.model.strategies as st
-from sublearn.model.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
+from sublearn.model.allocation import Allocation
+from sublearn.model.checks import check_shared
 from sublearn.model.network import Feedforward, Recurrent
 from sublearn.model.strategies import strategy_from_spec
+from sublearn.model.strategy import Strategy, as_strategy, check_allocation
 from tests.twins import philox
 
 NET = Recurrent(2, 4, 2, 6)  # B 4x2 at 0, W 4x4 at 8, D 2x4 at 24; size 32

@@ -11,6 +11,7 @@ import tomllib
 import numpy as np
 import pytest
 
+import sublearn as sl
 from sublearn.model.network import Feedforward, Network, Recurrent, network_from_spec
 
 # net, groups with shapes in flat order, fan-ins, size, equations, x, y, text
@@ -305,3 +306,62 @@ def test_compiled_shape_agrees(net):
     assert net.shape.inputs_size == int(np.prod(net.x_shape))
     assert net.shape is net.shape  # made once
     assert pickle.loads(pickle.dumps(net)) == net and copy.deepcopy(net) == net  # also after it was made
+
+
+def test_parameters_hold_any_named_shapes():
+    shapes = {"encoder.weight": (6, 3), "encoder.bias": (6,), "kernel": (4, 3, 2, 2)}
+    model = sl.Parameters(shapes)
+    assert model.groups == shapes and model.size == 18 + 6 + 48 and model.slices["kernel"] == slice(24, 72)
+    theta = np.arange(2 * model.size).reshape(2, -1)
+    parts = model.unpack(theta)
+    assert parts["kernel"].shape == (2, 4, 3, 2, 2)
+    np.testing.assert_array_equal(model.pack(parts), theta)
+    assert pickle.loads(pickle.dumps(model)) == model and hash(sl.Parameters(shapes)) == hash(model)
+    assert model != sl.Parameters(dict(reversed(shapes.items()))) and model != sl.Recurrent(2, 3, 2, 2)
+    assert repr(model) == f"Parameters({shapes})" and model.describe() == "3 groups, 72 weights"
+
+
+def test_allocations_and_strategies_need_no_network():
+    model = sl.Parameters({"weight": (6, 3), "bias": (6,), "kernel": (4, 3, 2, 2)})
+    some = sl.Allocation(model, {"bias": np.arange(6) < 2})
+    assert some.budget == 2 and some.indices.tolist() == [18, 19] and some.edges == [("bias", 0), ("bias", 1)]
+    assert sl.Allocation.from_edges(model, [("kernel", 1, 2, 0, 1)]).indices.tolist() == [24 + 12 + 8 + 1]
+    for strategy, budget in (
+        (sl.scattered(model, 7), 7),
+        (sl.rows(model, 13, "kernel"), 13),
+        (sl.per_row(model, rows=2, each=5, within="kernel"), 10),
+        (sl.columns(model, 5, "weight"), 5),
+        (sl.split(model, {"weight": 2, "bias": 3}), 5),
+        (sl.only(model, "bias"), 6),
+        (sl.everything(model, shared=("kernel",)), 24),
+    ):
+        drawn = strategy.draw(3)
+        assert strategy.budget == drawn.budget == budget and drawn.net == model
+        assert pickle.loads(pickle.dumps(strategy)) == strategy and "#" in drawn.picture()
+    np.testing.assert_array_equal(sl.rows(model, 13, "kernel").draw().indices, np.arange(24, 37))  # the first row, and one of the second
+
+
+@pytest.mark.parametrize(
+    "shapes, error",
+    [
+        ([("a", (2,))], "TypeError: shapes: expected a dict of shapes by group, got list"),
+        ({}, "ValueError: shapes: expected at least one group, got none"),
+        ({3: (2,)}, "TypeError: shapes: expected group names that are strings, got 3"),
+        ({"a": ()}, r"TypeError: shapes['a']: expected a shape of at least one axis such as (8, 2), got ()"),
+        ({"a": 4}, r"TypeError: shapes['a']: expected a shape of at least one axis such as (8, 2), got 4"),
+        ({"a": (2, 0)}, "ValueError: shapes['a']: expected a whole number >= 1, got 0"),
+        ({"a": (2**20, 2**12)}, "ValueError: shapes: expected at most 2147483647 weights, got 4294967296"),
+    ],
+)
+def test_shapes_that_are_no_parameters(shapes, error):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        sl.Parameters(shapes)
+    assert f"{type(raised.value).__name__}: {raised.value}".startswith(error)
+
+
+def test_what_needs_a_network_says_so():
+    model = sl.Parameters({"weight": (6, 3)})
+    some = sl.scattered(model, 2)
+    for call in (sl.predict, sl.match_probability, lambda net, a: sl.draw_trials(net, a, 3), sl.degree, sl.explain, sl.best_allocation):
+        with pytest.raises(TypeError, match="net: expected a Recurrent or Feedforward network, got Parameters"):
+            call(model, some)

@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 import sublearn.model.strategies as al
-from sublearn.data.trials import check_gains, draw_trials
+from sublearn.data.trials import draw_trials
 from sublearn.model.allocation import Allocation
 from sublearn.model.network import Feedforward, Recurrent
+from sublearn.model.teacher_student import check_gains
 from tests.twins import philox
 
 # Compiled and twin differ in logarithm, sine and cosine only: a few units in the last place, numbers below 9.

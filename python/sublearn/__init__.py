@@ -17,9 +17,11 @@ from .existence.verdicts import Verdicts
 from .homotopy.degree import degree
 from .match.decide import decide
 from .match.probability import MatchResult, match_probability
-from .model.allocation import Allocation, Strategy
+from .model.allocation import Allocation
 from .model.network import Feedforward, Recurrent
+from .model.parameters import Parameters
 from .model.strategies import block, columns, diagonal, even_rows, everything, only, per_column, per_row, rows, scattered, split
+from .model.strategy import Strategy
 from .ops.fit import FitResult, fit
 from .ops.jacobian import jacobian, outputs
 from .ops.rank import rank, rank_mod
@@ -35,6 +37,7 @@ __all__ = [
     "Impossible",
     "MatchBounds",
     "MatchResult",
+    "Parameters",
     "ParityBounds",
     "Prediction",
     "Predictions",

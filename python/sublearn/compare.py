@@ -29,8 +29,9 @@ from .theory.certain import safe_ends
 from .theory.predict import KINDS
 
 if TYPE_CHECKING:
-    from .model.allocation import Allocation, Strategy
+    from .model.allocation import Allocation
     from .model.network import Network
+    from .model.strategy import Strategy
 
 __all__ = ["Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
            "kinds_of_masks", "tally"]  # fmt: skip
@@ -237,7 +238,7 @@ def compare_with_exact(
     from .match.decide import decide_drawn
     from .match.methods import EXACT, TOLERANCE, check_options
     from .match.problem import NO_NEAR_MISS
-    from .model.allocation import as_strategy
+    from .model.strategy import as_strategy
     from .theory.predict import predict
 
     strategy = as_strategy(allocation)

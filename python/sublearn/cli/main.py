@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..model.allocation import LARGEST_SEED
+from ..model.checks import LARGEST_SEED
 
 OK, BAD, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 LARGEST_NUMBER = 2**31 - 1  # of threads and draws
@@ -324,8 +324,9 @@ def _predict(options: argparse.Namespace) -> int:
     for name in ("network", "strategy"):
         if getattr(options, name) is None:
             raise Refused(f"predict: expected a study file, or --network and --strategy, got no --{name}")
-    from ..model.allocation import check_allocation, check_shared
+    from ..model.checks import check_shared
     from ..model.layers import plain
+    from ..model.strategy import check_allocation
     from ..theory.bounds import predict_strategy
     from ..theory.certain import at_least, at_most
     from ..theory.predict import predict

@@ -7,18 +7,19 @@ come from model/allocation.py, verdicts from match/probability.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from .._checks import LARGEST_INT, list_of_names, whole_number
+from .._checks import LARGEST_INT, whole_number
 from ..backend.selection import Backend
-from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
+from ..model.allocation import Allocation
+from ..model.checks import check_shared, check_trial_range
 from ..model.network import Network
+from ..model.strategy import Strategy, as_strategy, check_allocation
+from ..model.teacher_student import check_gains
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,24 +108,6 @@ def draw_trials(
         first=first,
         gains=dict(zip(net.groups, scale.tolist())),
     )
-
-
-def check_gains(net: Network, gains: Mapping[str, float] | None) -> np.ndarray:
-    """float64 [groups] in flat order, 1 for a group not named.
-
-    Errors: ValueError for an unknown group, and for a gain of 0: such weights are not generic (D3).
-    """
-    if gains is None:
-        gains = {}
-    if not isinstance(gains, Mapping):
-        raise TypeError(f"gains: expected a dict of numbers by group, got {type(gains).__name__}")
-    list_of_names("gains", list(gains), tuple(net.groups))
-    for name, gain in gains.items():
-        if isinstance(gain, (bool, np.bool_)) or not isinstance(gain, Real):
-            raise TypeError(f"gains[{name!r}]: expected a number, got {gain!r} ({type(gain).__name__})")
-        if not (math.isfinite(gain) and gain > 0):
-            raise ValueError(f"gains[{name!r}]: expected a finite number above 0, got {gain!r}")
-    return np.array([float(gains.get(name, 1.0)) for name in net.groups])
 
 
 def _check_dtype(dtype: Any) -> np.dtype:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from .._checks import whole_number
-from ..model.allocation import Allocation, check_shared
+from ..model.allocation import Allocation
+from ..model.checks import check_shared
 from ..model.network import Network
 from ..numerics.matroid import Infeasible
 from ..ranks.column_matroid import prices

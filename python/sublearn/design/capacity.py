@@ -12,9 +12,11 @@ from typing import Any
 
 from .._checks import whole_number
 from ..match.probability import MatchResult, match_probability
-from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared
+from ..model.allocation import Allocation
+from ..model.checks import check_shared
 from ..model.layers import plain
 from ..model.network import Feedforward, Network, Recurrent
+from ..model.strategy import Strategy, as_strategy, check_allocation
 from ..ranks.generic_rank import free_weights
 from ..theory.bounds import predict_strategy
 from ..theory.certain import at_least, at_most

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..model.allocation import Allocation, Strategy, check_shared, fixed_allocation
+from ..model.allocation import Allocation
+from ..model.checks import check_shared
 from ..model.layers import first_output_right, last_layer, plain
 from ..model.network import Network, Recurrent
+from ..model.strategy import Strategy, fixed_allocation
 from ..numerics.matroid import Tableau, cheapest_basis, rank
 from ..ranks.closed_forms import feature_rank, signals
 from ..ranks.column_matroid import DRAWS, column_matroid, columns, prices

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
-from ..model.allocation import Allocation, Strategy, fixed_allocation
+from ..model.allocation import Allocation
 from ..model.layers import plain
 from ..model.network import Network
+from ..model.strategy import Strategy, fixed_allocation
 from ..numerics.matroid import Cap, Infeasible, Laminar, cheapest_basis, cheapest_capped, cheapest_common, closure, crossing, rank
 from ..ranks.column_matroid import column_matroid
 from ..ranks.generic_rank import free_weights

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._checks import whole_number
-from ..model.allocation import Allocation, check_allocation, check_shared
+from ..model.allocation import Allocation
+from ..model.checks import check_shared
 from ..model.network import Network
+from ..model.strategy import check_allocation
 from ..ops.arguments import learnable, thread_count
 from ..ranks.affine import affine
 from ..ranks.generic_rank import attained_ranks

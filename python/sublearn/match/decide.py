@@ -13,10 +13,12 @@ import numpy as np
 
 from ..backend import places
 from ..backend.selection import Backend
-from ..data.trials import check_gains
 from ..existence.verdicts import Verdicts
-from ..model.allocation import Allocation, check_allocation, check_shared, check_trial_range
+from ..model.allocation import Allocation
+from ..model.checks import check_shared, check_trial_range
 from ..model.network import Network
+from ..model.strategy import check_allocation
+from ..model.teacher_student import check_gains
 from ..ops.arguments import common_batch, float_array, learnable, shape_back, thread_count
 from ..ops.fit import Optimizer
 from .exact import decide_exactly

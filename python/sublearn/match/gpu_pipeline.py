@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import places
-from ..data.trials import check_gains
-from ..model.allocation import Strategy
 from ..model.layers import has_effect, plain
 from ..model.network import Network
+from ..model.strategy import Strategy
+from ..model.teacher_student import check_gains
 from ..ops.arguments import thread_count
 from ..ops.fit import OPTIMIZERS
 from ..ops.search import start_scale

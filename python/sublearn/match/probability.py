@@ -9,10 +9,13 @@ import numpy as np
 
 from ..backend import selection
 from ..backend.selection import Backend
-from ..data.trials import check_gains, draw_trials
-from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation, check_shared, check_trial_range
+from ..data.trials import draw_trials
+from ..model.allocation import Allocation
+from ..model.checks import check_shared, check_trial_range
 from ..model.layers import plain
 from ..model.network import Network
+from ..model.strategy import Strategy, as_strategy, check_allocation
+from ..model.teacher_student import check_gains
 from ..numerics.intervals import clopper_pearson
 from ..numerics.missed_matches import Missed, missed
 from . import gpu_pipeline

@@ -16,20 +16,23 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from .._checks import list_of_names, no_mask, whole_number
+from .._checks import list_of_names, whole_number
+from .parameters import LARGEST_SIZE, Parameters
 
 Activation = Literal["linear", "relu", "tanh"]
 ACTIVATIONS = get_args(Activation)
-LARGEST_SIZE = 2**31 - 1  # weights, inputs and outputs of a trial are counted in 32 bits by the compiled functions
 
 
-class Network(ABC):
+class Network(Parameters, ABC):
     """What every network can say of itself. Two networks with the same sizes are equal and hash alike."""
 
     activation: Activation
     bias: tuple[str, ...]
 
     # What a network is made of
+
+    def _shapes(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [(name, shape) for name, shape, _ in self._layout()]
 
     @abstractmethod
     def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
@@ -65,35 +68,10 @@ class Network(ABC):
             raise ValueError(f"spec: expected a {cls.__name__} network, got kind {spec['kind']!r}")
         return net
 
-    # The flat layout
-
-    @cached_property
-    def _table(self) -> tuple[tuple[str, tuple[int, ...], int | None, slice], ...]:
-        rows, start = [], 0
-        for name, shape, fan_in in self._layout():
-            rows.append((name, shape, fan_in, slice(start, start + prod(shape))))
-            start += prod(shape)
-        return tuple(rows)
-
-    @property
-    def groups(self) -> dict[str, tuple[int, ...]]:
-        """Name to shape, in flat order: {"B": (8, 2), ...}. A matrix is [rows, columns], a bias [units]."""
-        return {name: shape for name, shape, _, _ in self._table}
-
-    @property
-    def slices(self) -> dict[str, slice]:
-        """Name to the slice of the flat vector that holds the group."""
-        return {name: where for name, _, _, where in self._table}
-
     @property
     def fan_in(self) -> dict[str, int | None]:
         """Name to the number of weights into one unit (the scale of D3); None for a bias."""
-        return {name: fan_in for name, _, fan_in, _ in self._table}
-
-    @property
-    def size(self) -> int:
-        """Number of all weights, biases included."""
-        return self._table[-1][3].stop
+        return {name: fan_in for name, _, fan_in in self._layout()}
 
     @property
     def equations(self) -> int:
@@ -106,60 +84,6 @@ class Network(ABC):
         if name not in fan_in:
             raise ValueError(f"name: expected one of the groups {', '.join(fan_in)}, got {name!r}")
         return fan_in[name] is None
-
-    # Groups to flat and back
-
-    def pack(self, groups: Mapping[str, Any]) -> np.ndarray:
-        """Flat vector [..., size] of a dict of arrays [..., *shape], one for every group, in any order.
-
-        The dtype (bool too) is kept. Batch axes in front are kept; a group without them is repeated.
-        Errors: ValueError for a missing or unknown group or a wrong shape, TypeError for mixed dtypes.
-        """
-        from ..backend import places
-
-        if not isinstance(groups, Mapping):
-            raise TypeError(f"groups: expected a dict of arrays by group, got {type(groups).__name__}")
-        shapes = self.groups
-        if set(groups) != set(shapes):
-            raise ValueError(f"groups: expected exactly {', '.join(shapes)}, got {', '.join(map(str, groups)) or 'none'}")
-        parts = {}
-        for name, shape in shapes.items():
-            no_mask(f"groups[{name!r}]", groups[name])
-            try:
-                part = np.asarray(places.to_numpy(f"groups[{name!r}]", groups[name]))
-            except ValueError:
-                raise ValueError(f"groups[{name!r}]: expected an array [..., {_commas(shape)}], got a ragged list") from None
-            if part.shape[max(part.ndim - len(shape), 0) :] != shape:
-                raise ValueError(f"groups[{name!r}]: expected shape [..., {_commas(shape)}], got {part.shape}")
-            parts[name] = part
-        if len({part.dtype for part in parts.values()}) > 1:
-            came = ", ".join(f"{name} {part.dtype}" for name, part in parts.items())
-            raise TypeError(f"groups: expected one dtype for all groups, got {came}")
-        batches = {name: part.shape[: part.ndim - len(shapes[name])] for name, part in parts.items()}
-        try:
-            batch = np.broadcast_shapes(*batches.values())
-        except ValueError:
-            raise ValueError(f"groups: expected batch axes that fit together, got {batches}") from None
-        theta = np.empty((*batch, self.size), dtype=next(iter(parts.values())).dtype)
-        for name, where in self.slices.items():
-            flat = parts[name].reshape(*batches[name], where.stop - where.start)
-            theta[..., where] = flat
-        return theta
-
-    def unpack(self, theta: Any) -> dict[str, Any]:
-        """Dict of arrays [..., *shape] by group, in flat order, of a flat vector [..., size].
-
-        The dtype is kept (bool too). The arrays are views: what is written to them is written to `theta`.
-        Any array that can be sliced and reshaped is taken as it is (also one on a GPU); a list becomes a
-        numpy array.
-        Errors: ValueError if the last axis is not `size` long.
-        """
-        if not (hasattr(theta, "reshape") and hasattr(theta, "shape")):
-            theta = np.asarray(theta)
-        came = tuple(theta.shape)
-        if not came or came[-1] != self.size:
-            raise ValueError(f"theta: expected shape [..., {self.size}] for {self.describe()}, got {came}")
-        return {name: theta[..., where].reshape((*came[:-1], *shape)) for name, shape, _, where in self._table}
 
     # The compiled twin of this description
 
@@ -369,7 +293,3 @@ def _checked_bias(bias: object, every: tuple[str, ...]) -> tuple[str, ...]:
 
 def _bias_repr(bias: tuple[str, ...]) -> str:
     return f", bias={bias!r}" if bias else ""
-
-
-def _commas(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .network import Network
+from .parameters import Parameters
 
 _LEARNABLE, _FROZEN, _SHARED = "#", ".", "="
 _PICTURE_WIDTH = 100
 
 
-def picture(net: Network, masks: Mapping[str, np.ndarray], shared: tuple[str, ...]) -> str:
+def picture(net: Parameters, masks: Mapping[str, np.ndarray], shared: tuple[str, ...]) -> str:
     """Groups side by side, as many as fit into 100 columns; a bias is a column. masks: bool arrays of all groups."""
     budget = sum(int(mask.sum()) for mask in masks.values())
     panels = []

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from .._checks import list_of_names, whole_number
-from .allocation import Allocation, Piece, Strategy, as_strategy, check_net, check_shared
-from .network import Network
+from .allocation import Allocation
+from .checks import check_parameters, shared_groups
+from .parameters import Parameters
+from .recipe import Piece
+from .strategy import Strategy, as_strategy
 
 # Strategies in which the weights are drawn
 
 
-def scattered(net: Network, budget: int, within: str | tuple[str, ...] | None = None) -> Strategy:
+def scattered(net: Parameters, budget: int, within: str | tuple[str, ...] | None = None) -> Strategy:
     """`budget` weights, uniformly at random without replacement, of the groups `within` (default: all).
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -34,14 +37,14 @@ def scattered(net: Network, budget: int, within: str | tuple[str, ...] | None = 
     return Strategy(net, name, _none(net), [_piece([positions], 1, budget)], spec)
 
 
-def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
+def split(net: Parameters, budgets: Mapping[str, int]) -> Strategy:
     """So many weights in each group, {"W1": 3, "W2": 3}, scattered inside each.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> sl.split(net, {"W1": 3, "W2": 2}).draw(0).indices
     array([ 5,  9, 10, 12, 16])
     """
-    check_net(net)
+    check_parameters(net)
     if not isinstance(budgets, Mapping):
         raise TypeError(f"budgets: expected a dict such as {{'W1': 3, 'W2': 3}}, got {type(budgets).__name__}")
     if not budgets:
@@ -57,7 +60,7 @@ def split(net: Network, budgets: Mapping[str, int]) -> Strategy:
     return Strategy(net, f"split({text})", _none(net), pieces, {"kind": "split", "budgets": checked})
 
 
-def per_row(net: Network, rows: int, each: int, within: str | tuple[str, ...]) -> Strategy:
+def per_row(net: Parameters, rows: int, each: int, within: str | tuple[str, ...]) -> Strategy:
     """`rows` random rows of `within`, and in each of them `each` random weights.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -69,7 +72,7 @@ def per_row(net: Network, rows: int, each: int, within: str | tuple[str, ...]) -
 
 
 def per_column(
-    net: Network,
+    net: Parameters,
     columns: int | None = None,
     each: int | None = None,
     within: str | tuple[str, ...] | None = None,
@@ -91,7 +94,7 @@ def per_column(
     return _per_line(net, "per_column", "columns", lines, columns, each, within)
 
 
-def even_rows(net: Network, each: int, within: str | tuple[str, ...]) -> Strategy:
+def even_rows(net: Parameters, each: int, within: str | tuple[str, ...]) -> Strategy:
     """`each` random weights in every row of `within` (T4: the cheapest last layer if each = f).
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -107,7 +110,7 @@ def even_rows(net: Network, each: int, within: str | tuple[str, ...]) -> Strateg
 # Strategies that always give the same weights
 
 
-def rows(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
+def rows(net: Parameters, budget: int, within: str | tuple[str, ...]) -> Strategy:
     """The first `budget` weights of `within`, row by row.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -123,7 +126,7 @@ def rows(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
     return _first_of_lines(net, "rows", _rows_of(net, within), budget, within)
 
 
-def columns(net: Network, budget: int, within: str | tuple[str, ...]) -> Strategy:
+def columns(net: Parameters, budget: int, within: str | tuple[str, ...]) -> Strategy:
     """The first `budget` weights of `within`, column by column.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -133,7 +136,7 @@ def columns(net: Network, budget: int, within: str | tuple[str, ...]) -> Strateg
     return _first_of_lines(net, "columns", _columns_of(net, within), budget, within)
 
 
-def block(net: Network, shape: tuple[int, int], within: str) -> Strategy:
+def block(net: Parameters, shape: tuple[int, int], within: str) -> Strategy:
     """The leading block of `shape` = (height, width) of one group.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -149,7 +152,7 @@ def block(net: Network, shape: tuple[int, int], within: str) -> Strategy:
     return _always(net, f"block({_text(within)}, {height}x{width})", grid[:height, :width].reshape(-1), spec)
 
 
-def diagonal(net: Network, budget: int, within: str) -> Strategy:
+def diagonal(net: Parameters, budget: int, within: str) -> Strategy:
     """The first `budget` weights of one group along the main diagonal, then the wrapped super-diagonals.
 
     Diagonal d = 0, 1, .. holds (row, (row + d) mod columns) for every row from the top: in a matrix with more
@@ -167,14 +170,14 @@ def diagonal(net: Network, budget: int, within: str) -> Strategy:
     return _always(net, f"diagonal({_text(within)})", order[:budget], spec)
 
 
-def only(net: Network, *groups: str) -> Strategy:
+def only(net: Parameters, *groups: str) -> Strategy:
     """All weights of the groups named.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> sl.only(net, "W2").budget
     8
     """
-    check_net(net)
+    check_parameters(net)
     names = list_of_names("groups", groups, tuple(net.groups))
     if not names:
         raise ValueError(f"groups: expected at least one out of {', '.join(net.groups)}, got none")
@@ -182,14 +185,14 @@ def only(net: Network, *groups: str) -> Strategy:
     return _always(net, f"only({', '.join(names)})", _positions(net, names), {"kind": "only", "groups": list(names)})
 
 
-def everything(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
+def everything(net: Parameters, shared: tuple[str, ...] = ()) -> Strategy:
     """All weights of all groups that are not shared: N of D3.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> sl.everything(net, shared=("W1",)).budget
     8
     """
-    shared = check_shared(net, shared)
+    shared = shared_groups(net, shared)
     names = tuple(name for name in net.groups if name not in shared)
     spec = {"kind": "everything"} | ({"shared": list(shared)} if shared else {})
     return _always(net, "everything", _positions(net, names), spec)
@@ -213,7 +216,7 @@ _MAKERS = {
 }
 
 
-def strategy_from_spec(net: Network, spec: Mapping[str, Any], shared: tuple[str, ...] = ()) -> Strategy:
+def strategy_from_spec(net: Parameters, spec: Mapping[str, Any], shared: tuple[str, ...] = ()) -> Strategy:
     """The strategy that a plain dict describes, as written in a study or by `Strategy.spec`.
 
     The keys are "kind" (the name of a function above, or "given" with "indices") and that function's
@@ -221,8 +224,8 @@ def strategy_from_spec(net: Network, spec: Mapping[str, Any], shared: tuple[str,
     With `shared`, what means "all groups" (scattered without `within`, everything) means all others.
     Errors: ValueError that names the unknown kind, the missing key or the unknown key.
     """
-    check_net(net)
-    shared = check_shared(net, shared)
+    check_parameters(net)
+    shared = shared_groups(net, shared)
     if not isinstance(spec, Mapping):
         raise TypeError(f"spec: expected a dict, got {spec!r} ({type(spec).__name__})")
     kind = spec.get("kind")
@@ -246,7 +249,7 @@ def strategy_from_spec(net: Network, spec: Mapping[str, Any], shared: tuple[str,
 # How positions are laid out
 
 
-def _positions(net: Network, names: Iterable[str]) -> np.ndarray:
+def _positions(net: Parameters, names: Iterable[str]) -> np.ndarray:
     slices = net.slices
     parts = [np.arange(slices[name].start, slices[name].stop, dtype=np.int64) for name in names]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
@@ -256,9 +259,9 @@ def _several(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
 
-def _groups_within(net: Network, within: Any) -> tuple[str, ...]:
+def _groups_within(net: Parameters, within: Any) -> tuple[str, ...]:
     """Names in flat order, at least one."""
-    check_net(net)
+    check_parameters(net)
     if within is None:
         return tuple(net.groups)
     names = list_of_names("within", _several(within), tuple(net.groups))
@@ -267,7 +270,7 @@ def _groups_within(net: Network, within: Any) -> tuple[str, ...]:
     return tuple(name for name in net.groups if name in names)
 
 
-def _grids(net: Network, within: object) -> dict[str, np.ndarray]:
+def _grids(net: Parameters, within: object) -> dict[str, np.ndarray]:
     """Flat positions [rows, columns] of each group in `within`, in the order given; a bias has one column."""
     if within is None:
         raise TypeError("within: expected a group name or a tuple of them, got None")
@@ -276,14 +279,14 @@ def _grids(net: Network, within: object) -> dict[str, np.ndarray]:
     return {name: _positions(net, (name,)).reshape(shapes[name][0], -1) for name in _several(within)}
 
 
-def _one_grid(net: Network, within: object) -> np.ndarray:
+def _one_grid(net: Parameters, within: object) -> np.ndarray:
     grids = _grids(net, within)
     if len(grids) != 1:
         raise ValueError(f"within: expected one group, got {', '.join(grids)}")
     return next(iter(grids.values()))
 
 
-def _rows_of(net: Network, within: object) -> list[np.ndarray]:
+def _rows_of(net: Parameters, within: object) -> list[np.ndarray]:
     grids = _grids(net, within)
     if len({grid.shape[0] for grid in grids.values()}) != 1:
         came = ", ".join(f"{name} with {grid.shape[0]}" for name, grid in grids.items())
@@ -291,7 +294,7 @@ def _rows_of(net: Network, within: object) -> list[np.ndarray]:
     return list(np.concatenate(list(grids.values()), axis=1))
 
 
-def _columns_of(net: Network, within: object) -> list[np.ndarray]:
+def _columns_of(net: Parameters, within: object) -> list[np.ndarray]:
     grids = _grids(net, within)
     if len({grid.shape[1] for grid in grids.values()}) != 1:
         came = ", ".join(f"{name} with {grid.shape[1]}" for name, grid in grids.items())
@@ -302,11 +305,11 @@ def _columns_of(net: Network, within: object) -> list[np.ndarray]:
 # How strategies are put together
 
 
-def _none(net: Network) -> np.ndarray:
+def _none(net: Parameters) -> np.ndarray:
     return np.zeros(net.size, dtype=bool)
 
 
-def _always(net: Network, name: str, positions: np.ndarray, spec: dict[str, Any]) -> Strategy:
+def _always(net: Parameters, name: str, positions: np.ndarray, spec: dict[str, Any]) -> Strategy:
     fixed = _none(net)
     fixed[positions] = True
     return Strategy(net, name, fixed, [], spec)
@@ -318,7 +321,7 @@ def _piece(lists: Sequence[np.ndarray], pick: int, each: int) -> Piece:
 
 
 def _per_line(
-    net: Network, kind: str, word: str, lines: list[np.ndarray], pick: object, each: object, within: str | Sequence[str]
+    net: Parameters, kind: str, word: str, lines: list[np.ndarray], pick: object, each: object, within: str | Sequence[str]
 ) -> Strategy:
     pick = whole_number(word, pick, 0, len(lines), f"the {word} of {_text(within)}")
     each = whole_number("each", each, 0, len(lines[0]), f"the weights in a {word[:-1]} of {_text(within)}")
@@ -326,7 +329,7 @@ def _per_line(
     return Strategy(net, f"{kind}({_text(within)}, {pick}x{each})", _none(net), [_piece(lines, pick, each)], spec)
 
 
-def _first_of_lines(net: Network, kind: str, lines: list[np.ndarray], budget: object, within: str | Sequence[str]) -> Strategy:
+def _first_of_lines(net: Parameters, kind: str, lines: list[np.ndarray], budget: object, within: str | Sequence[str]) -> Strategy:
     order = np.concatenate(lines)
     budget = whole_number("budget", budget, 0, order.size, f"the weights of {_text(within)}")
     spec = {"kind": kind, "budget": budget} | _within_spec(within)
@@ -342,7 +345,7 @@ def _within_spec(within: str | Sequence[str]) -> dict[str, Any]:
     return {"within": names[0] if len(names) == 1 else list(names)}
 
 
-def _allocation_of_indices(net: Network, indices: object) -> Allocation:
+def _allocation_of_indices(net: Parameters, indices: object) -> Allocation:
     if not isinstance(indices, (list, tuple, np.ndarray)):
         raise TypeError(f"indices: expected a list of flat positions, got {indices!r}")
     mask = _none(net)

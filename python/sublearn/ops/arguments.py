@@ -13,8 +13,9 @@ import numpy as np
 
 from .._checks import LARGEST_INT, no_mask, whole_number
 from ..backend import places
-from ..model.allocation import Allocation, Strategy, fixed_allocation
+from ..model.allocation import Allocation
 from ..model.network import Network
+from ..model.strategy import Strategy, fixed_allocation
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -10,7 +10,7 @@ import numpy as np
 from .._checks import LARGEST_LONG, positive, whole_number
 from ..backend import places
 from ..backend.selection import Backend
-from ..model.allocation import check_net
+from ..model.checks import check_net
 from ..model.network import Network
 from .arguments import common_batch, float_array, index_rows, learnable, shape_back, thread_count
 

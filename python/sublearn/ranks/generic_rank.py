@@ -14,7 +14,8 @@ import numpy as np
 
 from .._checks import no_mask
 from ..backend.compiled import cpu
-from ..model.allocation import Allocation, check_shared
+from ..model.allocation import Allocation
+from ..model.checks import check_shared
 from ..model.layers import has_effect, plain
 from ..model.network import Feedforward, Network
 from ..ops.rank import rank as float_rank

@@ -16,10 +16,11 @@ from functools import cached_property
 from typing import Any
 
 from ..match.methods import EXACT, TOLERANCE
-from ..model.allocation import Allocation, Strategy, as_strategy, check_allocation
+from ..model.allocation import Allocation
 from ..model.layers import plain
 from ..model.network import Network, network_from_spec
 from ..model.strategies import strategy_from_spec
+from ..model.strategy import Strategy, as_strategy, check_allocation
 from .spec import NetworkSpec, Reference, Spec, SpecError, StrategySpec
 
 __all__ = ["CONTENT", "EXISTENCE", "Cell", "Task", "arguments_text", "cells_of", "content_id", "missing_ranges", "tasks_of"]

@@ -14,9 +14,11 @@ import numpy as np
 from .._checks import whole_number
 from ..data.trials import draw_trials
 from ..homotopy.real_solutions import real_solutions
-from ..model.allocation import LARGEST_WORD, Allocation, Strategy, as_strategy, check_allocation, check_shared, fixed_allocation
+from ..model.allocation import Allocation
+from ..model.checks import LARGEST_WORD, check_shared
 from ..model.layers import plain
 from ..model.network import Network
+from ..model.strategy import Strategy, as_strategy, check_allocation, fixed_allocation
 from ..numerics.intervals import clopper_pearson
 from ..ranks.affine import affine
 from .certain import at_least, at_most, bounds_text, certain, safe_ends

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..model.allocation import Strategy
 from ..model.layers import plain
 from ..model.network import Network, Recurrent
+from ..model.strategy import Strategy
 from ..numerics.intervals import clopper_pearson
 from ..ranks.affine import affine
 from ..ranks.block_structures import structures_in

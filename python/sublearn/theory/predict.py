@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..homotopy.real_solutions import ERROR, degrees_of, odd_parts
-from ..model.allocation import Allocation, Strategy, check_shared, fixed_allocation
+from ..model.allocation import Allocation
+from ..model.checks import check_shared
 from ..model.layers import last_layer, plain
 from ..model.network import Network
+from ..model.strategy import Strategy, fixed_allocation
 from ..ops.arguments import distinct_rows
 from ..ranks.affine import affine
 from ..ranks.generic_rank import (

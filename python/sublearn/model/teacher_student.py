@@ -1,0 +1,61 @@
+"""The law of trials (D3): a random teacher, and a student of the same network that agrees with it in some groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+
+import numpy as np
+
+from .._checks import list_of_names
+from .checks import check_shared
+from .network import Network
+
+
+@dataclass(frozen=True)
+class TeacherStudent:
+    """net; shared: groups in which student and teacher are equal, in flat order; gains float [groups] in flat order: weights are
+    N(0, gain^2 / fan_in), biases N(0, gain^2).
+
+    Real data enter beside it: whatever has teachers, students and inputs of its own.
+    """
+
+    net: Network
+    shared: tuple[str, ...] = ()
+    gains: tuple[float, ...] = ()
+
+    @classmethod
+    def checked(cls, net: Network, shared: object = (), gains: Mapping[str, float] | None = None) -> TeacherStudent:
+        """From what a caller gave. Errors: TypeError and ValueError that name the argument."""
+        shared = check_shared(net, shared)
+        return cls(net, shared, tuple(check_gains(net, gains).tolist()))
+
+    @cached_property
+    def gains_by_group(self) -> dict[str, float]:
+        return dict(zip(self.net.groups, self.gains))
+
+    @cached_property
+    def is_shared(self) -> np.ndarray:
+        """bool [groups]."""
+        return np.array([name in self.shared for name in self.net.groups], dtype=bool)
+
+
+def check_gains(net: Network, gains: Mapping[str, float] | None) -> np.ndarray:
+    """float64 [groups] in flat order, 1 for a group not named.
+
+    Errors: ValueError for an unknown group, and for a gain of 0: such weights are not generic (D3).
+    """
+    if gains is None:
+        gains = {}
+    if not isinstance(gains, Mapping):
+        raise TypeError(f"gains: expected a dict of numbers by group, got {type(gains).__name__}")
+    list_of_names("gains", list(gains), tuple(net.groups))
+    for name, gain in gains.items():
+        if isinstance(gain, (bool, np.bool_)) or not isinstance(gain, Real):
+            raise TypeError(f"gains[{name!r}]: expected a number, got {gain!r} ({type(gain).__name__})")
+        if not (math.isfinite(gain) and gain > 0):
+            raise ValueError(f"gains[{name!r}]: expected a finite number above 0, got {gain!r}")
+    return np.array([float(gains.get(name, 1.0)) for name in net.groups])
