@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from sublearn.homotopy.monodromy import Base, monodromy
 from sublearn.homotopy.system import CONVERGED, System, system_of
 from sublearn.homotopy.trace_test import trace_test
 from sublearn.match.decide import decide_drawn
-from sublearn.match.methods import EXACT, TOLERANCE, check_options
+from sublearn.match.methods import EXACT, check_settings
 from sublearn.ranks.generic_rank import attained_ranks
 
 from .harness import OURS, Candidate, Listing, Options, Table, goal_of, interleave
@@ -67,22 +67,8 @@ class Problem:
 
     def decide(self, trials=slice(None), backend="cpu", threads=1):
         t = self.trials
-        return decide_drawn(
-            self.net,
-            t.student[trials],
-            t.x[trials],
-            t.y[trials],
-            self.masks[trials],
-            SHARED,
-            EXACT,
-            teacher=t.teacher[trials],
-            screen=True,
-            tol=TOLERANCE[EXACT],
-            gains=t.gains,
-            options=check_options(EXACT, starts=STARTS),
-            threads=threads,
-            backend=backend,
-        )
+        some = replace(t, student=t.student[trials], x=t.x[trials], y=t.y[trials], mask=self.masks[trials], teacher=t.teacher[trials])
+        return decide_drawn(some, check_settings(EXACT, starts=STARTS), threads=threads, backend=backend)
 
 
 def problem_of(inputs: int, hidden: int, outputs: int, steps: int, allocations: int = ALLOCATIONS, trials: int = TRIALS) -> Problem:

@@ -10,6 +10,8 @@ import time
 
 import numpy as np
 
+from sublearn.existence.by_patterns import settle
+
 
 class Model:
     """Linear programme in the learnable weights of layer k, with u (pre-activation), z = max(u, 0) and a (on or off) for every unit from
@@ -97,6 +99,12 @@ class Model:
         return found.fun, np.round(found.x[self.switches])
 
 
+def verdicts_of(*arguments):
+    """(match, theta, certified) of `by_patterns.settle`."""
+    verdicts = settle(*arguments)
+    return verdicts.match, verdicts.theta, verdicts.certified
+
+
 def least_miss(net, k, theta, x, y, mask, bound=300.0):
     """min ||f - y||_1 over learnable W_k (and b_k) with |pre-activations of layer k| <= bound; nan where the integer programme met its
     target only by its tolerance for whole numbers: the pattern it found is solved once more, exactly."""
@@ -129,7 +137,6 @@ def agreement(net, k, drawn, match, theta):
 def study(seconds, seed):
     """Random networks of one to three hidden layers, allocations and teachers against `settle`: counts, printed."""
     import sublearn as sl
-    from sublearn.existence.by_patterns import settle
 
     rng, end = np.random.default_rng(seed), time.monotonic() + seconds
     told = dict.fromkeys(("trials", "yes", "undecided", "between the tolerances", "contradictions"), 0)
@@ -146,7 +153,7 @@ def study(seconds, seed):
         drawn = sl.draw_trials(net, sl.split(net, {name: r for name, r in budget.items() if r}), 4, seed=int(rng.integers(10**6)))
         planted = np.where(drawn.mask, drawn.teacher, drawn.student)
         y = drawn.y if rng.random() < 0.6 else sl.outputs(net, planted, drawn.x)
-        match, theta, _ = settle(net, drawn.student, drawn.x.reshape(4, -1), y.reshape(4, -1), drawn.mask)
+        match, theta, _ = verdicts_of(net, drawn.student, drawn.x.reshape(4, -1), y.reshape(4, -1), drawn.mask)
         for q in range(4):
             told["trials"] += 1
             told["yes"] += int(match[q] == 1)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
+from sublearn.model.reasons import Reason
 from tests.cases import NETWORKS, names, students
 
 SHARED = ("B", "D")
@@ -156,3 +157,24 @@ def test_bad_input_is_named():
         sl.decide(net, student, x, y, mask, SHARED, tol=0.0)
     with pytest.raises(ValueError, match="starts: expected"):
         sl.decide(net, student, x, y, mask, SHARED, starts=0)
+
+
+def test_verdicts_print_their_reasons():
+    net = sl.Recurrent(2, 4, 2, 6)
+    trial = sl.draw_trials(net, sl.scattered(net, 3, "W"), 40, shared=("B", "D"))
+    text = str(sl.decide(net, trial.student, trial.x, trial.y, trial.mask, ("B", "D"), screen=True))
+    assert text == (
+        "40 students: 0 yes, 40 no, 0 undecided\n"
+        "  40 no (T1): rho < kappa: the learnable weights reach fewer dimensions than a match with a generic teacher needs. "
+        "More learnable weights, or other ones: sl.explain names the sets that limit the rank may help"
+    )
+    one = sl.decide(net, trial.teacher[0], trial.x[0], trial.y[0], trial.mask[0], ("B", "D"))
+    assert str(one).startswith("1 student: 1 yes, 0 no, 0 undecided\n  1 yes (D4): the student meets its targets")
+
+
+def test_every_reason_that_is_given_is_known():
+    """Reasons are one list: labels are different, and all have a sentence."""
+    labels = [reason.value for reason in Reason]
+    assert len(set(labels)) == len(labels) and all(len(label) <= 8 for label in labels)
+    assert all(reason.sentence for reason in Reason)
+    assert np.full(2, Reason.BLOCKS, "<U8").tolist() == ["T7", "T7"] and f"{Reason.BLOCKS}" == "T7"

@@ -11,6 +11,7 @@ from relu_oracle import Model, agreement
 import sublearn as sl
 from sublearn.existence import by_patterns
 from sublearn.existence.by_patterns import applies, settle
+from tests.relu_oracle import verdicts_of
 
 F = sl.Feedforward
 
@@ -40,7 +41,7 @@ def flat(count, *arrays):
 def test_verdicts_equal_those_of_integer_programmes(net, k, budget, count):
     pytest.importorskip("scipy")
     drawn = sl.draw_trials(net, learning(net, k) if budget is None else sl.split(net, budget), count, seed=3)
-    match, theta, _ = settle(net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask)
+    match, theta, _ = verdicts_of(net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask)
     judged, answers = agreement(net, k, drawn, match, theta)
     assert answers == {0, 1} and judged >= 0.9 * count
     assert (match >= 0).all()
@@ -51,7 +52,7 @@ def test_verdicts_equal_brute_force_over_all_patterns(net, k):
     pytest.importorskip("scipy")
     count, both = 6, 0
     drawn = sl.draw_trials(net, learning(net, k), count, seed=8)
-    match, *_ = settle(net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask)
+    match, *_ = verdicts_of(net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask)
     for q in range(count):
         model = Model(net, k, drawn.student[q], drawn.x[q], drawn.y[q], drawn.mask[q], 300.0)
         miss = min(model.solve(np.array(pattern))[0] for pattern in product((0.0, 1.0), repeat=len(model.switches)))
@@ -75,7 +76,7 @@ def test_planted_teachers_are_always_a_yes(net, k):
     count = 25
     drawn = sl.draw_trials(net, learning(net, k), count, seed=2)
     y = sl.outputs(net, np.where(drawn.mask, drawn.teacher, drawn.student), drawn.x)
-    match, theta, proven = settle(net, drawn.student, *flat(count, drawn.x, y), drawn.mask)
+    match, theta, proven = verdicts_of(net, drawn.student, *flat(count, drawn.x, y), drawn.mask)
     assert (match == 1).all()
     assert np.abs(sl.outputs(net, theta, drawn.x) - y).max() < 1e-9
     np.testing.assert_array_equal(theta[~drawn.mask], drawn.student[~drawn.mask])
@@ -96,7 +97,7 @@ def test_planted_impossibles_are_always_a_no(net, k):
         g[f"b{L - 1}"][:] = -np.abs(g[f"b{L - 1}"])
     y = np.full(drawn.y.shape, 1.0) + (g[f"b{L}"][:, :, None] if f"b{L}" in g else 0.0)
     y[negative, 1, 0] -= 1.1
-    match, *_ = settle(net, student, *flat(count, drawn.x, y), drawn.mask)
+    match, *_ = verdicts_of(net, student, *flat(count, drawn.x, y), drawn.mask)
     assert (match == 0).all()
 
 
@@ -132,15 +133,15 @@ def test_inputs_that_are_silent_and_dead_teachers():
     drawn = sl.draw_trials(net, learning(net, 1), count, seed=7)
     x = drawn.x.copy()
     x[:, :, 1] = 0
-    match, *_ = settle(net, drawn.student, *flat(count, x, np.ones_like(drawn.y)), drawn.mask)
+    match, *_ = verdicts_of(net, drawn.student, *flat(count, x, np.ones_like(drawn.y)), drawn.mask)
     assert (match == 0).all()
     y = drawn.y.copy()
     y[:, :, 1] = 0
-    match, _, proven = settle(net, drawn.student, *flat(count, x, y), drawn.mask)
+    match, _, proven = verdicts_of(net, drawn.student, *flat(count, x, y), drawn.mask)
     two = F((2, 3, 3, 2), 2, "relu")
     np.testing.assert_array_equal(match, settle(two, drawn.student, *flat(count, x[:, :, ::2], y[:, :, ::2]), drawn.mask).match)
     assert 0 < (match == 1).sum() < count and (proven == (match == 1)).mean() > 0.9
-    match, theta, proven = settle(net, drawn.student, *flat(count, drawn.x, np.zeros_like(y)), drawn.mask)
+    match, theta, proven = verdicts_of(net, drawn.student, *flat(count, drawn.x, np.zeros_like(y)), drawn.mask)
     assert (match == 1).all() and proven.all() and not sl.outputs(net, theta, drawn.x).any()
 
 
@@ -163,9 +164,9 @@ def test_masks_may_learn_in_different_layers():
     drawn = sl.draw_trials(net, learning(net, 1), count, seed=9)
     masks = np.where(np.arange(count)[:, None] % 2, drawn.mask, learning(net, 2).allocation.mask)
     assert applies(net, masks).all()
-    mixed = settle(net, drawn.student, *flat(count, drawn.x, drawn.y), masks)
+    mixed = verdicts_of(net, drawn.student, *flat(count, drawn.x, drawn.y), masks)
     for k in range(2):
-        one = settle(net, drawn.student[k::2], *flat(count // 2, drawn.x[k::2], drawn.y[k::2]), masks[k::2])
+        one = verdicts_of(net, drawn.student[k::2], *flat(count // 2, drawn.x[k::2], drawn.y[k::2]), masks[k::2])
         for part, whole in zip(one, mixed):
             np.testing.assert_array_equal(part, whole[k::2])
 

@@ -6,8 +6,9 @@ from relu_oracle import agreement
 
 import sublearn as sl
 from sublearn.existence import by_patterns
-from sublearn.existence.by_patterns import applies, settle
+from sublearn.existence.by_patterns import applies
 from sublearn.numerics.simplex import feasible
+from tests.relu_oracle import verdicts_of
 
 F = sl.Feedforward
 
@@ -30,7 +31,7 @@ def trials(net, strategy, count, seed=0):
 def test_verdicts_equal_those_of_integer_programmes(net, strategy, count):
     pytest.importorskip("scipy")
     drawn, rows = trials(net, strategy(net), count, seed=3)
-    match, theta, _ = settle(net, *rows)
+    match, theta, _ = verdicts_of(net, *rows)
     assert (match >= 0).all()
     _, answers = agreement(net, 1, drawn, match, theta)
     assert answers == {0, 1}
@@ -69,7 +70,7 @@ def test_planted_teachers_are_always_a_yes(net):
     drawn = sl.draw_trials(net, sl.split(net, dict.fromkeys(names, 3)), 40, seed=2)
     teacher = np.where(drawn.mask, drawn.teacher, drawn.student)
     y = sl.outputs(net, teacher, drawn.x).reshape(40, -1)
-    match, theta, _ = settle(net, drawn.student, drawn.x.reshape(40, -1), y, drawn.mask)
+    match, theta, _ = verdicts_of(net, drawn.student, drawn.x.reshape(40, -1), y, drawn.mask)
     assert (match == 1).all()
     miss = np.abs(sl.outputs(net, theta, drawn.x).reshape(40, -1) - y).max(axis=1)
     assert miss[match == 1].max() < 1e-8
@@ -104,12 +105,12 @@ def test_programmes_with_planted_answers():
 def test_too_many_patterns_are_undecided(monkeypatch):
     net = F((3, 4, 2), 3, "relu")
     _, rows = trials(net, sl.split(net, {"W1": 9}), 30)
-    full, *_ = settle(net, *rows)
+    full, *_ = verdicts_of(net, *rows)
     monkeypatch.setattr(by_patterns, "_BYTES", 2**14)  # cut into many pieces: the same answers
-    pieces, *_ = settle(net, *rows)
+    pieces, *_ = verdicts_of(net, *rows)
     np.testing.assert_array_equal(full, pieces)
     monkeypatch.setattr(by_patterns, "MOST", 10)
-    few, *_ = settle(net, *rows)
+    few, *_ = verdicts_of(net, *rows)
     assert (few == -1).any() and ((few == full) | (few == -1)).all()
 
 
@@ -141,7 +142,7 @@ def test_a_proof_needs_the_signs_and_the_rank():
     net = F((2, 3, 1), 2, "relu")
     drawn, rows = trials(net, sl.only(net, "W1"), 60, seed=5)
     theta, x, y, masks = rows
-    match, found, proven = settle(*(net, *rows))
+    match, found, proven = verdicts_of(*(net, *rows))
     alive = (y != 0).all(axis=1)
     assert (proven == (match == 1))[alive].mean() > 0.95
     patterns = np.einsum("bjk,bkm->bmj", net.unpack(found)["W1"], drawn.x) > 0

@@ -79,8 +79,8 @@ def test_what_a_linear_solve_leaves_open_is_searched(monkeypatch):
     """As its own trial: the same answer as from `decide_drawn`, which tries the solve once more."""
     question, asked = (*checks.QUESTIONS[5][:3], "descent", {"steps": 5}), []
     want, inner = checks.ask(question, 200, "cuda"), gpu_pipeline.decide_drawn
-    monkeypatch.setattr(gpu_pipeline, "solve_affine", lambda *a: np.full(len(a[2]), -1, np.int8))
-    monkeypatch.setattr(gpu_pipeline, "decide_drawn", lambda *a, **how: asked.append(how["first"]) or inner(*a, **how))
+    monkeypatch.setattr(gpu_pipeline, "solve_affine", lambda *a: np.full(len(a[1].theta), -1, np.int8))
+    monkeypatch.setattr(gpu_pipeline, "decide_drawn", lambda trial, *a, **how: asked.append(trial.first) or inner(trial, *a, **how))
     got = checks.ask(question, 200, "cuda")
     assert len(asked) == want.solved_affine > 0 and all(70 <= trial < 270 for trial in asked)
     np.testing.assert_array_equal(got.verdicts, want.verdicts)
@@ -88,7 +88,7 @@ def test_what_a_linear_solve_leaves_open_is_searched(monkeypatch):
 
 def test_linear_systems_need_no_cpu_where_they_have_a_solution(monkeypatch):
     fetched, inner = [], gpu_pipeline.solve_affine
-    monkeypatch.setattr(gpu_pipeline, "solve_affine", lambda *a: fetched.append(len(a[2])) or inner(*a))
+    monkeypatch.setattr(gpu_pipeline, "solve_affine", lambda *a: fetched.append(len(a[1].theta)) or inner(*a))
     solvable, few = (checks.ask(checks.QUESTIONS[-k], 100, "cuda") for k in (4, 3))
     assert solvable.matched == solvable.solved_affine == 100 and not fetched[:-1]
     assert few.solved_affine == 100 and 0 < few.unmatched == fetched[-1] and few.matched > 0

@@ -6,6 +6,7 @@ import pytest
 
 import sublearn as sl
 from sublearn.match.decide import decide_drawn
+from sublearn.match.methods import check_settings
 
 F, R = sl.Feedforward, sl.Recurrent
 SHARED = ("B", "D")
@@ -295,20 +296,7 @@ def test_odd_degrees_count_for_drawn_trials_only():
     t = sl.draw_trials(net, sl.Allocation.from_mask(net, mask), 300, shared=SHARED)
     v = sl.decide(net, t.student, t.x, t.y, mask, SHARED, "exact", starts=1, iterations=1)
     assert not (v.reason == "T8").any()
-    drawn = decide_drawn(
-        net,
-        t.student,
-        t.x,
-        t.y,
-        mask,
-        SHARED,
-        "exact",
-        teacher=t.teacher,
-        screen=True,
-        tol=1e-20,
-        gains=t.gains,
-        options={"starts": 1, "iterations": 1},
-    )
+    drawn = decide_drawn(t, check_settings("exact", starts=1, iterations=1), mask)
     assert (drawn.match == 1).all() and (v.match != 0).all()
 
 

@@ -236,7 +236,7 @@ def compare_with_exact(
     """
     from .data.trials import draw_trials
     from .match.decide import decide_drawn
-    from .match.methods import EXACT, TOLERANCE, check_options
+    from .match.methods import EXACT, check_settings
     from .match.problem import NO_NEAR_MISS
     from .model.strategy import as_strategy
     from .theory.predict import predict
@@ -244,10 +244,9 @@ def compare_with_exact(
     strategy = as_strategy(allocation)
     prediction = predict(net, strategy, shared, degree=degree)
     drawn = draw_trials(net, strategy, trials, shared=shared, seed=seed, task=task, threads=threads)
-    problem = (net, drawn.student, drawn.x, drawn.y, drawn.mask[0], shared)
-    draws: dict[str, Any] = {"teacher": drawn.teacher, "gains": drawn.gains, "seed": seed, "task": task, "threads": threads}
-    verdicts = decide_drawn(*problem, EXACT, screen=True, tol=TOLERANCE[EXACT], options=check_options(EXACT), **draws)
-    search = decide_drawn(*problem, "newton", screen=False, tol=NO_NEAR_MISS, options=check_options("newton", starts=starts), **draws)
+    mask = drawn.mask[0]
+    verdicts = decide_drawn(drawn, check_settings(EXACT), mask, threads)
+    search = decide_drawn(drawn, check_settings("newton", NO_NEAR_MISS, False, starts=starts), mask, threads)
     found = search.match == 1
     matched = verdicts.match == 1
     return ExactComparison(

@@ -8,18 +8,19 @@ come from model/allocation.py, verdicts from match/probability.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._checks import LARGEST_INT, whole_number
+from ..backend import places
 from ..backend.selection import Backend
 from ..model.allocation import Allocation
-from ..model.checks import check_shared, check_trial_range
+from ..model.checks import check_trial_range
 from ..model.network import Network
 from ..model.strategy import Strategy, as_strategy, check_allocation
-from ..model.teacher_student import check_gains
+from ..model.teacher_student import TeacherStudent
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,17 +31,27 @@ class Trials:
     mask bool [count, size], the weights that may learn. Shared groups are equal in teacher and student.
     """
 
-    net: Network
+    law: TeacherStudent
     teacher: np.ndarray
     student: np.ndarray
     x: np.ndarray
     y: np.ndarray
     mask: np.ndarray
-    shared: tuple[str, ...]
     seed: int
     task: int
     first: int
-    gains: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def net(self) -> Network:
+        return self.law.net
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        return self.law.shared
+
+    @property
+    def gains(self) -> dict[str, float]:
+        return dict(self.law.gains_by_group)
 
     def __len__(self) -> int:
         return len(self.teacher)
@@ -81,33 +92,18 @@ def draw_trials(
     >>> trials.x.shape, trials.y.shape, trials.mask.shape
     ((100, 5, 1), (100, 5, 1), (100, 24))
     """
-    shared = check_shared(net, shared)
-    recipe = as_strategy(check_allocation(net, allocation, shared)).recipe
+    law = TeacherStudent.checked(net, shared, gains)
+    recipe = as_strategy(check_allocation(net, allocation, law.shared)).recipe
     seed, task, first, count = check_trial_range(seed, task, first, count)
-    scale = check_gains(net, gains)
     dtype = _check_dtype(dtype)
     threads = 0 if threads is None else whole_number("threads", threads, 1, most=LARGEST_INT)
-    from ..backend import places
-
     kernels = places.place(backend)
-    is_shared = np.array([name in shared for name in net.groups], dtype=bool)
-    drawn = kernels.draw(net.shape, seed, task, first, count, is_shared, scale, recipe, threads=threads)
+    drawn = kernels.draw(net.shape, seed, task, first, count, law.is_shared, np.array(law.gains), recipe, threads=threads)
     teacher, student = (np.asarray(drawn[name]).astype(dtype, copy=False) for name in ("teacher", "student"))
     x = np.asarray(drawn["x"]).astype(dtype, copy=False).reshape(count, -1)
     y = np.asarray(kernels.outputs(net.shape, teacher, x, threads=threads))
-    return Trials(
-        net=net,
-        teacher=teacher,
-        student=student,
-        x=x.reshape(count, *net.x_shape),
-        y=y.reshape(count, *net.y_shape),
-        mask=np.asarray(drawn["mask"], dtype=bool),
-        shared=shared,
-        seed=seed,
-        task=task,
-        first=first,
-        gains=dict(zip(net.groups, scale.tolist())),
-    )
+    mask = np.asarray(drawn["mask"], dtype=bool)
+    return Trials(law, teacher, student, x.reshape(count, *net.x_shape), y.reshape(count, *net.y_shape), mask, seed, task, first)
 
 
 def _check_dtype(dtype: Any) -> np.dtype:

@@ -18,7 +18,7 @@ free. That is numerics, not a proof, and is not called certified. So does a yes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,11 @@ from ..homotopy.loops import SAME
 from ..homotopy.monodromy import monodromy
 from ..homotopy.system import CAREFUL, CONVERGED, NORMAL, System, system_of
 from ..model.network import Network
-from ..ops.arguments import index_rows
+from ..model.reasons import Reason
+from ..ops.arguments import distinct_rows, index_rows
 from ..ranks.generic_rank import attained_ranks, free_weights
 from .certify import certify, certify_response
+from .verdicts import Verdicts
 
 _CLEARLY_COMPLEX = 1e-3  # the same, of those that rounding of targets cannot bring together
 _NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
@@ -80,79 +82,69 @@ class Entry(NamedTuple):
     complete: bool
 
 
-class Verdict:
-    """match int8 [n] (1, 0, -1), certified bool [n], reason str [n], theta [n, size]; clear [n]: every solution must have at least so large
-    an imaginary part, relative to its size, for a no."""
+class Rows(NamedTuple):
+    """Trials of full rank: theta [n, size], x [n, inputs], y [n, equations], masks bool [n, size]; teacher [n, size] or None: y is what it
+    computes to, and it shares the groups with theta. eps: what these numbers were rounded to."""
 
-    def __init__(self, theta: np.ndarray):
-        count = len(theta)
-        self.match = np.full(count, -1, dtype=np.int8)
-        self.certified = np.zeros(count, dtype=bool)
-        self.reason = np.full(count, "paths", dtype="<U8")
-        self.theta = theta.copy()
-        self.clear = np.full(count, _NEAR_REAL)
+    theta: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    masks: np.ndarray
+    teacher: np.ndarray | None = None
+    eps: float = 0.0
+
+    def some(self, rows: np.ndarray) -> Rows:
+        return Rows(*(None if a is None else a[rows] for a in self[:5]), self.eps)
 
 
-def settle(
-    net: Network,
-    shared: tuple[str, ...],
-    theta: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    masks: np.ndarray,
-    teacher: np.ndarray | None,
-    found: np.ndarray,
-    threads: int = 0,
-    most: int = _MOST,
-    kernels=None,
-    *,
-    generic: bool,
-    eps: float,
-    judge: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-) -> Verdict:
-    """Verdicts of n trials of full rank: theta, teacher [n, size], x [n, inputs], y [n, equations], masks bool [n, size].
+class Asked(NamedTuple):
+    """How: judge(theta [m, size], trials int [m]): (theta polished, bool [m]: it is no near miss). generic: teacher and x were drawn from
+    the law, so that degrees count (T8). kernels: where paths are followed, as of `System.track`. most: solutions of one allocation."""
 
-    found bool [n]: theta is already a solution, by Newton's method. teacher: y is what it computes to, and it shares the groups `shared`
-    with theta. Where more equations than kappa depend on the weights, a yes is certified only with it, and systems that are called
-    saturated (homotopy/system.py) stay undecided where Newton found nothing. generic: teacher and x were drawn from the law, so that
-    degrees count (T8).
-    eps: what the numbers given were rounded to; without a teacher a no must outlast it.
-    judge(theta [m, size], trials int [m]): (theta polished, bool [m]: it is no near miss). kernels: where paths are followed, as of
-    `System.track`.
+    judge: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    generic: bool
+    threads: int = 0
+    kernels: Any = None
+    most: int = _MOST
+
+
+def settle(net: Network, shared: tuple[str, ...], rows: Rows, found: np.ndarray, asked: Asked) -> Verdicts:
+    """Verdicts of n trials of full rank.
+
+    found bool [n]: theta is already a solution, by Newton's method. Where more equations than kappa depend on the weights, a yes is
+    certified only with a teacher, and systems that are called saturated (homotopy/system.py) stay undecided where Newton found nothing.
+    Without a teacher a no must outlast the rounding of y.
     """
     system = system_of(net, shared)
-    verdict = Verdict(theta)
-    if not len(theta):
-        return verdict
-    if teacher is None and not generic:
-        verdict.clear = np.where(_steady(system, theta, x, y, eps), _CLEARLY_COMPLEX, np.inf)
-    verdict.match[found] = 1
-    verdict.reason[found] = "newton"
-    _certify_found(system, verdict, x, y, masks, teacher, found, threads, judge)
-    doubt = np.flatnonzero(found & ~verdict.certified)
-    verdict.theta[doubt], good = judge(verdict.theta[doubt], doubt)
+    verdicts = Verdicts.undecided(rows.theta, Reason.PATHS)
+    if not len(rows.theta):
+        return verdicts
+    verdicts.match[found] = 1
+    verdicts.reason[found] = Reason.NEWTON
+    _certify_found(system, verdicts, rows, found, asked.threads)
+    doubt = np.flatnonzero(found & ~verdicts.certified)
+    verdicts.theta[doubt], good = asked.judge(verdicts.theta[doubt], doubt)
     doubt = doubt[~good]
-    verdict.match[doubt], verdict.reason[doubt] = -1, "paths"
-    if teacher is not None:
-        rows = masks[:, free_weights(net, shared)].all(axis=1) & (verdict.match == -1)
-        verdict.match[rows], verdict.reason[rows] = 1, "D4"
-    left = np.flatnonzero(verdict.match == -1)
-    if not len(left) or (system.saturated and teacher is None) or not system.kappa:
-        verdict.reason[left] = "newton"
-        return verdict
-    cache = _cache(system, most, threads)
-    square = masks[left].sum(axis=1) == system.kappa
-    _follow(system, cache, verdict, theta, x, y, masks, teacher, left[square], threads, True, kernels, generic, judge)
+    verdicts.match[doubt], verdicts.reason[doubt] = -1, Reason.PATHS
+    if rows.teacher is not None:
+        free = rows.masks[:, free_weights(net, shared)].all(axis=1) & (verdicts.match == -1)
+        verdicts.match[free], verdicts.reason[free] = 1, Reason.FREE
+    left = np.flatnonzero(verdicts.match == -1)
+    if not len(left) or (system.saturated and rows.teacher is None) or not system.kappa:
+        verdicts.reason[left] = Reason.NEWTON
+        return verdicts
+    paths = _Paths(system, rows, asked, verdicts)
+    square = rows.masks[left].sum(axis=1) == system.kappa
+    paths.follow(left[square], rows.masks[left[square]], final=True)
     surplus = left[~square]
     for number in range(_SUBS):
         if not len(surplus):
             break
-        subs = masks.copy()
-        subs[surplus] = _square_parts(system, masks[surplus], number)
-        fit = surplus[subs[surplus].sum(axis=1) == system.kappa]
-        _follow(system, cache, verdict, theta, x, y, subs, teacher, fit, threads, False, kernels, generic, judge)
-        surplus = surplus[verdict.match[surplus] != 1]
-    return verdict
+        parts = _square_parts(system, rows.masks[surplus], number)
+        fit = parts.sum(axis=1) == system.kappa
+        paths.follow(surplus[fit], parts[fit], final=False)
+        surplus = surplus[verdicts.match[surplus] != 1]
+    return verdicts
 
 
 _CACHES: dict[int, Cache] = {}
@@ -181,45 +173,43 @@ def _cache(system: System, most: int, threads: int) -> Cache:
     return cache
 
 
-def _certify_found(system, verdict, x, y, masks, teacher, chosen, threads, judge) -> None:
+def _certify_found(system: System, verdicts: Verdicts, rows: Rows, chosen: np.ndarray, threads: int) -> None:
     """Krawczyk's test for trials with a numerical solution: r = kappa, or all but kappa well-placed weights held."""
-    rows = np.flatnonzero(chosen)
-    if system.saturated or not len(rows):
+    at = np.flatnonzero(chosen)
+    if system.saturated or not len(at):
         return
-    parts = masks[rows].copy()
+    parts = rows.masks[at].copy()
     over = np.flatnonzero(parts.sum(axis=1) > system.kappa)
     if len(over):
         parts[over] = _square_parts(system, parts[over], _SUBS)
     good = parts.sum(axis=1) == system.kappa
-    rows, parts = rows[good], parts[good]
-    if not len(rows):
+    at, parts = at[good], parts[good]
+    if not len(at):
         return
-    points, _, proof = _prove(
-        system, verdict.theta[rows], x[rows], y[rows], index_rows(parts), None if teacher is None else teacher[rows], threads
-    )
-    verdict.certified[rows[proof]] = True
-    verdict.theta[rows[proof]] = points[proof]
+    points, _, proof = _prove(system, rows.some(at)._replace(theta=verdicts.theta[at]), index_rows(parts), threads)
+    verdicts.certified[at[proof]] = True
+    verdicts.theta[at[proof]] = points[proof]
 
 
-def _prove(system, theta, x, y, places, teacher, threads) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(theta polished, is a match, is a proven match) for theta [m, size] near solutions; teacher [m, size] or None.
+def _prove(system: System, near: Rows, indices: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(theta polished, is a match, is a proven match) for points near solutions, in the learnable weights `indices` int [m, kappa].
 
     Square systems: Krawczyk's test at y; where it fails and there is one input, at the exact impulse response, which is better
     conditioned. Equations that force the others (homotopy/forcing_equations.py): the test at the teacher's own outputs, as far as it is
     proven that they are forced; otherwise, or without a teacher, all equations must hold to 1e-10, and this is no proof. Saturated systems:
     only that.
     """
-    net = system.net
+    net, (theta, x, y, _, teacher, _) = system.net, near
     if system.saturated:
         proven = np.zeros(len(theta), dtype=bool)
         return theta, _near(net, theta, x, y, threads), proven
     exact = teacher if system.surplus else None
-    points, radius = certify(net, theta, x, y, places, system.rows, threads, teacher=exact)
+    points, radius = certify(net, theta, x, y, indices, system.rows, threads, teacher=exact)
     if system.impulse:
         again = np.flatnonzero((radius < 0) & (x[:, 0] != 0))
         if len(again):
             points[again], radius[again] = certify_response(
-                net, theta[again], x[again], y[again], places[again], system.rows, threads, teacher=None if exact is None else exact[again]
+                net, theta[again], x[again], y[again], indices[again], system.rows, threads, teacher=None if exact is None else exact[again]
             )
     proven = radius >= 0
     if not system.surplus:
@@ -257,80 +247,93 @@ def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
     return parts[which.reshape(-1)]
 
 
-def _follow(system, cache, verdict, theta, x, y, masks, teacher, rows, threads, final, kernels, generic, judge) -> None:
-    """Step 3 for the trials `rows`, each with a square mask; a no is given only where `final`."""
-    if not len(rows):
-        return
-    data = system.data(theta[rows], x[rows], y[rows], None if teacher is None else teacher[rows])
-    finite = np.isfinite(data).all(axis=1)
-    rows, data = rows[finite], data[finite]
-    for attempt, (which, steps) in enumerate(((0, NORMAL), (0, CAREFUL), (1, CAREFUL))):
-        left = verdict.match[rows] == -1
-        rows, data = rows[left], data[left]
-        if not len(rows):
-            return
-        _attempt(system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic, judge)
-        if not final:
-            return
+class _Paths:
+    """The trials of one call whose complex solutions are followed, and their verdicts as they come in."""
 
+    def __init__(self, system: System, rows: Rows, asked: Asked, verdicts: Verdicts) -> None:
+        self.system, self.rows, self.asked, self.verdicts = system, rows, asked, verdicts
+        self.cache = _cache(system, asked.most, asked.threads)
+        # Every solution must have at least so large an imaginary part, relative to its size, for a no.
+        self.clear = np.full(len(rows.theta), _NEAR_REAL)
+        if rows.teacher is None and not asked.generic:
+            self.clear = np.where(_steady(system, rows.theta, rows.x, rows.y, rows.eps), _CLEARLY_COMPLEX, np.inf)
 
-def _attempt(
-    system, cache, verdict, data, x, y, masks, teacher, rows, which, steps, threads, final, attempt, kernels, generic, judge
-) -> None:
-    unique, of = np.unique(masks[rows], axis=0, return_inverse=True)
-    of = of.reshape(-1)
-    # Most trials have a real end: they need not know of all solutions.
-    bases = cache.of(unique, which, thorough=attempt > 0, kernels=kernels)
-    indices, degrees = index_rows(unique), system.degrees(unique)
-    points = np.concatenate([[base.point for base in bases], data])
-    counts = np.array([len(base.solutions) for base in bases])[of]
-    trial = np.repeat(np.arange(len(rows)), counts)
-    if not len(trial):
-        return
-    number = np.arange(len(trial)) - np.repeat(np.cumsum(counts) - counts, counts)
-    order = np.lexsort((trial, number))  # start 0 of all trials, then start 1 of the unfinished ones
-    trial, number = trial[order], number[order]
-    start = np.empty((len(trial), system.kappa), dtype=np.complex128)
-    by_mask = of[trial]
-    for m in range(len(unique)):
-        mine = by_mask == m
-        start[mine] = bases[m].solutions[number[mine]]
-    out = system.track(
-        points,
-        indices,
-        degrees,
-        by_mask,
-        by_mask,
-        len(bases) + trial,
-        start,
-        trial,
-        stop_at_real=attempt == 0,
-        steps=steps,
-        threads=threads,
-        kernels=kernels,
-    )
-    imaginary = np.abs(out.end.imag).max(axis=1) / (1 + np.abs(out.end).max(axis=1))
-    near = (out.status == CONVERGED) & (imaginary < _NEAR_REAL)
-    _certify_ends(system, verdict, x, y, indices[of], out.end, near, trial, rows, teacher, threads, judge)
-    by_trial = np.argsort(trial, kind="stable")
-    begin = np.searchsorted(trial[by_trial], np.arange(len(rows) + 1))
-    settled: dict[int, int] = {}  # what the count of solutions settles, if it is right
-    for t in np.flatnonzero(verdict.match[rows] == -1):
-        jobs = by_trial[begin[t] : begin[t + 1]]
-        if len(jobs) % 2:  # T8; of a part of the allocation (T9): the next one may have a certified solution, but this is enough
-            if generic and (not final or attempt == 2):
-                settled[t] = 1
-        elif final and (out.status[jobs] == CONVERGED).all() and (imaginary[jobs] >= verdict.clear[rows[t]]).all():
-            if _all_different(out.end[jobs]) and _closed(out.end[jobs]):
-                settled[t] = 0
-    if not settled:
-        return
-    which_mask = np.unique(of[list(settled)])
-    sure = dict(zip(which_mask, cache.confirmed(unique[which_mask], [bases[m] for m in which_mask], kernels)))
-    for t, match in settled.items():
-        if sure[of[t]]:
-            verdict.match[rows[t]] = match
-            verdict.reason[rows[t]] = "T8" if match else "paths"
+    def follow(self, at: np.ndarray, masks: np.ndarray, final: bool) -> None:
+        """Step 3 for the trials `at` int [m], each with a square mask bool [m, size]; a no is given only where `final`."""
+        if not len(at):
+            return
+        some = self.rows.some(at)
+        data = self.system.data(some.theta, some.x, some.y, some.teacher)
+        finite = np.isfinite(data).all(axis=1)
+        at, masks, data = at[finite], masks[finite], data[finite]
+        for attempt, (which, steps) in enumerate(((0, NORMAL), (0, CAREFUL), (1, CAREFUL))):
+            left = self.verdicts.match[at] == -1
+            at, masks, data = at[left], masks[left], data[left]
+            if not len(at):
+                return
+            self._attempt(at, masks, data, attempt, which, steps, final)
+            if not final:
+                return
+
+    def _attempt(self, at: np.ndarray, masks: np.ndarray, data: np.ndarray, attempt: int, which: int, steps: Any, final: bool) -> None:
+        system, threads, kernels = self.system, self.asked.threads, self.asked.kernels
+        unique, of = distinct_rows(masks)
+        # Most trials have a real end: they need not know of all solutions.
+        bases = self.cache.of(unique, which, thorough=attempt > 0, kernels=kernels)
+        indices, degrees = index_rows(unique), system.degrees(unique)
+        points = np.concatenate([[base.point for base in bases], data])
+        counts = np.array([len(base.solutions) for base in bases])[of]
+        trial = np.repeat(np.arange(len(at)), counts)
+        if not len(trial):
+            return
+        number = np.arange(len(trial)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order = np.lexsort((trial, number))  # start 0 of all trials, then start 1 of the unfinished ones
+        trial, number = trial[order], number[order]
+        start = np.empty((len(trial), system.kappa), dtype=np.complex128)
+        by_mask = of[trial]
+        for m in range(len(unique)):
+            mine = by_mask == m
+            start[mine] = bases[m].solutions[number[mine]]
+        to, once = len(bases) + trial, attempt == 0
+        out = system.track(
+            points, indices, degrees, by_mask, by_mask, to, start, trial, stop_at_real=once, steps=steps, threads=threads, kernels=kernels
+        )
+        imaginary = np.abs(out.end.imag).max(axis=1) / (1 + np.abs(out.end).max(axis=1))
+        self._certify_ends(at[trial], indices[by_mask], out.end, (out.status == CONVERGED) & (imaginary < _NEAR_REAL))
+        by_trial = np.argsort(trial, kind="stable")
+        begin = np.searchsorted(trial[by_trial], np.arange(len(at) + 1))
+        settled: dict[int, int] = {}  # what the count of solutions settles, if it is right
+        for t in np.flatnonzero(self.verdicts.match[at] == -1):
+            jobs = by_trial[begin[t] : begin[t + 1]]
+            if len(jobs) % 2:  # T8; of a part of the allocation (T9): the next one may have a certified solution, but this is enough
+                if self.asked.generic and (not final or attempt == 2):
+                    settled[t] = 1
+            elif final and (out.status[jobs] == CONVERGED).all() and (imaginary[jobs] >= self.clear[at[t]]).all():
+                if _all_different(out.end[jobs]) and _closed(out.end[jobs]):
+                    settled[t] = 0
+        if not settled:
+            return
+        which_mask = np.unique(of[list(settled)])
+        sure = dict(zip(which_mask, self.cache.confirmed(unique[which_mask], [bases[m] for m in which_mask], kernels)))
+        for t, match in settled.items():
+            if sure[of[t]]:
+                self.verdicts.match[at[t]] = match
+                self.verdicts.reason[at[t]] = Reason.ODD if match else Reason.PATHS
+
+    def _certify_ends(self, at: np.ndarray, indices: np.ndarray, ends: np.ndarray, near: np.ndarray) -> None:
+        """Settles trials with a real end point; of every job: its trial, the learnable weights, the end, and whether that may be real."""
+        jobs = np.flatnonzero(near)
+        if not len(jobs):
+            return
+        at, indices = at[jobs], indices[jobs]
+        points = self.verdicts.theta[at].copy()
+        np.put_along_axis(points, indices.astype(np.int64), ends[jobs].real, axis=1)
+        points, good, proof = _prove(self.system, self.rows.some(at)._replace(theta=points), indices, self.asked.threads)
+        doubt = np.flatnonzero(good & ~proof)
+        points[doubt], good[doubt] = self.asked.judge(points[doubt], at[doubt])
+        for k in np.flatnonzero(good)[::-1]:  # the first in number is written last
+            self.verdicts.match[at[k]], self.verdicts.certified[at[k]] = 1, proof[k]
+            self.verdicts.theta[at[k]] = points[k]
 
 
 def _all_different(ends: np.ndarray) -> bool:
@@ -343,20 +346,3 @@ def _closed(ends: np.ndarray) -> bool:
     """Is the conjugate of every end point an end point?"""
     apart = np.abs(ends[:, None] - ends.conj()[None]).max(axis=2).min(axis=1)
     return bool((apart < 1e-5 * (1 + np.abs(ends).max(axis=1))).all())
-
-
-def _certify_ends(system, verdict, x, y, indices, ends, near, trial, rows, teacher, threads, judge) -> None:
-    """Settles the trials with a real end point."""
-    jobs = np.flatnonzero(near)
-    if not len(jobs):
-        return
-    at = rows[trial[jobs]]
-    places = indices[trial[jobs]]
-    points = verdict.theta[at].copy()
-    np.put_along_axis(points, places.astype(np.int64), ends[jobs].real, axis=1)
-    points, good, proof = _prove(system, points, x[at], y[at], places, None if teacher is None else teacher[at], threads)
-    doubt = np.flatnonzero(good & ~proof)
-    points[doubt], good[doubt] = judge(points[doubt], at[doubt])
-    for k in np.flatnonzero(good)[::-1]:  # the first in number is written last
-        verdict.match[at[k]], verdict.certified[at[k]] = 1, proof[k]
-        verdict.theta[at[k]] = points[k]

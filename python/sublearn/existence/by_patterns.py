@@ -29,9 +29,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..model.network import Feedforward, Network
+from ..model.reasons import Reason
 from ..numerics.simplex import TOLERANCE, feasible
 from .pattern_programmes import OneLayer, layer_names
 from .pattern_proofs import prove, reads_nothing
+from .verdicts import Verdicts
 
 MOST = 20_000  # programmes of one trial that are solved
 _MARGINS = (1e-2, 1e-4, 1e-6, 1e-8)  # tried, for a solution that is no corner
@@ -61,19 +63,10 @@ def _layer(net: Feedforward, masks: np.ndarray) -> np.ndarray:
     return found
 
 
-class Answer(NamedTuple):
-    """match int8 [n]: 1, 0, -1; theta [n, size]; proven bool [n]: a true solution lies next to theta."""
-
-    match: np.ndarray
-    theta: np.ndarray
-    proven: np.ndarray
-
-
-def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, eps: float = _EPS) -> Answer:
+def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, eps: float = _EPS) -> Verdicts:
     """Verdicts of n trials for which `applies`: theta [n, size], x [n, inputs], y [n, equations]. eps: what the numbers were rounded to;
-    where that moves the programmes by more than their tolerance, there is no no."""
-    n = len(theta)
-    answer = Answer(np.full(n, -1, dtype=np.int8), theta.copy(), np.zeros(n, dtype=bool))
+    where that moves the programmes by more than their tolerance, there is no no. certified: a true solution lies next to theta."""
+    answer = Verdicts.undecided(theta, Reason.REGIONS)
     layers = _layer(net, masks)
     for k in np.unique(layers):
         rows = np.flatnonzero(layers == k)
@@ -82,13 +75,15 @@ def settle(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, ma
     return answer
 
 
-def _settle(net, k, rows, theta, x, y, masks, answer: Answer, eps: float) -> None:
+def _settle(net, k, rows, theta, x, y, masks, answer: Verdicts, eps: float) -> None:
     trials = [OneLayer(net, k, theta[q], x[q].reshape(net.x_shape), y[q].reshape(net.y_shape), masks[q]) for q in rows]
     nothing = np.array([trial.asks_for_nothing() for trial in trials])
     for q in rows[nothing]:  # weights of zero do that; but no pattern may have this with a margin
         answer.match[q], answer.theta[q, masks[q]] = 1, 0.0
     if nothing.any():
-        answer.proven[rows[nothing]] = reads_nothing(net, k, theta[rows[nothing]], x[rows[nothing]], y[rows[nothing]], masks[rows[nothing]])
+        answer.certified[rows[nothing]] = reads_nothing(
+            net, k, theta[rows[nothing]], x[rows[nothing]], y[rows[nothing]], masks[rows[nothing]]
+        )
     rows, trials = rows[~nothing], [trial for trial, none in zip(trials, nothing) if not none]
     if not trials:
         return
@@ -108,7 +103,7 @@ def _settle(net, k, rows, theta, x, y, masks, answer: Answer, eps: float) -> Non
         at = rows[yes]
         answer.theta[at] = [searches[s].weights() for s in yes]
         patterns = np.stack([searches[s].pattern() for s in yes])
-        answer.theta[at], answer.proven[at] = prove(net, k, answer.theta[at], x[at], y[at], masks[at], patterns)
+        answer.theta[at], answer.certified[at] = prove(net, k, answer.theta[at], x[at], y[at], masks[at], patterns)
 
 
 def _patterns_of_samples(trials: list[OneLayer], units: list[list[np.ndarray]]) -> list[list[np.ndarray] | None]:

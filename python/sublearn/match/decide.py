@@ -9,10 +9,14 @@ All work is done in the units of ops/units.py, so verdicts do not depend on the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from ..backend import places
 from ..backend.selection import Backend
+from ..data.trials import Trials
 from ..existence.verdicts import Verdicts
 from ..model.allocation import Allocation
 from ..model.checks import check_shared, check_trial_range
@@ -23,8 +27,8 @@ from ..ops.arguments import common_batch, float_array, learnable, shape_back, th
 from ..ops.fit import Optimizer
 from .exact import decide_exactly
 from .linear_solve import solve_linear
-from .methods import EXACT, Method, check_options, check_tolerance, searched_starts
-from .problem import Problem
+from .methods import EXACT, Method, Settings, check_options, check_tolerance, searched_starts
+from .problem import Data, Problem
 from .screens import constant_but_wrong, meets_as_it_is, screen_generic, screen_here
 from .searches import search_by_descent, search_by_newton
 
@@ -94,137 +98,69 @@ def decide(
     array([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], dtype=int8)
     """
     options = check_options(method, starts=starts, iterations=iterations, steps=steps, optimizer=optimizer, lr=lr)
-    return _decide(
-        net,
-        theta,
-        x,
-        y,
-        allocation,
-        shared,
-        method,
-        screen,
-        tol,
-        seed,
-        task,
-        first,
-        gains,
-        options,
-        teacher,
-        threads,
-        backend,
-        stream,
-        drawn=False,
-    )
-
-
-def decide_drawn(
-    net: Network,
-    theta: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    allocation: object,
-    shared: tuple[str, ...],
-    method: str,
-    *,
-    teacher: np.ndarray | None,
-    screen: bool,
-    tol: float,
-    gains: dict,
-    options: dict,
-    seed: int = 0,
-    task: int = 0,
-    first: int = 0,
-    threads: int | None = None,
-    backend: str = "auto",
-) -> Verdicts:
-    """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points
-    (T1), and degrees count (T8). options: of `check_options`."""
-    return _decide(
-        net,
-        theta,
-        x,
-        y,
-        allocation,
-        shared,
-        method,
-        screen,
-        tol,
-        seed,
-        task,
-        first,
-        gains,
-        options,
-        teacher if method == EXACT else None,
-        threads,
-        backend,
-        None,
-        drawn=True,
-    )
-
-
-def _decide(
-    net, theta, x, y, allocation, shared, method, screen, tol, seed, task, first, gains, options, teacher, threads, backend, stream, drawn
-) -> Verdicts:
     place = places.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
     shared = check_shared(net, shared)
     given = [
         float_array(name, places.to_numpy(name, value) if place.device else value, shape)
         for name, value, shape in (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))
     ]
-    eps = max(float(np.finfo(rows.rows.dtype).eps) for rows in given)
-    students, inputs, targets = map(_in_double, given)
     masks = learnable(net, allocation)
     check_allocation(net, Allocation.from_mask(net, masks.rows.any(axis=0)), shared)
-    batch = common_batch(theta=students, x=inputs, y=targets, allocation=masks)
+    batch = common_batch(**dict(zip(("theta", "x", "y"), given)), allocation=masks)
     count = 1 if batch is None else batch
-    seed, task, first, _ = check_trial_range(seed, task, first, count)
-    tol = check_tolerance(tol, method)
+    keys = check_trial_range(seed, task, first, count)[:3]
+    settings = Settings(method, options, check_tolerance(tol, method), bool(screen))
     law = None if gains is None else check_gains(net, gains)
     if teacher is not None:
         if method != EXACT:
             raise TypeError(f'teacher: expected with method "exact" only, got one with method {method!r}')
-        teacher = _in_double(float_array("teacher", places.to_numpy("teacher", teacher), (net.size,))).rows
-        teacher = np.broadcast_to(teacher, (count, net.size))
-    problem = Problem(
-        net,
-        shared,
-        *(np.broadcast_to(a.rows, (count, a.rows.shape[1])) for a in (students, inputs, targets, masks)),
-        tol=tol,
-        threads=thread_count(threads),
-        kernels=place.host(),
-        eps=eps,
-        teacher=teacher,
-        gains=law,
-        drawn=drawn,
-    )
+        teacher = _rows(float_array("teacher", places.to_numpy("teacher", teacher), (net.size,)).rows, count)
+    eps = max(float(np.finfo(one.rows.dtype).eps) for one in given)
+    data = Data(*(_rows(one.rows, count) for one in given), np.broadcast_to(masks.rows, (count, net.size)), teacher, eps)
+    problem = Problem(net, shared, data, settings.tol, thread_count(threads), place.host(), gains=law)
     paths = None if backend == "auto" and isinstance(place, places.HostPlace) else problem.kernels
-    open_ = np.ones(count, dtype=bool)
+    found = _decide(problem, settings, keys, paths)
+    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
+    return Verdicts(*(back(getattr(found, name), (net.size,) if name == "theta" else ()) for name in Verdicts.__dataclass_fields__))
+
+
+def decide_drawn(
+    drawn: Trials, settings: Settings, mask: np.ndarray | None = None, threads: int | None = None, backend: Backend = "auto"
+) -> Verdicts:
+    """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points
+    (T1), and degrees count (T8). mask: bool [size], where one is the same for all trials."""
+    place, net, count = places.place(backend), drawn.net, len(drawn)
+    masks = np.broadcast_to(drawn.mask if mask is None else mask, (count, net.size))
+    teacher = _rows(drawn.teacher, count) if settings.method == EXACT else None
+    eps = float(np.finfo(drawn.teacher.dtype).eps)
+    data = Data(_rows(drawn.student, count), _rows(drawn.x, count), _rows(drawn.y, count), masks, teacher, eps)
+    gains = np.array(drawn.law.gains)
+    problem = Problem(net, drawn.shared, data, settings.tol, thread_count(threads), place.host(), gains=gains, drawn=True)
+    return _decide(problem, settings, (drawn.seed, drawn.task, drawn.first), None if backend == "auto" else problem.kernels)
+
+
+def _rows(array: np.ndarray, count: int) -> np.ndarray:
+    """float64 [count, numbers]."""
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    return np.broadcast_to(array.reshape(len(array), -1), (count, array.size // max(1, len(array))))
+
+
+def _decide(problem: Problem, settings: Settings, keys: tuple[int, int, int], paths: Any) -> Verdicts:
+    """The ladder: each step for the students that the steps before it left open. keys: seed, task and number of the first trial."""
+    method, options = settings.method, settings.options
+    open_ = np.ones(len(problem.theta), dtype=bool)
     meets_as_it_is(problem, open_, method)
     if method == EXACT:
         problem.to_responses(open_)
-    if not drawn:  # the teacher of a drawn trial shares the groups; what its mask cannot reach is a question of ranks
+    if not problem.drawn:  # the teacher of a drawn trial shares the groups; what its mask cannot reach is a question of ranks
         constant_but_wrong(problem, open_)
-    if screen and net.activation != "relu":
-        (screen_generic if drawn else screen_here)(problem, open_)
+    if settings.screen and problem.net.activation != "relu":
+        (screen_generic if problem.drawn else screen_here)(problem, open_)
     solve_linear(problem, open_, exact=method == EXACT)
-    keys = seed, task, first
     if method == EXACT:
-        decide_exactly(problem, open_, searched_starts(net, method, options["starts"]), keys, options["iterations"], paths)
+        decide_exactly(problem, open_, searched_starts(problem.net, method, options["starts"]), keys, options["iterations"], paths)
     elif method == "newton":
-        search_by_newton(problem, open_, options["starts"], keys, options["iterations"], tol)
+        search_by_newton(problem, open_, options["starts"], keys, options["iterations"], settings.tol)
     else:
         search_by_descent(problem, open_, options["steps"], options["optimizer"], options["lr"])
-    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
-    return Verdicts(
-        back(problem.match),
-        back(problem.certified),
-        back(problem.reason),
-        back(problem.solution(), (net.size,)),
-        back(problem.true_loss()),
-        back(problem.start),
-    )
-
-
-def _in_double(rows):
-    rows.rows = rows.rows.astype(np.float64, copy=False)
-    return rows
+    return replace(problem.verdicts, theta=problem.solution(), loss=problem.true_loss())

@@ -30,11 +30,11 @@ def decide_exactly(problem, open_, starts, keys, iterations, paths) -> None:
     if searched.any():
         students = problem.theta.copy()
         search_by_newton(problem, searched, starts, keys, iterations, NO_NEAR_MISS)
-        found = np.flatnonzero(searched & (problem.match == 1) & (problem.reason == "newton"))
+        found = np.flatnonzero(searched & (problem.verdicts.match == 1) & (problem.verdicts.reason == "newton"))
         problem.theta[found], good = problem.judge(problem.theta[found], found)
         problem.loss[found] = problem.relative_loss(problem.theta[found], found)
-        problem.settle(found[~good], -1, "newton")
-        _substitute(problem, searched & ~low & (problem.match == -1), more_plans, students)
+        problem.verdicts.settle(found[~good], -1, "newton")
+        _substitute(problem, searched & ~low & (problem.verdicts.match == -1), more_plans, students)
     open_ &= ~searched
     rows = np.flatnonzero(open_)
     if not len(rows):
@@ -43,33 +43,25 @@ def decide_exactly(problem, open_, starts, keys, iterations, paths) -> None:
     net = plain(problem.net)
     polished = not system_of(net, problem.shared).saturated  # points are polished before they are judged, elsewhere they are not
     search_by_newton(problem, open_, starts, keys, iterations, TOLERANCE[EXACT] if polished else NO_NEAR_MISS)
-    _substitute(problem, open_ & (problem.match == -1), more_plans, students)  # after Newton's method, which is cheaper than this search
+    _substitute(
+        problem, open_ & (problem.verdicts.match == -1), more_plans, students
+    )  # after Newton's method, which is cheaper than this search
     for taught in (True, False):
-        some = rows[(problem.reason[rows] == "newton") & (problem.taught[rows] == taught)]
+        some = rows[(problem.verdicts.reason[rows] == "newton") & (problem.taught[rows] == taught)]
         if not len(some):
             continue
         own = students[some]
-        found, start = problem.match[some] == 1, problem.start[some].copy()
+        found, start = problem.verdicts.match[some] == 1, problem.verdicts.start[some].copy()
         own[found] = problem.theta[some[found]]
-        verdict = by_paths.settle(
-            net,
-            problem.shared,
-            own,
-            problem.x[some],
-            problem.y[some],
-            problem.masks[some],
-            problem.teacher[some] if taught else None,
-            found,
-            problem.threads,
-            kernels=paths,
-            generic=problem.drawn,
-            eps=problem.eps,
-            judge=lambda theta, k, some=some: problem.judge(theta, some[k]),
+        trials = by_paths.Rows(
+            own, problem.x[some], problem.y[some], problem.masks[some], problem.teacher[some] if taught else None, problem.eps
         )
+        judge = lambda theta, k, some=some: problem.judge(theta, some[k])  # noqa: E731
+        verdict = by_paths.settle(net, problem.shared, trials, found, by_paths.Asked(judge, problem.drawn, problem.threads, paths))
         better = (verdict.match == 1) & np.isin(verdict.reason, ("newton", "paths"))  # elsewhere the nearest point of Newton's method stays
         problem.theta[some[better]] = verdict.theta[better]
         problem.loss[some] = problem.relative_loss(problem.theta[some], some)
-        problem.match[some], problem.certified[some], problem.reason[some], problem.start[some] = (
+        problem.verdicts.match[some], problem.verdicts.certified[some], problem.verdicts.reason[some], problem.verdicts.start[some] = (
             verdict.match,
             verdict.certified,
             verdict.reason,
@@ -84,12 +76,12 @@ def decide_exactly(problem, open_, starts, keys, iterations, paths) -> None:
                 & still
             ).any(axis=1)
         ]
-        problem.settle(off, -1, "newton")
+        problem.verdicts.settle(off, -1, "newton")
 
 
 def _certify_affine(problem: Problem) -> None:
     """The solutions of affine systems, proven: the square part with the best pivots is solved again, next to the one found."""
-    rows = np.flatnonzero((problem.match == 1) & np.isin(problem.reason, ("T2", "T11")) & problem.masks.any(axis=1))
+    rows = np.flatnonzero((problem.verdicts.match == 1) & np.isin(problem.verdicts.reason, ("T2", "T11")) & problem.masks.any(axis=1))
     if not len(rows):
         return
     if problem.net.activation == "relu":
@@ -106,7 +98,7 @@ def _certify_affine(problem: Problem) -> None:
             *_teachers(problem, rows),
         )
         theta, proven = found.theta, found.proven
-    problem.certified[rows] = proven
+    problem.verdicts.certified[rows] = proven
     loss = problem.relative_loss(theta, rows)
     better = proven & (loss <= problem.loss[rows])
     problem.theta[rows[better]], problem.loss[rows[better]] = theta[better], loss[better]
@@ -142,8 +134,8 @@ def _substitute(problem: Problem, open_: np.ndarray, search, students: np.ndarra
         at = rows[yes]
         problem.theta[at] = found.theta[yes]
         problem.loss[at] = problem.relative_loss(problem.theta[at], at)
-        problem.settle(at, 1, np.where([plan.name == "affine" for plan in made], "T2", "T7")[yes], certified=found.proven[yes])
-        problem.settle(rows[refused], 0, "T7", certified=True)
+        problem.verdicts.settle(at, 1, np.where([plan.name == "affine" for plan in made], "T2", "T7")[yes], certified=found.proven[yes])
+        problem.verdicts.settle(rows[refused], 0, "T7", certified=True)
         open_[rows[yes | refused]] = False
 
 
@@ -153,13 +145,12 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
     rows = np.flatnonzero(open_ & by_patterns.applies(problem.net, masks)[which])
     if not len(rows):
         return
-    match, theta, proven = by_patterns.settle(
-        problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], problem.eps
-    )
+    found = by_patterns.settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], problem.eps)
+    match, theta, proven = found.match, found.theta, found.certified
     doubt = np.flatnonzero((match == 1) & ~proven)
     match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
     yes, told = match == 1, match >= 0
     problem.theta[rows[yes]] = theta[yes]
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
-    problem.settle(rows[told], match[told], "T11", certified=proven[told])
+    problem.verdicts.settle(rows[told], match[told], "T11", certified=proven[told])
     open_[rows[told]] = False

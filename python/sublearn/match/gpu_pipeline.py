@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import places
+from ..data.trials import Trials
 from ..model.layers import has_effect, plain
 from ..model.network import Network
 from ..model.strategy import Strategy
-from ..model.teacher_student import check_gains
 from ..ops.arguments import thread_count
 from ..ops.fit import OPTIMIZERS
 from ..ops.search import start_scale
@@ -27,6 +27,8 @@ from ..ranks.generic_rank import attained_ranks, point, required_rank
 from .decide import decide_drawn
 from .linear_solve import solve_affine
 from .methods import METHODS
+from .problem import Data
+from .question import Question
 
 _TRIALS = 2**18  # of a chunk: a GPU needs tens of thousands of students at a time, and about a second per chunk lets Ctrl-C through
 _SCREEN_BYTES = 2**26  # of matrices whose ranks are taken at a time
@@ -48,27 +50,13 @@ def applies(net: Network, strategy: Strategy, method: str) -> bool:
 
 
 def chunks(
-    net: Network,
-    strategy: Strategy,
-    shared: tuple[str, ...],
-    method: str,
-    seed: int,
-    task: int,
-    screen: bool,
-    tol: float,
-    gains: dict,
-    options: dict,
-    *,
-    first: int,
-    trials: int,
-    keep_masks: bool,
-    threads: int | None = None,
+    question: Question, first: int, trials: int, keep_masks: bool, threads: int | None = None
 ) -> Iterator[tuple[Found, np.ndarray | None]]:
-    """(Found, masks or None) of trials first .. first + trials - 1, in order. Arguments: those of `match_probability`, checked."""
-    question = _Question(net, strategy, shared, method, seed, task, screen, tol, gains, options, threads)
-    found = _screened(question, trials) if question.hopeless else _searched(question, first, trials)
+    """(Found, masks or None) of trials first .. first + trials - 1, in order."""
+    asked = _Question(question, threads)
+    found = _screened(asked, trials) if asked.hopeless else _searched(asked, first, trials)
     for part in found:
-        yield part, strategy.masks(seed, task, first, len(part.match)) if keep_masks else None
+        yield part, question.strategy.masks(question.seed, question.task, first, len(part.match)) if keep_masks else None
         first += len(part.match)
 
 
@@ -101,10 +89,12 @@ def _searched(question: _Question, first: int, trials: int) -> Iterator[Found]:
 class _Question:
     """What is asked of every trial, with what the CPU can say beforehand."""
 
-    def __init__(self, net, strategy, shared, method, seed, task, screen, tol, gains, options, threads):
-        self.net, self.strategy, self.shared, self.method, self.tol = net, strategy, shared, method, tol
-        self.seed, self.task, self.starts, self.gains, self.threads = seed, task, options["starts"], gains, threads
-        self.options = options
+    def __init__(self, question: Question, threads: int | None) -> None:
+        self.law, strategy, self.settings, self.seed, self.task = question
+        self.strategy, self.threads = strategy, threads
+        self.method, self.options, self.tol, screen = self.settings
+        self.net, self.shared, self.gains = self.law.net, self.law.shared, list(self.law.gains)
+        net, shared, self.starts = self.net, self.shared, self.options["starts"]
         self.allocation = strategy.allocation  # None: every trial has its own
         ranked = screen and net.activation != "relu"
         self.required = required_rank(net, shared) if ranked else 0
@@ -113,7 +103,7 @@ class _Question:
             self.hopeless = bool(attained_ranks(net, self.allocation.mask[None], shared)[0] < self.required)
         self.affine = self.allocation is not None and bool(affine(net, self.allocation.mask[None])[0])
         self.learns = [bool(strategy.support[where].any()) for where in net.slices.values()]
-        self.scale = start_scale(net, check_gains(net, gains)).tolist()
+        self.scale = start_scale(net, np.array(self.gains)).tolist()
 
     @property
     def rows(self) -> dict[str, tuple[tuple[int, ...], type]]:
@@ -206,14 +196,13 @@ class _Lane:
         self._first, self._count = first, count
         shape, strategy = asked.net.shape, asked.strategy
         a = {name: rows.rows(0, count) for name, rows in self._rows.items()}
-        gains = [asked.gains[name] for name in asked.net.groups]
         module.draw(
             shape,
             asked.seed,
             asked.task,
             first,
-            [name in asked.shared for name in asked.net.groups],
-            gains,
+            asked.law.is_shared.tolist(),
+            asked.gains,
             strategy.recipe,
             a["teacher"],
             a["student"],
@@ -307,30 +296,15 @@ class _Lane:
         """match, start and reason of affine trials; what a linear solve leaves open is searched on the CPU."""
         asked, net = self._asked, self._asked.net
         take = lambda name: self._rows[name].take(rows.astype(np.intc), self._queue.stream)  # noqa: E731
-        theta, x, y = take("student"), take("x"), take("y")
         masks = take("mask") if asked.allocation is None else np.broadcast_to(asked.allocation.mask, (len(rows), net.size))
-        match = solve_affine(net, asked.shared, theta, x, y, masks, asked.tol, check_gains(net, asked.gains), thread_count(asked.threads))
+        data = Data(take("student"), take("x"), take("y"), masks)
+        match = solve_affine(asked.law, data, asked.tol, thread_count(asked.threads))
         start = np.where(match == 1, 0, -1).astype(np.int32)
         reason = np.full(len(rows), "T11" if net.activation == "relu" else "T2", dtype="<U8")
         for k in np.flatnonzero(match == -1):
-            one = decide_drawn(
-                net,
-                theta[k],
-                x[k].reshape(net.x_shape),
-                y[k].reshape(net.y_shape),
-                masks[k],
-                asked.shared,
-                asked.method,
-                teacher=None,
-                screen=False,
-                tol=asked.tol,
-                gains=asked.gains,
-                options=asked.options,
-                seed=asked.seed,
-                task=asked.task,
-                first=self._first + int(rows[k]),
-                threads=asked.threads,
-                backend="cpu",
-            )
-            match[k], start[k], reason[k] = int(one.match), int(one.start), str(one.reason)
+            theta, x, y = data.theta[k : k + 1], data.x[k].reshape(1, *net.x_shape), data.y[k].reshape(1, *net.y_shape)
+            number = self._first + int(rows[k])
+            trial = Trials(asked.law, theta, theta, x, y, masks[k : k + 1], asked.seed, asked.task, number)  # searches need no teacher
+            one = decide_drawn(trial, asked.settings._replace(screen=False), threads=asked.threads, backend="cpu")
+            match[k], start[k], reason[k] = int(one.match[0]), int(one.start[0]), str(one.reason[0])
         return match, start, reason

@@ -8,31 +8,20 @@ from ..backend import places
 from ..backend.compiled import cpu
 from ..homotopy.forcing_equations import P, residues
 from ..model.layers import plain
-from ..model.network import Network
+from ..model.teacher_student import TeacherStudent
 from ..ops.arguments import distinct_rows, index_rows
 from ..ops.units import reach
 from ..ranks.affine import affine
-from .problem import EPS, ROUNDING, Problem, by_budget, column_scale
+from .problem import EPS, ROUNDING, Data, Problem, by_budget, column_scale
 
 _REFINEMENTS = 3
 
 
-def solve_affine(
-    net: Network,
-    shared: tuple[str, ...],
-    theta: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    masks: np.ndarray,
-    tol: float,
-    gains: np.ndarray,
-    threads: int = 0,
-) -> np.ndarray:
-    """Step 2 of `decide` alone, on the CPU, for rows float64 [count, ..] of drawn trials and masks bool [count, size]: int8 [count], -1
-    left open."""
-    problem = Problem(net, shared, theta, x, y, masks, tol=tol, threads=threads, kernels=places.place("cpu"), gains=gains, drawn=True)
-    solve_linear(problem, np.ones(len(theta), dtype=bool))
-    return problem.match
+def solve_affine(law: TeacherStudent, data: Data, tol: float, threads: int = 0) -> np.ndarray:
+    """The linear solve alone, on the CPU, for drawn trials: int8 [n], -1 left open."""
+    problem = Problem(law.net, law.shared, data, tol, threads, places.place("cpu"), gains=np.array(law.gains), drawn=True)
+    solve_linear(problem, np.ones(len(data.theta), dtype=bool))
+    return problem.verdicts.match
 
 
 def solve_linear(problem: Problem, open_: np.ndarray, exact: bool = False) -> None:
@@ -84,8 +73,8 @@ def solve_linear(problem: Problem, open_: np.ndarray, exact: bool = False) -> No
             cut = maybe[~keep[maybe].all(axis=1)]
             cut = cut[_true_rank(problem, rows[cut], indices[cut], J[cut]) > keep[cut].sum(axis=1)]
             maybe = np.setdiff1d(maybe, cut)
-        problem.settle(rows[yes], 1, label, start=0)
-        problem.settle(rows[maybe], 0, label)
+        problem.verdicts.settle(rows[yes], 1, label, start=0)
+        problem.verdicts.settle(rows[maybe], 0, label)
         open_[rows[yes]] = open_[rows[maybe]] = False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from .._checks import LARGEST_INT, LARGEST_LONG, positive, whole_number
 from ..model.layers import plain
@@ -28,6 +28,28 @@ MOST_STARTS = 2**24  # counts of matches are kept for each
 # Version of the rules by which a method gives verdicts. Raise a method's number with every change that can give any trial another verdict:
 # rows of a study by older rules are then set aside and computed anew, never added to newer ones (study/store.py).
 RULES = {"newton": 2, "descent": 2, EXACT: 2}
+
+
+class Settings(NamedTuple):
+    """How a question is answered: a method, all its options, its tolerance, and whether ranks are looked at first (T1)."""
+
+    method: str
+    options: dict[str, Any]
+    tol: float
+    screen: bool
+
+
+def check_settings(method: str, tol: float | None = None, screen: bool | None = None, **options: Any) -> Settings:
+    """For trials drawn from their law. screen: None is True, unless tol is above the method's own: a rank says nothing of matches up to a
+    tolerance. Errors: TypeError and ValueError that name the argument."""
+    options = check_options(method, **options)
+    tol = check_tolerance(tol, method)
+    if screen and tol > TOLERANCE[method]:
+        raise ValueError(
+            f"screen: expected False with tol = {tol:g}: the rank screen answers for exact matches, the tolerance of method "
+            f"{method!r} is {TOLERANCE[method]:g}"
+        )
+    return Settings(method, options, tol, tol <= TOLERANCE[method] if screen is None else bool(screen))
 
 
 def check_method(method: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,17 @@ from ..backend import selection
 from ..backend.selection import Backend
 from ..data.trials import draw_trials
 from ..model.allocation import Allocation
-from ..model.checks import check_shared, check_trial_range
+from ..model.checks import check_trial_range
 from ..model.layers import plain
 from ..model.network import Network
 from ..model.strategy import Strategy, as_strategy, check_allocation
-from ..model.teacher_student import check_gains
+from ..model.teacher_student import TeacherStudent
 from ..numerics.intervals import clopper_pearson
 from ..numerics.missed_matches import Missed, missed
 from . import gpu_pipeline
 from .decide import decide_drawn
-from .methods import EXACT, TOLERANCE, Method, check_options, check_tolerance, searched_starts
+from .methods import EXACT, Method, check_settings, searched_starts
+from .question import Question
 
 _CHUNK_BYTES = 2**27  # of trials held at a time
 _CHUNK_TRIALS = 2**14
@@ -192,29 +194,21 @@ def match_probability(
     (100, 0, 0)
     """
     selection.choose(backend)
-    options = check_options(method, starts=starts, **options)
-    starts = options["starts"]
-    shared = check_shared(net, shared)
-    strategy = as_strategy(check_allocation(net, allocation, shared))
+    law = TeacherStudent.checked(net, shared, gains)
+    strategy = as_strategy(check_allocation(net, allocation, law.shared))
+    settings = check_settings(method, tol, screen, starts=starts, **options)
     seed, task, first, trials = check_trial_range(seed, task, first, trials, "trials")
-    tol = check_tolerance(tol, method)
-    if screen and tol > TOLERANCE[method]:
-        raise ValueError(
-            f"screen: expected False with tol = {tol:g}: the rank screen answers for exact matches, the tolerance of method "
-            f"{method!r} is {TOLERANCE[method]:g}"
-        )
-    screen = tol <= TOLERANCE[method] if screen is None else bool(screen)
-    gains = dict(zip(net.groups, check_gains(net, gains).tolist()))
+    question = Question(law, strategy, settings, seed, task)
+    starts = settings.options["starts"]
     where = selection.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
     began = time.perf_counter()
     matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    question = (net, strategy, shared, method, seed, task, screen, tol, gains, options)
-    stay = where == "cuda" and gpu_pipeline.applies(net, strategy, method)
-    chunks = (gpu_pipeline.chunks if stay else _chunks)(
-        *question, first=first, trials=trials, keep_masks=keep_trials, threads=threads, **({} if stay else {"backend": where})
-    )
+    if where == "cuda" and gpu_pipeline.applies(net, strategy, method):
+        chunks = gpu_pipeline.chunks(question, first, trials, keep_trials, threads)
+    else:
+        chunks = _chunks(question, first, trials, keep_trials, threads, where)
     for verdicts, masks in chunks:
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
@@ -231,9 +225,9 @@ def match_probability(
     return MatchResult(
         net=net,
         allocation=strategy,
-        shared=shared,
+        shared=law.shared,
         method=method,
-        tol=tol,
+        tol=settings.tol,
         seed=seed,
         task=task,
         matched=matched,
@@ -246,45 +240,25 @@ def match_probability(
         by_theorem=by_theorem,
         ranges=((first, first + trials),),
         seconds=time.perf_counter() - began,
-        screen=screen,
-        options={"gains": gains, **options},
+        screen=settings.screen,
+        options={"gains": law.gains_by_group, **settings.options},
         backend=where,
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
     )
 
 
-def _chunks(net, strategy, shared, method, seed, task, screen, tol, gains, options, *, first, trials, keep_masks, threads, backend):
+def _chunks(question: Question, first: int, trials: int, keep_masks: bool, threads: int | None, backend: Backend):
     """(Verdicts, masks) of trials held on the CPU, as many at a time as fit; on a GPU each step carries them there and back."""
+    net, strategy, gains = question.law.net, question.strategy, question.law.gains_by_group
     most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if backend == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
     numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
     chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
+    where: Any = {"seed": question.seed, "task": question.task, "gains": gains, "threads": threads, "backend": backend}
     for begin in range(first, first + trials, chunk):
-        count = min(chunk, first + trials - begin)
-        drawn = draw_trials(
-            net, strategy, count, shared=shared, seed=seed, task=task, first=begin, gains=gains, threads=threads, backend=backend
-        )
+        drawn = draw_trials(net, strategy, min(chunk, first + trials - begin), shared=question.law.shared, first=begin, **where)
         if not np.isfinite(drawn.y).all():
             number = begin + int(np.flatnonzero(~np.isfinite(drawn.y).all(axis=(1, 2)))[0])
             raise ValueError(f"gains: expected outputs of the teacher within float64, got some beyond it (trial {number}, gains {gains})")
-        masks = drawn.mask[0] if strategy.allocation is not None else drawn.mask
-        verdicts = decide_drawn(
-            net,
-            drawn.student,
-            drawn.x,
-            drawn.y,
-            masks,
-            shared,
-            method,
-            teacher=drawn.teacher,
-            screen=screen,
-            tol=tol,
-            gains=gains,
-            options=options,
-            seed=seed,
-            task=task,
-            first=begin,
-            threads=threads,
-            backend=backend,
-        )
-        yield verdicts, drawn.mask if keep_masks else None
+        mask = drawn.mask[0] if strategy.allocation is not None else None
+        yield decide_drawn(drawn, question.settings, mask, threads, backend), drawn.mask if keep_masks else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..existence.by_substitution import outputs
+from ..existence.verdicts import Verdicts
 from ..model.layers import plain
-from ..model.network import Recurrent
+from ..model.network import Network, Recurrent
 from ..numerics.doubledouble import Ball
 from ..ops.arguments import index_rows
 from ..ops.units import Units, reach, size_of, units
@@ -34,16 +35,39 @@ class Fine(NamedTuple):
     back: Callable[[np.ndarray], np.ndarray]
 
 
+class Data(NamedTuple):
+    """The rows of a call, float64: theta [n, size] (the students), x [n, inputs], y [n, outputs], masks bool [n, size], teacher [n, size]
+    or None. eps: what the numbers given were rounded to."""
+
+    theta: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    masks: np.ndarray
+    teacher: np.ndarray | None = None
+    eps: float = EPS
+
+
 class Problem:
     """The batch as rows, in units of its own (ops/units.py), and the verdicts while they are being filled in.
 
     taught bool [count]: a teacher is given, it shares the groups `shared` with the student, and y is what it computes to, up to rounding.
     """
 
-    def __init__(self, net, shared, students, x, y, masks, tol, threads, kernels, eps=EPS, teacher=None, gains=None, drawn=False):
+    def __init__(
+        self,
+        net: Network,
+        shared: tuple[str, ...],
+        data: Data,
+        tol: float,
+        threads: int,
+        kernels: Any,
+        gains: np.ndarray | None = None,
+        drawn: bool = False,
+    ) -> None:
         self.net, self.shared, self.tol, self.threads, self.kernels = net, shared, tol, threads, kernels
-        self.eps, self.gains, self.drawn = eps, gains, drawn  # eps: what the numbers given were rounded to
-        self.given, self.masks = students, masks
+        self.gains, self.drawn = gains, drawn
+        students, x, y, self.masks, teacher, self.eps = data
+        eps, self.given = self.eps, students
         self.units = units(net, students, x, y, gains if drawn else None)
         self.plain_units = not (self.units.theta.any() or self.units.x.any() or self.units.y.any())
         scaled = lambda rows, by: np.array(rows) if self.plain_units else np.ldexp(rows, -by)  # noqa: E731
@@ -53,10 +77,7 @@ class Problem:
         self.teacher = None if teacher is None else scaled(teacher, self.units.theta)
         self.before = None
         count = len(self.theta)
-        self.match = np.full(count, -1, dtype=np.int8)
-        self.certified = np.zeros(count, dtype=bool)
-        self.reason = np.full(count, "", dtype="<U8")
-        self.start = np.full(count, -1, dtype=np.int32)
+        self.verdicts = Verdicts.undecided(students)
         self.measure()
         self.taught = np.zeros(count, dtype=bool)
         if teacher is not None:
@@ -192,9 +213,6 @@ class Problem:
             self.norm[rows] / by.y**2,
             lambda moved: np.where(masks, moved * by.theta, theta),
         )
-
-    def settle(self, rows, match, reason, certified=False, start=-1):
-        self.match[rows], self.reason[rows], self.certified[rows], self.start[rows] = match, reason, certified, start
 
     def solution(self):
         """theta in the units given: frozen weights as they came."""

@@ -26,11 +26,11 @@ def meets_as_it_is(problem: Problem, open_: np.ndarray, method: str) -> None:
     if len(rows):
         miss = np.abs(problem.residual(problem.theta[rows], rows))
         met = (miss <= EXACTLY * problem.rounding(problem.theta[rows], rows)).all(axis=1)
-        problem.settle(rows[met], 1, "D4", start=0)
+        problem.verdicts.settle(rows[met], 1, "D4", start=0)
         open_[rows[met]] = False
     if method != EXACT:
         rows = open_ & (problem.loss < problem.tol)
-        problem.settle(rows, 1, method, start=0)
+        problem.verdicts.settle(rows, 1, method, start=0)
         open_ &= ~rows
 
 
@@ -47,7 +47,7 @@ def constant_but_wrong(problem: Problem, open_: np.ndarray) -> None:
     if not len(rows):
         return
     wrong = rows[(miss > ROUNDING * problem.rounding(problem.theta[rows], rows, widely=True)).any(axis=1)]
-    problem.settle(wrong, 0, "D3")
+    problem.verdicts.settle(wrong, 0, "D3")
     open_[wrong] = False
 
 
@@ -56,7 +56,7 @@ def screen_generic(problem: Problem, open_: np.ndarray) -> None:
     masks, which = distinct_rows(problem.masks)
     deficient = attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared)
     rows = open_ & deficient[which]
-    problem.settle(rows, 0, "T1")
+    problem.verdicts.settle(rows, 0, "T1")
     open_ &= ~rows
 
 
@@ -88,7 +88,7 @@ def screen_here(problem: Problem, open_: np.ndarray) -> None:
             attained = np.maximum(attained, rank(np.where(problem.masks[some][:, None], J, 0.0)))
             required = np.maximum(required, rank(np.where(free, J, 0.0), _CLEAR))
         low = some[sane & (attained < required)]
-        problem.settle(low, 0, "T1")
+        problem.verdicts.settle(low, 0, "T1")
         open_[low] = False
 
 

@@ -44,7 +44,7 @@ def search_by_newton(problem, open_, starts, keys, iterations, tol) -> None:
                 true = problem.relative_loss(problem.theta[some[claimed]], some[claimed]) < 4 * tol
                 found = found.copy()
                 found[claimed[~true]] = -1
-            problem.settle(some, np.where(found >= 0, 1, -1), "newton", start=found)
+            problem.verdicts.settle(some, np.where(found >= 0, 1, -1), "newton", start=found)
 
 
 def _like_starts(problem, rows):
@@ -75,4 +75,4 @@ def search_by_descent(problem, open_, steps, optimizer, lr) -> None:
     loss = problem.relative_loss(theta, rows)
     problem.theta[rows], problem.loss[rows] = theta, loss
     yes = loss < problem.tol
-    problem.settle(rows, np.where(yes, 1, -1), "descent", start=np.where(yes, 0, -1))
+    problem.verdicts.settle(rows, np.where(yes, 1, -1), "descent", start=np.where(yes, 0, -1))
