@@ -7,14 +7,13 @@ import datetime
 import functools
 import os
 import platform
-import re
 import time
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from sublearn import _cpu
+import sublearn as sl
 
 PACKAGES = ("sublearn", "numpy", "scipy", "torch", "jax", "jaxlib", "python-flint")
 
@@ -26,9 +25,9 @@ def header(threads: int) -> dict:
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "isa": _cpu.isa(),
-        "isas": list(_cpu.isas()),
-        "compiler": compiler(),
+        "isa": sl.machine()["isa"],
+        "isas": sl.machine()["isas"],
+        "compiler": sl.machine()["compiler"],
         "system": platform.platform(),
         "python": platform.python_version(),
         "blas": blas(),
@@ -64,15 +63,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def compiler() -> str:
-    """What the compiler wrote into the module's comment section."""
-    try:
-        found = set(re.findall(rb"(GCC: \([^)\0]*\) [\d.]+|clang version [\d.]+)", Path(_cpu.__file__).read_bytes()))
-    except OSError:
-        found = set()
-    return " and ".join(sorted(text.decode() for text in found)) or "unknown"
-
-
 def version(name: str) -> str | None:
     try:
         return metadata.version(name)
@@ -89,13 +79,11 @@ def blas() -> str:
 
 
 @functools.cache
-def peak(bits: int, threads: int) -> float | None:
-    """GFLOP/s of independent multiply-adds on `threads` threads, the best of several; None where this build cannot measure it."""
-    if not hasattr(_cpu, "fma_peak"):
-        return None
+def peak(bits: int, threads: int) -> float:
+    """GFLOP/s of independent multiply-adds on `threads` threads, the best of several."""
     best = 0.0
     for _ in range(5):  # spread over half a second: a neighbour on the machine comes and goes
-        best = max(best, _cpu.fma_peak(bits, threads))
+        best = max(best, sl.machine(peak=True, threads=threads)[f"peak_float{bits}"])
         time.sleep(0.05)
     return best
 

@@ -23,9 +23,6 @@ from dataclasses import dataclass
 import numpy as np
 
 import sublearn as sl
-from sublearn import _cpu
-from sublearn.ops.arguments import index_rows
-from sublearn.ops.search import start_scale
 
 from . import machine
 from .harness import OURS, Candidate, Listing, Options, Peer, Sweep, Table, Timing, build, goal_of, interleave, short, sweep, thread_steps
@@ -72,25 +69,11 @@ def search_of(students: int) -> Search:
     return Search(problem, flat // n, flat % n, (problem.trials.y**2).sum(axis=(1, 2)))
 
 
-def newton(problem: Problem, starts: int, threads: int) -> dict:
-    """The compiled search: "found" (the first start that matched, -1 if none), "iterations" (of all students together), .."""
-    net, t = problem.net, problem.trials
-    batch = len(t)
-    return _cpu.newton(
-        net.shape,
-        t.student,
-        t.x.reshape(batch, -1),
-        t.y.reshape(batch, -1),
-        index_rows(t.mask),
-        start_scale(net, np.ones(len(net.groups))),
-        starts,
-        OUR_ITERATIONS,
-        TOLERANCE,
-        t.seed,
-        t.task,
-        np.arange(batch, dtype=np.uint32),
-        threads,
-    )
+def newton(problem: Problem, starts: int, threads: int) -> sl.SearchResult:
+    """The compiled search: .start (the first start that matched, -1 if none), .iterations (of all students together), .."""
+    t = problem.trials
+    how = {"starts": starts, "iterations": OUR_ITERATIONS, "tol": TOLERANCE, "seed": t.seed, "task": t.task, "threads": threads}
+    return sl.levenberg_marquardt(problem.net, t.student, t.x, t.y, t.mask, **how)
 
 
 def _jax(search: Search, options: Options) -> Candidate:
@@ -232,8 +215,8 @@ def races(options: Options) -> Iterator[Table]:
     problem, batch = search.problem, len(search.rows)
     many, single = newton(problem, OUR_STARTS, threads), newton(problem, 1, threads)
     ours = [
-        Candidate(OURS, OURS, lambda: newton(problem, OUR_STARTS, threads), many["iterations"], f"{OUR_STARTS} starts"),
-        Candidate(OURS, OURS, lambda: newton(problem, 1, threads), single["iterations"], "one start"),
+        Candidate(OURS, OURS, lambda: newton(problem, OUR_STARTS, threads), many.iterations, f"{OUR_STARTS} starts"),
+        Candidate(OURS, OURS, lambda: newton(problem, 1, threads), single.iterations, "one start"),
     ]
     found: dict[str, tuple[float, int, int]] = {}  # iterations, students matched, students
 
@@ -265,7 +248,7 @@ def races(options: Options) -> Iterator[Table]:
         "matches",
         f"students matched from their own weights, one start each, of {where}",
         [
-            per_match(timed[1], single["iterations"], int((single["found"] >= 0).sum()), batch),
+            per_match(timed[1], single.iterations, int((single.start >= 0).sum()), batch),
             *(per_match(peer, *found[peer.name]) if peer.name in found else peer for peer in peers),
         ],
     )
@@ -304,7 +287,7 @@ def sweeps(options: Options) -> Iterator[Sweep]:
 
     def point(threads=options.threads, students=2048, **sizes):
         problem = problem_of(np.float64, students, **sizes)
-        return lambda: newton(problem, 2, threads), newton(problem, 2, threads)["iterations"]
+        return lambda: newton(problem, 2, threads), newton(problem, 2, threads).iterations
 
     yield sweep("W4", "n", what, "iteration", (4, 6, 8, 12, 16, 24), lambda n: point(n=n, students=512 if n > 12 else 2048), options)
     yield sweep("W4", "r", what, "iteration", (4, 8, 10, 12, 16, 20, 32), lambda r: point(budget=r), options)

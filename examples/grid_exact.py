@@ -20,8 +20,6 @@ from pathlib import Path
 import numpy as np
 
 import sublearn as sl
-from sublearn.compare import ExactComparison, compare_with_exact
-from sublearn.ranks.generic_rank import required_rank
 
 NETWORKS = [  # (network, groups shared with the teacher)
     (sl.Recurrent(1, 4, 1, 5), ("B", "D")),
@@ -47,7 +45,7 @@ TRIALS = 200
 
 def allocations(net: sl.Recurrent | sl.Feedforward, shared: tuple[str, ...]) -> Iterator[tuple[str, sl.Allocation]]:
     """(name, allocation): budgets kappa - 1 .. kappa + 3, scattered (two draws), row by row, column by column, and in single groups."""
-    kappa = required_rank(net, shared)
+    kappa = sl.required_rank(net, shared)
     free = tuple(name for name in net.groups if name not in shared)
     size = sum(int(np.prod(net.groups[name])) for name in free)
     within = "W" if "W" in free else free
@@ -70,7 +68,7 @@ def pairs() -> list[tuple[sl.Recurrent | sl.Feedforward, tuple[str, ...], str, s
     return [(net, shared, name, allocation) for net, shared in NETWORKS for name, allocation in allocations(net, shared)]
 
 
-def summary(found: list[ExactComparison]) -> dict[str, object]:
+def summary(found: list[sl.ExactComparison]) -> dict[str, object]:
     """What the counts say. Undecided trials count as wrong in every accuracy.
 
     kind_accuracy: share of the allocations predicted minimal or maximal that no trial contradicts. rank_rule: how often "a match if and
@@ -119,7 +117,7 @@ def main(arguments: list[str] | None = None) -> dict[str, object]:
     options = parser.parse_args(arguments)
     began, rows, found = time.perf_counter(), [], []
     for task, (net, shared, name, allocation) in list(enumerate(pairs()))[:: options.every]:
-        one = compare_with_exact(net, allocation, options.trials, shared, degree=True, seed=1, task=task, threads=options.threads)
+        one = sl.compare_with_exact(net, allocation, options.trials, shared, degree=True, seed=1, task=task, threads=options.threads)
         found.append(one)
         rows.append({"network": net.describe(), "shared": list(shared), "allocation": name, "indices": allocation.indices.tolist()}
                     | asdict(one) | {"contradictions": one.contradictions})  # fmt: skip

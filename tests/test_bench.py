@@ -224,7 +224,7 @@ def test_the_loss_peers_are_held_to_is_ours(module):
 def test_searches_count_what_they_match():
     search = w4_newton.search_of(16)
     out = w4_newton.newton(search.problem, 4, 1)
-    assert out["iterations"] > 16 and (out["found"] >= 0).sum() > 8
+    assert out.iterations > 16 and (out.start >= 0).sum() > 8
     np.testing.assert_array_equal(search.start, search.problem.trials.student[search.problem.trials.mask].reshape(16, -1))
     timing = w4_newton.per_match(Timing("a", "a", per_unit=[0.5, 1.0]), 40, 4, 8)
     assert timing.per_unit == [5.0, 10.0] and timing.note == "matched 4 of 8 in 5.00 iterations each"

@@ -161,9 +161,9 @@ def test_exact_verdicts_catch_a_wrong_theory(monkeypatch):
 
     real = predict.predict
     net = sl.Recurrent(1, 4, 1, 5)
-    monkeypatch.setattr(predict, "predict", lambda *a, **k: replace(real(*a, **k), kind="maximal"))
+    monkeypatch.setattr(compare, "predict", lambda *a, **k: replace(real(*a, **k), kind="maximal"))
     assert compare_with_exact(net, sl.diagonal(net, 4, "W"), 60, SHARED).contradictions > 5
-    monkeypatch.setattr(predict, "predict", lambda *a, **k: replace(real(*a, **k), kind="minimal"))
+    monkeypatch.setattr(compare, "predict", lambda *a, **k: replace(real(*a, **k), kind="minimal"))
     assert compare_with_exact(net, sl.rows(net, 4, "W"), 60, SHARED).contradictions == 60
 
 

@@ -86,3 +86,39 @@ def test_first_step_equals_numpy(net, budget, own, isa):
         np.testing.assert_allclose(out["theta"][b], expected, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(out["loss"][b], loss, rtol=1e-5, atol=1e-20)
     assert accepted >= 6
+
+
+def test_the_public_search_is_the_kernel_and_checks_its_arguments(isa):
+    net = sl.Recurrent(2, 8, 2, 6)
+    t = sl.draw_trials(net, sl.scattered(net, 12, "W"), 50, shared=("B", "D"), seed=3, task=4, first=20)
+    keys = {"seed": 3, "task": 4, "first": 20}
+    got = sl.levenberg_marquardt(net, t.student, t.x, t.y, t.mask, starts=5, threads=1, **keys)
+    rows = (a.reshape(50, -1) for a in (t.student, t.x, t.y))
+    scale, trials = start_scale(net, np.ones(3)), np.arange(20, 70, dtype=np.uint32)
+    want = _cpu.newton(net.shape, *rows, index_rows(t.mask), scale, 5, 200, 1e-20, 3, 4, trials, 1)
+    for name, kernel in (("theta", "theta"), ("loss", "loss"), ("start", "found")):
+        np.testing.assert_array_equal(getattr(got, name), want[kernel])
+    assert got.iterations == want["iterations"] and (got.start >= 0).sum() > 40
+    np.testing.assert_array_equal(got.theta[~t.mask], t.student[~t.mask])  # frozen weights, bit for bit
+    truth = np.sum((sl.outputs(net, got.theta, t.x) - t.y) ** 2, axis=(1, 2)) / np.sum(t.y**2, axis=(1, 2))
+    np.testing.assert_allclose(got.loss, truth, rtol=1e-6, atol=1e-28)
+    one = sl.levenberg_marquardt(net, t.student[7], t.x[7], t.y[7], t.mask[7], starts=5, seed=3, task=4, first=27)
+    np.testing.assert_array_equal(one.theta, got.theta[7])
+    assert one.loss.shape == () and one.start == got.start[7]
+    same = sl.levenberg_marquardt(net, t.student[0], t.x, t.y, t.mask[0], starts=2)  # one student and one mask for all
+    assert same.theta.shape == (50, net.size) and np.unique(same.start).size > 1
+    for change, text in (
+        ({"starts": 0}, "starts: expected a whole number >= 1, got 0"),
+        ({"tol": 0.0}, "tol: expected a finite number above 0"),
+        ({"first": 2**32 - 3}, "count: expected"),
+        ({"allocation": np.arange(2 * net.size).reshape(2, -1) % 3 == 0}, "allocation"),
+        ({"allocation": t.mask & (np.arange(50) > 3)[:, None]}, "allocation: expected masks of one budget, got 0 to 12 learnable weights"),
+        ({"gains": {"Q": 1.0}}, "gains: expected"),
+    ):
+        arguments = {"allocation": t.mask, **change}
+        with pytest.raises((TypeError, ValueError), match=text):
+            sl.levenberg_marquardt(net, t.student, t.x, t.y, **arguments)
+    with pytest.raises(TypeError, match="x: expected float64 like theta, got float32"):
+        sl.levenberg_marquardt(net, t.student, t.x.astype(np.float32), t.y, t.mask)
+    with pytest.raises(TypeError, match="theta: expected float64"):
+        sl.levenberg_marquardt(net, t.student.astype(np.float32), t.x, t.y, t.mask)

@@ -24,6 +24,7 @@ WAYS = {"pickle": lambda value: pickle.loads(pickle.dumps(value)), "copy": copy.
 
 
 def modules():
+    yield sl  # whose classes say so
     for found in pkgutil.walk_packages(sl.__path__, "sublearn."):
         if not found.name.startswith(("sublearn._cpu", "sublearn._cuda", "sublearn.bench")):
             yield importlib.import_module(found.name)
@@ -87,7 +88,9 @@ def records():
         sl.predictions(NET, t.mask, SHARED), sl.predict_strategy(NET, strategy, SHARED, draws=20),
         sl.capacity(NET, strategy, shared=SHARED, trials=20, most=4), sl.match_bounds(NET, strategy, SHARED),
         sl.parity_bounds(NET, sl.best_allocation(NET, shared=SHARED), SHARED, trials=3), sl.explain(NET, allocation, SHARED),
-        compare.compare_with_theory(NET, strategy, 20, SHARED), impossible(),
+        compare.compare_with_theory(NET, strategy, 20, SHARED), impossible(), sl.levenberg_marquardt(*data),
+        sl.Parameters({"weight": (3, 2), "bias": (3,)}),
+        sl.compare_with_exact(sl.Recurrent(1, 3, 1, 3), sl.rows(sl.Recurrent(1, 3, 1, 3), 2, "W"), 9),
     ]  # fmt: skip
 
 

@@ -42,10 +42,7 @@ USE_PRIVATE = {
     "bench/gpu/one.py",
     "bench/gpu/small.py",
     "bench/gpu/workloads.py",
-    "bench/machine.py",
-    "bench/w4_newton.py",
     "bench/w6_exact.py",
-    "examples/grid_exact.py",
 }
 
 LIBRARIES = {  # the room of each

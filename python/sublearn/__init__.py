@@ -7,7 +7,8 @@ often a student with random frozen weights can reproduce a random teacher of the
 
 from ._version import VERSION as __version__
 from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
-from .backend.selection import backend_of
+from .backend.selection import backend_of, machine
+from .compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory
 from .data.trials import Trials, draw_trials
 from .design.best import best_allocation
 from .design.capacity import Capacity, capacity
@@ -25,12 +26,16 @@ from .model.strategy import Strategy
 from .ops.fit import FitResult, fit
 from .ops.jacobian import jacobian, outputs
 from .ops.rank import rank, rank_mod
+from .ops.search import SearchResult, levenberg_marquardt
+from .ranks.generic_rank import required_rank
 from .theory.bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds, predict_strategy
-from .theory.predict import Prediction, Predictions, predict, predictions
+from .theory.predict import Prediction, Predictions, attained_rank, predict, predictions
 
 __all__ = [
     "Allocation",
     "Capacity",
+    "Comparison",
+    "ExactComparison",
     "Explanation",
     "Feedforward",
     "FitResult",
@@ -42,15 +47,19 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Recurrent",
+    "SearchResult",
     "Strategy",
     "Trials",
     "Verdicts",
     "__version__",
+    "attained_rank",
     "backend_of",
     "best_allocation",
     "block",
     "capacity",
     "columns",
+    "compare_with_exact",
+    "compare_with_theory",
     "decide",
     "degree",
     "diagonal",
@@ -60,6 +69,8 @@ __all__ = [
     "explain",
     "fit",
     "jacobian",
+    "levenberg_marquardt",
+    "machine",
     "match_bounds",
     "match_probability",
     "only",
@@ -72,7 +83,17 @@ __all__ = [
     "predictions",
     "rank",
     "rank_mod",
+    "required_rank",
     "rows",
     "scattered",
     "split",
 ]
+
+for _name in __all__:
+    if isinstance(_public := globals()[_name], type):
+        _public.__module__ = __name__  # where users find it
+del _name, _public
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -19,22 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ._checks import no_mask
+from .data.trials import draw_trials
+from .match.decide import decide_drawn
+from .match.methods import EXACT, check_settings
+from .match.probability import match_probability
+from .match.problem import NO_NEAR_MISS
+from .model.allocation import Allocation
+from .model.network import Network
+from .model.strategy import Strategy, as_strategy
 from .numerics.intervals import clopper_pearson
 from .theory.certain import safe_ends
-from .theory.predict import KINDS
+from .theory.predict import KINDS, predict, predictions
 
-if TYPE_CHECKING:
-    from .model.allocation import Allocation
-    from .model.network import Network
-    from .model.strategy import Strategy
-
-__all__ = ["Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory",
-           "kinds_of_masks", "tally"]  # fmt: skip
+__all__ = ["Comparison", "ExactComparison", "compare_with_exact", "compare_with_theory", "kinds_of_masks", "tally"]
 
 _NOT_JUDGED = -1
 _DISTINCT_MASKS = 4096
@@ -141,7 +143,6 @@ def kinds_of_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
     """Kinds of distinct masks."""
-    from .theory.predict import predictions
 
     return np.array([KINDS.index(kind) for kind in predictions(net, masks, shared).kind], dtype=np.int8)
 
@@ -171,8 +172,13 @@ def compare_with_theory(
 
     `options` go to `match_probability` (method, seed, task, starts, tol, threads, gains); `screen` and
     `keep_trials` are set here: a comparison that lets theory answer for the fit could not fail.
+    most: distinct masks that are judged; those of further trials stay out of the counts. Errors: as for `match_probability`.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=6)
+    >>> found = sl.compare_with_theory(net, sl.scattered(net, 3, "W"), 200, shared=("B", "D"))
+    >>> found.trials("minimal"), found.matched("minimal")
+    (200, 0)
     """
-    from .match.probability import match_probability
 
     for name in ("screen", "keep_trials"):
         if name in options:
@@ -233,13 +239,12 @@ def compare_with_exact(
 
     degree: count degrees where the prediction is intermediate (T8, see `predict`). Beside the verdicts stands a search by Newton's method
     with `starts` starts and no rank screen: with it a minimal prediction can fail. Errors: as for `predict` and `decide`.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.compare_with_exact(net, sl.rows(net, 4, "W"), 50, ("B", "D"))
+    >>> found.kind, found.matched, found.contradictions
+    ('maximal', 50, 0)
     """
-    from .data.trials import draw_trials
-    from .match.decide import decide_drawn
-    from .match.methods import EXACT, check_settings
-    from .match.problem import NO_NEAR_MISS
-    from .model.strategy import as_strategy
-    from .theory.predict import predict
 
     strategy = as_strategy(allocation)
     prediction = predict(net, strategy, shared, degree=degree)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import re
+from pathlib import Path
+from typing import Any, Literal, get_args
 
+from .._version import VERSION
 from . import places
 from .compiled import cpu
 
@@ -70,3 +73,29 @@ def cuda_device() -> str:
     more = f", the first of {module.device_count()}" if module.device_count() > 1 else ""
     memory = f"{about['free_bytes'] / 1e9:.1f} of {about['total_bytes'] / 1e9:.1f} GB free"
     return f"{about['name']} (sm_{major}{minor}, {about['multiprocessors']} multiprocessors, {memory}){more}"
+
+
+def _compiler() -> str:
+    """What the compiler wrote into the module's comment section."""
+    try:
+        found = set(re.findall(rb"(GCC: \([^)\0]*\) [\d.]+|clang version [\d.]+)", Path(cpu.__file__).read_bytes()))
+    except OSError:
+        found = set()
+    return " and ".join(sorted(text.decode() for text in found)) or "unknown"
+
+
+def machine(peak: bool = False, threads: int | None = None) -> dict[str, Any]:
+    """What this process computes with, for a benchmark or a bug report.
+
+    version: of sublearn; compiler: of its kernels; isa, isas: the instruction set that runs, and those that are compiled and possible here;
+    threads: used by default; gpu: in words. peak=True (some 0.1 s): peak_float32, peak_float64 in GFLOP/s besides, of independent
+    multiply-adds on `threads`.
+
+    >>> sorted(sl.machine())
+    ['compiler', 'gpu', 'isa', 'isas', 'threads', 'version']
+    """
+    about: dict[str, Any] = {"version": VERSION, "compiler": _compiler(), "isa": cpu.isa(), "isas": cpu.isas()}
+    about |= {"threads": cpu.threads_available(), "gpu": cuda_device()}
+    if peak:
+        about |= {f"peak_float{bits}": cpu.fma_peak(bits, 0 if threads is None else threads) for bits in (32, 64)}
+    return about

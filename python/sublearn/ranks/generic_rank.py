@@ -28,10 +28,15 @@ _REGION_BYTES = 2**27
 
 
 def required_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
-    """kappa (D6): rank of the Jacobian in all weights that are not shared, at a generic point.
+    """kappa (D6): rank of the Jacobian in all weights that are not shared, at a generic point; what a match needs at least.
 
+    shared: names of the groups that student and teacher have in common.
     Linear and tanh: exact up to the error probability of two primes. relu: the largest found in sampled
-    regions.
+    regions. Errors: ValueError for an unknown group, TypeError for a str as `shared`.
+    Source: Schlisselberg & Darshan 2025, and docs/theory.md (T1, T3).
+
+    >>> sl.required_rank(sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6), shared=("B", "D"))
+    10
     """
     shared = check_shared(net, shared)
     net = plain(net)

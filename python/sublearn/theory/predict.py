@@ -180,8 +180,16 @@ def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), d
 
 
 def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:
-    """rho (D6): rank of the Jacobian in the learnable weights, at a generic point; see `attained_ranks`."""
-    mask = fixed_allocation(net, allocation, shared, hint="; see attained_ranks").mask
+    """rho (D6): rank of the Jacobian in the learnable weights, at a generic point. Below `required_rank` there is no match (T1).
+
+    allocation: an Allocation, or a strategy that always draws the same one. Exact and with errors as `required_rank`; ValueError for a
+    learnable weight in a shared group, TypeError for a random strategy (see `predictions` for many masks).
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> sl.attained_rank(net, sl.rows(net, 10, "W"), shared=("B", "D"))
+    7
+    """
+    mask = fixed_allocation(net, allocation, shared, hint="; see predictions").mask
     return int(attained_ranks(net, mask[None], shared)[0])
 
 
