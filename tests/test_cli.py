@@ -388,7 +388,7 @@ def test_without_the_extra(spec, tmp_path):
     """
     code = (
         "import sys, importlib.util as u; real = u.find_spec; hidden = ('matplotlib', 'xarray', 'rich', "
-        "'scipy', 'pandas')\n"
+        "'pandas')\n"
         "u.find_spec = lambda name, *a: None if name.split('.')[0] in hidden else real(name, *a)\n"
         "for name in hidden: sys.modules[name] = None\n"
         "from sublearn.cli import main as cli; sys.exit(cli.main(sys.argv[1:]))"

@@ -132,7 +132,7 @@ def test_import_needs_no_extra():
         import sys
         class Block:
             def find_spec(self, name, path=None, target=None):
-                if name.split(".")[0] in ("scipy", "matplotlib", "xarray", "rich", "cupy", "torch"):
+                if name.split(".")[0] in ("matplotlib", "xarray", "rich", "cupy", "torch"):
                     raise ImportError(f"{name} is not installed")
         sys.meta_path.insert(0, Block())
         import sublearn as sl
@@ -140,6 +140,16 @@ def test_import_needs_no_extra():
         print(sl.match_probability(net, sl.scattered(net, 5, "W"), 50, ("B", "D")).trials, sl.predict(net, sl.only(net, "D")).kind)
     """)
     assert done.stdout == "50 maximal\n", done.stderr
+
+
+def test_import_is_light():
+    done = run("""
+        import sys
+        import sublearn
+        heavy = {"scipy", "matplotlib", "xarray", "pandas", "rich", "cupy", "torch", "jax", "msgspec", "jinja2"}
+        print(sorted(heavy & set(sys.modules)))
+    """)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_import_without_the_metadata_of_an_installation():

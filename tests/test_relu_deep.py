@@ -39,7 +39,6 @@ def flat(count, *arrays):
     ids=lambda v: str(v) if isinstance(v, F) else "",
 )
 def test_verdicts_equal_those_of_integer_programmes(net, k, budget, count):
-    pytest.importorskip("scipy")
     drawn = sl.draw_trials(net, learning(net, k) if budget is None else sl.split(net, budget), count, seed=3)
     match, theta, _ = verdicts_of(net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask)
     judged, answers = agreement(net, k, drawn, match, theta)
@@ -49,7 +48,6 @@ def test_verdicts_equal_those_of_integer_programmes(net, k, budget, count):
 
 @pytest.mark.parametrize("net,k", [(F((2, 2, 1, 2), 2, "relu"), 1), (F((2, 2, 1, 1), 2, "relu", True), 1)], ids=str)
 def test_verdicts_equal_brute_force_over_all_patterns(net, k):
-    pytest.importorskip("scipy")
     count, both = 6, 0
     drawn = sl.draw_trials(net, learning(net, k), count, seed=8)
     match, *_ = verdicts_of(net, drawn.student, *flat(count, drawn.x, drawn.y), drawn.mask)

@@ -29,7 +29,6 @@ def trials(net, strategy, count, seed=0):
     ids=lambda v: str(v) if isinstance(v, F) else "",
 )
 def test_verdicts_equal_those_of_integer_programmes(net, strategy, count):
-    pytest.importorskip("scipy")
     drawn, rows = trials(net, strategy(net), count, seed=3)
     match, theta, _ = verdicts_of(net, *rows)
     assert (match >= 0).all()

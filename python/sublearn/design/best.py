@@ -38,7 +38,7 @@ def best_allocation(
     [size] or an Allocation; a limit of 0 forbids its weights. shared: groups copied from the teacher; nothing in them is chosen.
 
     No limits, or of 0 only: greedy. Limits that are nested or disjoint: weighted matroid intersection. Limits that overlap (rows and
-    columns; what enters and what leaves a neuron): an integer programme, which needs scipy (the study extra). The result is the cheapest up
+    columns; what enters and what leaves a neuron): an integer programme (HiGHS). The result is the cheapest up
     to rounding of costs (2^-39 of the largest that is no larger than what the cheapest weights cost together, counted from the least;
     overlapping limits 1e-6, exact for whole numbers below 1e5; in any unit), and up to the error probability of a rank
     mod p (below 1e-5 for each rank; that the result itself has rho = kappa is certain where kappa is known by a closed form).
@@ -51,8 +51,7 @@ def best_allocation(
         "conditioning" local search for the largest median, over sampled trials, of the smallest singular value of J_A
     tries: swaps tried (40 for probability, 400 for conditioning). The same seed gives the same allocation.
     Errors: `Impossible` if no allocation obeys the limits; ValueError for relu (ranks differ from region to region, so there is no
-    matroid), for costs that are not finite and wrong shapes; TypeError for other types; ModuleNotFoundError if overlapping limits need
-    scipy and it is missing.
+    matroid), for costs that are not finite and wrong shapes; TypeError for other types.
 
     >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
     >>> cost = {"W": np.arange(64.0).reshape(8, 8)}

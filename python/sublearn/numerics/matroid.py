@@ -361,7 +361,7 @@ def cheapest_capped(tableau: Tableau, caps: Sequence[Cap], cost: np.ndarray, siz
     min cost x, sum x = size, x in {0, 1}, x(cap) <= most, and x(F) <= rank(F) for closed sets F, added where the current x violates one:
     first in the linear relaxation, then in whole numbers until x is independent. HiGHS decides; its optimum is right to about 1e-6 of the
     largest cost, and exact for whole costs below 10^5.
-    Errors: ModuleNotFoundError that names the extra if scipy is missing; RuntimeError if HiGHS gives up.
+    Errors: RuntimeError if HiGHS gives up.
     """
     program = _Program(tableau, caps, cost, size, allowed)
     for _ in range(_LP_ROUNDS):
@@ -380,13 +380,8 @@ def cheapest_capped(tableau: Tableau, caps: Sequence[Cap], cost: np.ndarray, siz
 
 class _Program:
     def __init__(self, tableau, caps, cost, size, allowed):
-        try:
-            from scipy.optimize import Bounds, LinearConstraint, milp
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "limits: overlapping limits are solved with scipy, which is not installed; "
-                "install the study extra: pip install 'sublearn[study]'"
-            ) from error
+        from scipy.optimize import Bounds, LinearConstraint, milp  # here, since it takes longer to load than all of sublearn
+
         self._milp, self._Bounds, self._Constraint = milp, Bounds, LinearConstraint
         self.tableau, self.caps, self.size = tableau, list(caps), size
         self.n = tableau.table.shape[1]
