@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.dispatch import kernels_for
 from sublearn.homotopy.monodromy import Base, monodromy
 from sublearn.homotopy.system import CONVERGED, System, system_of
 from sublearn.homotopy.trace_test import trace_test
@@ -62,7 +62,7 @@ class Problem:
             1 + of,
             self.start[jobs],
             threads=threads,
-            kernels=kernels or places.place("cpu"),
+            kernels=kernels or kernels_for("cpu"),
         )
 
     def decide(self, trials=slice(None), backend="cpu", threads=1):

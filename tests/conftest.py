@@ -1,9 +1,14 @@
-"""Shared fixtures: the compiled instruction sets, the emulated GPU, and the rule that GPU tests skip themselves with a reason."""
+"""Shared fixtures: the compiled instruction sets, the emulated GPU, and the rules that GPU tests skip themselves with a reason and that
+the package under test is the one meant."""
+
+import os
+from pathlib import Path
 
 import pytest
 
+import sublearn
 from sublearn import _cpu
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -20,14 +25,25 @@ def emulated(monkeypatch):
     """The emulator takes the place of a GPU; skips where it is not built."""
     pytest.importorskip("sublearn._cuda_emulated", reason="built only with SUBLEARN_CUDA=EMULATE")
     monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "emulated")
-    places.compiled.cache_clear()
-    assert places.compiled()[0].EMULATED
+    cuda_module.cache_clear()
+    assert cuda_module()[0].EMULATED
     yield
-    places.compiled.cache_clear()
+    cuda_module.cache_clear()
+
+
+def pytest_configure():
+    """SUBLEARN_EXPECT_PACKAGE: the folder that sublearn must come from. Another build would pass, and say nothing of this one."""
+    expected = os.environ.get("SUBLEARN_EXPECT_PACKAGE")
+    if expected is None:
+        return
+    for module in (sublearn, _cpu):
+        folder = Path(module.__file__).parent
+        if folder.resolve() != Path(expected, "sublearn").resolve():
+            pytest.exit(f"SUBLEARN_EXPECT_PACKAGE: expected {module.__name__} from {expected}/sublearn, got {folder}", returncode=4)
 
 
 def pytest_collection_modifyitems(items):
-    module, why = places.compiled()
+    module, why = cuda_module()
     if module is None or module.EMULATED:
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -37,7 +53,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(params=["lanes", "threads"])
 def paths_kernel(request):
     """Which of the two kernels follows paths of networks and systems that fit the first: some lanes per path, or one thread."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     module.strips(1 if request.param == "threads" else 0)
     yield request.param
     module.strips(0)

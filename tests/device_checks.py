@@ -16,7 +16,10 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
+from sublearn.backend.cuda import CudaKernels
+from sublearn.backend.dispatch import kernels_for
+from sublearn.backend.host import HostKernels
 from sublearn.homotopy.monodromy import monodromy
 from sublearn.homotopy.system import CONVERGED, FAILED, INFINITE, SKIPPED, system_of
 from sublearn.homotopy.trace_test import trace_test
@@ -57,7 +60,7 @@ class Device:
 
 def plain() -> Device:
     """The module's own arrays."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
 
     def put(array):
         array = np.ascontiguousarray(array)
@@ -118,7 +121,7 @@ def rank_kernel_proves_ordinary_matrices(module):
     for dtype in EPS:
         for n in (4, 8, 16, 32, 64):
             a, ranks = planted(n, n, dtype, batch=8)
-            got, unproven, not_finite = places.CudaPlace(module, 0, 0, None, None).rank_real(a, n * EPS[dtype])
+            got, unproven, not_finite = CudaKernels(module, 0, 0).rank_real(a, n * EPS[dtype])
             assert not_finite < 0 and len(unproven) == 0 and (got == ranks).all()
 
 
@@ -128,7 +131,7 @@ def rank_proofs_hold_for_adversarial_matrices(module, sizes, per_family):
     for n in sizes:
         for name, a in families(np.random.default_rng([1, n]), n, per_family):
             tolerance = n * EPS[np.float64]
-            ranks, unproven, not_finite = places.CudaPlace(module, 0, 0, None, None).rank_real(np.ascontiguousarray(a), tolerance)
+            ranks, unproven, not_finite = CudaKernels(module, 0, 0).rank_real(np.ascontiguousarray(a), tolerance)
             wrong = ranks != verdicts(a, tolerance)[0]
             wrong[unproven] = False
             assert not_finite < 0 and not wrong.any(), f"{name}, {n} x {n}: {np.flatnonzero(wrong)}"
@@ -323,7 +326,7 @@ PATHS = [  # networks, shared groups, weights that learn: few and many lanes, so
 
 
 def on_the_gpu():
-    return places.place("cuda")
+    return kernels_for("cuda")
 
 
 def square_masks(net, shared, count):
@@ -352,7 +355,7 @@ def paths_agree_with_the_cpu(net, shared, kappa, allocations=4, targets=5):
     """More paths than threads, of several allocations, to complex and real data; then one path, and one more than a warp."""
     system = system_of(net, shared)
     assert kappa is None or (system.saturated and system.kappa == kappa)
-    masks, on_the_cpu = square_masks(net, shared, allocations), places.HostPlace()
+    masks, on_the_cpu = square_masks(net, shared, allocations), HostKernels()
     base = monodromy(system, masks, most=40, loops=6, thorough=False, threads=1, kernels=on_the_cpu)
     rng = np.random.default_rng(5)
     points = np.stack([base.point, *(system.draw(rng, real=bool(k % 2)) for k in range(targets))])
@@ -381,7 +384,7 @@ def sliced_paths_agree_with_the_cpu():
     """The trace test, whose systems have a cut: complete sets, and sets that miss one."""
     net, shared = sl.Recurrent(1, 4, 1, 4), ("B", "D")
     system = system_of(net, shared)
-    base = monodromy(system, square_masks(net, shared, 3), threads=1, kernels=places.HostPlace())
+    base = monodromy(system, square_masks(net, shared, 3), threads=1, kernels=HostKernels())
     for solutions in (base.solutions, [z[1:] if len(z) > 1 else z for z in base.solutions]):
         here, there = (trace_test(system, base.point, base.indices, base.degrees, solutions, kernels=k) for k in (None, on_the_gpu()))
         assert [t[:2] for t in here] == [t[:2] for t in there]
@@ -426,11 +429,11 @@ def _quadratics(split, vanish, count=37, seed=0):
     return net, W + 4, points, np.array(roots)
 
 
-def _follow_quadratics(place, net, weight, points, roots):
+def _follow_quadratics(kernels, net, weight, points, roots):
     count = len(points) - 1
     to = np.repeat(np.arange(1, count + 1), 2).astype(np.int32)
     zero = np.zeros(2 * count, np.int32)
-    return place.continuation(
+    return kernels.continuation(
         net.shape,
         points,
         False,
@@ -457,14 +460,14 @@ def paths_to_planted_roots():
         assert (both < bound * (1 + np.abs(roots[1:]).max(axis=1))).all()
     for split in (1e-4, 1e-6, 0.0):  # nothing may be reported as settled that is not next to a root
         net, weight, points, roots = _quadratics(split, False)
-        out, cpu = (_follow_quadratics(place, net, weight, points, roots) for place in (on_the_gpu(), _cpu))
+        out, cpu = (_follow_quadratics(kernels, net, weight, points, roots) for kernels in (on_the_gpu(), _cpu))
         settled = out["status"] == CONVERGED
         assert np.isin(out["status"], (CONVERGED, FAILED)).all() and (settled != (cpu["status"] == CONVERGED)).sum() <= 2
         near = np.abs(out["end"] - np.repeat(roots[1:], 2, axis=0)).min(axis=1)
         assert (near[settled] < 1e-7 * (1 + np.abs(out["end"][settled, 0]))).all()
         assert settled.any() if split == 1e-4 else not settled.all()
     net, weight, points, roots = _quadratics(None, True)
-    out, cpu = (_follow_quadratics(place, net, weight, points, roots) for place in (on_the_gpu(), _cpu))
+    out, cpu = (_follow_quadratics(kernels, net, weight, points, roots) for kernels in (on_the_gpu(), _cpu))
     np.testing.assert_array_equal(out["status"], cpu["status"])
     status = np.sort(out["status"].reshape(-1, 2), axis=1)
     assert (status == [CONVERGED, INFINITE]).all()
@@ -480,7 +483,7 @@ def the_first_real_end_is_reported(monkeypatch, trials=30, bytes_allowed=None, n
     """
     net, shared = sl.Recurrent(1, 4, 1, 5), ("B", "D")
     system = system_of(net, shared)
-    base = monodromy(system, square_masks(net, shared, 3), most=40, loops=10, thorough=False, threads=1, kernels=places.HostPlace())
+    base = monodromy(system, square_masks(net, shared, 3), most=40, loops=10, thorough=False, threads=1, kernels=HostKernels())
     rng = np.random.default_rng(2)
     points = np.stack([base.point, *(system.draw(rng, real=True) for _ in range(trials))])
     owner = np.arange(trials) % len(base.found)
@@ -491,7 +494,7 @@ def the_first_real_end_is_reported(monkeypatch, trials=30, bytes_allowed=None, n
     start = np.array([base.solutions[owner[t]][k] for t, k in zip(trial, number)])
     arguments = points, base.indices, base.degrees, owner[trial], 0, 1 + trial, start, trial
     alone = system.track(*arguments, kernels=on_the_gpu())
-    module, calls = places.compiled()[0], []
+    module, calls = cuda_module()[0], []
     inner = module.continuation
     with monkeypatch.context() as patch:
         patch.setattr(module, "continuation", lambda *arguments: calls.append(1) or inner(*arguments))
@@ -532,12 +535,12 @@ def exact_verdicts_agree_with_the_cpu(trials, nets=((sl.Recurrent(1, 4, 1, 5), 4
     return flips
 
 
-# ---- memory, places, errors -----------------------------------------------------------------------------------------------------
+# ---- memory, devices, errors ----------------------------------------------------------------------------------------------------
 
 
 def batches_are_split(monkeypatch, operation, bytes_allowed):
     """The same result in several pieces; the planned bytes are never exceeded by the arrays of a piece."""
-    module, pieces = places.compiled()[0], []
+    module, pieces = cuda_module()[0], []
     compiled = "rank_real" if operation == "rank" else operation
     inner = getattr(module, compiled)
 

@@ -1,5 +1,5 @@
 """Stand-ins for cupy and torch's CUDA side in the emulator, where device memory is host memory: just what sublearn asks of them, so that
-the adapters of `backend/places.py` run in tests without a GPU. The true libraries: test_cuda.py."""
+the adapters of `backend/arrays.py` run in tests without a GPU. The true libraries: test_cuda.py."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
 from sublearn.match import gpu_pipeline
 from sublearn.model.layers import plain
 from sublearn.ops.arguments import index_rows
@@ -66,7 +66,7 @@ def agree_with_the_cpu(question, trials):
 
 def screened_as_on_the_cpu(net, budgets, batch):
     """Indices, T1 and T2 of every mask, with masks inside one group, inside two, and anywhere."""
-    module, rng = places.compiled()[0], np.random.default_rng(4)
+    module, rng = cuda_module()[0], np.random.default_rng(4)
     put = lambda a: _upload(module, a)  # noqa: E731
     groups = list(net.slices.values())
     seen = set()
@@ -101,9 +101,11 @@ def _upload(module, array):
 def chunks_overlap(monkeypatch, question, trials, chunk):
     """Two chunks are launched before the first is waited for, and one is always under way; the counts are those of one chunk."""
     whole, log = ask(question, trials, "cuda"), []
-    inner = {name: getattr(gpu_pipeline._Lane, name) for name in ("launch", "collect")}
+    inner = {name: getattr(gpu_pipeline._ChunkInFlight, name) for name in ("launch", "collect")}
     for name, method in inner.items():
-        monkeypatch.setattr(gpu_pipeline._Lane, name, lambda lane, *a, name=name, method=method: log.append(name) or method(lane, *a))
+        monkeypatch.setattr(
+            gpu_pipeline._ChunkInFlight, name, lambda chunk, *a, name=name, method=method: log.append(name) or method(chunk, *a)
+        )
     monkeypatch.setattr(gpu_pipeline, "_TRIALS", chunk)
     parts = ask(question, trials, "cuda")
     np.testing.assert_array_equal(parts.verdicts, whole.verdicts)
@@ -115,7 +117,7 @@ def chunks_overlap(monkeypatch, question, trials, chunk):
 
 def memory_is_planned(monkeypatch, question, trials, allowed):
     """The arrays of both chunks stay below the bytes allowed; below the bytes of one trial there is an error with the numbers."""
-    module, taken, whole = places.compiled()[0], [], ask(question, trials, "cuda")
+    module, taken, whole = cuda_module()[0], [], ask(question, trials, "cuda")
     inner = module.Array
 
     def counted(*arguments):

@@ -13,7 +13,7 @@ import pytest
 
 from bench import harness
 from bench.gpu import collect, crossovers
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,7 +41,7 @@ def test_workloads(emulated, monkeypatch, tmp_path, capsys, workload):
         for file, name, now, _ in lines:  # they are there, with the value told
             found = re.search(rf"\b{name} = ([^;#\n]+)", (ROOT / file).read_text())
             assert found and eval(found[1]) == (now if isinstance(now, int) else eval(now))
-        assert places.compiled()[0].strips(0) > 0
+        assert cuda_module()[0].strips(0) > 0
     assert "0 of" in capsys.readouterr().out or workload != "W1"
 
 

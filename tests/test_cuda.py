@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.backend import places, selection
+from sublearn.backend import selection
+from sublearn.backend.compiled import cuda_module
+from sublearn.backend.cuda import CudaKernels
+from sublearn.backend.dispatch import kernels_for_paths
+from sublearn.backend.host import HostKernels
 from tests import device_checks as checks
 from tests import resident_checks
 from tests.cases import NETWORKS, names, students
@@ -38,7 +42,7 @@ def jax_device():
     if jax.default_backend() != "gpu":
         pytest.skip("this jax has no GPU")
     jax.config.update("jax_enable_x64", True)
-    module = places.compiled()[0]
+    module = cuda_module()[0]
 
     def get(result):
         there = jax.dlpack.from_dlpack(result) if result.dtype != bool and 0 not in result.shape else result.numpy()
@@ -71,11 +75,11 @@ def test_rank_of_hard_matrices(device):
 
 
 def test_rank_proofs_of_adversarial_matrices():
-    checks.rank_proofs_hold_for_adversarial_matrices(places.compiled()[0], (4, 8, 12, 16, 24, 32, 48, 64), 1000)
+    checks.rank_proofs_hold_for_adversarial_matrices(cuda_module()[0], (4, 8, 12, 16, 24, 32, 48, 64), 1000)
 
 
 def test_rank_kernel_proves_ordinary_matrices():
-    checks.rank_kernel_proves_ordinary_matrices(places.compiled()[0])
+    checks.rank_kernel_proves_ordinary_matrices(cuda_module()[0])
 
 
 @pytest.mark.parametrize("n", [8, 16, 32, 64])
@@ -178,8 +182,8 @@ def test_exact_verdicts():
 
 
 def test_many_paths_choose_the_gpu():
-    assert isinstance(selection.for_paths(100), places.HostPlace)
-    assert isinstance(selection.for_paths(selection.CUDA_LEAST_PATHS), places.CudaPlace)
+    assert isinstance(kernels_for_paths(100), HostKernels)
+    assert isinstance(kernels_for_paths(selection.CUDA_LEAST_PATHS), CudaKernels)
 
 
 def test_deciding(device):
@@ -251,7 +255,7 @@ def test_torch_current_stream():
 
 def test_two_devices_are_a_clear_error():
     cupy = pytest.importorskip("cupy")
-    if places.compiled()[0].device_count() < 2:
+    if cuda_module()[0].device_count() < 2:
         pytest.skip("one GPU")
     net = NETWORKS[0]
     theta, x, _ = students(net, 3)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
+from sublearn.backend.cuda import CudaKernels
+from sublearn.backend.dispatch import kernels_for
 from tests import device_checks as checks
 from tests import fake_libraries
 from tests.cases import NETWORKS, names, students
@@ -55,7 +57,7 @@ def test_strides_and_streams_of_cupy_and_torch(library, monkeypatch):
     a, ranks = checks.planted(8, 12, np.float64)
     wide = np.zeros((6, 8, 24))
     wide[:, :, ::2] = a
-    module, streams = places.compiled()[0], []
+    module, streams = cuda_module()[0], []
     inner = module.rank_real
     monkeypatch.setattr(module, "rank_real", lambda *arguments: streams.append(arguments[-1]) or inner(*arguments))
     every_other = library.put(wide)[:, :, ::2]
@@ -68,7 +70,7 @@ def test_strides_and_streams_of_cupy_and_torch(library, monkeypatch):
 
 def test_several_streams_are_ordered(monkeypatch):
     """Arrays whose owners announce different streams: the call's stream waits for the others, unless the caller orders them (`stream=`)."""
-    module, waits, net = places.compiled()[0], [], NETWORKS[1]
+    module, waits, net = cuda_module()[0], [], NETWORKS[1]
     monkeypatch.setattr(module, "let_wait", lambda device, later, earlier: waits.append((device, later, earlier)))
     theta, x, _ = students(net, 3)
 
@@ -95,7 +97,7 @@ def test_several_streams_are_ordered(monkeypatch):
 
 
 def test_lent_memory_is_kept_while_the_stream_may_read_it():
-    module, a = places.compiled()[0], fake_libraries.DlpackOnly(np.eye(3)[None])
+    module, a = cuda_module()[0], fake_libraries.DlpackOnly(np.eye(3)[None])
     try:
         module.pretend(busy=True)
         assert sl.rank(a).numpy().tolist() == [3]
@@ -109,7 +111,7 @@ def test_lent_memory_is_kept_while_the_stream_may_read_it():
 
 
 def test_graph_capture_is_an_error():
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     try:
         module.pretend(capturing=True)
         with pytest.raises(RuntimeError, match="stream: a CUDA graph is being captured"):
@@ -121,7 +123,7 @@ def test_graph_capture_is_an_error():
 
 def test_no_memory_left_is_a_memory_error():
     with pytest.raises(MemoryError, match=r"\d+ bytes of device memory wanted, \d+ are free"):
-        places.compiled()[0].Array([2**40], np.dtype(np.float64))
+        cuda_module()[0].Array([2**40], np.dtype(np.float64))
 
 
 def test_unproven_matrices_are_gathered(monkeypatch):
@@ -131,8 +133,8 @@ def test_unproven_matrices_are_gathered(monkeypatch):
     close = np.arange(5, 700, 6)  # more than a hundred with a singular value at the tolerance
     a[close] = np.diag([1, 1, 1, 4 * np.finfo(float).eps])
     device = checks.plain()
-    monkeypatch.setattr(places.CudaPlace, "take", lambda place, rows, which: taken.append(rows.take(which.astype(np.intc))) or taken[-1])
-    monkeypatch.setattr(places.CudaPlace, "download", lambda place, array: array.numpy())
+    monkeypatch.setattr(CudaKernels, "gather", lambda kernels, rows, which: taken.append(rows.take(which.astype(np.intc))) or taken[-1])
+    monkeypatch.setattr(CudaKernels, "to_host", lambda kernels, array: array.numpy())
     np.testing.assert_array_equal(sl.rank(device.put(a)).numpy(), np.linalg.matrix_rank(a))
     assert len(taken) == 1 and len(close) <= len(taken[0]) < 200
     np.testing.assert_array_equal(taken[0][: len(close)][0], a[close[0]])
@@ -141,7 +143,7 @@ def test_unproven_matrices_are_gathered(monkeypatch):
 FORK = """
 import os, numpy as np, sublearn as sl
 from sublearn import _cuda_emulated
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
 assert sl.rank(np.eye(3), backend="cuda") == 3
 _cuda_emulated.EMULATED = False  # as a driver would be
 child = os.fork()
@@ -168,8 +170,8 @@ def test_no_students_at_all():
     """The steps of a decision call the kernels with what is left to do, which may be nothing."""
     net, nothing = NETWORKS[1], lambda *shape: np.empty((0, *shape))
     theta, x, y, one = nothing(net.size), nothing(net.shape.inputs_size), nothing(net.shape.equations), np.arange(3, dtype=np.intc)[None]
-    on = places.place("cuda")
-    assert on.outputs(net.shape, theta, x).shape == places.place("cpu").outputs(net.shape, theta, x).shape == (0, net.shape.equations)
+    on = kernels_for("cuda")
+    assert on.outputs(net.shape, theta, x).shape == kernels_for("cpu").outputs(net.shape, theta, x).shape == (0, net.shape.equations)
     assert on.jacobian(net.shape, theta, x, one).shape == (0, net.shape.equations, 3)
     assert on.fit(net.shape, theta, x, y, one, 3, 0, 0.1, -1.0)["theta"].shape == (0, net.size)
     searched = on.newton(net.shape, theta, x, y, one, np.ones(len(net.groups)), 1, 3, 1e-20, 0, 0, np.empty(0, np.uint32))
@@ -179,7 +181,7 @@ def test_no_students_at_all():
 @pytest.fixture(params=[True, False], ids=["versioned", "unversioned"])
 def dlpack(request):
     """Arrays that offer DLPack and nothing else, of before and after its first version."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     put = lambda a: fake_libraries.DlpackOnly(np.array(a), versioned=request.param, read_only=request.param)  # noqa: E731
     return checks.Device(put, lambda a: a.numpy(), lambda a: isinstance(a, module.Array))
 
@@ -196,7 +198,7 @@ def test_dlpack_only(dlpack):
 
 def test_dlpack_without_a_copy_and_given_back(monkeypatch):
     """The kernel reads the exporter's memory on the stream that the exporter was told; the export ends with the call."""
-    module, seen = places.compiled()[0], []
+    module, seen = cuda_module()[0], []
     inner = module.rank_real
     monkeypatch.setattr(module, "rank_real", lambda a, *rest: seen.append((a.data, rest[-1])) or inner(a, *rest))
     for stream, told in ((None, 1), (5, 5)):
@@ -208,7 +210,7 @@ def test_dlpack_without_a_copy_and_given_back(monkeypatch):
 
 def test_results_are_exported():
     """What a call returns for arrays of other libraries: DLPack out, kept alive by its consumer, and the stream that wrote it."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     a = fake_libraries.DlpackOnly(np.stack([np.eye(3), np.ones((3, 3))]))
     ranks = sl.rank(a, stream=6)
     assert ranks.__dlpack_device__() == (2, 0) and ranks.__cuda_array_interface__["stream"] == 6
@@ -290,11 +292,11 @@ def test_rank_of_hard_matrices(device):
 
 
 def test_rank_proofs_of_adversarial_matrices():
-    checks.rank_proofs_hold_for_adversarial_matrices(places.compiled()[0], (4, 8, 12, 24, 48), 10)
+    checks.rank_proofs_hold_for_adversarial_matrices(cuda_module()[0], (4, 8, 12, 24, 48), 10)
 
 
 def test_rank_kernel_proves_ordinary_matrices():
-    checks.rank_kernel_proves_ordinary_matrices(places.compiled()[0])
+    checks.rank_kernel_proves_ordinary_matrices(cuda_module()[0])
 
 
 @pytest.mark.parametrize("p", [2, 3, 65537, 2**31 - 1])
@@ -332,13 +334,13 @@ def test_paths(net, shared, kappa, paths_kernel):
 
 def test_paths_take_the_kernel_that_fits():
     """Some lanes per path need far less memory per warp; wide networks and large systems stay with one thread per path."""
-    module, used, rng = places.compiled()[0], [], np.random.default_rng(0)
+    module, used, rng = cuda_module()[0], [], np.random.default_rng(0)
     for inputs, hidden, outputs, steps, k in ((1, 4, 1, 5, 4), (2, 8, 2, 4, 6), (1, 9, 1, 5, 4), (2, 8, 2, 6, 10)):
         net = sl.Recurrent(inputs, hidden, outputs, steps)
         points = rng.standard_normal((2, net.size + net.shape.inputs_size + net.equations)) + 0j
         index = np.arange(k, dtype=np.int32)[None] + net.slices["W"].start
         zero, rows = np.zeros(1, np.int32), np.arange(k, dtype=np.int32)
-        places.place("cuda").continuation(
+        kernels_for("cuda").continuation(
             net.shape,
             points,
             False,
@@ -377,7 +379,7 @@ def test_exact_verdicts():
 
 
 def test_where_exact_verdicts_follow_paths(device, monkeypatch):
-    module, calls = places.compiled()[0], []
+    module, calls = cuda_module()[0], []
     inner = module.continuation
     monkeypatch.setattr(module, "continuation", lambda *arguments: calls.append(1) or inner(*arguments))
     net, shared = sl.Recurrent(1, 4, 1, 5), ("B", "D")
@@ -392,12 +394,12 @@ def test_where_exact_verdicts_follow_paths(device, monkeypatch):
 
 def test_paths_check_what_the_kernel_trusts():
     net = sl.Recurrent(1, 3, 1, 3)
-    place, one = places.place("cuda"), np.zeros(1, np.int32)
+    kernels, one = kernels_for("cuda"), np.zeros(1, np.int32)
     good = dict(allocation=one, origin=one, to=one, group=one, indices=np.array([[7]], np.int32))
     for name in good:
         bad = good | {name: good[name] + 100}
         with pytest.raises(ValueError, match=f"{name}: expected numbers in 0 .."):
-            place.continuation(
+            kernels.continuation(
                 net.shape,
                 np.zeros((1, net.size + 6), complex),
                 False,

@@ -6,7 +6,8 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
+from sublearn.backend.dispatch import kernels_for
 from sublearn.ops.arguments import index_rows
 from sublearn.ops.search import start_scale
 from tests import device_checks as checks
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("emulated")
 
 
 def on_device(array):
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     array = np.ascontiguousarray(array)
     out = module.Array(list(array.shape), array.dtype)
     out.upload(array)
@@ -123,7 +124,7 @@ SMOOTH = [
 @pytest.mark.parametrize("net", SMOOTH, ids=names)
 def test_jacobian_mod_is_bit_equal(net):
     rng = np.random.default_rng(1)
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     for p in _cpu.PRIMES:
         theta, x = rng.integers(0, p, (37, net.size)), rng.integers(0, p, (37, net.shape.inputs_size))
         theta[0], x[0] = p - 1, p - 1
@@ -157,7 +158,7 @@ PLANTED = [
 @pytest.fixture(params=["lanes", "threads"])
 def kernel(request, emulated):
     """Which of the two kernels searches networks that fit the first: eight lanes per start, or one thread."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     module.strips(1 if request.param == "threads" else 0)
     yield request.param
     module.strips(0)
@@ -165,7 +166,7 @@ def kernel(request, emulated):
 
 def newton(net, theta, x, y, index, where, starts=1, iterations=200, tol=1e-20, **how):
     batch = len(theta)
-    return places.place(where).newton(
+    return kernels_for(where).newton(
         net.shape,
         theta,
         x.reshape(batch, -1),
@@ -246,7 +247,7 @@ def test_newton_steps_are_those_of_the_cpu(net, group, budgets, own, kernel):
 
 def test_newton_takes_the_kernel_that_fits():
     """Eight lanes per start need far less memory per warp; large systems and wide networks stay with one thread per start."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     used = []
     for net in (sl.Recurrent(2, 8, 2, 6), sl.Recurrent(2, 9, 2, 6), sl.Recurrent(2, 8, 2, 18)):
         theta, x, y = students(net, 3)

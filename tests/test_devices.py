@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.arrays import to_numpy
+from sublearn.backend.compiled import cuda_module
+from sublearn.backend.memory import rows_at_once
 from tests.cases import NETWORKS, students
 
 
@@ -29,7 +31,7 @@ class OnlyDlpack:
 def test_dlpack_without_a_copy():
     net = NETWORKS[0]
     theta, x, _ = students(net, 5)
-    assert np.shares_memory(places.to_numpy("theta", OnlyDlpack(theta)), theta)
+    assert np.shares_memory(to_numpy("theta", OnlyDlpack(theta)), theta)
     np.testing.assert_array_equal(sl.outputs(net, OnlyDlpack(theta), OnlyDlpack(x)), sl.outputs(net, theta, x))
     assert sl.rank(OnlyDlpack(theta[None])).tolist() == [5]
 
@@ -39,7 +41,7 @@ def test_torch_tensors_of_the_cpu():
     net = NETWORKS[0]
     theta, x, y = students(net, 5)
     tensors = [torch.from_numpy(a) for a in (theta, x, y)]
-    assert np.shares_memory(places.to_numpy("theta", tensors[0]), theta)
+    assert np.shares_memory(to_numpy("theta", tensors[0]), theta)
     out = sl.outputs(net, *tensors[:2])
     assert isinstance(out, torch.Tensor)
     np.testing.assert_array_equal(out.numpy(), sl.outputs(net, theta, x))
@@ -89,7 +91,7 @@ def test_a_device_array_without_a_gpu_is_a_clear_error(monkeypatch):
         __cuda_array_interface__ = {"shape": (2, 2), "typestr": "<f8", "data": (4096, False), "version": 3}
 
     monkeypatch.setenv("SUBLEARN_CUDA_MODULE", "off")
-    places.compiled.cache_clear()
+    cuda_module.cache_clear()
     try:
         with pytest.raises(ValueError, match="backend: expected auto or cpu, got 'cuda': switched off by SUBLEARN_CUDA_MODULE=off"):
             sl.rank(Elsewhere())
@@ -97,7 +99,7 @@ def test_a_device_array_without_a_gpu_is_a_clear_error(monkeypatch):
             sl.match_probability(NETWORKS[0], sl.everything(NETWORKS[0]), 4, backend="cuda")
         assert "no cuda: switched off" in sl.backend_of("rank")
     finally:
-        places.compiled.cache_clear()
+        cuda_module.cache_clear()
 
 
 def test_stream_is_for_the_gpu():
@@ -115,7 +117,7 @@ def test_import_never_needs_a_gpu(name, said):
 
 
 def test_memory_is_planned():
-    assert places.rows_at_once(1000, 10, 50, 250, "fit") == 20
-    assert places.rows_at_once(15, 10, 50, 250, "fit") == 15
+    assert rows_at_once(1000, 10, 50, 250, "fit") == 20
+    assert rows_at_once(15, 10, 50, 250, "fit") == 15
     with pytest.raises(MemoryError, match="fit: one student needs 10 bytes of device memory beside 50 for the call; 59 are free"):
-        places.rows_at_once(15, 10, 50, 59, "fit")
+        rows_at_once(15, 10, 50, 59, "fit")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.compiled import cuda_module
 from sublearn.match import gpu_pipeline
 from tests import resident_checks as checks
 from tests.cases import NETWORKS, names
@@ -49,12 +49,12 @@ def test_memory(monkeypatch, number, allowed):
 @pytest.mark.parametrize("number", [0, 3, 5, 10, 11])
 def test_planned_memory_suffices(monkeypatch, number):
     """A GPU with so little memory that 300 trials must be split: the plan holds with the kernels' own workspace, and all comes back."""
-    module, question = places.compiled()[0], checks.QUESTIONS[number]
+    module, question = cuda_module()[0], checks.QUESTIONS[number]
     whole, free = checks.ask(question, 300, "cuda"), module.device_info(0)["free_bytes"]
     monkeypatch.setenv("SUBLEARN_EMULATED_MEMORY", "300000")
     calls = []
-    inner = gpu_pipeline._Lane.launch
-    monkeypatch.setattr(gpu_pipeline._Lane, "launch", lambda lane, *a: calls.append(a) or inner(lane, *a))
+    inner = gpu_pipeline._ChunkInFlight.launch
+    monkeypatch.setattr(gpu_pipeline._ChunkInFlight, "launch", lambda chunk, *a: calls.append(a) or inner(chunk, *a))
     parts = checks.ask(question, 300, "cuda")
     np.testing.assert_array_equal(parts.verdicts, whole.verdicts)
     assert len(calls) > 2 and module.device_info(0)["free_bytes"] == 300000
@@ -64,7 +64,7 @@ def test_planned_memory_suffices(monkeypatch, number):
 
 def test_what_needs_no_gpu(monkeypatch):
     """Fewer weights than the required rank, or one mask of too low a rank: no kernel runs. Affine allocations are solved, not searched."""
-    module = places.compiled()[0]
+    module = cuda_module()[0]
     monkeypatch.setattr(module, "newton", None)
     monkeypatch.setattr(module, "fit", None)
     net = checks.SMALL
@@ -107,7 +107,7 @@ def test_bad_options_are_named():
 
 
 def test_a_failure_leaves_the_next_call_whole(monkeypatch):
-    module, question = places.compiled()[0], checks.QUESTIONS[0]
+    module, question = cuda_module()[0], checks.QUESTIONS[0]
     want, free = checks.ask(question, 40, "cuda"), module.device_info(0)["free_bytes"]
     with monkeypatch.context() as patched:
         patched.setattr(module, "newton", lambda *a: (_ for _ in ()).throw(RuntimeError("planted")))

@@ -36,7 +36,7 @@ COMPILED = ("_cpu", "_cuda", "_cuda_emulated")
 
 # What is left to mend.
 UP: set[tuple[str, str]] = set()
-CIRCLES = [("backend.places", "backend.selection")]  # by imports in functions or for types only
+CIRCLES: list[tuple[str, ...]] = []  # by imports in functions or for types only
 USE_PRIVATE = {
     "bench/gpu/crossovers.py",
     "bench/gpu/one.py",

@@ -18,7 +18,8 @@ from unittest import mock
 import numpy as np
 
 import sublearn as sl
-from sublearn.backend import places, selection
+from sublearn.backend import selection
+from sublearn.backend.compiled import cuda_module
 from sublearn.match import gpu_pipeline
 
 from ..harness import Listing, Options
@@ -51,7 +52,7 @@ def first_lead(works: list[int], cpu: list[float], gpu: list[float]) -> int | No
 
 def strips(options: Options) -> tuple[Listing, str]:
     """Seconds of the same fit with tables in shared and in device memory; the value for kSharedStrip."""
-    module, students, steps = places.compiled()[0], 64 if options.quick else 32768, 2 if options.quick else 500
+    module, students, steps = cuda_module()[0], 64 if options.quick else 32768, 2 if options.quick else 500
     rows, best = [], 0
 
     def put(array: np.ndarray):

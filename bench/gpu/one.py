@@ -8,7 +8,7 @@ import argparse
 import numpy as np
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.dispatch import kernels_for
 from sublearn.ops.arguments import index_rows
 from sublearn.ops.fit import OPTIMIZERS
 from sublearn.ops.search import start_scale
@@ -29,16 +29,16 @@ def call_of(what: str, side: int, quick: bool):
     if what == "descend":
         t, net = w3_fit_recurrent.problem_of(np.float32, 64 if quick else 65536).trials, sl.Recurrent(2, 8, 2, 6)
         arrays = [put(v.reshape(len(v), -1)) for v in (t.student, t.x, t.y)]
-        on, rows = places.place("auto", theta=arrays[0]), index_rows(t.mask)
+        on, rows = kernels_for("auto", theta=arrays[0]), index_rows(t.mask)
         return lambda: on.fit(net.shape, *arrays, rows, 5 if quick else 200, OPTIMIZERS.index("adam"), w3_fit_recurrent.LR, -1.0)
     if what == "newton":
         search = w4_newton.search_of(64 if quick else 16384)
         t, net, batch = search.problem.trials, search.problem.net, len(search.rows)
         arrays = [put(v.reshape(batch, -1)) for v in (t.student, t.x, t.y)]
-        on, rows, scale = places.place("auto", theta=arrays[0]), index_rows(t.mask), start_scale(net, np.ones(len(net.groups)))
+        on, rows, scale = kernels_for("auto", theta=arrays[0]), index_rows(t.mask), start_scale(net, np.ones(len(net.groups)))
         return lambda: on.newton(net.shape, *arrays, rows, scale, 2, 50, w4_newton.TOLERANCE, 0, 0, np.arange(batch, dtype=np.uint32))
-    problem, place = w6_exact.problem_of(1, 4, 1, 5, allocations=2 if quick else 6, trials=3 if quick else 2000), places.place("cuda")
-    return lambda: problem.track(kernels=place)
+    problem, kernels = w6_exact.problem_of(1, 4, 1, 5, allocations=2 if quick else 6, trials=3 if quick else 2000), kernels_for("cuda")
+    return lambda: problem.track(kernels=kernels)
 
 
 def main() -> None:

@@ -146,7 +146,7 @@ build() {
 }
 doctor() {  # without a GPU every test would skip itself, and pass
   "$python" -m sublearn.cli doctor &&
-    "$python" -c 'import sys; from sublearn.backend import places; module, why = places.compiled(); print(module.device_info(0)) if module else sys.exit(why)'
+    "$python" -c 'import sys; from sublearn.backend.compiled import cuda_module; module, why = cuda_module(); print(module.device_info(0)) if module else sys.exit(why)'
 }
 export -f build machine doctor
 export python site

@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.dispatch import kernels_for
 from sublearn.homotopy.monodromy import monodromy
 from sublearn.homotopy.system import CONVERGED, system_of
 from sublearn.match import gpu_pipeline
@@ -38,7 +38,7 @@ def ranks() -> None:
 
 
 def networks() -> None:
-    rng, place = np.random.default_rng(0), places.place("cuda")
+    rng, kernels = np.random.default_rng(0), kernels_for("cuda")
     for net in NETS:
         trials = sl.draw_trials(net, sl.everything(net), 37, backend="cuda")
         own = np.zeros((37, net.size), bool)
@@ -49,7 +49,9 @@ def networks() -> None:
             for optimizer in ("sgd", "momentum", "adam"):
                 sl.fit(net, theta, x, y, own, steps=3, optimizer=optimizer, lr=1e-3, backend="cuda")
         if net.activation != "relu":
-            place.jacobian_mod(net.shape, rng.integers(0, 99, (5, net.size)), rng.integers(0, 99, (5, net.shape.inputs_size)), 1, 2**31 - 1)
+            kernels.jacobian_mod(
+                net.shape, rng.integers(0, 99, (5, net.size)), rng.integers(0, 99, (5, net.shape.inputs_size)), 1, 2**31 - 1
+            )
         sl.decide(net, trials.student, trials.x, trials.y, own, starts=2, iterations=4, screen=False, backend="cuda")
 
 
@@ -67,7 +69,7 @@ def resident() -> None:
 
 
 def paths() -> None:
-    rng, place = np.random.default_rng(0), places.place("cuda")
+    rng, kernels = np.random.default_rng(0), kernels_for("cuda")
     for net, shared in (
         (sl.Recurrent(1, 4, 1, 4), ("B", "D")),
         (sl.Recurrent(2, 5, 2, 3), ("B", "D")),
@@ -78,11 +80,11 @@ def paths() -> None:
         free = np.flatnonzero(free_weights(net, shared))
         tried = (np.isin(np.arange(net.size), rng.choice(free, system.kappa, replace=False)) for _ in range(100))
         mask = next(mask for mask in tried if attained_ranks(net, mask[None], shared)[0] == system.kappa)
-        base = monodromy(system, mask[None], most=20, loops=2, thorough=False, kernels=place)
+        base = monodromy(system, mask[None], most=20, loops=2, thorough=False, kernels=kernels)
         points = np.stack([base.point, *(system.draw(rng, real=True) for _ in range(20))])
         number = np.repeat(np.arange(20), base.found[0])
         start = np.tile(base.solutions[0], (20, 1))
-        found = system.track(points, base.indices, base.degrees, 0, 0, 1 + number, start, number, stop_at_real=True, kernels=place)
+        found = system.track(points, base.indices, base.degrees, 0, 0, 1 + number, start, number, stop_at_real=True, kernels=kernels)
         assert (found.status == CONVERGED).any()
 
 

@@ -23,7 +23,9 @@ from functools import partial
 import numpy as np
 
 import sublearn as sl
-from sublearn.backend import places
+from sublearn.backend.arrays import to_numpy
+from sublearn.backend.compiled import cuda_module
+from sublearn.backend.dispatch import kernels_for
 from sublearn.ops.arguments import index_rows
 from sublearn.ops.fit import OPTIMIZERS
 from sublearn.ops.search import start_scale
@@ -58,7 +60,7 @@ class GpuOptions(Options):
 
 
 def module():
-    found, why = places.compiled()
+    found, why = cuda_module()
     if found is None:
         raise RuntimeError(why)
     return found
@@ -72,7 +74,7 @@ def put(array: np.ndarray):
 
 
 def get(array) -> np.ndarray:
-    return places.to_numpy("result", array)
+    return to_numpy("result", array)
 
 
 def waiting(call: Callable[[], object]) -> Callable[[], object]:
@@ -212,10 +214,10 @@ def _w3(options: Options, dtype: type, students: int) -> Table:
     differs = w3_fit_recurrent.same_loss(on_cpu, first, reached, name)
     if differs:
         raise AssertionError(f"sl.fit on the GPU against the CPU: {differs}")
-    place, rows = places.place("auto", theta=theta), index_rows(t.mask)
+    kernels, rows = kernels_for("auto", theta=theta), index_rows(t.mask)
     widths = (net.size, net.shape.inputs_size, net.shape.equations)
-    arrays = [place.array("", a).reshape((students, width)) for a, width in zip((theta, x, y), widths)]
-    call = waiting(lambda: place.fit(net.shape, *arrays, rows, steps, OPTIMIZERS.index("adam"), w3_fit_recurrent.LR, -1.0))
+    arrays = [kernels.from_caller("", a).reshape((students, width)) for a, width in zip((theta, x, y), widths)]
+    call = waiting(lambda: kernels.fit(net.shape, *arrays, rows, steps, OPTIMIZERS.index("adam"), w3_fit_recurrent.LR, -1.0))
     peers = tuple(on_gpu(w3_fit_recurrent, peer) for peer in w3_fit_recurrent.PEERS if peer.name != "torch.compile")
     timings = measure(
         Candidate(OURS, OURS, call, students * steps),
@@ -242,10 +244,10 @@ def w4(options: Options) -> Iterator[Table]:
     search = w4_newton.search_of(64 if options.quick else 32768)
     t, net, batch = search.problem.trials, search.problem.net, len(search.rows)
     theta, x, y = put(t.student), put(t.x.reshape(batch, -1)), put(t.y.reshape(batch, -1))
-    place = places.place("auto", theta=theta)
+    kernels = kernels_for("auto", theta=theta)
     arguments = (
         net.shape,
-        *(place.array("", a) for a in (theta, x, y)),
+        *(kernels.from_caller("", a) for a in (theta, x, y)),
         index_rows(t.mask),
         start_scale(net, np.ones(len(net.groups))),
         w4_newton.OUR_STARTS,
@@ -255,9 +257,9 @@ def w4(options: Options) -> Iterator[Table]:
         t.task,
         np.arange(batch, dtype=np.uint32),
     )
-    many = place.newton(*arguments)
+    many = kernels.newton(*arguments)
     matched = int((get(many["found"]) >= 0).sum())
-    call = lambda: place.newton(*arguments)  # noqa: E731  (waits: it counts iterations)
+    call = lambda: kernels.newton(*arguments)  # noqa: E731  (waits: it counts iterations)
     peers = [on_gpu(w4_newton, peer) for peer in w4_newton.PEERS if peer.library != "scipy"]
     ready, absent = build(peers, search, options)
     note = f"{matched} of {batch} matched, {w4_newton.OUR_STARTS} starts"
@@ -281,7 +283,7 @@ def w4(options: Options) -> Iterator[Table]:
 
 def w6(options: Options) -> Iterator[Table | Listing]:
     """paths: every solution followed to every trial; numpy arrays are carried there and back in the timing. trials: exact verdicts."""
-    gpu, cpu, rows = places.place("cuda"), places.place("cpu"), []
+    gpu, cpu, rows = kernels_for("cuda"), kernels_for("cpu"), []
     for case, sizes in w6_exact.CASES.items():
         problem = w6_exact.problem_of(*sizes, allocations=2 if options.quick else 24, trials=3 if options.quick else 2000)
         few = np.flatnonzero(problem.trial_of < (6 if options.quick else 720))
@@ -372,7 +374,7 @@ def search_seconds(net: sl.Recurrent, strategy: sl.Strategy, shared: tuple[str, 
     """Seconds per trial of the kernel that searches, alone, on trials that lie on the GPU already (second of two calls)."""
     drawn = sl.draw_trials(net, strategy, trials, shared)
     theta, x, y = put(drawn.student), put(drawn.x.reshape(trials, -1)), put(drawn.y.reshape(trials, -1))
-    place = places.place("auto", theta=theta)
+    kernels = kernels_for("auto", theta=theta)
     arguments = (
         net.shape,
         theta,
@@ -389,7 +391,7 @@ def search_seconds(net: sl.Recurrent, strategy: sl.Strategy, shared: tuple[str, 
     )
     for _ in range(2):
         began = time.perf_counter()
-        place.newton(*arguments)  # waits: it counts iterations
+        kernels.newton(*arguments)  # waits: it counts iterations
         seconds = time.perf_counter() - began
     return seconds / trials
 

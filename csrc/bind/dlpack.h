@@ -1,5 +1,6 @@
 // dlpack.h (bind): device arrays in and out as DLPack capsules. The structures are the C interface of DLPack 1.0 and of the unversioned
-// one before it (dmlc.github.io/dlpack). A capsule has one consumer, who renames it and calls the deleter when the array is done with.
+// one before it (dmlc.github.io/dlpack); neither numpy nor pybind11 ships its header, and a package only for these few lines would be
+// needed by every build. A capsule has one consumer, who renames it and calls the deleter when the array is done with.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -1,4 +1,4 @@
-"""Which compiled function runs, and why; can be asked with `backend_of`. No mathematics here."""
+"""The `backend` argument of a call: cpu or cuda, by itself or as asked for, and in words why (`backend_of`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .._version import VERSION
-from . import places
-from .compiled import cpu
+from .compiled import cpu, cuda_module
 
 Backend = Literal["auto", "cpu", "cuda"]
 BACKENDS = get_args(Backend)
@@ -16,9 +15,8 @@ CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trial
 # match_probability and studies go to a GPU from this many (trials x starts x weights) on. Measured on an H200 against 16 cores: from 2^18
 # on it is ahead, once it is warm; four times that, since the first call of a process also starts CUDA.
 CUDA_LEAST_WORK = 2**20
-CUDA_LEAST_PATHS = (
-    2**14
-)  # complex paths go there from this many at a time on: the last of them take an H200 some 25 ms, 16 cores three times that
+# Complex paths go there from this many at a time on: the last of them take an H200 some 25 ms, 16 cores three times that.
+CUDA_LEAST_PATHS = 2**14
 
 
 def choose(backend: str, work: float = 0, least: float | None = None) -> str:
@@ -31,15 +29,10 @@ def choose(backend: str, work: float = 0, least: float | None = None) -> str:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "cpu" or (backend == "auto" and work < (CUDA_LEAST_WORK if least is None else least)):
         return "cpu"
-    module, why = places.compiled()
+    module, why = cuda_module()
     if backend == "cuda" and module is None:
         raise ValueError(f"backend: expected auto or cpu, got 'cuda': {why}")
     return "cuda" if module is not None and (backend == "cuda" or not module.EMULATED) else "cpu"
-
-
-def for_paths(count: int) -> places.HostPlace | places.CudaPlace:
-    """Where so many complex paths are followed if nobody says where."""
-    return places.place(choose("auto", count, CUDA_LEAST_PATHS))
 
 
 def backend_of(operation: str) -> str:
@@ -48,7 +41,7 @@ def backend_of(operation: str) -> str:
 
 
 def _on_cuda(operation: str) -> str:
-    module, why = places.compiled()
+    module, why = cuda_module()
     if module is None:
         return f"no cuda: {why}"
     if operation not in CUDA_OPERATIONS:
@@ -65,7 +58,7 @@ def _on_cuda(operation: str) -> str:
 
 def cuda_device() -> str:
     """The GPU that backend="cuda" uses, in words; or why there is none."""
-    module, why = places.compiled()
+    module, why = cuda_module()
     if module is None:
         return f"none: {why}"
     about = module.device_info(0)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import LARGEST_INT, whole_number
-from ..backend import places
+from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.allocation import Allocation
 from ..model.checks import check_trial_range
@@ -97,7 +97,7 @@ def draw_trials(
     seed, task, first, count = check_trial_range(seed, task, first, count)
     dtype = _check_dtype(dtype)
     threads = 0 if threads is None else whole_number("threads", threads, 1, most=LARGEST_INT)
-    kernels = places.place(backend)
+    kernels = kernels_for(backend)
     drawn = kernels.draw(net.shape, seed, task, first, count, law.is_shared, np.array(law.gains), recipe, threads=threads)
     teacher, student = (np.asarray(drawn[name]).astype(dtype, copy=False) for name in ("teacher", "student"))
     x = np.asarray(drawn["x"]).astype(dtype, copy=False).reshape(count, -1)

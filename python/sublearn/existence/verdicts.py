@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend.places import to_numpy
+from ..backend.arrays import to_numpy
 from ..model.reasons import Reason
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..backend.kernels import Kernels
 from .system import CONVERGED, System
 
 SAME = 1e-6  # relative distance below which two solutions are one
@@ -46,7 +47,7 @@ def extend(
     least: int = 0,
     sliced: bool = False,
     threads: int = 0,
-    kernels=None,
+    kernels: Kernels | None = None,
 ):
     """Loops from and to the point base [width]: (solutions with those that came, quiet loops int [allocations], paths).
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..backend.kernels import Kernels
 from ..ops.arguments import index_rows
 from .loops import extend
 from .system import CAREFUL, CONVERGED, System
@@ -60,7 +61,7 @@ def monodromy(
     trace_most: int = TRACE_MOST,
     thorough: bool = True,
     threads: int = 0,
-    kernels=None,
+    kernels: Kernels | None = None,
 ) -> Base:
     """All solutions of allocations bool [m, size], each with r = rho = kappa, at one random point.
 

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend.compiled import cpu
-from ..backend.selection import for_paths
+from ..backend.dispatch import kernels_for_paths
+from ..backend.kernels import Kernels
 from ..model.network import Network, Recurrent
 from ..ranks.generic_rank import free_weights, required_rank
 from . import forcing_equations
@@ -169,18 +170,18 @@ class System:
         steps: Steps = NORMAL,
         sliced: bool = False,
         threads: int = 0,
-        kernels=None,
+        kernels: Kernels | None = None,
     ) -> Paths:
         """Follows `start` complex [jobs, kappa] from points[origin] to points[to]; allocation, origin, to, group int [jobs] or one int.
 
         points complex [points, width]; indices, degrees int32 [allocations, kappa]. With stop_at_real, jobs of a group are skipped
         once an earlier one has ended at a point that looks real. sliced: points hold a direction v [equations] and a tilt c [kappa] as
-        well, and f(z) = y + v (c . z) is solved. kernels: the place (backend/places.py) that follows them; None: the CPU, or a GPU for
+        well, and f(z) = y + v (c . z) is solved. kernels: those that follow them (backend/kernels.py); None: the CPU, or a GPU for
         many.
         """
         jobs = len(start)
         as_jobs = lambda a: np.ascontiguousarray(np.broadcast_to(np.asarray(a, dtype=np.int32), jobs))  # noqa: E731
-        out = (kernels or for_paths(jobs)).continuation(
+        out = (kernels or kernels_for_paths(jobs)).continuation(
             self.net.shape,
             np.ascontiguousarray(points),
             self.saturated,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backend.kernels import Kernels
 from .loops import extend, new_ones
 from .system import CAREFUL, CONVERGED, INFINITE, NORMAL, System
 
@@ -48,7 +49,7 @@ def trace_test(
     error: float = 2e-2,
     most: int = 40_000,
     threads: int = 0,
-    kernels=None,
+    kernels: Kernels | None = None,
 ) -> list[Trace]:
     """Are starts[m] complex [delta, kappa] all solutions of allocation m (indices, degrees int32 [m, kappa]) at a random point [width]?
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import places
+from ..backend.arrays import to_numpy
+from ..backend.dispatch import kernels_for
+from ..backend.host import HostKernels
 from ..backend.selection import Backend
 from ..data.trials import Trials
 from ..existence.verdicts import Verdicts
@@ -98,10 +100,10 @@ def decide(
     array([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], dtype=int8)
     """
     options = check_options(method, starts=starts, iterations=iterations, steps=steps, optimizer=optimizer, lr=lr)
-    place = places.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
+    kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation, teacher=teacher)
     shared = check_shared(net, shared)
     given = [
-        float_array(name, places.to_numpy(name, value) if place.device else value, shape)
+        float_array(name, to_numpy(name, value) if kernels.on_device else value, shape)
         for name, value, shape in (("theta", theta, (net.size,)), ("x", x, net.x_shape), ("y", y, net.y_shape))
     ]
     masks = learnable(net, allocation)
@@ -114,13 +116,13 @@ def decide(
     if teacher is not None:
         if method != EXACT:
             raise TypeError(f'teacher: expected with method "exact" only, got one with method {method!r}')
-        teacher = _rows(float_array("teacher", places.to_numpy("teacher", teacher), (net.size,)).rows, count)
+        teacher = _rows(float_array("teacher", to_numpy("teacher", teacher), (net.size,)).rows, count)
     eps = max(float(np.finfo(one.rows.dtype).eps) for one in given)
     data = Data(*(_rows(one.rows, count) for one in given), np.broadcast_to(masks.rows, (count, net.size)), teacher, eps)
-    problem = Problem(net, shared, data, settings.tol, thread_count(threads), place.host(), gains=law)
-    paths = None if backend == "auto" and isinstance(place, places.HostPlace) else problem.kernels
+    problem = Problem(net, shared, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=law)
+    paths = None if backend == "auto" and isinstance(kernels, HostKernels) else problem.kernels
     found = _decide(problem, settings, keys, paths)
-    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
+    back = lambda array, shape=(): kernels.to_caller(shape_back(array, batch, shape))  # noqa: E731
     return Verdicts(*(back(getattr(found, name), (net.size,) if name == "theta" else ()) for name in Verdicts.__dataclass_fields__))
 
 
@@ -129,13 +131,13 @@ def decide_drawn(
 ) -> Verdicts:
     """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points
     (T1), and degrees count (T8). mask: bool [size], where one is the same for all trials."""
-    place, net, count = places.place(backend), drawn.net, len(drawn)
+    kernels, net, count = kernels_for(backend), drawn.net, len(drawn)
     masks = np.broadcast_to(drawn.mask if mask is None else mask, (count, net.size))
     teacher = _rows(drawn.teacher, count) if settings.method == EXACT else None
     eps = float(np.finfo(drawn.teacher.dtype).eps)
     data = Data(_rows(drawn.student, count), _rows(drawn.x, count), _rows(drawn.y, count), masks, teacher, eps)
     gains = np.array(drawn.law.gains)
-    problem = Problem(net, drawn.shared, data, settings.tol, thread_count(threads), place.host(), gains=gains, drawn=True)
+    problem = Problem(net, drawn.shared, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=gains, drawn=True)
     return _decide(problem, settings, (drawn.seed, drawn.task, drawn.first), None if backend == "auto" else problem.kernels)
 
 

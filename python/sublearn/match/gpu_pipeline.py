@@ -10,14 +10,17 @@ Step 0 of `decide` has nothing to do: the teacher of a drawn trial does share th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..backend import places
+from ..backend.compiled import cuda_module
+from ..backend.memory import byte_count, memory_limit, rows_at_once
 from ..data.trials import Trials
+from ..existence.verdicts import Verdicts
 from ..model.layers import has_effect, plain
 from ..model.network import Network
+from ..model.reasons import Reason
 from ..model.strategy import Strategy
 from ..ops.arguments import thread_count
 from ..ops.fit import OPTIMIZERS
@@ -35,15 +38,6 @@ _SCREEN_BYTES = 2**26  # of matrices whose ranks are taken at a time
 _POINTS = 2  # primes that must agree on a no (T1)
 
 
-class Found(NamedTuple):
-    """As in `decide.Verdicts`: match int8 [count], certified bool [count], reason str [count], start int32 [count]."""
-
-    match: np.ndarray
-    certified: np.ndarray
-    reason: np.ndarray
-    start: np.ndarray
-
-
 def applies(net: Network, strategy: Strategy, method: str) -> bool:
     """Whether the GPU can decide most trials: not where all are linear systems that the method does not solve."""
     return method == "newton" or (method in METHODS and not affine(net, strategy.support[None])[0])
@@ -51,8 +45,8 @@ def applies(net: Network, strategy: Strategy, method: str) -> bool:
 
 def chunks(
     question: Question, first: int, trials: int, keep_masks: bool, threads: int | None = None
-) -> Iterator[tuple[Found, np.ndarray | None]]:
-    """(Found, masks or None) of trials first .. first + trials - 1, in order."""
+) -> Iterator[tuple[Verdicts, np.ndarray | None]]:
+    """(Verdicts without theta, masks or None) of trials first .. first + trials - 1, in order."""
     asked = _Question(question, threads)
     found = _screened(asked, trials) if asked.hopeless else _searched(asked, first, trials)
     for part in found:
@@ -60,29 +54,35 @@ def chunks(
         first += len(part.match)
 
 
-def _screened(question: _Question, trials: int) -> Iterator[Found]:
+def _screened(asked: _Question, trials: int) -> Iterator[Verdicts]:
     for begin in range(0, trials, _TRIALS):
-        count = min(_TRIALS, trials - begin)
-        yield Found(np.zeros(count, np.int8), np.ones(count, bool), np.full(count, "T1"), np.full(count, -1, np.int32))
+        found = _nothing_known(min(_TRIALS, trials - begin), Reason.RANK)
+        found.settle(slice(None), 0, Reason.RANK, certified=True)
+        yield found
 
 
-def _searched(question: _Question, first: int, trials: int) -> Iterator[Found]:
-    module, device = places.compiled()[0], 0
-    limit = places.memory_limit(module, device)
+def _nothing_known(count: int, reason: str) -> Verdicts:
+    """Verdicts without theta, which stays on the GPU."""
+    return Verdicts.undecided(np.empty((count, 0)), reason)
+
+
+def _searched(question: _Question, first: int, trials: int) -> Iterator[Verdicts]:
+    module, device = cuda_module()[0], 0
+    limit = memory_limit(module, device)
     many = question.trials_at_once(trials, limit) < trials
-    chunk = question.trials_at_once(trials, limit // 2) if many else trials
-    lanes = [_Lane(module, device, question, chunk) for _ in range(1 + many)]
-    begins = iter(range(first, first + trials, chunk))
-    launch = lambda lane, begin: lane.launch(begin, min(chunk, first + trials - begin))  # noqa: E731
-    for lane, begin in zip(lanes, begins):
-        launch(lane, begin)
-    waiting = lanes
+    size = question.trials_at_once(trials, limit // 2) if many else trials
+    in_flight = [_ChunkInFlight(module, device, question, size) for _ in range(1 + many)]
+    begins = iter(range(first, first + trials, size))
+    launch = lambda chunk, begin: chunk.launch(begin, min(size, first + trials - begin))  # noqa: E731
+    for chunk, begin in zip(in_flight, begins):
+        launch(chunk, begin)
+    waiting = in_flight
     while waiting:
-        lane, *waiting = waiting
-        found = lane.collect()
+        chunk, *waiting = waiting
+        found = chunk.collect()
         if (begin := next(begins, None)) is not None:
-            launch(lane, begin)
-            waiting.append(lane)
+            launch(chunk, begin)
+            waiting.append(chunk)
         yield found
 
 
@@ -142,17 +142,16 @@ class _Question:
 
     def trials_at_once(self, trials: int, limit: int) -> int:
         """The largest chunk whose device memory stays below `limit` bytes. MemoryError if no trial fits."""
-        size = lambda shape, dtype: int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize  # noqa: E731
-        per = sum(size(*row) for row in self.rows.values()) + 4  # a lock
+        per = sum(byte_count(*row) for row in self.rows.values()) + 4  # a lock
         per += sum(4 * (len(piece.offsets) - 1 + int(np.diff(piece.offsets).max())) for piece in self.strategy.recipe[1])  # shuffled lists
         fixed = sum(array.nbytes for array in self.constants.values()) + 8 * self.net.size + 16
         most = min(trials, _TRIALS)
         if not self.matrix_bytes:
-            return places.rows_at_once(most, per, fixed, limit, "match_probability")
-        together = places.rows_at_once(most, per + self.matrix_bytes, fixed, limit, "match_probability")
+            return rows_at_once(most, per, fixed, limit, "match_probability")
+        together = rows_at_once(most, per + self.matrix_bytes, fixed, limit, "match_probability")
         if together <= self.ranked_at_once:
             return together
-        return places.rows_at_once(most, per, fixed + self.matrix_bytes * self.ranked_at_once, limit, "match_probability")
+        return rows_at_once(most, per, fixed + self.matrix_bytes * self.ranked_at_once, limit, "match_probability")
 
     @property
     def ranked_at_once(self) -> int:
@@ -161,7 +160,7 @@ class _Question:
 
 def affine_tables(net: Network) -> dict[str, np.ndarray]:
     """inside, outside int32 [families, size] of ops/verdict.h, from `affine_families`."""
-    net, module = plain(net), places.compiled()[0]
+    net, module = plain(net), cuda_module()[0]
     idle, inside, outside = ~has_effect(net), [], []
     for family in affine_families(net):
         inside.append(np.where(family.allowed, family.inside, module.NOT_ALLOWED))
@@ -170,8 +169,8 @@ def affine_tables(net: Network) -> dict[str, np.ndarray]:
     return {"inside": np.array(inside, np.intc), "outside": np.array(outside, np.intc)}
 
 
-class _Lane:
-    """One chunk after another: a stream, its arrays, and pinned memory for what comes back."""
+class _ChunkInFlight:
+    """One of the chunks under way: its stream, arrays, and pinned memory for what comes back. Once collected, the next takes them."""
 
     def __init__(self, module: Any, device: int, question: _Question, count: int):
         self._module, self._device, self._asked = module, device, question
@@ -275,22 +274,22 @@ class _Lane:
         for name, to in self._back.items():
             a[name].carry(to, stream)
 
-    def collect(self) -> Found:
+    def collect(self) -> Verdicts:
         """Waits for the chunk."""
         self._queue.wait()
         count, module = self._count, self._module
-        start = np.maximum(self._back["found"][:count], -1)
-        match, reason = np.where(start >= 0, 1, -1).astype(np.int8), np.full(count, self._asked.method, dtype="<U8")
-        no = np.zeros(count, dtype=bool)
+        found = _nothing_known(count, self._asked.method)
+        found.start[:] = np.maximum(self._back["found"][:count], -1)
+        found.match[found.start >= 0] = 1
         if "class" in self._back:
             kind = self._back["class"][:count]
-            no, straight = kind == module.NO, kind == module.AFFINE
-            match[no], reason[no] = 0, "T1"
-            reason[straight] = "T11" if self._asked.net.activation == "relu" else "T2"
-            rows = np.flatnonzero(straight & (start < 0))
+            straight = kind == module.AFFINE
+            found.settle(kind == module.NO, 0, Reason.RANK, certified=True)
+            found.reason[straight] = Reason.REGIONS if self._asked.net.activation == "relu" else Reason.AFFINE
+            rows = np.flatnonzero(straight & (found.start < 0))
             if len(rows):
-                match[rows], start[rows], reason[rows] = self._solve(rows)
-        return Found(match, no, reason, start)
+                found.match[rows], found.start[rows], found.reason[rows] = self._solve(rows)
+        return found
 
     def _solve(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """match, start and reason of affine trials; what a linear solve leaves open is searched on the CPU."""

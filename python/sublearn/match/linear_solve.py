@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import places
 from ..backend.compiled import cpu
+from ..backend.dispatch import kernels_for
 from ..homotopy.forcing_equations import P, residues
 from ..model.layers import plain
 from ..model.teacher_student import TeacherStudent
@@ -19,7 +19,7 @@ _REFINEMENTS = 3
 
 def solve_affine(law: TeacherStudent, data: Data, tol: float, threads: int = 0) -> np.ndarray:
     """The linear solve alone, on the CPU, for drawn trials: int8 [n], -1 left open."""
-    problem = Problem(law.net, law.shared, data, tol, threads, places.place("cpu"), gains=np.array(law.gains), drawn=True)
+    problem = Problem(law.net, law.shared, data, tol, threads, kernels_for("cpu"), gains=np.array(law.gains), drawn=True)
     solve_linear(problem, np.ones(len(data.theta), dtype=bool))
     return problem.verdicts.match
 

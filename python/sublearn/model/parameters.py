@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import no_mask, whole_number
-from ..backend import places
+from ..backend.arrays import to_numpy
 
 LARGEST_SIZE = 2**31 - 1  # weights, inputs and outputs of a trial are counted in 32 bits by the compiled functions
 
@@ -106,7 +106,7 @@ class Parameters:
         for name, shape in shapes.items():
             no_mask(f"groups[{name!r}]", groups[name])
             try:
-                part = np.asarray(places.to_numpy(f"groups[{name!r}]", groups[name]))
+                part = np.asarray(to_numpy(f"groups[{name!r}]", groups[name]))
             except ValueError:
                 raise ValueError(f"groups[{name!r}]: expected an array [..., {_commas(shape)}], got a ragged list") from None
             if part.shape[max(part.ndim - len(shape), 0) :] != shape:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import LARGEST_INT, no_mask, whole_number
-from ..backend import places
+from ..backend.arrays import on_device, to_numpy
 from ..model.allocation import Allocation
 from ..model.network import Network
 from ..model.strategy import Strategy, fixed_allocation
@@ -31,7 +31,7 @@ class Batched:
 def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None) -> Batched:
     """`value` [batch, *shape] or [*shape] as rows. float32 or float64 only, never converted; finite; not empty.
 
-    A device array (a view made by `Place.array`) stays where it is and is not searched for nan: that would wait for the device.
+    A device array (a view made by `Kernels.from_caller`) stays where it is and is not searched for nan: that would wait for the device.
     """
     array = _numpy(name, value)
     if array.dtype not in FLOATS:
@@ -49,10 +49,10 @@ def _numpy(name: str, value: Any) -> np.ndarray:
     no_mask(name, value)
     if isinstance(value, (list, tuple, int, float)):
         raise TypeError(f"{name}: expected a numpy array of float32 or float64, got {type(value).__name__}")
-    if places.on_device(value):
+    if on_device(value):
         return value
     try:
-        return places.to_numpy(name, value)
+        return to_numpy(name, value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected a numpy array, got {type(value).__name__} ({error})") from None
 
@@ -87,7 +87,7 @@ def learnable(net: Network, allocation: object, name: str = "allocation") -> Bat
     if isinstance(allocation, (Allocation, Strategy)):
         hint = ", which draws a new one each time: use its .draw(rng) or .masks(...)"
         return Batched(fixed_allocation(net, allocation, name=name, hint=hint).mask[None], None)
-    array = np.asarray(places.to_numpy(name, allocation))
+    array = np.asarray(to_numpy(name, allocation))
     if array.dtype != bool:
         raise TypeError(
             f"{name}: expected an Allocation or a bool array [size] or [batch, size], got {array.dtype} ({type(allocation).__name__})"

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from .._checks import LARGEST_LONG, positive, whole_number
-from ..backend import places
+from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.checks import check_net
 from ..model.network import Network
@@ -63,11 +63,11 @@ def fit(
     ((10,), True)
     """
     check_net(net)
-    place = places.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
-    weights = float_array("theta", place.array("theta", theta), (net.size,))
+    kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
+    weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
     dtype = weights.rows.dtype
-    inputs = float_array("x", place.array("x", x), net.x_shape, dtype)
-    targets = float_array("y", place.array("y", y), net.y_shape, dtype)
+    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, dtype)
+    targets = float_array("y", kernels.from_caller("y", y), net.y_shape, dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
     steps = whole_number("steps", steps, 0, most=LARGEST_LONG)
@@ -75,7 +75,7 @@ def fit(
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     lr = positive("lr", lr)
     tol = -1.0 if tol is None else positive("tol", tol, zero=True, none=True)
-    out = place.fit(
+    out = kernels.fit(
         net.shape,
         weights.rows,
         inputs.rows,
@@ -87,6 +87,6 @@ def fit(
         tol,
         thread_count(threads),
     )
-    status = out["status"] if place.device else np.array(STATUS)[out["status"]]
-    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
+    status = out["status"] if kernels.on_device else np.array(STATUS)[out["status"]]
+    back = lambda array, shape=(): kernels.to_caller(shape_back(array, batch, shape))  # noqa: E731
     return FitResult(back(out["theta"], (net.size,)), back(out["loss"]), back(out["steps"]), back(status))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import places
+from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.checks import check_net
 from ..model.network import Network
@@ -26,12 +26,12 @@ def outputs(
            [12., 12., 12.]])
     """
     check_net(net)
-    place = places.place(backend, stream, theta=theta, x=x)
-    weights = float_array("theta", place.array("theta", theta), (net.size,))
-    inputs = float_array("x", place.array("x", x), net.x_shape, weights.rows.dtype)
+    kernels = kernels_for(backend, stream, theta=theta, x=x)
+    weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
+    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, weights.rows.dtype)
     batch = common_batch(theta=weights, x=inputs)
-    y = place.outputs(net.shape, weights.rows, inputs.rows, thread_count(threads))
-    return place.give(shape_back(y, batch, net.y_shape))
+    y = kernels.outputs(net.shape, weights.rows, inputs.rows, thread_count(threads))
+    return kernels.to_caller(shape_back(y, batch, net.y_shape))
 
 
 def jacobian(
@@ -56,13 +56,13 @@ def jacobian(
     (10, 6, 8)
     """
     check_net(net)
-    place = places.place(backend, stream, theta=theta, x=x, allocation=allocation)
-    weights = float_array("theta", place.array("theta", theta), (net.size,))
-    inputs = float_array("x", place.array("x", x), net.x_shape, weights.rows.dtype)
+    kernels = kernels_for(backend, stream, theta=theta, x=x, allocation=allocation)
+    weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
+    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, weights.rows.dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, allocation=masks)
     indices = index_rows(masks.rows)
     if indices.shape[1] == 0:
-        return place.give(np.zeros((*([] if batch is None else [batch]), net.equations, 0), weights.rows.dtype))
-    J = place.jacobian(net.shape, weights.rows, inputs.rows, indices, thread_count(threads))
-    return place.give(shape_back(J, batch, (net.equations, indices.shape[1])))
+        return kernels.to_caller(np.zeros((*([] if batch is None else [batch]), net.equations, 0), weights.rows.dtype))
+    J = kernels.jacobian(net.shape, weights.rows, inputs.rows, indices, thread_count(threads))
+    return kernels.to_caller(shape_back(J, batch, (net.equations, indices.shape[1])))

@@ -8,8 +8,9 @@ import operator
 import numpy as np
 
 from .._checks import positive, whole_number
-from ..backend import places
+from ..backend.arrays import to_numpy
 from ..backend.compiled import cpu
+from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from .arguments import FLOATS, thread_count
 
@@ -28,14 +29,14 @@ def rank(
     >>> sl.rank(np.array([np.eye(3), np.ones((3, 3))]))
     array([3, 1])
     """
-    place = places.place(backend, stream, a=a)
-    array = place.array("a", a) if place.device else places.to_numpy("a", a)
+    kernels = kernels_for(backend, stream, a=a)
+    array = kernels.from_caller("a", a) if kernels.on_device else to_numpy("a", a)
     if array.dtype not in FLOATS:
         raise TypeError(f"a: expected float32 or float64, got {array.dtype}")
     if array.ndim not in (2, 3):
         raise ValueError(f"a: expected shape [batch, m, n] or [m, n], got {list(array.shape)}")
     batch, m, n = array.shape if array.ndim == 3 else (1, *array.shape)
-    stack = array.reshape((batch, m, n)) if place.device else np.ascontiguousarray(array).reshape(batch, m, n)
+    stack = array.reshape((batch, m, n)) if kernels.on_device else np.ascontiguousarray(array).reshape(batch, m, n)
     if batch == 0:
         raise ValueError(f"a: expected at least one matrix, got {list(array.shape)}")
     if rtol is None:
@@ -43,25 +44,25 @@ def rank(
     rtol = positive("rtol", rtol, zero=True, none=True)
     if m == 0 or n == 0:
         ranks = np.zeros(batch, dtype=np.int64)
-    elif max(m, n) > place.largest_side:  # an SVD decides at once
-        stack = place.download(stack)
+    elif max(m, n) > kernels.largest_side:  # an SVD decides at once
+        stack = kernels.to_host(stack)
         if not np.isfinite(stack).all():
             raise ValueError("a: expected finite numbers, got nan or inf")
         ranks = _by_svd(stack, rtol)
     else:
-        ranks, unsure, not_finite = place.rank_real(stack, rtol, thread_count(threads))
+        ranks, unsure, not_finite = kernels.rank_real(stack, rtol, thread_count(threads))
         if not_finite >= 0:
             raise ValueError(f"a: expected finite numbers, got nan or inf in matrix {not_finite}")
         if len(unsure):
-            ranks = place.download(ranks)
-            ranks[unsure] = _by_svd(place.take(stack, unsure), rtol)
-    return _without_batch(place, ranks, array.ndim)
+            ranks = kernels.to_host(ranks)
+            ranks[unsure] = _by_svd(kernels.gather(stack, unsure), rtol)
+    return _without_batch(kernels, ranks, array.ndim)
 
 
-def _without_batch(place, ranks, ndim):
-    if place.device:
-        return place.give(ranks if ndim == 3 else ranks.reshape(()))
-    return place.give(ranks) if ndim == 3 else ranks[0]
+def _without_batch(kernels, ranks, ndim):
+    if kernels.on_device:
+        return kernels.to_caller(ranks if ndim == 3 else ranks.reshape(()))
+    return kernels.to_caller(ranks) if ndim == 3 else ranks[0]
 
 
 def _by_svd(stack: np.ndarray, rtol: float) -> np.ndarray:
@@ -84,9 +85,9 @@ def rank_mod(
     >>> sl.rank_mod(np.array([[[2, 1], [0, 2]], [[1, 1], [0, 1]]]), p=2)
     array([1, 2])
     """
-    place = places.place(backend, stream, a=a)
-    array = place.array("a", a) if place.device else places.to_numpy("a", a)
-    if place.device and array.dtype != np.int64:
+    kernels = kernels_for(backend, stream, a=a)
+    array = kernels.from_caller("a", a) if kernels.on_device else to_numpy("a", a)
+    if kernels.on_device and array.dtype != np.int64:
         raise TypeError(f"a: expected int64 on a GPU, got {array.dtype}")
     if array.dtype.kind not in "iubO":
         raise TypeError(f"a: expected an integer dtype, got {array.dtype}")
@@ -102,17 +103,17 @@ def rank_mod(
     if stack.dtype == object:
         stack = _reduced(stack, p)
     if 0 in shape:
-        return _without_batch(place, np.zeros(shape[0], dtype=np.int64), array.ndim)
-    if place.device:
-        return _without_batch(place, place.rank_mod(stack, p), array.ndim)  # the kernel reduces
+        return _without_batch(kernels, np.zeros(shape[0], dtype=np.int64), array.ndim)
+    if kernels.on_device:
+        return _without_batch(kernels, kernels.rank_mod(stack, p), array.ndim)  # the kernel reduces
     if stack.dtype == np.uint64:  # the one integer type that int64 does not hold
         stack = stack % np.uint64(p)
     stack = np.ascontiguousarray(stack, dtype=np.int64)
     try:
-        ranks = place.rank_mod(stack, p, thread_count(threads))
+        ranks = kernels.rank_mod(stack, p, thread_count(threads))
     except ValueError:  # an entry outside [0, p), which the kernel notices on its way
-        ranks = place.rank_mod(stack % p, p, thread_count(threads))
-    return _without_batch(place, ranks, array.ndim)
+        ranks = kernels.rank_mod(stack % p, p, thread_count(threads))
+    return _without_batch(kernels, ranks, array.ndim)
 
 
 def _reduced(stack: np.ndarray, p: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._checks import LARGEST_INT, positive, whole_number
-from ..backend import places
+from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.checks import check_trial_range
 from ..model.network import Network
@@ -76,11 +76,11 @@ def levenberg_marquardt(
     >>> bool((found.loss[found.start >= 0] < 1e-20).all()), int((found.start >= 0).sum()) > 90
     (True, True)
     """
-    place = places.place(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
+    kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
     double = np.dtype(np.float64)
-    weights = float_array("theta", place.array("theta", theta), (net.size,), double)
-    inputs = float_array("x", place.array("x", x), net.x_shape, double)
-    targets = float_array("y", place.array("y", y), net.y_shape, double)
+    weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,), double)
+    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, double)
+    targets = float_array("y", kernels.from_caller("y", y), net.y_shape, double)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
     budgets = masks.rows.sum(axis=1)
@@ -93,7 +93,7 @@ def levenberg_marquardt(
     seed, task, first, _ = check_trial_range(seed, task, first, count)
     scale = start_scale(net, check_gains(net, gains))
     trials = (np.uint32(first) + np.arange(count, dtype=np.uint32)).astype(np.uint32)
-    out = place.newton(
+    out = kernels.newton(
         net.shape,
         weights.rows,
         inputs.rows,
@@ -108,5 +108,5 @@ def levenberg_marquardt(
         trials,
         thread_count(threads),
     )
-    back = lambda array, shape=(): place.give(shape_back(array, batch, shape))  # noqa: E731
+    back = lambda array, shape=(): kernels.to_caller(shape_back(array, batch, shape))  # noqa: E731
     return SearchResult(back(out["theta"], (net.size,)), back(out["loss"]), back(out["found"]), int(out["iterations"]))
