@@ -106,7 +106,7 @@ def chunks_overlap(monkeypatch, question, trials, chunk):
         monkeypatch.setattr(
             gpu_pipeline._ChunkInFlight, name, lambda chunk, *a, name=name, method=method: log.append(name) or method(chunk, *a)
         )
-    monkeypatch.setattr(gpu_pipeline, "_TRIALS", chunk)
+    monkeypatch.setattr(gpu_pipeline, "TRIALS_AT_ONCE", chunk)
     parts = ask(question, trials, "cuda")
     np.testing.assert_array_equal(parts.verdicts, whole.verdicts)
     np.testing.assert_array_equal(parts.masks, whole.masks)

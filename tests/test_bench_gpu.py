@@ -37,7 +37,7 @@ def test_workloads(emulated, monkeypatch, tmp_path, capsys, workload):
         assert all("no GPU in a test" == t["not_measured"] for t in told["tables"][0]["timings"][1:])
     if workload == "crossovers":
         lines = told["listings"][-1]["rows"]
-        assert [line[1] for line in lines] == ["CUDA_LEAST_WORK", "_TRIALS", "kSharedStrip"]
+        assert [line[1] for line in lines] == ["CUDA_LEAST_WORK", "TRIALS_AT_ONCE", "kSharedStrip"]
         for file, name, now, _ in lines:  # they are there, with the value told
             found = re.search(rf"\b{name} = ([^;#\n]+)", (ROOT / file).read_text())
             assert found and eval(found[1]) == (now if isinstance(now, int) else eval(now))

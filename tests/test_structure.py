@@ -37,14 +37,6 @@ COMPILED = ("_cpu", "_cuda", "_cuda_emulated")
 # What is left to mend.
 UP: set[tuple[str, str]] = set()
 CIRCLES: list[tuple[str, ...]] = []  # by imports in functions or for types only
-USE_PRIVATE = {
-    "bench/gpu/crossovers.py",
-    "bench/gpu/one.py",
-    "bench/gpu/small.py",
-    "bench/gpu/workloads.py",
-    "bench/w6_exact.py",
-}
-
 LIBRARIES = {  # the room of each
     "matplotlib": "study",
     "xarray": "study",
@@ -173,19 +165,23 @@ def includes(root=CSRC):
 
 
 def private_users(root=ROOT):
-    """Files of bench and examples that import what neither `sublearn` nor `sublearn.study` offers."""
+    """(file, line) of bench and examples that name something of the package that begins with an underscore."""
     found = set()
     for folder in ("bench", "examples"):
         for file in (root / folder).rglob("*.py"):
+            ours = {"sl"}
             for node, _ in imports(parse(file)):
-                names = [alias.name for alias in node.names]
-                if isinstance(node, ast.Import):
-                    wrong = any(name.startswith("sublearn.") and name != "sublearn.study" for name in names)
-                else:
-                    inside = not node.level and (node.module or "").split(".")[0] == "sublearn"
-                    wrong = inside and (node.module not in ("sublearn", "sublearn.study") or any(name.startswith("_") for name in names))
-                if wrong:
-                    found.add(file.relative_to(root).as_posix())
+                module = "" if isinstance(node, ast.Import) else ("." * node.level + (node.module or ""))
+                for alias in node.names:
+                    whole = f"{module}.{alias.name}" if module else alias.name
+                    if whole.split(".")[0] == "sublearn":
+                        ours.add(alias.asname or alias.name)
+                        if re.search(r"\._", whole):
+                            found.add((file.relative_to(root).as_posix(), node.lineno))
+            for node in ast.walk(parse(file)):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ours:
+                    if node.attr.startswith("_") and not node.attr.startswith("__"):
+                        found.add((file.relative_to(root).as_posix(), node.lineno))
     return found
 
 
@@ -229,8 +225,50 @@ def test_libraries_are_imported_where_they_belong():
     assert [edge for edge, at_once in found.items() if at_once] == []  # `import sublearn` loads numpy alone
 
 
-def test_bench_and_examples_import_public_names():
-    assert private_users() == USE_PRIVATE
+def test_bench_and_examples_use_public_names():
+    assert private_users() == set()
+
+
+@pytest.mark.parametrize(
+    "line", ["from sublearn import _cpu", "from sublearn.ops.fit import _x", "import sublearn as sl; sl._cpu", "sl._cpu.isa()"]
+)
+def test_a_planted_private_name_is_found(planted, line):
+    copy = planted(ROOT / "bench", "w1_rank.py", line)
+    assert {file for file, _ in private_users(copy.parent)} == {"bench/w1_rank.py"}
+
+
+# Functions that take more than MOST_PARAMETERS, and why.
+MOST_PARAMETERS = 8
+MANY_PARAMETERS = {
+    **dict.fromkeys(
+        ("fit", "newton", "continuation", "draw"), "the signature of the compiled function"
+    ),  # Kernels, HostKernels, CudaKernels
+    **dict.fromkeys(
+        ("decide", "match_probability", "draw_trials", "best_allocation", "compare_with_exact", "solution_count", "levenberg_marquardt"),
+        "public: options by keyword",
+    ),
+    "track": "what every path has of its own: options by keyword",
+    **dict.fromkeys(("extend", "trace_test", "monodromy"), "options of a search, by keyword, with one caller each"),
+    **dict.fromkeys(("certify", "solve"), "arrays of one batch, side by side"),
+    "_settle": "arrays of one batch, side by side",
+}
+
+
+def parameters(root=PACKAGE):
+    """{(module, function): number of parameters but self}."""
+    found = {}
+    for name, file in modules(root).items():
+        for node in ast.walk(parse(file)):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [a.arg for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
+                count = len(arguments) - (arguments[:1] in (["self"], ["cls"]))
+                found[name, node.name] = max(count, found.get((name, node.name), 0))
+    return found
+
+
+def test_functions_take_few_parameters():
+    many = {function for (_, function), count in parameters().items() if count > MOST_PARAMETERS}
+    assert many == set(MANY_PARAMETERS)
 
 
 def test_includes_go_down():

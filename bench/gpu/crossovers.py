@@ -3,7 +3,7 @@
 CUDA_LEAST_WORK (python/sublearn/backend/selection.py): match_probability by each method on the CPU, all its cores, and on the GPU, for
 batches of trials that double; the least trials x starts x weights from which the GPU stays ahead. One number serves both methods: the
 larger one.
-_TRIALS (python/sublearn/match/gpu_pipeline.py): the chunk with the most trials per second.
+TRIALS_AT_ONCE (python/sublearn/match/gpu_pipeline.py): the chunk with the most trials per second.
 kSharedStrip (csrc/cuda/strip.cuh): fits of networks that grow, with the tables of 32 students in shared memory and in device memory; the
 largest tables for which shared memory is faster.
 """
@@ -106,7 +106,7 @@ def crossovers(options: Options) -> Iterator[Listing]:
     sizes, rates = ((2**4, 2**5) if options.quick else tuple(2**k for k in range(14, 20))), []
     for size in sizes:
         trials = 2 * max(sizes)
-        with mock.patch.object(gpu_pipeline, "_TRIALS", size):
+        with mock.patch.object(gpu_pipeline, "TRIALS_AT_ONCE", size):
             call = partial(sl.match_probability, NET, STRATEGY, trials, SHARED, starts=10, backend="cuda")
             rates.append(trials / seconds_of(call, repeats=2))
     yield Listing(
@@ -115,8 +115,9 @@ def crossovers(options: Options) -> Iterator[Listing]:
         ["chunk", "trials/s"],
         [list(row) for row in zip(sizes, rates)],
     )
+    best = sizes[rates.index(max(rates))]
     told.append(
-        ["python/sublearn/match/gpu_pipeline.py", "_TRIALS", gpu_pipeline._TRIALS, f"2**{sizes[rates.index(max(rates))].bit_length() - 1}"]
+        ["python/sublearn/match/gpu_pipeline.py", "TRIALS_AT_ONCE", gpu_pipeline.TRIALS_AT_ONCE, f"2**{best.bit_length() - 1}"]
     )
     listing, limit = strips(options)
     yield listing

@@ -57,7 +57,7 @@ def networks() -> None:
 
 def resident() -> None:
     """Trials that stay on the GPU: two chunks under way, masks of their own and one for all, both searches."""
-    with mock.patch.object(gpu_pipeline, "_TRIALS", 20):
+    with mock.patch.object(gpu_pipeline, "TRIALS_AT_ONCE", 20):
         for net, strategy, shared in (
             (NETS[0], sl.scattered(NETS[0], 12, "W"), ("B", "D")),
             (NETS[0], sl.rows(NETS[0], 12, "W"), ("B", "D")),

@@ -33,7 +33,7 @@ from .methods import METHODS
 from .problem import Data
 from .question import Question
 
-_TRIALS = 2**18  # of a chunk: a GPU needs tens of thousands of students at a time, and about a second per chunk lets Ctrl-C through
+TRIALS_AT_ONCE = 2**18  # of a chunk: a GPU needs tens of thousands of students at a time, and about a second per chunk lets Ctrl-C through
 _SCREEN_BYTES = 2**26  # of matrices whose ranks are taken at a time
 _POINTS = 2  # primes that must agree on a no (T1)
 
@@ -55,8 +55,8 @@ def chunks(
 
 
 def _screened(asked: _Question, trials: int) -> Iterator[Verdicts]:
-    for begin in range(0, trials, _TRIALS):
-        found = _nothing_known(min(_TRIALS, trials - begin), Reason.RANK)
+    for begin in range(0, trials, TRIALS_AT_ONCE):
+        found = _nothing_known(min(TRIALS_AT_ONCE, trials - begin), Reason.RANK)
         found.settle(slice(None), 0, Reason.RANK, certified=True)
         yield found
 
@@ -145,7 +145,7 @@ class _Question:
         per = sum(byte_count(*row) for row in self.rows.values()) + 4  # a lock
         per += sum(4 * (len(piece.offsets) - 1 + int(np.diff(piece.offsets).max())) for piece in self.strategy.recipe[1])  # shuffled lists
         fixed = sum(array.nbytes for array in self.constants.values()) + 8 * self.net.size + 16
-        most = min(trials, _TRIALS)
+        most = min(trials, TRIALS_AT_ONCE)
         if not self.matrix_bytes:
             return rows_at_once(most, per, fixed, limit, "match_probability")
         together = rows_at_once(most, per + self.matrix_bytes, fixed, limit, "match_probability")
