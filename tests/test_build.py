@@ -1,4 +1,4 @@
-"""Which modules a build makes: csrc/cuda/find_gpu.cmake, asked with an nvcc that pretends."""
+"""Which modules a build makes: cmake/find_gpu.cmake, asked with an nvcc that pretends."""
 
 import platform
 import shutil
@@ -28,7 +28,7 @@ printf '#!/bin/sh\\n%s\\n' '{program}' >find_gpu && chmod +x find_gpu
         f"""cmake_minimum_required(VERSION 3.20)
 set(CMAKE_CUDA_COMPILER "{nvcc}")
 set(CMAKE_CURRENT_BINARY_DIR "{folder}")
-include("{ROOT}/csrc/cuda/find_gpu.cmake")
+include("{ROOT}/cmake/find_gpu.cmake")
 sublearn_find_gpu(found why)
 file(WRITE "{folder}/answer" "${{found}}\\n${{why}}")
 """.replace("\\n", "\n")

@@ -1,5 +1,5 @@
 """Races of the CUDA kernels, found without a GPU: the emulator under ThreadSanitizer, with threads in a random order
-(csrc/cuda/emulate.cpp).
+(csrc/cuda/emulation/emulate.cpp).
 
 Only in a build with SUBLEARN_CUDA=EMULATE and SUBLEARN_SANITIZE=thread; .ci/run makes one and runs these tests in it.
 """

@@ -47,16 +47,23 @@ LIBRARIES = {  # the room of each
     "cupy": "backend",
 }
 
-# {folder: the folders that its files may include}. math knows the contracts in ops, cpu and cuda never meet.
+# {folder: the folders that its files may include}. Of the mathematics only methods know the contracts in ops; cpu and cuda never meet.
 MAY_INCLUDE = {
     "core": {"core"},
     "ops": {"core", "ops"},
-    "math": {"core", "ops", "math"},
-    "cpu": {"core", "ops", "math", "cpu"},
-    "cuda": {"core", "ops", "math", "cuda"},
-    "bind": {"core", "ops", "math", "bind"},
+    "scalar": {"core", "scalar"},
+    "network": {"core", "scalar", "network"},
+    "method": {"core", "ops", "scalar", "network", "method"},
+    "cpu": {"core", "ops", "scalar", "network", "method", "cpu"},
+    "cuda": {"core", "ops", "scalar", "network", "method", "cuda"},
+    "bind": {"core", "ops", "bind"},
 }
-INCLUDED = {("bind/cuda.cpp", "cuda/emulate.h"), ("bind/cuda.cpp", "cuda/planted_races.h")}  # the emulator
+INCLUDED = {  # the emulator
+    ("bind/register_cuda_devices.cpp", "cuda/emulation/emulate.h"),
+    ("bind/register_cuda_devices.cpp", "cuda/emulation/planted_races.h"),
+}
+# {folder: files that several operations share}. All others carry the name of an operation, with a suffix or without.
+SHARED = {"cpu": {"models", "networks"}, "cuda": {"check", "convolve", "group", "launch", "strip"}}
 
 
 @functools.cache
@@ -162,6 +169,13 @@ def includes(root=CSRC):
             if included.split("/")[0] not in MAY_INCLUDE.get(here.parts[0], ()):
                 found.add((here.as_posix(), included))
     return found
+
+
+def nameless(folder, root=CSRC):
+    """Stems of the files of a folder that carry no operation's name."""
+    operations = tuple(file.stem for file in (root / "ops").iterdir())
+    stems = {file.stem for file in (root / folder).iterdir() if file.is_file()}
+    return {stem for stem in stems if stem not in operations and not stem.startswith(tuple(f"{name}_" for name in operations))}
 
 
 def private_users(root=ROOT):
@@ -276,6 +290,11 @@ def test_includes_go_down():
     assert includes() == INCLUDED
 
 
+@pytest.mark.parametrize("folder", SHARED)
+def test_files_carry_the_names_of_operations(folder):
+    assert nameless(folder) == SHARED[folder]
+
+
 @pytest.mark.parametrize(
     "file, line, arrow",
     [
@@ -305,13 +324,24 @@ def test_a_planted_library_is_found(planted):
 @pytest.mark.parametrize(
     "file, included",
     [
-        ("core/shape.h", "math/modp.h"),
-        ("ops/trial.h", "math/slots.h"),
-        ("math/modp.h", "cpu/models.h"),
+        ("core/shape.h", "scalar/modp.h"),
+        ("ops/trial.h", "network/slots.h"),
+        ("scalar/pack.h", "network/slots.h"),
+        ("network/slots.h", "ops/trial.h"),
+        ("network/tiles.h", "method/path_tracker.h"),
+        ("method/path_tracker.h", "cpu/models.h"),
         ("cpu/models.h", "cuda/group.cuh"),
         ("cuda/newton.cu", "cpu/models.h"),
-        ("bind/cpu.cpp", "cpu/models.h"),
+        ("bind/module_cpu.cpp", "cpu/models.h"),
+        ("bind/module_cpu.cpp", "scalar/modp.h"),
     ],
 )
 def test_a_planted_include_is_found(planted, file, included):
     assert includes(planted(CSRC, file, f'#include "{included}"')) - INCLUDED == {(file, included)}
+
+
+def test_a_planted_helper_without_an_operation_is_found(planted):
+    copy = planted(CSRC, "cpu/models.h", "")
+    (copy / "cpu" / "rows.h").touch()
+    (copy / "cpu" / "rank_real_columns.h").touch()
+    assert nameless("cpu", copy) - SHARED["cpu"] == {"rows"}

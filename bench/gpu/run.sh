@@ -119,7 +119,7 @@ build() {
   local arch settings fingerprint version
   arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
   settings=${SUBLEARN_GPU_CMAKE:--DSUBLEARN_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=${arch:-90}-real}
-  fingerprint=$( (find csrc python/sublearn CMakeLists.txt pyproject.toml -type f ! -name '*.so' ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
+  fingerprint=$( (find csrc cmake python/sublearn CMakeLists.txt pyproject.toml -type f ! -name '*.so' ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
     echo "$settings $("$python" --version)") | sha256sum)
   if [ "$fingerprint" = "$(cat "$site.built" 2>/dev/null)" ]; then
     echo "kept as it was: the sources have not changed"

@@ -63,7 +63,8 @@ double quota_in(const std::string& folder, bool second_version) {
 
 // The least quota from the group at `path` up to the one that is mounted.
 double quota_along(const std::string& mount, const std::string& root, std::string path, bool second_version) {
-  // A container may see its group from outside: the mount then shows what is below `root`, or, if the path lies elsewhere, the group itself.
+  // A container may see its group from outside: the mount then shows what is below `root`, or, if the path lies elsewhere, the group
+  // itself.
   if (root != "/") {
     const bool below = path.compare(0, root.size(), root) == 0 && (path.size() == root.size() || path[root.size()] == '/');
     path = below ? path.substr(root.size()) : "";

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "cpu/models.h"
-#include "math/ball.h"
+#include "scalar/ball.h"
 
 namespace sl {
 using namespace base;

@@ -1,11 +1,11 @@
-// Path tracking, one path per SIMD lane. See ops/continuation.h; the method is that of math/tracker.h.
+// Path tracking, one path per SIMD lane. See ops/continuation.h; the method is that of method/path_tracker.h.
 //
 // Data in L1: per lane 2 (2 size + inputs + equations) data numbers, and the tables of the network.
 #include "ops/continuation.h"
 
 #include "cpu/models.h"
-#include "math/complex_pack.h"
-#include "math/tracker.h"
+#include "method/path_tracker.h"
+#include "scalar/complex_pack.h"
 
 namespace sl {
 namespace SL_ISA {

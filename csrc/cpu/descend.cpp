@@ -1,6 +1,6 @@
 // Masked gradient descent, one student per lane, all steps in one call. See ops/descend.h.
 //
-//   g = gradient of the loss (sweeps.h), then per learnable weight w:
+//   g = gradient of the loss (descend_sweeps.h), then per learnable weight w:
 //     sgd       w -= lr g
 //     momentum  v = 0.9 v + g;  w -= lr v
 //     adam      m = 0.9 m + 0.1 g;  q = 0.999 q + 0.001 g^2;  w -= lr / (1 - 0.9^t) m / (sqrt(q / (1 - 0.999^t)) + 1e-8)
@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "cpu/descend_samples.h"
-#include "cpu/sweeps.h"
-#include "cpu/updates.h"
+#include "cpu/descend_sweeps.h"
+#include "cpu/descend_updates.h"
 
 namespace sl {
 namespace SL_ISA {

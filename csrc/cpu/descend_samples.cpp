@@ -21,13 +21,13 @@
 #include <cmath>
 #include <utility>
 
-#include "core/pack.h"
 #include "core/scratch.h"
-#include "cpu/across_lanes.h"
-#include "cpu/updates.h"
-#include "math/activation.h"
-#include "math/slots.h"
-#include "math/tiles.h"
+#include "cpu/descend_updates.h"
+#include "network/activation.h"
+#include "network/slots.h"
+#include "network/tiles.h"
+#include "scalar/across_lanes.h"
+#include "scalar/pack.h"
 
 namespace sl {
 namespace SL_ISA {

@@ -1,9 +1,10 @@
 // Exact Jacobians over GF(p): students side by side in lanes, or one at a time where they would leave most of a pack empty. The same
 // template does both, and every student gets the same bits either way. See ops/jacobian.h.
 #include "core/draws.h"
+#include "core/primes.h"
 #include "cpu/models.h"
-#include "math/modp_lanes.h"
 #include "ops/jacobian.h"
+#include "scalar/modp_lanes.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -82,7 +83,7 @@ void jacobian_mod_field(const JacobianModArgs& a, Control& control) {
 
 }  // namespace
 
-// The caller has checked p and the activation (bind/cpu.cpp).
+// The caller has checked p and the activation (bind/register_cpu_networks.cpp).
 void jacobian_mod(const JacobianModArgs& a, Control& control) {
   if (a.p == kPrimes[0]) jacobian_mod_field<kPrimes[0]>(a, control);
   else jacobian_mod_field<kPrimes[1]>(a, control);

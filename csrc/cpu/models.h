@@ -1,9 +1,9 @@
-// models.h: picks the network class for a shape. Hidden sizes 4 and 8 of recurrent networks are compiled in (loops of known
-// length, accumulators in registers); every other size runs the same source with sizes at run time.
+// models.h: picks the network class for a shape, and fills its lanes and slots. Hidden sizes 4 and 8 of recurrent networks are compiled in
+// (loops of known length, accumulators in registers); every other size runs the same source with sizes at run time.
 #pragma once
-#include "core/pack.h"
-#include "math/feedforward.h"
-#include "math/recurrent.h"
+#include "network/feedforward.h"
+#include "network/recurrent.h"
+#include "scalar/pack.h"
 
 namespace sl {
 namespace SL_ISA {

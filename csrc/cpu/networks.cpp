@@ -1,4 +1,4 @@
-// The passes of networks over packs of students. See networks.h; the formulas are in math/recurrent.h and math/feedforward.h.
+// The passes of networks over packs of students. See networks.h; the formulas are in network/recurrent.h and network/feedforward.h.
 #include "cpu/networks.h"
 
 namespace sl {

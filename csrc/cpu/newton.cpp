@@ -15,9 +15,9 @@
 #include <new>
 
 #include "core/random.h"
-#include "cpu/block_cholesky.h"
-#include "cpu/lane_cholesky.h"
 #include "cpu/networks.h"
+#include "cpu/newton_cholesky_blocks.h"
+#include "cpu/newton_cholesky_lanes.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -69,7 +69,6 @@ class Worker {
     }
     slots_.allocate(r_, [&](size_t n) { return static_cast<int*>(scratch.take(n * sizeof(int))); });
     slots_.same = a_.index_stride == 0;
-    draws_ = static_cast<double*>(scratch.take(sizeof(double) * s_.size));
   }
   static size_t scratch_bytes(const NewtonArgs& a) {
     const Shape& s = *a.students.shape;
@@ -78,7 +77,7 @@ class Worker {
     const size_t system = least >= kLargeSystem ? sizeof(BlockCholesky) + BlockCholesky::scratch_bytes(static_cast<int>(least))
                                                 : sizeof(S) * least * (least + 1);
     return Model::scratch_bytes(s) + sizeof(S) * (size + 4 * E + 4 * r + E + most + r * E) + system +
-           5 * (sizeof(int) * Slots<L>::ints(static_cast<int>(r)) + 64) + sizeof(double) * size + 64 * 20;
+           5 * (sizeof(int) * Slots<L>::ints(static_cast<int>(r)) + 64) + 64 * 20;
   }
 
   void run(int worker, Control& control) {
@@ -318,7 +317,6 @@ class Worker {
   BlockCholesky* large_ = nullptr;
   S loss_{}, mu_{}, one_{};
   M fresh_{};
-  double* draws_;
   Slots<L> slots_;
   int64_t job_[L], lane_iterations_ = 0;
   int iteration_[L], rejected_[L];

@@ -1,7 +1,7 @@
 // Outputs over the complex numbers, one student at a time: for complex-step derivatives in tests. See ops/outputs.h.
 #include "cpu/models.h"
-#include "math/complex.h"
 #include "ops/outputs.h"
+#include "scalar/complex.h"
 
 namespace sl {
 using namespace base;

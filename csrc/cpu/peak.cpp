@@ -1,7 +1,7 @@
 // Multiply-add peak: independent chains (latency 4, two units: 8 are enough), no memory. See ops/peak.h.
 #include "ops/peak.h"
 
-#include "core/pack.h"
+#include "scalar/pack.h"
 
 namespace sl {
 namespace SL_ISA {

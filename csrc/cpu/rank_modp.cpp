@@ -17,7 +17,7 @@
 #include "ops/rank_modp.h"
 
 #include "core/scratch.h"
-#include "math/modp_pack.h"
+#include "scalar/modp_pack.h"
 
 namespace sl {
 namespace SL_ISA {

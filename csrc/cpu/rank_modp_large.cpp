@@ -1,4 +1,4 @@
-// Exact rank over GF(p) of one large matrix at a time, p odd, by blocks of columns. See ops/rank_modp.h and math/modp_pack.h.
+// Exact rank over GF(p) of one large matrix at a time, p odd, by blocks of columns. See ops/rank_modp.h and scalar/modp_pack.h.
 //
 // The columns are cut into blocks of kWidth. Step t: the panel, block t from row r on, is factored as P L U with k <= kWidth pivots;
 // then every later block is permuted like it, and with L1 the top k rows of L, L2 the others,
@@ -21,8 +21,8 @@
 #include <sched.h>
 
 #include "core/scratch.h"
-#include "math/modp_pack.h"
 #include "ops/rank_modp.h"
+#include "scalar/modp_pack.h"
 
 namespace sl {
 namespace SL_ISA {

@@ -1,22 +1,22 @@
 // Numerical rank of a batch of real matrices. See ops/rank_real.h.
 //
 // Householder QR of the rows a_j (the shorter side of the matrix becomes the rows): the reflection H = I - tau w w^T that maps what is
-// left of a row to a multiple of e_k is applied to the other rows. After r rows, R11 is their triangle and R22 what is left of the rest; when
-// these prove the rank is said in math/rank_proof.h.
+// left of a row to a multiple of e_k is applied to the other rows. After r rows, R11 is their triangle and R22 what is left of the rest;
+// when these prove the rank is said in method/rank_proof.h.
 //
 // Because the proof holds for any order, rows are taken as they come. Nothing left of a row: it is skipped, and counts as a part of R22.
-// A badly conditioned R11 can blur ||R22||; the last pivot, the usual culprit, is forgiven (tail_beside_weak in rank_qr.h), and what
-// is still not proven is done once more with the largest row first in every step.
+// A badly conditioned R11 can blur ||R22||; the last pivot, the usual culprit, is forgiven (tail_beside_weak in rank_real_proof.h), and
+// what is still not proven is done once more with the largest row first in every step.
 //
-// Three layouts. Up to 8 numbers a row: one matrix per lane, two packs at a time, all steps unrolled (short_qr.h). Up to 128: one matrix per
-// lane, four rows and two reflections at a time (lane_qr.h). Above, for what a pack is not worth filling with, and for what the other
-// two cannot prove: one matrix at a time, lanes along the row (row_qr.h).
+// Three layouts. Up to 8 numbers a row: one matrix per lane, two packs at a time, all steps unrolled (rank_real_short.h). Up to 128: one
+// matrix per lane, four rows and two reflections at a time (rank_real_lanes.h). Above, for what a pack is not worth filling with, and for
+// what the other two cannot prove: one matrix at a time, lanes along the row (rank_real_rows.h).
 #include "ops/rank_real.h"
 
-#include "cpu/across_lanes.h"
-#include "cpu/lane_qr.h"
-#include "cpu/row_qr.h"
-#include "cpu/short_qr.h"
+#include "cpu/rank_real_lanes.h"
+#include "cpu/rank_real_rows.h"
+#include "cpu/rank_real_short.h"
+#include "scalar/across_lanes.h"
 
 namespace sl {
 namespace SL_ISA {

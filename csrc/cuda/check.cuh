@@ -1,7 +1,7 @@
 // check.cuh: a failed CUDA call becomes an Error with the name of the call and the runtime's words; no memory left: an OutOfMemory.
 #pragma once
 #if defined(SL_EMULATE)
-#include "cuda/emulate.h"
+#include "cuda/emulation/emulate.h"
 #else
 #include <cuda_runtime.h>
 #endif

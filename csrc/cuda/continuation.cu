@@ -1,14 +1,14 @@
 // Path tracking in complex double precision: many paths at once, refilled from a queue on the device. See ops/continuation.h; the method,
-// its constants and its rules are those of math/tracker.h.
+// its constants and its rules are those of method/path_tracker.h.
 //
 // Queue: an atomic counter over the jobs, in the CPU's order. A job is skipped where an earlier one of its group has ended at a real point;
 // jobs before the first such end are followed to theirs, so the first real end in number is the same whatever the order in which threads
 // run. Who ends a path takes the next job while its warp goes on; one launch empties the queue.
 // Two kernels. Recurrent networks with up to 8 hidden units and systems of up to 8 equations: 4 or 8 lanes per path
-// (continuation_lanes.cuh). All others: one path per thread (below), the very text of math/tracker.h that the CPU runs on its SIMD lanes.
-// There everything of a path is in the strip (complex numbers of 16 bytes: a warp's access is four lines of memory), except the points of
-// data, which are read where they are: twice per step, through the caches. At 2-16-2, T = 4, k = 6 a strip has 390 KB per warp: beyond
-// 227 KB strips lie in device memory, and the second-level cache decides.
+// (continuation_lanes.cuh). All others: one path per thread (below), the very text of method/path_tracker.h that the CPU runs on its SIMD
+// lanes. There everything of a path is in the strip (complex numbers of 16 bytes: a warp's access is four lines of memory), except the
+// points of data, which are read where they are: twice per step, through the caches. At 2-16-2, T = 4, k = 6 a strip has 390 KB per warp:
+// beyond 227 KB strips lie in device memory, and the second-level cache decides.
 #include "cuda/continuation_lanes.cuh"
 
 namespace sl {

@@ -7,7 +7,7 @@
 //                    by numbers of trip t - 1, which it reads from shared memory (the same words for the group): one barrier per trip
 //   outputs, columns output (t, e), and entry k of equations (t, e) for all t, by the next lane in turn: a triangular convolution
 //   elimination      lane e has row e of the system in registers; the pivot's owner shows its row; Gauss and Jordan, so nothing to put back
-//   step control     every lane of a group goes by the same numbers (maxima of the group by shuffles), by the rules of math/tracker.h
+//   step control     every lane of a group goes by the same numbers (maxima of the group by shuffles), by method/path_tracker.h
 // The groups of a warp run in step: every barrier and shuffle is the warp's. A group whose path has ended takes a new job at once; one
 // without a job computes on what it holds, in the same instructions, and stores none of it. Sums run in another order than on the CPU.
 //
@@ -31,7 +31,7 @@
 
 #include "cuda/convolve.cuh"
 #include "cuda/strip.cuh"
-#include "math/tracker.h"
+#include "method/path_tracker.h"
 #include "ops/cuda.h"
 
 namespace sl {
@@ -346,7 +346,7 @@ template <int G, int K> class LaneTracker {
     C row[K], side[2] = {{0, 0}, {0, 0}};
     pick(row, side, last);
     if (a_.sliced && mine()) cut(row, side, last);
-    if (charts) {  // see the top of math/tracker.h
+    if (charts) {  // see the top of method/path_tracker.h
       C along = side[0] * static_cast<double>(degree_);
       SL_UNROLL(8)
       for (int k = 0; k < K; ++k) subtract_product(along, m_[p_.z + k], row[k]);

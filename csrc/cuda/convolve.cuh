@@ -1,5 +1,5 @@
 // convolve.cuh: the triangular convolution that gives a column of a linear network's Jacobian, by one lane, from a chain and a row of the
-// network's table; for every scalar. See math/recurrent.h, whose convolution is that of a thread that has a whole student.
+// network's table; for every scalar. See network/recurrent.h, whose convolution is that of a thread that has a whole student.
 #pragma once
 #if !defined(SL_ISA)
 #define SL_ISA device

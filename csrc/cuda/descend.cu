@@ -6,15 +6,15 @@
 //   Recurrent n = 4 and 8: W and D of the thread's student in registers for the whole step, activities and adjoints in the strip
 //   (shared memory). A product W h then costs one instruction per multiply-add; with W in shared memory it would cost two, and with
 //   the rows of W spread over the threads of a group every multiply-add would wait for a shuffle (32 a cycle against 128).
-//   Up to 8 steps and 2 outputs all that has a fixed place is in registers, and loops over time are unrolled (few_steps.cuh).
+//   Up to 8 steps and 2 outputs all that has a fixed place is in registers, and loops over time are unrolled (descend_few_steps.cuh).
 //   At n = 8, i = o = 2, T = 6, r = 12 in W, single precision, eight warps run on a multiprocessor of an H200: 26.5 KB and 240
 //   registers each. A step is then 1370 instructions of a warp, where general loops would take 2800.
 // A thread whose student has converged or diverged waits for its warp; its results are then as they were when it stopped.
 #include <algorithm>
 #include <vector>
 
-#include "cuda/few_steps.cuh"
-#include "cuda/in_registers.cuh"
+#include "cuda/descend_few_steps.cuh"
+#include "cuda/descend_in_registers.cuh"
 #include "cuda/strip.cuh"
 #include "ops/cuda.h"
 
@@ -52,7 +52,7 @@ template <bool kPacked> struct Places {
   }
 };
 
-// A network of math/ with all its tables in the strip.
+// A network of network/ with all its tables in the strip.
 template <class Model, class T, bool kPacked> class Tabled {
   using C = Entry<T>;
 

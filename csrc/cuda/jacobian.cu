@@ -1,6 +1,7 @@
 // Masked Jacobians of a batch of students, and Jacobians over GF(p), one student per thread. See ops/jacobian.h.
 #include "core/draws.h"
 #include "core/error.h"
+#include "core/primes.h"
 #include "cuda/strip.cuh"
 #include "ops/cuda.h"
 

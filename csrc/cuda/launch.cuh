@@ -1,4 +1,4 @@
-// launch.cuh: the one way kernels are started, on a GPU or in the emulator (emulate.h).
+// launch.cuh: the one way kernels are started, on a GPU or in the emulator (emulation/emulate.h).
 //   launch(kernel, grid, block, shared_bytes, stream, arguments...)
 //   SL_SHARED(float, name);   in a kernel: `name` points to its dynamic shared memory (16-byte aligned)
 //   SL_TURN();                in a kernel: nothing on a GPU; in the emulator the threads of a block take turns here

@@ -2,7 +2,7 @@
 // its constants and its rules are those of cpu/newton.cpp (here in newton_start.cuh).
 //
 // Two kernels. Recurrent networks with up to 8 hidden units: 8 lanes per start (newton_lanes.cuh). All others, and systems too large for
-// that: one start per thread (below), with the network classes of math/ and everything of a start in the strip: at n = 16, i = o = 2,
+// that: one start per thread (below), with the network classes of network/ and everything of a start in the strip: at n = 16, i = o = 2,
 // T = 6, r = 24 about 1300 numbers, 340 KB per warp, so in device memory, through the caches.
 #include "cuda/newton_lanes.cuh"
 

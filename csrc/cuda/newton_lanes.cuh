@@ -3,7 +3,7 @@
 //
 //   forward pass     lane a has row a of W in registers and computes h_t[a]; h_{t-1} comes from shared memory, the same words for the group
 //   outputs          output (t, e) by lane (t o + e) mod 8, after the last step
-//   chains           lane a has column a of W and computes entry a of every adjoint; see math/recurrent.h
+//   chains           lane a has column a of W and computes entry a of every adjoint; see network/recurrent.h
 //   Jacobian         entry k of equations (t, e), all t, by lane (k o + e) mod 8: one triangular convolution of a chain with a row of z
 //   V^T V            V is J^T where the system is J J^T (r > E), else J, so that the system is always V^T V; blocks of 2 x 2 over the lanes
 //   Cholesky, solves lane l has rows l, l + 8, ..; two columns at a time; pivots and unknowns by shuffles

@@ -5,24 +5,22 @@
 // (operands < p < 2^31, so their sum is < 2^63). Factors on a whole vector do not change the rank. The rank is the number of pivots.
 // p = 2: x_j <- x_j xor (t and x_p).
 //
-// Sides up to 64: a group of N lanes per matrix (4, 8, 16, 32 lanes of a warp, or a block of 64), lane j has x_j in registers, the pivot is shown
-// in shared memory, 16 bytes at a time. Nothing moves. Cost per lane: N^2 / 2 times 4 multiplications (of about 8 instructions a number);
-// a warp takes about 2000 instructions for two matrices of 16x16, 5800 for one of 32x32.
+// Sides up to 64: a group of N lanes per matrix (4, 8, 16, 32 lanes of a warp, or a block of 64), lane j has x_j in registers, the pivot is
+// shown in shared memory, 16 bytes at a time. Nothing moves. Cost per lane: N^2 / 2 times 4 multiplications (of about 8 instructions a
+// number); a warp takes about 2000 instructions for two matrices of 16x16, 5800 for one of 32x32.
 // Above: the batch in device memory as 32-bit numbers; per column one launch that finds and fetches the pivot row, and one that updates
 // all rows of all matrices. Pivots are counted on the device, so no launch waits for the host.
 // Entries may be any integers: they are reduced when they are read.
 #include "cuda/group.cuh"
 #include "ops/cuda.h"
+#include "scalar/modp.h"
 
 namespace sl {
 namespace cuda {
 namespace {
 
-struct Field {
-  uint32_t p, inverse;  // p^-1 mod 2^32
-  explicit Field(uint32_t prime) : p(prime), inverse(prime) {
-    for (int k = 0; k < 5; ++k) inverse *= 2 - p * inverse;
-  }
+struct Field : SL_ISA::Modulus {
+  using Modulus::Modulus;
   __device__ uint32_t reduced(int64_t x) const {
     if (static_cast<uint64_t>(x) < p) return static_cast<uint32_t>(x);
     const int64_t r = x % static_cast<int64_t>(p);

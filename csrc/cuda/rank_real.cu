@@ -1,4 +1,4 @@
-// Numerical rank of a batch of real matrices. See ops/rank_real.h; the proof: math/rank_proof.h.
+// Numerical rank of a batch of real matrices. See ops/rank_real.h; the proof: method/rank_proof.h.
 //
 // Householder QR of vectors x_j of length <= N (the shorter side of the matrix counts the vectors), the longest remaining one first:
 //   pivot p = argmax ||x_j[k..]||,  w = x_p[k..] + sign ||.|| e_k,  x_j -= tau (w . x_j) w  for the vectors that were not pivots yet.
@@ -14,7 +14,7 @@
 // broadcasts. Cost per lane: 3 N^2 / 2 multiply-adds for the QR with the norms, N^2 / 2 for the proof; N^2 / 2 numbers from shared memory.
 // A warp takes about 2500 instructions for two matrices of 16x16 (float64; 950 of them sums and products), 6000 for one of 32x32 (2900).
 #include "cuda/group.cuh"
-#include "math/rank_proof.h"
+#include "method/rank_proof.h"
 #include "ops/cuda.h"
 
 namespace sl {

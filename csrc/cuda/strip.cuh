@@ -1,4 +1,4 @@
-// strip.cuh: one student per thread, with the shared network mathematics (math/) and its tables in a strip of memory per warp.
+// strip.cuh: one student per thread, with the shared mathematics of networks (network/) and its tables in a strip of memory per warp.
 //
 // Entry k of a table of thread l of a warp lies at k * 32 + l of the strip: neighbouring threads read neighbouring words, so an access
 // of the warp is one line of memory (or 32 banks of shared memory) even where every student learns other weights. An Entry<S> is one
@@ -11,14 +11,14 @@
 #endif
 #include <algorithm>
 
-#include "core/lanes.h"
 #include "core/shape.h"
 #include "cuda/launch.cuh"
-#include "math/complex_lane.h"
-#include "math/feedforward.h"
-#include "math/recurrent.h"
+#include "network/feedforward.h"
+#include "network/recurrent.h"
 #include "ops/cuda.h"
 #include "ops/students.h"
+#include "scalar/complex_lane.h"
+#include "scalar/lanes.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -54,8 +54,8 @@ template <class C> SL_INLINE C* take_array(Strip& strip, size_t count) {
   return table;
 }
 
-// Bytes of shared memory up to which a strip lies there. Measured on an H200 up to this size, where one warp fits a multiprocessor: fits with
-// their strips in shared memory take half the time of fits whose strips lie in device memory, whatever the number of warps.
+// Bytes of shared memory up to which a strip lies there. Measured on an H200 up to this size, where one warp fits a multiprocessor: fits
+// with their strips in shared memory take half the time of fits whose strips lie in device memory, whatever the number of warps.
 constexpr size_t kSharedStrip = 123 * 1024;
 constexpr size_t kStripMemory = size_t{2} << 30;  // device memory for all strips of a launch
 

@@ -4,7 +4,7 @@
 // What there is one of per call (*shape, group_learns, start_scale, rows, mix, shared, gains, the recipe) lives on the host; the operation
 // copies it. `threads` is not read. Everything is ordered on the stream; nothing waits for it.
 // Beyond the CPU's contracts: draw_trials draws no masks where mask is null. descend and newton: theta_out null: not wanted; with `open`
-// [batch] (ops/verdict.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear
+// [batch] (ops/screen.h), only students of class kSearched are worked on; newton tries start 0 of kAffine too, which solves a linear
 // system in a few iterations. kClosed in found_out, or an infinite loss, says that a student was left out.
 #pragma once
 #include <atomic>
@@ -17,14 +17,14 @@
 #include "ops/outputs.h"
 #include "ops/rank_modp.h"
 #include "ops/rank_real.h"
+#include "ops/screen.h"
 #include "ops/stream.h"
 #include "ops/trial.h"
-#include "ops/verdict.h"
 
 namespace sl {
 namespace cuda {
-// For measuring where a student's tables should lie (bench/gpu/crossovers.py): bytes per warp up to which they lie in shared memory, 0 for
-// the constants of the kernels; and the bytes of the last launch.
+// For measuring where a student's tables should lie: bytes per warp up to which they lie in shared memory, 0 for the constants of the
+// kernels; and the bytes of the last launch.
 struct StripTuning { std::atomic<size_t> most{0}, last{0}; };
 StripTuning& strip_tuning();
 

@@ -1,8 +1,8 @@
 // newton: does a start of Levenberg-Marquardt reach theta_A with f = y* ? Many starts per student (D8, method "newton").
 //   Start 0 is the student's own weights; start s >= 1 draws every learnable weight k from N(0, start_scale[k]^2), from the
 //   counter-based stream (seed, task, first_trial + b, kStarts + s), so a start is the same whatever else runs.
-//   A student is matched by its first start (in number) with sum (y - y*)^2 < tol * norm2; later starts are then skipped. norm2 is ||y*||^2, or
-//   given for each student: a target of zero has no size of its own.
+//   A student is matched by its first start (in number) with sum (y - y*)^2 < tol * norm2; later starts are then skipped. norm2 is
+//   ||y*||^2, or given for each student: a target of zero has no size of its own.
 //   indices [batch or 1][budget], the same budget for all.
 //   found_out [batch]: number of that start, -1 if none. loss_out: relative loss at theta_out (the best start's end point).
 //   theta_out must hold a copy of theta. iterations_out: iterations of all students together.

@@ -17,5 +17,4 @@ struct RankModpArgs {
   int* outside = nullptr;
 };
 SL_PER_ISA(void rank_modp(const RankModpArgs&, Control&);)
-bool is_prime(uint64_t);
 }  // namespace sl

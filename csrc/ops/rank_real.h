@@ -1,7 +1,7 @@
 // rank_real: numerical rank of a batch of real matrices: singular values above rtol * (largest one).
 //   a [batch][m][n] row-major. rank_out int64; certified_out: 1 where the rank is proven to be the singular-value verdict,
 //   0 where the caller must ask an SVD. finite_out: 0 where an entry is nan or inf (rank_out is then meaningless).
-// Householder QR of the shorter side, after scaling by a power of two, and a proof (math/rank_proof.h). Cost about 2 m n min(m, n).
+// Householder QR of the shorter side, after scaling by a power of two, and a proof (method/rank_proof.h). Cost about 2 m n min(m, n).
 #pragma once
 #include "core/parallel.h"
 #include "ops/isa.h"

@@ -159,7 +159,7 @@ class _Question:
 
 
 def affine_tables(net: Network) -> dict[str, np.ndarray]:
-    """inside, outside int32 [families, size] of ops/verdict.h, from `affine_families`."""
+    """inside, outside int32 [families, size] of ops/screen.h, from `affine_families`."""
     net, module = plain(net), cuda_module()[0]
     idle, inside, outside = ~has_effect(net), [], []
     for family in affine_families(net):

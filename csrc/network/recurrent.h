@@ -1,0 +1,322 @@
+// recurrent.h: ONE recurrent network (D1) in any scalar: outputs, gradient, Jacobian.
+//
+//   z_t = [x_t ; h_{t-1} ; 1]                (one row of the table z, t = 1..T; h_0 = 0)
+//   h_t = phi([B W b] z_t),  y_t = D h_t + c
+//   gradient:  delta_t = phi'_t * (D^T e_t + W^T delta_{t+1})       e_t = dL/dy_t
+//              dL/d[B W b] = sum_t delta_t z_t^T,  dL/dD = sum_t e_t h_t^T,  dL/dc = sum_t e_t
+//   Jacobian:  A(t, e, s) = d y_t[e] / d (pre-activation of step s), s <= t, by adjoint chains;
+//              column of a weight in [B W b] at row a, column k:  J[t, e] = sum_{s <= t} A(t, e, s)[a] z_s[k]
+//              column of D[e', a]:  J[t, e] = [e = e'] h_t[a];     of c[e']: [e = e'].
+//   For linear phi, A depends on t - s only (T o chains' entries instead of T^2 o / 2).
+//
+// S is the scalar: float, double, a pack of them, Complex, ModP. N is the hidden size, or 0 for "at run time".
+// C is the entry type of the tables (S, or see scalar/lanes.h).
+// All tables live in scratch memory given by the caller (a pack of 8 doubles at n = 8, T = 6: 7 KB of tables and weights).
+// Cost of a forward pass T n (n + i + o) multiply-adds, of a gradient the same twice, of a Jacobian T o n^2 + r T^2 o / 2.
+#pragma once
+#include "core/scratch.h"
+#include "core/shape.h"
+#include "network/activation.h"
+#include "network/slots.h"
+#include "network/tiles.h"
+
+namespace sl {
+namespace SL_ISA {
+
+template <class S, int N = 0, class C = S>
+class Recurrent {
+ public:
+  static constexpr int L = Traits<S>::lanes;
+  const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
+
+  // What the tables are for: outputs and either gradients or Jacobians, or all three. Without the chains of the Jacobian they grow with T,
+  // not with its square.
+  SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
+    const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
+    const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
+    return sizeof(C) * ((T + 1) * R + T * n + (tables != Tables::jacobian ? T * n : 0) +
+                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) +
+           slack<C>(8);
+  }
+
+  template <class Memory>
+  SL_HD Recurrent(const Shape& s, Memory& scratch, Tables tables = Tables::all)
+      : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), R_(s.inputs + s.hidden + 1),
+        linear_(s.activation == Activation::linear) {
+    const size_t T = T_, n = n_, o = o_;
+    const size_t chains = linear_ ? T * o : T * o * T;
+    z_ = take_array<C>(scratch, (T + 1) * R_);
+    drive_ = take_array<C>(scratch, T * n);
+    if (tables != Tables::jacobian) delta_ = take_array<C>(scratch, T * n);
+    if (tables == Tables::gradient) return;
+    A_ = take_array<C>(scratch, chains * (n + 1));
+    right_ = take_array<C>(scratch, T);
+    left_ = take_array<C>(scratch, T * o);
+  }
+
+  SL_HD C* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
+  SL_HD void inputs_ready(S one) {
+    for (int t = 0; t <= T_; ++t) z_[t * R_ + i_ + n_] = one;
+  }
+
+  // For memory that does not come zeroed: the entries that are read and never computed (h_0, the row of unused slots).
+  SL_HD void blank() {
+    for (int a = 0; a < n_; ++a) z_[i_ + a] = S{};
+    const int chains = !A_ ? 0 : linear_ ? T_ * o_ : T_ * o_ * T_;
+    for (int q = 0; q < chains; ++q) A_[q * (n_ + 1) + n_] = S{};
+  }
+
+  // Tells which groups may change between calls: the drive B x_t + b is computed once where it is fixed.
+  SL_HD void learn(const bool* group_learns) {
+    learns_B_ = group_learns[0];
+    learns_W_ = group_learns[1];
+    learns_D_ = group_learns[2];
+    int g = 3;
+    learns_b_ = shape_.b >= 0 && group_learns[g++];
+    learns_c_ = shape_.c >= 0 && group_learns[g];
+    drive_fixed_ = !learns_B_ && !learns_b_;
+  }
+  // Equations before this one cannot depend on a learnable weight (y_1 does not see W).
+  SL_HD int first_equation() const { return learns_B_ || learns_b_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
+
+  SL_HD void prepare(const C* theta) {
+    const int n = N ? N : n_;
+    for (int t = 0; t < T_; ++t) {
+      C* u = drive_ + t * n;
+      for (int a = 0; a < n; ++a) u[a] = shape_.b >= 0 ? S(theta[shape_.b + a]) : S{};
+      rows_times(theta + shape_.B, i_, z_ + t * R_, n, i_, u);
+    }
+  }
+
+  SL_HD void forward(const C* theta, C* y) {
+    const int n = N ? N : n_;
+    if (!drive_fixed_) prepare(theta);
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    S state[N ? N : 1] = {};  // h_{t-1}, in registers for compiled-in sizes
+    for (int t = 0; t < T_; ++t) {
+      C* h = z_ + (t + 1) * R_ + i_;
+      const C* u = drive_ + t * n;
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N];
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) acc[a] = u[a];
+        if (t > 0) rows_step<N>(W, state, acc);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) h[a] = acc[a];
+      } else {
+        for (int a = 0; a < n; ++a) h[a] = u[a];
+        if (t > 0) rows_times(W, n, z_ + t * R_ + i_, n, n, h);
+      }
+      if (hidden)
+        for (int a = 0; a < n; ++a) h[a] = hidden[t * n + a];
+      else if (!linear_) activate_all(shape_.activation, h, n);
+      for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
+      if constexpr (N > 0 && N <= 8) {
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) state[a] = h[a];
+        int e = 0;
+        for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, state, N, y + t * o_ + e);
+        if (e < o_) rows_tile<1, N>(D + e * N, N, state, N, y + t * o_ + e);
+      } else {
+        rows_times(D, n, h, o_, n, y + t * o_);
+      }
+    }
+  }
+
+  // delta_t for every step that a learnable weight acts in.
+  SL_HD void adjoints(const C* theta, const C* e) {
+    if (!(learns_B_ || learns_W_ || learns_b_)) return;
+    const int n = N ? N : n_;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    S after[N ? N : 1] = {};  // delta_{t+1}
+    for (int t = T_ - 1; t >= 0; --t) {
+      C* d = delta_ + t * n;
+      if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
+      const C* h = z_ + (t + 1) * R_ + i_;
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N] = {};
+        cols_tile<N>(D, N, e + t * o_, o_, acc);
+        if (t + 1 < T_) cols_step<N>(W, after, acc);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) after[a] = acc[a];
+        if (!linear_) times_slope_all(shape_.activation, h, after, N);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] = after[a];
+        continue;
+      } else {
+        cols_times<true>(D, n, e + t * o_, o_, n, d);
+        if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
+      }
+      times_slope_all(shape_.activation, h, d, n);
+    }
+  }
+
+  // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
+  SL_HD void gradient(const C* theta, const C* e, C* g) {
+    const int n = N ? N : n_;
+    if (learns_D_) outer_sums(e, o_, o_, z_ + R_ + i_, R_, n, T_, g + shape_.D, n);
+    if (learns_c_)
+      for (int k = 0; k < o_; ++k) {
+        S sum{};
+        for (int t = 0; t < T_; ++t) sum += e[t * o_ + k];
+        g[shape_.c + k] = sum;
+      }
+    if (!(learns_B_ || learns_W_ || learns_b_)) return;
+    adjoints(theta, e);
+    if (learns_W_ && T_ > 1) outer_sums(delta_ + n, n, n, z_ + R_ + i_, R_, n, T_ - 1, g + shape_.W, n);
+    if (learns_W_ && T_ == 1)
+      for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
+    if (learns_B_) outer_sums(delta_, n, n, z_, R_, i_, T_, g + shape_.B, i_);
+    if (learns_b_)
+      for (int a = 0; a < n; ++a) {
+        S sum{};
+        for (int t = 0; t < T_; ++t) sum += delta_[t * n + a];
+        g[shape_.b + a] = sum;
+      }
+  }
+
+  // The gradient of one weight after `adjoints`: T products, where gradient() takes n^2 T for all weights of W.
+  SL_HD S gradient_at(const C* e, SlotPlace p) const {
+    const int n = N ? N : n_;
+    const C *left = delta_ + p.left, *right = z_ + p.right;
+    S sum{};
+    if (p.direct >= 0) {
+      left = e + p.direct, right = z_ + R_ + p.direct_right;
+      for (int t = 0; t < T_; ++t, left += o_, right += R_) sum += S(*left) * S(*right);
+    } else {
+      int t = 0;
+      if (drive_fixed_) ++t, left += n, right += R_;
+      for (; t < T_; ++t, left += n, right += R_) sum += S(*left) * S(*right);
+    }
+    return sum;
+  }
+
+  // Fills the chains A for the state of forward(theta).
+  SL_HD void sensitivities(const C* theta) {
+    const int n = N ? N : n_, stride = n + 1;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    if (linear_) {
+      for (int e = 0; e < o_; ++e)
+        for (int a = 0; a < n; ++a) A_[e * stride + a] = D[e * n + a];
+      for (int q = 0; q + 1 < T_; ++q)
+        for (int e = 0; e < o_; ++e) chain_step(W, A_ + (q * o_ + e) * stride, A_ + ((q + 1) * o_ + e) * stride);
+    } else {
+      for (int t = 0; t < T_; ++t)
+        for (int e = 0; e < o_; ++e) {
+          C* top = chain(t, e, t);
+          for (int a = 0; a < n; ++a) top[a] = D[e * n + a];
+          times_slope_all(shape_.activation, z_ + (t + 1) * R_ + i_, top, n);
+          for (int s = t - 1; s >= 0; --s) {
+            C* to = chain(t, e, s);
+            chain_step(W, chain(t, e, s + 1), to);
+            times_slope_all(shape_.activation, z_ + (s + 1) * R_ + i_, to, n);
+          }
+        }
+    }
+  }
+
+  // out[e] = d y_e / ds after forward(theta), while theta and x move with given speeds: rate(k) of weight k, drift(k) of input k.
+  // Linear networks:  h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b',  y'_t = D h'_t + D' h_t + c'.
+  // work: [speed_entries]. Cost: twice a forward pass (a jet, values along with speeds, would be three times).
+  SL_HD static size_t speed_entries(const Shape& s) { return 2 * static_cast<size_t>(s.hidden); }
+  template <class Rate, class Drift>
+  SL_HD void speeds(const C* theta, const Rate& rate, const Drift& drift, C* work, C* out) {
+    constexpr bool kSplit = N > 0 && N <= 8 && kSplitSteps;  // in the order of forward()
+    const int n = N ? N : n_;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    C *last = work, *now = work + n;
+    for (int t = 0; t < T_; ++t) {
+      const C *x = z_ + t * R_, *before = x + i_, *h = z_ + (t + 1) * R_ + i_;
+      for (int a = 0; a < n; ++a) {
+        S sum = shape_.b >= 0 ? S(rate(shape_.b + a)) : S{};
+        for (int j = 0, at = shape_.B + a * i_; j < i_; ++j) add_speed(sum, S(theta[at + j]), rate(at + j), S(x[j]), drift(t * i_ + j));
+        if (t > 0) {
+          S odd{};
+          SL_UNROLL(8)
+          for (int j = 0; j < n; ++j)
+            add_speed(kSplit && (j & 1) ? odd : sum, S(W[a * n + j]), rate(shape_.W + a * n + j), S(before[j]), S(last[j]));
+          if (kSplit) sum += odd;
+        }
+        now[a] = sum;
+      }
+      for (int e = 0; e < o_; ++e) {
+        S sum = shape_.c >= 0 ? S(rate(shape_.c + e)) : S{};
+        SL_UNROLL(8)
+        for (int a = 0; a < n; ++a) add_speed(sum, S(D[e * n + a]), rate(shape_.D + e * n + a), S(h[a]), S(now[a]));
+        out[t * o_ + e] = sum;
+      }
+      C* swap = last;
+      last = now;
+      now = swap;
+    }
+  }
+
+  SL_HD SlotPlace place(int flat) const {
+    if (flat >= shape_.size) return {n_, 0, -1, 0};  // an unused slot: left position n holds zeros
+    const Place p = place_of(shape_, flat);
+    switch (p.group) {
+      case 'B': return {p.row, p.col, -1, 0};
+      case 'W': return {p.row, i_ + p.col, -1, 0};
+      case 'b': return {p.row, i_ + n_, -1, 0};
+      case 'D': return {n_, 0, p.row, i_ + p.col};
+      default: return {n_, 0, p.row, i_ + n_};
+    }
+  }
+
+  // out[(t o + e) * stride] = J[t, e] of slot k, for equations from `first` on.
+  template <class I>
+  SL_HD void column(const Slots<L, I>& slots, int k, int first, C* out, int stride) {
+    const I *left = slots.left + k * L, *right = slots.right + k * L;
+    const bool same = slots.same;
+    const int t0 = first / o_;
+    for (int s = 0; s < T_; ++s) right_[s] = gather(z_ + s * R_, right, same);
+    const int rows = (N ? N : n_) + 1;
+    if (linear_) {
+      for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * rows, left, same);
+      for (int t = t0; t < T_; ++t)
+        for (int e = 0; e < o_; ++e) {
+          S sum = S(left_[t * o_ + e]) * S(right_[0]);
+          for (int s = 1; s <= t; ++s) sum += S(left_[(t - s) * o_ + e]) * S(right_[s]);
+          out[(t * o_ + e) * stride] = sum;
+        }
+    } else {
+      for (int t = t0; t < T_; ++t)
+        for (int e = 0; e < o_; ++e) {
+          S sum{};
+          for (int s = 0; s <= t; ++s) sum += gather(chain(t, e, s), left, same) * S(right_[s]);
+          out[(t * o_ + e) * stride] = sum;
+        }
+    }
+    if (slots.any_direct(k)) {
+      const I* direct = slots.direct + k * L;
+      for (int t = t0; t < T_; ++t) {
+        const S h = gather(z_ + (t + 1) * R_, slots.direct_right + k * L, same);
+        for (int l = 0; l < L; ++l)
+          if (direct[l] >= 0) add_lane(out + (t * o_ + direct[l]) * stride, l, h);
+      }
+    }
+  }
+
+ protected:
+  SL_HD C* chain(int t, int e, int s) { return A_ + ((static_cast<size_t>(t) * o_ + e) * T_ + s) * (n_ + 1); }
+  SL_HD void chain_step(const C* W, const C* from, C* to) {
+    const int n = N ? N : n_;
+    if constexpr (N > 0 && N <= 8) {
+      S acc[N] = {};
+      cols_tile<N, N>(W, N, from, N, acc);
+      SL_UNROLL(8)
+      for (int a = 0; a < N; ++a) to[a] = acc[a];
+    } else {
+      cols_times<true>(W, n, from, n, n, to);
+    }
+  }
+
+  const Shape& shape_;
+  const int i_, n_, o_, T_, R_;
+  const bool linear_;
+  bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, drive_fixed_ = false;
+  C *z_, *drive_, *delta_ = nullptr, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
+};
+
+}  // namespace SL_ISA
+}  // namespace sl
