@@ -13,6 +13,7 @@ import pytest
 import sublearn as sl
 from sublearn import study
 from sublearn.cli import main as cli
+from sublearn.cli.doctor import instruction_set
 from sublearn.match.methods import RULES
 from sublearn.study import runner
 from tests.studies import IGNORES, start
@@ -375,20 +376,20 @@ def test_doctor(capsys):
 
 
 def test_doctor_says_when_a_faster_instruction_set_is_not_compiled():
-    assert cli._instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
-    assert cli._instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
+    assert instruction_set("avx2", ["base", "avx2"], ["base", "avx2"]) == "avx2 (compiled and possible here: base, avx2)"
+    assert instruction_set("base", ["base"], ["base", "avx2", "avx512"]).endswith(
         "; avx512 would be faster: install sublearn again on this machine (docs/speed.md)"
     )
-    assert "faster" not in cli._instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
+    assert "faster" not in instruction_set("base", ["base", "avx512"], ["base", "avx2", "avx512"])  # chosen by SUBLEARN_ISA
 
 
 def test_without_the_extra(spec, tmp_path):
-    """A Python in which matplotlib, xarray and rich cannot be found: theory still works, a run says what to
+    """A Python in which the libraries of the extra cannot be found: theory still works, a run says what to
     install.
     """
     code = (
         "import sys, importlib.util as u; real = u.find_spec; hidden = ('matplotlib', 'xarray', 'rich', "
-        "'pandas')\n"
+        "'jinja2', 'pandas')\n"
         "u.find_spec = lambda name, *a: None if name.split('.')[0] in hidden else real(name, *a)\n"
         "for name in hidden: sys.modules[name] = None\n"
         "from sublearn.cli import main as cli; sys.exit(cli.main(sys.argv[1:]))"
@@ -401,7 +402,7 @@ def test_without_the_extra(spec, tmp_path):
         done = bare(*verb)
         assert done.returncode == 2 and done.stdout == ""
         assert (
-            "the extra 'study' is missing (matplotlib, xarray, rich not installed)" in done.stderr
+            "the extra 'study' is missing (matplotlib, xarray, rich, jinja2 not installed)" in done.stderr
             and "pip install 'sublearn[study]'" in done.stderr
         )
     for verb in (["predict", spec, "--draws", "5"], ["doctor"], ["plan", spec, "--out", tmp_path]):

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from sublearn import study
+from sublearn.match.probability import EXISTENCE
 from sublearn.numerics.intervals import clopper_pearson
 from sublearn.study import limits, plot
-from sublearn.study.cells import EXISTENCE, cells_of
-from sublearn.study.report import findings, setting
+from sublearn.study.report import findings, page, setting
 from sublearn.study.summary import summaries
+from sublearn.study.sweep import cells_of
 from sublearn.study.tables import csv_text
 from sublearn.theory.certain import certain
 
@@ -132,7 +133,8 @@ def test_tables_say_which_limits_are_estimated(built_in):
     folder, cells = built_in
     spec, found = study.Store(folder).spec(), [summary for summary, _ in cells]
     own = {network.label: [s for s in found if s.cell.network_label == network.label] for network in spec.networks}
-    text = "".join(findings.network(label, part, []) for label, part in own.items()) + setting.asked(spec, found)
+    text = "".join(page.render("network.html", network=findings.network(label, part, [])) for label, part in own.items())
+    text += page.render("asked.html", setting=setting.asked(spec, found))
     assert "= 0.23377" in text and "~: estimated from drawn masks" in text and re.search(r"~0\.\d+ to 1<", text)
     assert "(largest found)" in text and "largest required rank found (r &lt; κ = 8)" in text
     data = study.load(folder)

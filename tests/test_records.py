@@ -14,10 +14,10 @@ import pytest
 
 import sublearn as sl
 from sublearn import compare
-from sublearn.cli.main import Refused
+from sublearn.cli.common import Refused
 from sublearn.numerics.matroid import Infeasible
+from sublearn.study.files import StoreBusy, StoreError
 from sublearn.study.spec import SpecError
-from sublearn.study.store import StoreBusy, StoreError
 
 NET, SHARED = sl.Recurrent(2, 4, 2, 3), ("B", "D")
 WAYS = {"pickle": lambda value: pickle.loads(pickle.dumps(value)), "copy": copy.copy, "deepcopy": copy.deepcopy}

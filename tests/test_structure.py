@@ -41,6 +41,7 @@ LIBRARIES = {  # the room of each
     "matplotlib": "study",
     "xarray": "study",
     "rich": "study",
+    "jinja2": "study",
     "scipy": "numerics",
     "torch": "backend",
     "jax": "backend",

@@ -17,14 +17,16 @@ from hypothesis import strategies as st
 import sublearn as sl
 from sublearn import study
 from sublearn.match.methods import RULES
+from sublearn.match.probability import EXISTENCE
 from sublearn.numerics.intervals import clopper_pearson
-from sublearn.study import plot, progress, runner, store
-from sublearn.study import spec as specs
-from sublearn.study.cells import EXISTENCE, Cell, Task, cells_of, content_id, tasks_of
+from sublearn.study import plot, progress, reading, runner, store, strategy_entry
+from sublearn.study.cells import Cell, content_id
 from sublearn.study.measure import measure
-from sublearn.study.report import references
-from sublearn.study.report.write import _tiles
+from sublearn.study.report import findings, page, references
+from sublearn.study.spec import METHODS
 from sublearn.study.summary import Summary, summaries
+from sublearn.study.sweep import cells_of
+from sublearn.study.tasks import Task, tasks_of
 from tests.studies import start
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,11 +104,11 @@ def finished(tmp_path_factory):
 def test_the_documented_file_holds_every_key_and_is_valid():
     text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     toml = re.search(r"```toml\n(.*?)```", text, re.S).group(1)
-    for key in {*specs.STUDY_KEYS, *specs.NETWORK_KEYS, *specs.STRATEGY_KEYS, *specs.REFERENCE_KEYS}:
+    for key in {*reading.STUDY_KEYS, *reading.NETWORK_KEYS, *strategy_entry.STRATEGY_KEYS, *strategy_entry.REFERENCE_KEYS}:
         assert re.search(rf"\b{key} = |\[\[?{key}", toml), key
-    for kind in specs.KINDS:
+    for kind in strategy_entry.KINDS:
         assert f"`{kind}`" in text, kind
-    for method in specs.METHODS:
+    for method in METHODS:
         assert f'"{method}"' in toml, method
     spec = study.parse_spec(toml, "docs/study.md")
     assert len(cells_of(spec)) > 20
@@ -767,7 +769,7 @@ def test_rows_by_older_rules_are_set_aside_and_never_added(finished, tmp_path):
 def test_every_row_carries_the_rules_of_its_method(both):
     rows = study.Store(both[1]).rows
     assert {(entry["content"]["method"], entry["rules"]) for entry in rows} == {(name, RULES[name]) for name in ("newton", "exact")}
-    assert set(RULES) == set(specs.METHODS)
+    assert set(RULES) == set(METHODS)
 
 
 def test_a_method_whose_rules_changed_is_computed_anew_and_the_others_stay(both, tmp_path, monkeypatch):
@@ -1162,9 +1164,7 @@ def test_undecided_trials_are_left_open_by_the_interval():
     summary = Summary(cell)
     summary.add(row(count=100, matched=80, unmatched=15, undecided=5, quantity="existence", found_after=[]))
     assert summary.interval == (clopper_pearson(80, 100)[0], clopper_pearson(85, 100)[1])
-    from sublearn.study.report import html
-
-    assert html.value(summary).endswith("5 undecided")
+    assert page.value(summary).endswith("5 undecided")
     summary.add(row(first=100, count=100, matched=60, unmatched=0, undecided=40, quantity="found", found_after=[]))
     assert summary.quantity_text.startswith("share of trials with a known match")
     assert summary.interval == (clopper_pearson(140, 200)[0], clopper_pearson(185, 200)[1])
@@ -1272,7 +1272,8 @@ def test_the_report_counts_all_trials_that_its_numbers_rest_on():
     asked = summary.cell.trials
     summary.add(row(count=asked + 1, matched=asked, unmatched=0, undecided=1, found_after=[asked] * 3))
     assert summary.trials == asked + 1
-    tile = re.search(r"(\d+)[^\d]*trials run", _tiles([summary]))
+    assert findings.tiles([summary])["trials"] == asked + 1
+    tile = re.search(r"(\d+)[^\d]*trials run", page.render("tiles.html", tiles=findings.tiles([summary])))
     assert tile and int(tile[1]) == asked + 1
 
 
@@ -1330,6 +1331,15 @@ def test_the_report_escapes_what_it_is_given(tmp_path):
     study.run(spec, tmp_path / "s")
     text = study.write_report(tmp_path / "s").read_text(encoding="utf-8")
     assert "&lt;b&gt;a &amp; b&lt;/b&gt;" in text and "<b>a & b" not in text and "<i>rows" not in text
+    assert 'alt="&lt;i&gt;rows, ' in text and "&amp;lt;" not in text  # once, not twice
+
+
+@pytest.mark.parametrize("kind", strategy_entry.KINDS)
+def test_the_report_has_words_for_every_kind_of_strategy(kind):
+    entry = {"label": "s", "kind": kind, "within": ("W<",), "sizes": ["1"], "networks": ("rec",)}
+    text = page.render("asked.html", setting={"networks": [], "strategies": [entry], "quantities": []})
+    words = re.findall(r"<td>(.*?)</td>", text)[1]
+    assert len(words) > 10 and ("W&lt;" in words or kind in ("everything", "edges"))
 
 
 def test_a_report_can_be_made_of_a_part_and_leaves_other_rows_out(finished, tmp_path):

@@ -116,9 +116,7 @@ def crossovers(options: Options) -> Iterator[Listing]:
         [list(row) for row in zip(sizes, rates)],
     )
     best = sizes[rates.index(max(rates))]
-    told.append(
-        ["python/sublearn/match/gpu_pipeline.py", "TRIALS_AT_ONCE", gpu_pipeline.TRIALS_AT_ONCE, f"2**{best.bit_length() - 1}"]
-    )
+    told.append(["python/sublearn/match/gpu_pipeline.py", "TRIALS_AT_ONCE", gpu_pipeline.TRIALS_AT_ONCE, f"2**{best.bit_length() - 1}"])
     listing, limit = strips(options)
     yield listing
     told.append(["csrc/cuda/strip.cuh", "kSharedStrip", "123 * 1024", limit])

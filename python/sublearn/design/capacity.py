@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._checks import whole_number
-from ..match.probability import MatchResult, match_probability
+from ..match.probability import EXISTENCE, MatchResult, match_probability
 from ..model.allocation import Allocation
 from ..model.checks import check_shared
 from ..model.layers import plain
@@ -49,7 +49,7 @@ class Capacity:
 
     def __str__(self) -> str:
         m = "unlimited" if math.isinf(self.m) else f"{self.m} {self.axis}" + (" or more" if self.reached_most else "")
-        what = "match probability (existence)" if self.quantity == "existence" else "found probability"
+        what = EXISTENCE if self.quantity == "existence" else "found probability"
         proven = all(isinstance(seen, str) and seen.startswith("proven") for seen in self.evidence.values())
         sure = "" if proven else " (95 % each where not proven)"
         lines = [f"capacity {m}: {what} >= {1 - self.eps:g}; existence between {self.at_least} and {self.at_most}{sure}"]

@@ -24,6 +24,7 @@ from .decide import decide_drawn
 from .methods import EXACT, Method, check_settings, searched_starts
 from .question import Question
 
+EXISTENCE = "match probability (existence)"  # the name of what was measured, where every trial was decided
 _CHUNK_BYTES = 2**27  # of trials held at a time
 _CHUNK_TRIALS = 2**14
 _CUDA_CHUNK_BYTES, _CUDA_CHUNK_TRIALS = 2**30, 2**18  # a GPU needs tens of thousands of students at a time to be busy
@@ -143,7 +144,7 @@ class MatchResult:
     def __str__(self) -> str:
         low, high = self.interval
         if self.quantity == "existence":
-            what = "match probability (existence)"
+            what = EXISTENCE
         else:
             starts = f", {len(self.found_after)} starts" if self.method == "newton" else ""
             what = f"found probability ({self.method}{starts}, relative loss < {self.tol:g})"

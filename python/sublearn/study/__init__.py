@@ -4,18 +4,21 @@
 `write_report(folder)` makes its figures and report.html, and `plot` draws single figures. The command line
 (`sublearn run`) does all of this.
 
-spec.py: the study's file; study/cells.py: cells, ids and chunks; store.py: rows on disk; study/runner.py: the loop; plot.py:
-figures; study/report/write.py: the report. matplotlib, xarray and rich (the extra `study`) are imported only where they
-are used.
+reading.py: a study's file (spec.py: what it says); sweep.py: the cells it asks for (cells.py), in ranges of trials (tasks.py);
+runner.py: the loop; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py and report/: what is made of them.
+matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where they are used.
 """
 
 from . import plot
-from .cells import Cell, cells_of
+from .cells import Cell
+from .files import StoreError
 from .planning import plan
+from .reading import default_spec, parse_spec, read_spec
 from .report.write import write_report
 from .runner import Outcome, run
-from .spec import Spec, SpecError, default_spec, parse_spec, read_spec
-from .store import Store, StoreError
+from .spec import Spec, SpecError
+from .store import Store
+from .sweep import cells_of
 from .tables import load
 
 __all__ = [

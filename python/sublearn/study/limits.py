@@ -47,6 +47,8 @@ def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
                 counted[question] = law is not None
                 left -= 0 if law is None else len(law[0])
             known = certain(*question, _MASKS) if counted[question] else known
-        ends = [end if exact is None else exact for end, exact in zip(summary.compared.limits, known)]
-        told.append(Limits(*ends, *(exact is not None for exact in known), judged))
+        (low, high), (lower, upper) = summary.compared.limits, known
+        assert low is not None and high is not None  # trials were judged
+        ends = (low if lower is None else lower, high if upper is None else upper)
+        told.append(Limits(*ends, lower is not None, upper is not None, judged))
     return told

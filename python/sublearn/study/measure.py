@@ -8,8 +8,8 @@ from typing import Any
 from .._version import VERSION
 from ..compare import Comparison, kinds_of_masks, tally
 from ..match.methods import EXACT, RULES
-from .cells import Task
-from .store import FORMAT
+from .rows import FORMAT
+from .tasks import Task
 from .timing import judged_masks
 
 
@@ -44,6 +44,7 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
     compared = Comparison()
     judged = judged_masks(task, compare)
     if judged:
+        assert result.masks is not None and result.verdicts is not None  # kept
         compared = tally(kinds_of_masks(cell.net, result.masks[:judged], cell.shared), result.verdicts[:judged])
     return {
         "format": FORMAT,

@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cells import Cell, Task, cells_of, tasks_of
+from .cells import Cell
 from .measure import measure
 from .spec import Spec
 from .store import Store
+from .sweep import cells_of
+from .tasks import Task, tasks_of
 from .timing import Left, Rates
 
 PROBE_TRIALS = 64

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..match.methods import EXACT
+from ..match.probability import EXISTENCE
 from ..numerics.intervals import clopper_pearson
-from .cells import EXISTENCE
 
 if TYPE_CHECKING:
     import xarray

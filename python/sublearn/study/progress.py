@@ -1,138 +1,125 @@
-"""What a run says while it goes: a rich bar on a terminal, plain lines elsewhere, or nothing."""
+"""What a run says while it goes: a bar on a terminal, plain lines elsewhere, or nothing.
+
+The time left is predicted from the rates of each cell (timing.py): cells differ in speed by orders of magnitude, so the trials so far say
+little of those to come, and rich's own estimate is not used.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from .cells import Cell, Task
+from .cells import Cell
+from .tasks import Task
 from .timing import Left, span_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 PLAIN_EVERY = 30.0  # seconds between progress lines where there is no terminal
 
 
-class _Silent:
-    """No progress; also the interface of the others."""
+class Progress:
+    """Where a run stands. This one says nothing; the others show it."""
 
-    def note(self, text: str) -> None:
-        pass
-
-    def begin(self, task: Task) -> None:
-        pass
-
-    def tick(self) -> None:
-        pass
-
-    def end(self, task: Task) -> None:
-        pass
-
-
-class _Plain(_Silent):
-    """One line at the start, one every 30 s, one at the end."""
-
-    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], left: Left):
-        self.stream, self.left = stream, left
+    def __init__(self, cells: list[Cell], tasks: list[Task], left: Left):
         self.total = sum(cell.trials for cell in cells)
         self.done = self.total - sum(task.count for task in tasks)
-        self.name, self.last, self.start = "", time.monotonic(), time.monotonic()
-        if tasks:
-            say(
-                stream,
-                f"{len(cells)} cell{'s' if len(cells) != 1 else ''}, {self.total} trials, {self.done} done before",
-            )
-
-    def note(self, text: str) -> None:
-        say(self.stream, text)
+        self.left, self.cell = left, ""
 
     def begin(self, task: Task) -> None:
-        self.name = task.cell.describe()
+        self.cell = task.cell.describe()
+        self.show()
+
+    def end(self, task: Task) -> None:
+        self.done += task.count
+        self.left.remove(task)
+        self.show()
+
+    def time_left(self) -> str:
+        seconds = self.left.seconds()
+        return "" if seconds is None else f"{span_text(seconds)} left"
+
+    def show(self) -> None:
+        """Called when something changed."""
+        self.tick()
+
+    def tick(self) -> None:
+        """Called again and again while a task runs."""
+
+    def note(self, text: str) -> None:
+        """Say something between."""
+
+
+class _Lines(Progress):
+    """One line every 30 s."""
+
+    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], left: Left):
+        super().__init__(cells, tasks, left)
+        self.stream, self.last = stream, time.monotonic()
 
     def tick(self) -> None:
         if time.monotonic() - self.last >= PLAIN_EVERY:
             self.last = time.monotonic()
-            say(self.stream, f"{self.text()}, now {self.name}")
+            left = self.time_left()
+            about = f", about {left}" if left else ""
+            say(self.stream, f"{self.done} of {self.total} trials ({self.done / self.total:.0%}){about}, now {self.cell}")
 
-    def text(self) -> str:
-        share = self.done / self.total if self.total else 1.0
-        left = self.left.seconds()
-        time_left = "" if left is None else f", about {span_text(left)} left"
-        return f"{self.done} of {self.total} trials ({share:.0%}){time_left}"
-
-    def end(self, task: Task) -> None:
-        self.done += task.count
-        self.left.remove(task)
-        self.tick()
-
-    def close(self) -> None:
-        spent = time.monotonic() - self.start
-        say(self.stream, f"{self.done} of {self.total} trials after {span_text(spent)}")
+    def note(self, text: str) -> None:
+        say(self.stream, text)
 
 
-class _Bar(_Silent):
-    """A rich bar with trials done, predicted time left and the cell at hand."""
+class _Bar(Progress):
+    """A bar with trials done, predicted time left and the cell at hand."""
 
-    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], left: Left):
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-        from rich.table import Column
+    def __init__(self, stream: TextIO, bar: RichProgress, cells: list[Cell], tasks: list[Task], left: Left):
+        super().__init__(cells, tasks, left)
+        self.stream, self.bar = stream, bar
+        self.line = bar.add_task("", total=self.total, completed=self.done, left=self.time_left())
 
-        self.stream, self.left = stream, left
-        self.total = sum(cell.trials for cell in cells)
-        self.done = self.total - sum(task.count for task in tasks)
-        self.bar = Progress(
-            BarColumn(bar_width=20),
-            *(
-                TextColumn(text, table_column=Column(no_wrap=True))
-                for text in ("{task.percentage:>3.0f} %", "{task.fields[trials]}", "{task.fields[eta]}")
-            ),
-            TextColumn("[dim]{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-            console=Console(file=stream),
-            transient=True,
-            expand=True,
-        )
-        self.line = self.bar.add_task("", total=max(1, self.total), completed=self.done, trials="", eta="")
-        self._show("")
-        self.bar.start()
+    def show(self) -> None:
+        cell = _printable(self.stream, self.cell)
+        self.bar.update(self.line, completed=self.done, left=self.time_left(), description=cell)
 
     def note(self, text: str) -> None:
         self.bar.console.print(_printable(self.stream, text), markup=False, highlight=False)
 
-    def _show(self, name: str) -> None:
-        left = self.left.seconds()
-        eta = "" if left is None else f"{span_text(left)} left"
-        self.bar.update(
-            self.line,
-            completed=self.done,
-            trials=f"{self.done}/{self.total} trials",
-            eta=eta,
-            description=_printable(self.stream, name).replace("[", r"\["),
-        )
-
-    def begin(self, task: Task) -> None:
-        self._show(task.cell.describe())
-
-    def end(self, task: Task) -> None:
-        self.done += task.count
-        self.left.remove(task)
-        self._show(task.cell.describe())
-
-    def close(self) -> None:
-        self.bar.stop()
-
 
 @contextlib.contextmanager
-def progress_on(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left: Left) -> Iterator[_Silent]:
+def progress_on(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left: Left) -> Iterator[Progress]:
+    """The progress of a run on a stream; of one that has nothing to do, or no stream, nothing is said."""
     if stream is None or not tasks:
-        yield _Silent()
-        return
-    kind = _Bar if stream.isatty() and _encoding(stream).startswith("utf") else _Plain
-    shown = kind(stream, cells, tasks, left)
-    try:
-        yield shown
-    finally:
-        shown.close()
+        yield Progress(cells, tasks, left)
+    elif stream.isatty() and _encoding(stream).startswith("utf"):
+        with _rich_bar(stream) as bar:
+            yield _Bar(stream, bar, cells, tasks, left)
+    else:
+        shown, start = _Lines(stream, cells, tasks, left), time.monotonic()
+        say(stream, f"{len(cells)} cell{'s' if len(cells) != 1 else ''}, {shown.total} trials, {shown.done} done before")
+        try:
+            yield shown
+        finally:
+            say(stream, f"{shown.done} of {shown.total} trials after {span_text(time.monotonic() - start)}")
+
+
+def _rich_bar(stream: TextIO) -> RichProgress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    return Progress(
+        BarColumn(bar_width=20),
+        *(
+            TextColumn(text, table_column=Column(no_wrap=True))
+            for text in ("{task.percentage:>3.0f} %", "{task.completed}/{task.total} trials", "{task.fields[left]}")
+        ),
+        TextColumn("{task.description}", style="dim", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        console=Console(file=stream),
+        transient=True,
+        expand=True,
+    )
 
 
 def _encoding(stream: TextIO) -> str:

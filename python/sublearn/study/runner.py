@@ -1,25 +1,28 @@
 """Running a study: task after task, a row on disk after each, with progress and a clean stop.
 
-Here: the loop, the signals, the progress lines, the prediction of how long it takes. One task is one call of
-`match_probability` (which uses all threads by itself) in a worker thread, so that the main thread can answer
-Ctrl-C and keep the clock; only the main thread writes. Not here: what is asked (study/cells.py) and what is made of
-it (study/report/write.py).
+One task is one call of `match_probability` (which uses all threads by itself) in a worker thread, so that the main thread can answer
+Ctrl-C and keep the clock; only the main thread writes. Not here: what is asked (sweep.py), signals (stopping.py), what is said meanwhile
+(progress.py) and what is made of it (report/).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from .cells import Cell, Task, cells_of, tasks_of
+from .cells import Cell
+from .files import StoreError, write_text
 from .measure import measure
 from .progress import progress_on, say
 from .spec import Spec
 from .stopping import in_thread, stopper
-from .store import TABLE, Store, StoreError, write_text
+from .store import TABLE, Store
 from .summary import summaries
+from .sweep import cells_of
 from .tables import csv_text
+from .tasks import Task, tasks_of
 from .timing import Left, Rates
 
 __all__ = ["Outcome", "run"]
@@ -89,7 +92,7 @@ def _loop(
                 continue
             progress.begin(task)
             try:
-                row = in_thread(lambda task=task: measure(task, spec.compare, threads), progress.tick)
+                row = in_thread(partial(measure, task, spec.compare, threads), progress.tick)
             except (ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:
                 failed.add(task.cell.id)
                 outcome.problems.append(f"{task.cell.describe()}: {type(error).__name__}: {error}")
@@ -102,6 +105,3 @@ def _loop(
             if asked.is_set():
                 outcome.interrupted = True
                 break
-
-
-# Progress

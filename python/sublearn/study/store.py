@@ -1,17 +1,15 @@
-"""The folder of a study: rows of additive counts in results.jsonl, and the views made from them.
+"""The folder of a study: its file, and rows of additive counts in results.jsonl.
 
 results.jsonl is append-only, one JSON object per line, one line per task (a range of trials of one cell),
 written and flushed to disk before the next task's line; it is the only file a study needs to continue.
-results.csv (one line per cell) and the xarray Dataset of `load` are made from it. Not here: what a row's
-numbers mean for theory (compare.py).
+results.csv (one line per cell) and the xarray Dataset of `load` are made from it (tables.py). What a row may hold is in rows.py.
 
 What is no error: a torn last line, left by a run that was killed, is reported and ignored, and cut off before
 the next row is appended; a blank line holds nothing; a row that repeats an earlier one (the same trials with
 the same counts, as a copied line or a cell measured on two machines has) is reported and counted once; a row
 whose verdicts were given by older rules (`rules`, see decide.RULES; absent in the rows of earlier versions,
 which had rules 1) is reported and set aside: kept in the file, never added, and its trials are run again.
-Fields that nobody reads ("threads" and what other versions may add) are not checked. Any other line is an
-error that names the line, and rows that count a trial twice are an error that names both.
+Any other line is an error that names the line, and rows that count a trial twice are an error that names both.
 """
 
 from __future__ import annotations
@@ -20,35 +18,20 @@ import io
 import json
 import os
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from ..compare import Comparison
 from ..match.methods import RULES
-from .cells import CONTENT, content_id
-from .spec import Spec, parse_spec
+from .files import StoreError, lock, write_text
+from .reading import parse_spec
+from .rows import checked_row, same_counts
+from .spec import Spec
 
-__all__ = ["FORMAT", "Store", "StoreBusy", "StoreError"]
+__all__ = ["Store"]
 
-FORMAT = 1
 ROWS, TABLE, SPEC = "results.jsonl", "results.csv", "spec.toml"
-LONGEST_LINE = 1 << 24
-MOST_TRIALS = 1 << 32  # trials are numbered in 32 bits
-COUNTS = ("count", "matched", "unmatched", "undecided", "screened", "solved_affine")
-LATER_COUNTS = ("certified", "by_theorem")  # absent in the rows of earlier versions, which counted no such trials
-QUANTITIES = ("found", "existence")
-LABELS = ("network", "strategy", "size")
-OF_THE_RUN = ("seconds", "seconds_theory", "threads", "isa", "version", "labels")  # what two rows of the same trials may differ in
-
-
-class StoreError(RuntimeError):
-    """A folder whose contents cannot be used; the text names the file and line and says what to do."""
-
-
-class StoreBusy(StoreError):
-    """Another run is writing in the folder."""
 
 
 class Store:
@@ -94,10 +77,10 @@ class Store:
             line, at = data[at:end], end + 1
             if not line.strip():
                 continue
-            row = _checked_row(line, self._place(self._lines), self._contents)
+            row = checked_row(line, self._place(self._lines), self._contents)
             key = (row["cell"], row["rules"], row["first"], row["count"])
             known, other = earlier.setdefault(key, (self._lines, row))
-            if known != self._lines and _same(other, row):
+            if known != self._lines and same_counts(other, row):
                 self._copies.append((self._lines, known))
                 continue
             self._taken.setdefault(key[:2], []).append((row["first"], row["first"] + row["count"], self._lines))
@@ -170,7 +153,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"{self.path}: expected a file that can be written, got: {error}") from None
         try:
-            _lock(file, self.path)
+            lock(file, self.path)
             file.seek(0)
             data = file.readall()
             if (len(data), hash(data)) != self._as_read:
@@ -191,7 +174,7 @@ class Store:
         if self._file is None:
             raise StoreError(f"{self.path}: expected open_for_writing() before append()")
         line = json.dumps(row, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
-        checked = _checked_row(line[:-1], f"{self.path}: new row", self._contents)
+        checked = checked_row(line[:-1], f"{self.path}: new row", self._contents)
         taken = self._taken.setdefault((checked["cell"], checked["rules"]), [])
         entry = (checked["first"], checked["first"] + checked["count"], self._lines + 1)
         place = bisect_left(taken, entry)
@@ -263,122 +246,6 @@ class Store:
         return parse_spec(text, source=str(path))
 
 
-def _checked_row(line: bytes, place: str, contents: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The row in a line, every field that a reader uses checked. `contents`: by cell id those already checked; a new one is added.
-
-    Errors: StoreError that names the place and what is wrong.
-    """
-    cure = "; remove the line to have its trials run again"
-    newer = "; read it with the version of sublearn that wrote it"
-
-    def refuse(expected: str, got: str, then: str = cure) -> NoReturn:
-        raise StoreError(f"{place}: expected {expected}, got {got}{then}")
-
-    if len(line) > LONGEST_LINE:
-        refuse(f"at most {LONGEST_LINE} bytes", str(len(line)))
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        refuse("a JSON object", repr(line[:60]))
-    if type(row.get("format")) is not int or row["format"] != FORMAT:
-        refuse(f"format {FORMAT}", f"{row.get('format')!r:.60}", newer)
-    row.setdefault("rules", 1)
-    for key in LATER_COUNTS:
-        row.setdefault(key, 0)
-    wrong = [key for key, good in FIELDS.items() if not good(row.get(key))]
-    if wrong:
-        refuse("a row", f"one with a wrong or missing {', '.join(wrong)}")
-    count, matched = row["count"], row["matched"]
-    if matched + row["unmatched"] + row["undecided"] != count or count == 0:
-        refuse(
-            "matched + unmatched + undecided = count > 0",
-            f"{matched} + {row['unmatched']} + {row['undecided']} and {count}",
-        )
-    if row["first"] + count > MOST_TRIALS:
-        refuse(f"first + count <= {MOST_TRIALS}", f"{row['first']} + {count}")
-    for one, two, most in (("certified", "by_theorem", "matched"), ("screened", "solved_affine", "count")):
-        if row[one] + row[two] > row[most]:
-            refuse(f"{one} + {two} <= {most}", f"{row[one]} + {row[two]} and {row[most]}")
-    found_after = row["found_after"]
-    if not all(type(value) is int for value in found_after) or any(
-        two < one for one, two in zip([0, *found_after], [*found_after, matched])
-    ):
-        refuse(f"found_after that rises from 0 or more to matched = {matched} or less", f"{found_after!r:.60}")
-    try:
-        compared = Comparison.from_dict(row["compared"])
-    except ValueError as error:
-        raise StoreError(f"{place}: {error}{cure}") from None
-    judged, right = compared.trials(), sum(compared.matched(kind) for kind in compared.counts)
-    if judged > count or right > matched:
-        refuse(
-            f"compared with at most {count} trials, {matched} of them matched",
-            f"{judged} and {right}",
-        )
-    known = contents.get(row["cell"])
-    if known is not None and known == row["content"]:
-        row["content"] = known  # one object for all rows of a cell
-    else:
-        _check_content(row["cell"], row["content"], refuse)
-        contents[row["cell"]] = row["content"]
-    method = row["content"]["method"]
-    if not 1 <= row["rules"] <= RULES[method]:
-        refuse(f"rules 1 to {RULES[method]} of method {method}", str(row["rules"]), newer)
-    if len(found_after) > row["content"]["options"].get("starts", 1):
-        refuse(f"found_after of at most {row['content']['options'].get('starts', 1)} starts", f"{len(found_after)} numbers")
-    return row
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST_TRIALS
-
-
-def _is_time(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1e12  # s; neither NaN nor infinite
-
-
-def _is_name(value: Any) -> bool:
-    return type(value) is str and value.isascii() and value.isprintable()  # the report shows it
-
-
-def _is(kind: type) -> Callable[[Any], bool]:
-    return lambda value: type(value) is kind
-
-
-FIELDS: dict[str, Callable[[Any], bool]] = {  # of a row, beside its format; what is not here nobody reads
-    "rules": _is(int),
-    "cell": _is(str),
-    **dict.fromkeys(("first", *COUNTS, *LATER_COUNTS, "required_rank"), _is_count),
-    "quantity": lambda value: value in QUANTITIES,
-    "found_after": _is(list),
-    "compared": _is(dict),
-    "labels": lambda value: type(value) is dict and set(value) == set(LABELS) and all(type(text) is str for text in value.values()),
-    "content": lambda value: type(value) is dict and set(value) == set(CONTENT),
-    "seconds": _is_time,
-    "seconds_theory": _is_time,
-    "isa": _is_name,
-    "version": _is_name,
-}
-
-
-def _check_content(cell: str, content: Mapping[str, Any], refuse: Callable[..., NoReturn]) -> None:
-    try:
-        true = content_id(content)
-    except (ValueError, RecursionError):  # numbers that are not finite
-        true = "one that has no id"
-    if true != cell:
-        refuse(f"cell to be the id of its content, {true}", f"{cell:.60}")
-    method, options = content["method"], content["options"]
-    if method not in tuple(RULES) or type(options) is not dict or not _is_count(options.get("starts", 1)):
-        refuse(f"content of a method out of {', '.join(RULES)} with its options", f"{method!r:.60}, {options!r:.60}")
-
-
-def _same(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
-    """Do two rows of the same trials say the same, but for the run that they come from?"""
-    return all(one.get(key) == two.get(key) for key in {*one, *two}.difference(OF_THE_RUN))
-
-
 def _shared_trials(some: list[tuple[int, int, int]], others: list[tuple[int, int, int]]) -> int:
     """How many trials are in both of two ascending lists of (first, end, line)."""
     found = at = 0
@@ -390,41 +257,3 @@ def _shared_trials(some: list[tuple[int, int, int]], others: list[tuple[int, int
             found += min(end, others[ahead][1]) - max(first, others[ahead][0])
             ahead += 1
     return found
-
-
-def _lock(file: io.FileIO, path: Path) -> None:
-    """One writer per file, where the system has advisory locks (they end with the process)."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StoreBusy(f"{path}: expected no other run in this folder, got one that is writing") from None
-    except OSError:
-        return  # a file system without locks
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: readers see the old one or the new one. StoreError if the disk refuses."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """As write_text, for bytes."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):  # no such folder, or one that nobody may change
-            part.unlink()
-        raise StoreError(f"{path}: expected to write {len(data)} bytes, got: {error}") from None
-
-
-# Sums over rows
-
-
-# Views

@@ -10,7 +10,7 @@ from ..compare import Comparison
 from ..match.methods import EXACT
 from ..numerics.intervals import clopper_pearson
 from .cells import Cell
-from .store import COUNTS, LATER_COUNTS
+from .rows import COUNTS, LATER_COUNTS
 
 
 @dataclass

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.layers import plain
 from ..theory.predict import KINDS
-from .cells import Cell, cells_of
+from .cells import Cell
 from .limits import Limits, limits_of
+from .rows import COUNTS, LATER_COUNTS
 from .spec import Spec
-from .store import COUNTS, LATER_COUNTS, Store
+from .store import Store
 from .summary import Summary, summaries
+from .sweep import cells_of
 
 if TYPE_CHECKING:
     import xarray

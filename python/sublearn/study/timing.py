@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..match.methods import EXACT
-from .cells import Cell, Task
+from .cells import Cell
+from .tasks import Task
 
 
 class Rates:
@@ -61,8 +62,14 @@ class Left:
     def seconds(self, cell: Cell | None = None) -> float | None:
         """For one cell, or for all; None if nothing like it was timed."""
         names = self.counts if cell is None else [cell.id] if cell.id in self.counts else []
-        found = [self.rates.seconds(self.cells[name], *self.counts[name]) for name in names if self.counts[name][0]]
-        return None if None in found else sum(found)
+        total = 0.0
+        for name in names:
+            if self.counts[name][0]:
+                seconds = self.rates.seconds(self.cells[name], *self.counts[name])
+                if seconds is None:
+                    return None
+                total += seconds
+        return total
 
 
 def judged_masks(task: Task, compare: int) -> int:

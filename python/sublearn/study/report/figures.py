@@ -7,34 +7,42 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from ...match.methods import EXACT
+from ...match.probability import EXISTENCE
 from ...model.allocation import Allocation
 from .. import plot
-from ..cells import EXISTENCE
+from ..cells import Cell
+from ..files import write_bytes
 from ..spec import NetworkSpec, Spec
-from ..store import write_bytes
 from ..summary import Summary
 from ..tables import dataset
-from . import html
 
-__all__ = ["MASK", "RESTARTS", "WIDE", "Figure", "figures", "tag"]
-
-WIDE, RESTARTS, MASK = "wide", "restarts", "mask"  # where a figure stands in the report
+__all__ = ["Figure", "figures"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure on disk and in the report: its network, file name, picture, caption (HTML) and place."""
+    """A figure on disk and in the report: its network, file name and picture; what it shows ("existence", "probability", "split",
+    "restarts" or "mask"), of which quantity, or of which cell."""
 
     network: str
     name: str
     png: bytes
-    caption: str
-    place: str
+    shows: str
+    quantity: str = ""
+    cell: Cell | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the report."""
+        return self.shows if self.shows in ("restarts", "mask") else "wide"
+
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.png).decode("ascii")
 
 
 def figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
@@ -65,10 +73,10 @@ class _Made:
         self.figures: list[Figure] = []
         self.names: set[str] = set()
 
-    def keep(self, network: str, name: str, figure: Any, caption: str, place: str) -> None:
+    def keep(self, network: str, name: str, figure: Any, shows: str, quantity: str = "", cell: Cell | None = None) -> None:
         buffer = io.BytesIO()
         with plot.style():
-            tight = "tight" if place == MASK else None
+            tight = "tight" if shows == "mask" else None
             figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None}, bbox_inches=tight, pad_inches=0.03)
         stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
         unique, number = stem, 2
@@ -76,7 +84,7 @@ class _Made:
             unique, number = f"{stem}-{number}", number + 1
         self.names.add(unique)
         write_bytes(self.folder / f"{unique}.png", buffer.getvalue())
-        self.figures.append(Figure(network, f"{unique}.png", buffer.getvalue(), caption, place))
+        self.figures.append(Figure(network, f"{unique}.png", buffer.getvalue(), shows, quantity, cell))
 
 
 def _ways(own: Iterable[Summary]) -> list[tuple[str, str]]:
@@ -103,11 +111,7 @@ def _both(made: _Made, data: Any, network: str, own: list[Summary], method: str,
         figure, ax = _new(6.8, 3.7)
         plot.existence(data, network, ax, quantity, look, split)
         _title(ax, f"{network}{'' if split is None else f', {split}'}: existence and findability", 16)
-        caption = (
-            f"Solid: match probability, decided in each trial; dashed: {escape(quantity)}, in the same trials. "
-            "The gap between the two lines of one colour is what this search misses. "
-        )
-        made.keep(network, f"existence {network} {split or ''} {method}", figure, caption + INTERVALS, WIDE)
+        made.keep(network, f"existence {network} {split or ''} {method}", figure, "existence", quantity)
 
 
 def _one_way(made: _Made, data: Any, network: str, own: list[Summary], method: str, quantity: str, look: Any) -> None:
@@ -117,13 +121,12 @@ def _one_way(made: _Made, data: Any, network: str, own: list[Summary], method: s
         figure, ax = _new(6.4, 3.5)
         plot.probability(data, network, ax, quantity, look, method)
         _title(ax, network, 16)
-        made.keep(network, f"probability {network} {method}", figure, _probability_caption(quantity), WIDE)
+        made.keep(network, f"probability {network} {method}", figure, "probability", quantity)
     for strategy in _labels(summary for summary in part if summary.cell.split_over):
         figure, ax = _new(6.4, 3.5)
         plot.split(data, network, strategy, ax, quantity, method)
         _title(ax, f"{network}: {strategy}")
-        caption = f"{escape(html.first_up(quantity))} against the place of the r learnable weights. "
-        made.keep(network, f"split {network} {strategy} {method}", figure, caption + BANDS, WIDE)
+        made.keep(network, f"split {network} {strategy} {method}", figure, "split", quantity)
     for strategy in _labels(part):
         chosen = [
             summary
@@ -135,7 +138,7 @@ def _one_way(made: _Made, data: Any, network: str, own: list[Summary], method: s
         figure, ax = _new(5.4, 3.1)
         plot.restarts(data, network, strategy, ax, quantity)
         _title(ax, f"{network}: {strategy}")
-        made.keep(network, f"restarts {network} {strategy} {method}", figure, "", RESTARTS)
+        made.keep(network, f"restarts {network} {strategy} {method}", figure, "restarts")
 
 
 def _masks(made: _Made, network: NetworkSpec, own: list[Summary]) -> None:
@@ -146,22 +149,7 @@ def _masks(made: _Made, network: NetworkSpec, own: list[Summary]) -> None:
         width = sum(max(1, grid.reshape(grid.shape[0], -1).shape[1]) for grid in allocation.by_group.values())
         figure, ax = _new(max(2.2, min(7.0, 0.2 * width + 1.2)), 2.0)
         plot.mask(allocation, network.shared, ax, legend=False)
-        fixed = summary.cell.strategy.allocation is not None
-        fresh = "the mask of all trials" if fixed else "the mask of trial 0; every trial draws its own"
-        caption = f"<b>{escape(summary.cell.strategy_label)}</b>, {escape(summary.cell.arguments)}: {fresh}"
-        made.keep(network.label, f"mask {network.label} {summary.cell.strategy_label}", figure, caption, MASK)
-
-
-INTERVALS = "Bars: 95&nbsp;% Clopper–Pearson intervals; trials that stayed undecided widen that of existence."
-BANDS = (
-    "Bars on points: 95&nbsp;% Clopper–Pearson intervals. Bars around a budget: limits of the match probability that theorems give without "
-    "fitting anything, with feet down (at most), up (at least) or none (exactly). Broken bars are estimated: theory judged a sample of the "
-    "masks, and the safe end of a 95&nbsp;% interval is drawn. At most 1 and at least 0 (to 0.0001) say nothing and are left out."
-)
-
-
-def _probability_caption(quantity: str) -> str:
-    return f"{escape(html.first_up(quantity))} against the number of learnable weights. {BANDS}"
+        made.keep(network.label, f"mask {network.label} {summary.cell.strategy_label}", figure, "mask", cell=summary.cell)
 
 
 def _new(width: float, height: float) -> tuple[Any, Any]:
@@ -193,14 +181,3 @@ def _pictured(own: list[Summary]) -> list[Summary]:
         if cell.strategy_label not in best or rank < best[cell.strategy_label][0]:
             best[cell.strategy_label] = (rank, summary)
     return [summary for _, summary in best.values()]
-
-
-def tag(figure: Figure) -> str:
-    data = base64.b64encode(figure.png).decode("ascii")
-    plain = escape(re.sub(r"<[^>]*>", "", figure.caption).replace("&nbsp;", " "), quote=True)
-    plain = plain or escape(figure.name.removesuffix(".png").replace("-", " "))
-    return (
-        f'<figure><img class="{figure.place}" alt="{plain}" src="data:image/png;base64,{data}">'
-        + (f"<figcaption>{figure.caption}</figcaption>" if figure.caption else "")
-        + "</figure>"
-    )

@@ -1,0 +1,130 @@
+"""What the verbs share: exit codes, refusals, the texts of networks and strategies, study files, tables."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+OK, BAD, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+STUDY_NEEDS = ("matplotlib", "xarray", "rich", "jinja2")
+
+
+class Refused(Exception):
+    """An input that cannot be used: its text goes to stderr, the exit code is 2."""
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number in a text of at most 20 ASCII digits, else None."""
+    return int(text) if re.fullmatch("[0-9]{1,20}", text) else None
+
+
+def short(text: str) -> str:
+    """What came, for messages: at most about 60 characters of it."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def read_study(path: str | None) -> Any:
+    """The study in a file, or the built-in one."""
+    from ..study import SpecError, default_spec, read_spec
+
+    try:
+        return default_spec() if path is None else read_spec(path)
+    except SpecError as error:
+        raise Refused(error) from None
+
+
+def checked(work: Callable[[Any], Any], spec: Any) -> Any:
+    """work(spec), a SpecError of it as a refusal."""
+    from ..study import SpecError
+
+    try:
+        return work(spec)
+    except SpecError as error:
+        raise Refused(error) from None
+
+
+def missing_for_studies() -> list[str]:
+    """What the extra `study` needs and this Python does not find."""
+    return [name for name in STUDY_NEEDS if importlib.util.find_spec(name) is None]
+
+
+def need_study() -> None:
+    """Refused, unless everything that the extra `study` needs is installed."""
+    if missing := missing_for_studies():
+        raise Refused(f"the extra 'study' is missing ({', '.join(missing)} not installed); install it with: pip install 'sublearn[study]'")
+
+
+def network_in(text: str) -> Any:
+    """The network in a text like those of `Network.describe`."""
+    from ..model.network import network_from_spec
+
+    form = 'such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2"'
+    words = re.split(r"[,\s]+", text.strip())
+    if len(words) < 3 or words[0] not in ("recurrent", "feedforward") or not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})+", words[1]):
+        raise Refused(f"--network: expected a network {form}, got {short(text)}")
+    widths = [int(part) for part in words[1].split("-")]
+    plain: dict[str, Any] = {"kind": words[0]}
+    letter, count = ("T", "steps") if words[0] == "recurrent" else ("m", "samples")
+    rest = words[2:]
+    while rest:
+        word = rest.pop(0)
+        value: Any
+        if re.fullmatch(f"{letter}=[0-9]{{1,9}}", word):
+            key, value = count, int(word[2:])
+        elif word in ("linear", "relu", "tanh"):
+            key, value = "activation", word
+        elif word == "bias":
+            names = rest.pop(0).split("+") if rest and re.fullmatch(r"[bc][0-9]*(\+[bc][0-9]*)*", rest[0]) else None
+            key, value = "bias", names or True
+        else:
+            raise Refused(f"--network: expected a network {form}, got {short(word)} in {short(text)}")
+        if key in plain:
+            raise Refused(f"--network: expected {key} once, got {short(text)}")
+        plain[key] = value
+    if words[0] == "recurrent":
+        if len(widths) != 3:
+            raise Refused(f"--network: expected inputs-hidden-outputs such as 2-8-2, got {short(words[1])}")
+        plain |= dict(zip(("inputs", "hidden", "outputs"), widths, strict=True))
+    else:
+        plain["widths"] = widths
+    try:
+        return network_from_spec(plain)
+    except (ValueError, TypeError) as error:
+        raise Refused(f"--network: {error}") from None
+
+
+def strategy_in(net: Any, text: str, shared: tuple[str, ...]) -> Any:
+    """The strategy in a text: its kind, then key=value for numbers, names (within=W1+W2) and shapes (2x5)."""
+    from ..model.strategies import strategy_from_spec
+
+    if not text.strip():
+        raise ValueError(f'--strategy: expected a strategy such as "scattered budget=10 within=W", got {text!r}')
+    kind, *words = text.split()
+    plain: dict[str, Any] = {"kind": kind}
+    for word in words:
+        key, equals, value = word.partition("=")
+        given = plain.setdefault("budgets", {}) if kind == "split" else plain
+        if not equals and kind == "only":
+            plain.setdefault("groups", []).append(word)
+            continue
+        if not (equals and key):
+            raise ValueError(f"--strategy: expected key=value, got {short(word)}")
+        if key in given:
+            raise ValueError(f"--strategy: expected {key} once, got {short(text)}")
+        number = whole_number(value)
+        if number is not None:
+            given[key] = number
+        elif kind != "split" and re.fullmatch("[0-9]{1,9}x[0-9]{1,9}", value):
+            given[key] = [int(part) for part in value.split("x")]
+        else:
+            given[key] = value.split("+") if "+" in value and kind != "split" else value
+    return strategy_from_spec(net, plain, shared)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    lines = [tuple(" ".join(str(part).split()) for part in line) for line in (head, *rows)]  # a label may hold a line break
+    widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+    for line in lines:
+        print("  ".join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())

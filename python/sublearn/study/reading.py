@@ -1,0 +1,159 @@
+"""Reading a study's file: TOML in, a checked `Spec` out. Its [[strategy]] tables are read in strategy_entry.py.
+
+An error names the file, the key, what was expected and what came (`SpecError`).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from ..match.methods import METHODS as SEARCHES
+from ..match.methods import TOLERANCE
+from ..model.network import network_from_spec
+from ..ops.fit import OPTIMIZERS
+from .spec import NetworkSpec, Spec, SpecError
+from .strategy_entry import STRATEGY_KEYS, strategy_spec
+from .toml_table import Table, number
+
+STUDY_KEYS = (
+    "name",
+    "title",
+    "description",
+    "seed",
+    "trials",
+    "method",
+    "starts",
+    "tol",
+    "newton",
+    "descent",
+    "screen",
+    "control",
+    "compare",
+    "chunk",
+)
+SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias")  # of a network
+NETWORK_KEYS = ("label", *SHAPE_KEYS, "shared", "gains", "trials", "starts", "method")
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The study in a TOML file. Errors: SpecError for anything wrong with it, a missing file included."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{path}: expected a study file, got no such file") from None
+    except IsADirectoryError:
+        raise SpecError(f"{path}: expected a study file, got a folder") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: expected UTF-8 text, got byte {error.object[error.start]:#04x} at {error.start}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise SpecError(f"{path}: expected a readable study file, got: {error}") from None
+    return parse_spec(text, source=str(path))
+
+
+def default_spec() -> Spec:
+    """The built-in study that `sublearn run` runs when it is given no file."""
+    text = resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")
+    return parse_spec(text, source="built-in study")
+
+
+def parse_spec(text: str, source: str = "<spec>") -> Spec:
+    """The study in a TOML text; `source` names it in error messages. A byte order mark, as some editors write, is left out."""
+    text = text.removeprefix("\ufeff")
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, a number of thousands of digits, thousands of brackets
+        raise SpecError(f"{source}: expected TOML, got: {error}") from None
+    top = Table(table, source, "", ("study", "network", "strategy"))
+    study = top.table("study", STUDY_KEYS)
+    name = study.text("name", expected="a name")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        study.fail("name", "letters, digits, '.', '_' and '-' only, at most 64 (it names the folder)", name)
+    newton = study.table("newton", ("iterations",), needed=False)
+    descent = study.table("descent", ("steps", "optimizer", "lr"), needed=False)
+    lr = descent.take("lr", number, "a positive number", 1e-2)
+    if lr <= 0:
+        descent.fail("lr", "a positive number", lr)
+    networks = tuple(_network(entry) for entry in top.tables("network", NETWORK_KEYS, "label"))
+    _distinct(top, "network", [(entry.label, ()) for entry in networks])
+    strategies = tuple(strategy_spec(entry, networks) for entry in top.tables("strategy", STRATEGY_KEYS, "label"))
+    _distinct(top, "strategy", [(entry.label, entry.networks) for entry in strategies])
+    tol, screen = _tolerances(study), study.flag("screen", False)
+    loose = [method for method in tol if screen and tol[method] > TOLERANCE[method]]
+    if loose:
+        study.fail("screen", f"false with tol.{loose[0]} = {tol[loose[0]]:g}: ranks answer for exact matches only", True)
+    return Spec(
+        name=name,
+        networks=networks,
+        strategies=strategies,
+        title=study.text("title", ""),
+        description=study.text("description", "").strip(),
+        seed=study.whole("seed", 0, 2**64 - 1, 0, "a whole number from 0 to 2^64 - 1"),
+        trials=study.trials() or 1000,
+        starts=study.starts() or 30,
+        methods=study.methods() or ("newton",),
+        tol=tol,
+        iterations=newton.whole("iterations", 1, 10**6, 200, "a whole number from 1 to 10^6"),
+        steps=descent.whole("steps", 1, 10**9, 10_000, "a whole number from 1 to 10^9"),
+        optimizer=descent.one_of("optimizer", OPTIMIZERS, "adam"),
+        lr=float(lr),
+        screen=screen,
+        control=study.flag("control", True),
+        compare=study.whole("compare", 0, 10**9, 1024, "a whole number >= 0 (trials per cell)"),
+        chunk=study.whole("chunk", 1, 2**20, 1024, "a whole number from 1 to 1048576 (trials per row)"),
+        text=text,
+        source=source,
+    )
+
+
+def _network(table: Table) -> NetworkSpec:
+    described = {key: table.values[key] for key in SHAPE_KEYS if key in table.values}
+    try:
+        net = network_from_spec(described)
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"{table.source}: {table.where}: {error}") from None
+    groups = tuple(net.groups)
+    shared = table.some_of("shared", groups, f"a list of groups out of {', '.join(groups)}", ())
+    if len(set(shared)) != len(shared):
+        table.fail("shared", "each group once", list(shared))
+    if len(shared) == len(groups):
+        table.fail("shared", "at least one group that is not shared (else the student is the teacher)", list(shared))
+    gains = table.take("gains", lambda value: value if isinstance(value, dict) else None, "a table such as { W = 1.5 }", {})
+    for group, gain in gains.items():
+        if group not in groups:
+            table.fail(f"gains.{group}", f"one of the groups {', '.join(groups)}", group)
+        if number(gain) is None or gain <= 0:
+            table.fail(f"gains.{group}", "a positive number", gain)
+    return NetworkSpec(
+        label=table.text("label", net.describe()),
+        net=net,
+        shared=tuple(name for name in groups if name in shared),
+        gains={group: float(gain) for group, gain in gains.items() if gain != 1},
+        trials=table.trials(),
+        starts=table.starts(),
+        methods=table.methods(),
+    )
+
+
+def _tolerances(study: Table) -> dict[str, float]:
+    value = study.values.get("tol", {})
+    if not isinstance(value, dict):
+        value = dict.fromkeys(SEARCHES, value)
+    for method, tol in value.items():
+        if method not in SEARCHES:
+            study.fail(f"tol.{method}", f"one of the methods {', '.join(SEARCHES)}", method)
+        if number(tol) is None or not 0 < tol < 1:
+            study.fail("tol", "a relative loss between 0 and 1, or a table such as { newton = 1e-20 }", tol)
+    return TOLERANCE | {method: float(tol) for method, tol in value.items()}
+
+
+def _distinct(top: Table, kind: str, labels: list[tuple[str, tuple[str, ...]]]) -> None:
+    """Each network, and each strategy of one network, has a label of its own."""
+    for later, (label, networks) in enumerate(labels, 1):
+        for first, (other, others) in enumerate(labels[: later - 1], 1):
+            if label == other and (kind == "network" or set(networks) & set(others)):
+                raise SpecError(
+                    f"{top.source}: {kind}[{later}].label: expected a label of its own, got {label!r}, which {kind}[{first}] has too"
+                )

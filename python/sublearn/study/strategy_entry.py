@@ -1,0 +1,222 @@
+"""One [[strategy]] of a study's file: its kind, the groups it may use, its budgets in the form of its kind, and its reference values."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from math import prod
+from typing import Any
+
+from .spec import METHODS, NetworkSpec, Reference, StrategySpec
+from .toml_table import Table, is_count, names, number
+
+# kind of strategy -> the keys of one entry of `budgets`; () = one whole number; None = no budgets
+KINDS: dict[str, tuple[str, ...] | None] = {
+    "scattered": (),
+    "rows": (),
+    "columns": (),
+    "diagonal": (),
+    "per_row": ("rows", "each"),
+    "per_column": ("columns", "each"),
+    "even_rows": ("each",),
+    "block": ("shape",),
+    "split": None,
+    "only": None,
+    "everything": None,
+    "edges": None,
+}
+STRATEGY_KEYS = ("label", "kind", "within", "budgets", "totals", "edges", "networks", "trials", "starts", "method", "reference")
+REFERENCE_KEYS = ("budget", "value", "trials", "starts", "network", "method", "note")
+MAX_CELLS_PER_STRATEGY = 10_000
+
+
+def strategy_spec(table: Table, networks: tuple[NetworkSpec, ...]) -> StrategySpec:
+    kind = table.one_of("kind", KINDS)
+    labels = [entry.label for entry in networks]
+    chosen = table.some_of("networks", labels, f"a list of network labels out of {', '.join(map(repr, labels))}", labels)
+    if not chosen:
+        table.fail("networks", "at least one network label", [])
+    within = table.take("within", names, 'a group such as "W" or a list of groups', None)
+    if kind in ("everything", "edges"):
+        table.refuse("within", kind)
+    elif within is None and kind == "scattered":
+        pass  # all groups that are not shared
+    elif not within:
+        table.fail("within", f'a group such as "W" or a list of groups ({kind} needs it)', "nothing")
+    elif len(set(within)) != len(within):
+        table.fail("within", "each group once", list(within))
+    for label in chosen:
+        entry = next(entry for entry in networks if entry.label == label)
+        for group in within or ():
+            hint = "; restrict the strategy with networks = [...]" if len(networks) > 1 and "networks" not in table.values else ""
+            if group not in entry.net.groups:
+                known = ", ".join(entry.net.groups)
+                table.fail("within", f"groups of network {label!r} ({known}){hint}", group)
+            if group in entry.shared:
+                table.fail("within", f"groups that network {label!r} does not share with its teacher{hint}", group)
+    arguments, totals = _arguments(table, kind, tuple(within or ()), [e for e in networks if e.label in chosen])
+    fallback = " + ".join(within) if within else ""
+    return StrategySpec(
+        label=table.text("label", f"{kind} in {fallback}" if fallback else kind),
+        kind=kind,
+        within=tuple(within or ()),
+        arguments=tuple(arguments),
+        networks=tuple(chosen),
+        trials=table.trials(),
+        starts=table.starts(),
+        methods=table.methods(),
+        where=table.where,
+        split_totals=totals,
+        reference=tuple(
+            _reference(entry, kind, tuple(within or ()), arguments, chosen)
+            for entry in table.tables("reference", REFERENCE_KEYS, "note", needed=False)
+        ),
+    )
+
+
+def _arguments(
+    table: Table, kind: str, within: tuple[str, ...], networks: list[NetworkSpec]
+) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """One dict of arguments per budget of the strategy, and the totals of a split given by `totals`."""
+    if kind != "split":
+        table.refuse("totals", kind)
+    if kind != "edges":
+        table.refuse("edges", kind)
+    if kind in ("only", "everything", "edges"):
+        table.refuse("budgets", kind)
+        if kind == "edges":
+            return [{"edges": table.take("edges", _edges, 'a list such as [["W", 0, 1], ["b", 2]]')}], ()
+        return [{}], ()
+    if kind == "split" and "totals" in table.values:
+        table.refuse("budgets", "split with totals")
+        totals = table.take("totals", _whole_numbers, 'a list of totals such as [5, 6] or "5..7"')
+        ways = 1
+        for group in within:
+            ways *= 1 + min(max(totals), max(prod(entry.net.groups[group]) for entry in networks))
+        if ways > MAX_CELLS_PER_STRATEGY:
+            table.fail("totals", f"at most {MAX_CELLS_PER_STRATEGY} ways to split (list them in budgets)", ways)
+        largest = [min(prod(entry.net.groups[group]) for entry in networks) for group in within]
+        found = [
+            dict(zip(within, parts, strict=True))
+            for total in totals
+            for parts in product(*(range(most + 1) for most in largest))
+            if sum(parts) == total
+        ]
+        if not found:
+            table.fail("totals", f"totals that fit into {', '.join(within)} (at most {sum(largest)})", totals)
+        return found, tuple(totals)
+    keys = KINDS[kind] or ()
+    form = _entry_form(kind, keys, within)
+    if "budgets" not in table.values:
+        table.fail("budgets", f"{form} ({kind} needs it)", "nothing")
+    value = table.values["budgets"]
+    if not keys and kind != "split":
+        numbers = table.take("budgets", _whole_numbers, form)
+        return [{"budget": number} for number in numbers], ()
+    if not isinstance(value, list) or not value:
+        table.fail("budgets", form, value)
+    found = []
+    for entry in value:
+        arguments = _entry(entry, kind, within)
+        if arguments is None:
+            table.fail("budgets", form, entry)
+        found.append(arguments)
+    return found, ()
+
+
+def _entry_form(kind: str, keys: tuple[str, ...], within: tuple[str, ...]) -> str:
+    if kind == "split":
+        groups = ", ".join(f"{group} = 3" for group in within)
+        return f"a list such as [{{ {groups} }}] or [{[3] * len(within)}]"
+    if not keys:
+        return 'whole numbers such as 10, [8, 9, 10], "8..14" or "8..20 step 4"'
+    shown = ", ".join(f"{key} = [2, 5]" if key == "shape" else f"{key} = 2" for key in keys)
+    return f"a list such as [{{ {shown} }}]"
+
+
+def _entry(value: Any, kind: str, within: tuple[str, ...]) -> dict[str, Any] | None:
+    """One entry of `budgets` in its canonical form; None if it has another form."""
+    keys = KINDS[kind] or ()
+    if kind == "split":
+        if isinstance(value, list) and len(value) == len(within) and all(map(is_count, value)):
+            return dict(zip(within, value, strict=True))
+        if isinstance(value, dict) and value and set(value) <= set(within) and all(map(is_count, value.values())):
+            return {group: value.get(group, 0) for group in within}
+        return None
+    if keys == ():
+        return {"budget": value} if is_count(value) else None
+    if keys == ("shape",) and isinstance(value, list):
+        value = {"shape": value}
+    if not isinstance(value, dict) or set(value) != set(keys):
+        return None
+    if "shape" in value:
+        shape = value["shape"]
+        good = isinstance(shape, list) and len(shape) == 2 and all(map(is_count, shape))
+        return {"shape": list(shape)} if good else None
+    return {key: value[key] for key in keys} if all(map(is_count, value.values())) else None
+
+
+def _reference(
+    table: Table,
+    kind: str,
+    within: tuple[str, ...],
+    arguments: list[dict[str, Any]],
+    networks: tuple[str, ...],
+) -> Reference:
+    form = _entry_form(kind, KINDS[kind] or (), within)
+    if kind in ("only", "everything", "edges"):
+        table.refuse("budget", kind)
+        chosen = arguments[0]
+    else:
+        if "budget" not in table.values:
+            table.fail("budget", f"one of the strategy's budgets, {form}", "nothing")
+        entry = _entry(table.values["budget"], kind, within)
+        if entry is None or entry not in arguments:
+            table.fail("budget", "one of the strategy's budgets, written as there", table.values["budget"])
+        chosen = entry
+    network = table.text("network", None, "a network label")
+    if network is not None and network not in networks:
+        table.fail("network", f"one of the strategy's networks {', '.join(map(repr, networks))}", network)
+    method = table.one_of("method", METHODS, None)
+    value = table.take("value", number, "a probability from 0 to 1")
+    if not 0 <= value <= 1:
+        table.fail("value", "a probability from 0 to 1", value)
+    return Reference(
+        arguments=chosen,
+        value=float(value),
+        network=network,
+        method=method,
+        trials=table.trials(),
+        starts=table.starts(),
+        note=table.text("note", ""),
+    )
+
+
+def _whole_numbers(value: Any) -> list[int] | None:
+    """10, [8, 9], "8..14", "8..20 step 4", or a list of numbers and ranges; each number once, in order."""
+    entries = value if isinstance(value, list) else [value]
+    found: list[int] = []
+    for entry in entries:
+        if is_count(entry):
+            found.append(entry)
+        elif isinstance(entry, str):
+            match = re.fullmatch(r"\s*(\d{1,9})\s*\.\.\s*(\d{1,9})(?:\s+step\s+(\d{1,9}))?\s*", entry)
+            if not match or int(match[3] or 1) == 0:
+                return None
+            numbers = range(int(match[1]), int(match[2]) + 1, int(match[3] or 1))
+            if not 0 < len(numbers) <= MAX_CELLS_PER_STRATEGY:
+                return None
+            found.extend(numbers)
+        else:
+            return None
+    found = list(dict.fromkeys(found))
+    return found or None
+
+
+def _edges(value: Any) -> list[list[Any]] | None:
+    if not isinstance(value, list) or not value:
+        return None
+    for edge in value:
+        if not (isinstance(edge, list) and len(edge) in (2, 3) and isinstance(edge[0], str) and all(map(is_count, edge[1:]))):
+            return None
+    return [list(edge) for edge in value]

@@ -1,0 +1,161 @@
+"""Which cells a study asks for: its networks times its strategies at every budget times its methods, and the controls it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..match.methods import EXACT, TOLERANCE
+from ..model.allocation import Allocation
+from ..model.layers import plain
+from ..model.strategies import strategy_from_spec
+from ..model.strategy import Strategy, as_strategy, check_allocation
+from .cells import Cell
+from .spec import NetworkSpec, Spec, SpecError, StrategySpec
+
+DRAWS = 1  # version of the law of trials; another law is another question
+
+
+def cells_of(spec: Spec) -> list[Cell]:
+    """All cells of a study: network by network, strategies in turn, then the network's controls.
+
+    Errors: SpecError that names the strategy's place in the file when a budget does not fit its network, or
+    when two strategies ask the same question.
+    """
+    cells: list[Cell] = []
+    seen: dict[str, str] = {}
+    for network in spec.networks:
+        own: list[Cell] = []
+        for strategy in spec.strategies:
+            if network.label in strategy.networks:
+                own.extend(_cells(spec, network, strategy))
+        for cell in own:
+            if cell.id in seen:
+                raise SpecError(
+                    f"{spec.source}: strategy {cell.strategy_label!r}: expected a question of its own, got "
+                    f"{cell.describe()}, which {seen[cell.id]!r} asks too"
+                )
+            seen[cell.id] = cell.strategy_label
+        if spec.control:
+            own += [cell for cell in _controls(network, own) if cell.id not in seen]
+            seen.update({cell.id: cell.strategy_label for cell in own})
+        cells += own
+    if not cells:
+        raise SpecError(f"{spec.source}: strategy: expected at least one cell, got none")
+    return cells
+
+
+def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cell]:
+    found = []
+    methods = strategy.methods or network.methods or spec.methods
+    for method in methods:
+        for arguments in strategy.arguments:
+            allocation = _strategy(spec, network, strategy, arguments)
+            content = _content(spec, network, allocation, method, strategy.starts or network.starts or spec.starts)
+            reference = tuple(
+                entry
+                for entry in strategy.reference
+                if entry.arguments == arguments
+                and entry.network in (None, network.label)
+                and (entry.method == method or (entry.method is None and (method != EXACT or methods == (EXACT,))))
+            )
+            for entry in reference:
+                starts = content["options"].get("starts", 1)
+                if entry.starts is not None and entry.starts > starts:
+                    raise SpecError(
+                        f"{spec.source}: {strategy.where}.reference: expected starts <= {starts}, the "
+                        "starts of "
+                        f"the {method} cell, got {entry.starts}"
+                    )
+            trials = strategy.trials or network.trials or spec.trials
+            over = strategy.within if strategy.kind == "split" else ()
+            found.append(Cell(content, network.label, strategy.label, trials, reference=reference, split_over=over))
+    return found
+
+
+def _strategy(spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: Mapping[str, Any]) -> Strategy:
+    plain: dict[str, Any] = {"kind": entry.kind}
+    try:
+        if entry.kind == "edges":
+            strategy = as_strategy(Allocation.from_edges(network.net, [tuple(edge) for edge in arguments["edges"]]))
+        else:
+            if entry.kind == "split":
+                plain["budgets"] = dict(arguments)
+            elif entry.kind == "only":
+                plain["groups"] = list(entry.within)
+            else:
+                plain |= arguments
+                if entry.within:
+                    plain["within"] = entry.within[0] if len(entry.within) == 1 else list(entry.within)
+            strategy = strategy_from_spec(network.net, plain, network.shared)
+        check_allocation(network.net, strategy, network.shared)
+    except (ValueError, TypeError) as error:
+        key = "edges" if entry.kind == "edges" else "budgets" if arguments else "within"
+        key = "totals" if entry.split_totals else key
+        raise SpecError(f"{spec.source}: {entry.where}.{key}: in network {network.label!r}: {error}") from None
+    if strategy.budget == 0:
+        raise SpecError(f"{spec.source}: {entry.where}.budgets: expected at least one learnable weight, got 0")
+    return strategy
+
+
+def _content(spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, starts: int) -> dict[str, Any]:
+    newton = {"starts": starts, "iterations": spec.iterations}
+    options = {
+        "newton": newton,
+        "descent": {"steps": spec.steps, "optimizer": spec.optimizer, "lr": spec.lr},
+        EXACT: {} if plain(network.net).activation == "linear" else newton,  # tanh and relu: a search for what no proof settles
+    }[method]
+    return {
+        "draws": DRAWS,
+        "network": network.net.to_dict(),
+        "shared": list(network.shared),
+        "gains": {group: network.gains[group] for group in network.net.groups if group in network.gains},
+        "strategy": _canonical_strategy(strategy, network.shared),
+        "method": method,
+        "options": options,
+        "tol": TOLERANCE[EXACT] if method == EXACT else spec.tol[method],
+        "screen": spec.screen or method == EXACT,  # a rank is the first of the exact method's proofs
+        "seed": spec.seed,
+    }
+
+
+def _canonical_strategy(strategy: Strategy, shared: tuple[str, ...]) -> dict[str, Any]:
+    plain = strategy.spec()
+    if plain["kind"] == "scattered" and "within" not in plain:
+        plain["within"] = [name for name in strategy.net.groups if name not in shared]
+    if plain["kind"] == "everything" and shared:
+        plain["shared"] = list(shared)
+    return plain
+
+
+def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
+    """Cells with r = kappa - 1 for the ones that may be called found without being matched (D8).
+
+    One for every strategy given by a plain budget; strategies of other forms get one scattered control over
+    the same groups. None where no cell reaches kappa (all of them are rank deficient already), or where the
+    sweep has it.
+    """
+    from ..ranks.generic_rank import required_rank
+
+    kappa = required_rank(network.net, network.shared)
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        plain = dict(cell.content["strategy"])
+        if kappa < 2 or cell.budget < kappa or cell.screen:
+            continue
+        same = [other for other in cells if other.strategy_label == cell.strategy_label and other.method == cell.method]
+        if any(other.budget == kappa - 1 for other in same):
+            continue
+        label = cell.strategy_label
+        if "budget" in plain:
+            plain["budget"] = kappa - 1
+        else:
+            groups = [name for name, where in cell.net.slices.items() if cell.strategy.support[where].any()]
+            within = groups[0] if len(groups) == 1 else groups
+            plain = {"kind": "scattered", "budget": kappa - 1, "within": within}
+            label = f"control: scattered in {' + '.join(groups)}"
+        strategy = strategy_from_spec(cell.net, plain, cell.shared)
+        content = dict(cell.content) | {"strategy": _canonical_strategy(strategy, cell.shared)}
+        control = Cell(content, cell.network_label, label, cell.trials, control=True)
+        found.setdefault(control.id, control)
+    return list(found.values())
