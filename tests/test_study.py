@@ -18,12 +18,13 @@ import sublearn as sl
 from sublearn import study
 from sublearn.match.methods import RULES
 from sublearn.match.probability import EXISTENCE
+from sublearn.model import strategies
 from sublearn.numerics.intervals import clopper_pearson
 from sublearn.study import plot, progress, reading, runner, store, strategy_entry
 from sublearn.study.cells import Cell, content_id
 from sublearn.study.measure import measure
-from sublearn.study.report import findings, page, references
-from sublearn.study.spec import METHODS
+from sublearn.study.report import findings, page, references, setting
+from sublearn.study.spec import METHODS, StrategySpec
 from sublearn.study.summary import Summary, summaries
 from sublearn.study.sweep import cells_of
 from sublearn.study.tasks import Task, tasks_of
@@ -106,7 +107,7 @@ def test_the_documented_file_holds_every_key_and_is_valid():
     toml = re.search(r"```toml\n(.*?)```", text, re.S).group(1)
     for key in {*reading.STUDY_KEYS, *reading.NETWORK_KEYS, *strategy_entry.STRATEGY_KEYS, *strategy_entry.REFERENCE_KEYS}:
         assert re.search(rf"\b{key} = |\[\[?{key}", toml), key
-    for kind in strategy_entry.KINDS:
+    for kind in strategy_entry.FILE_KINDS:
         assert f"`{kind}`" in text, kind
     for method in METHODS:
         assert f'"{method}"' in toml, method
@@ -1334,12 +1335,38 @@ def test_the_report_escapes_what_it_is_given(tmp_path):
     assert 'alt="&lt;i&gt;rows, ' in text and "&amp;lt;" not in text  # once, not twice
 
 
-@pytest.mark.parametrize("kind", strategy_entry.KINDS)
+@pytest.mark.parametrize("kind", strategy_entry.FILE_KINDS)
 def test_the_report_has_words_for_every_kind_of_strategy(kind):
-    entry = {"label": "s", "kind": kind, "within": ("W<",), "sizes": ["1"], "networks": ("rec",)}
+    about = strategy_entry.FILE_KINDS[kind]
+    words = setting.sentence_of(StrategySpec("s", kind, ("W<",), ({},), ("rec",)))
+    assert len(words) > 10 and ("W<" in words) == (about.within is not None or about.by_group)
+    entry = {"label": "s", "sentence": words, "sizes": ["1"], "networks": ("rec",)}
     text = page.render("asked.html", setting={"networks": [], "strategies": [entry], "quantities": []})
-    words = re.findall(r"<td>(.*?)</td>", text)[1]
-    assert len(words) > 10 and ("W&lt;" in words or kind in ("everything", "edges"))
+    assert re.findall(r"<td>(.*?)</td>", text)[1] == words.replace("<", "&lt;")
+
+
+def test_a_new_strategy_is_one_function(monkeypatch, tmp_path):
+    """In files, on the command line, in reports and in the size of a cell, by its entry in the registry alone."""
+
+    def last(net, budget, within):
+        grid = strategies._one_grid(net, within)
+        return strategies._always(
+            net, f"last({within})", grid.reshape(-1)[::-1][:budget], {"kind": "last", "budget": budget, "within": within}
+        )
+
+    monkeypatch.setitem(strategies.STRATEGIES, "last", None)  # to be taken out again
+    strategies._kind("the last r weights of {groups}", ("budget",), "within", "{budget} last")(last)
+    monkeypatch.setitem(strategy_entry.FILE_KINDS, "last", strategies.STRATEGIES["last"])
+    text = SMALL.replace('kind = "scattered"', 'kind = "last"', 1)
+    assert 'kind = "last"' in text
+    spec = parse(text)
+    cell = next(cell for cell in cells_of(spec) if cell.content["strategy"]["kind"] == "last")
+    assert cell.arguments == f"{cell.budget} last" and cell.strategy.allocation.indices[-1] == cell.net.slices["W"].stop - 1
+    study.run(spec, tmp_path / "s")
+    assert "the last r weights of W" in study.write_report(tmp_path / "s").read_text(encoding="utf-8")
+    from sublearn.cli.common import strategy_in
+
+    assert strategy_in(cell.net, "last budget=3 within=W", ()).budget == 3
 
 
 def test_a_report_can_be_made_of_a_part_and_leaves_other_rows_out(finished, tmp_path):

@@ -97,16 +97,18 @@ def network_in(text: str) -> Any:
 
 def strategy_in(net: Any, text: str, shared: tuple[str, ...]) -> Any:
     """The strategy in a text: its kind, then key=value for numbers, names (within=W1+W2) and shapes (2x5)."""
-    from ..model.strategies import strategy_from_spec
+    from ..model.strategies import STRATEGIES, strategy_from_spec
 
     if not text.strip():
         raise ValueError(f'--strategy: expected a strategy such as "scattered budget=10 within=W", got {text!r}')
     kind, *words = text.split()
     plain: dict[str, Any] = {"kind": kind}
+    about = STRATEGIES.get(kind)
+    by_group = about is not None and about.by_group
     for word in words:
         key, equals, value = word.partition("=")
-        given = plain.setdefault("budgets", {}) if kind == "split" else plain
-        if not equals and kind == "only":
+        given = plain.setdefault("budgets", {}) if by_group else plain
+        if not equals and about is not None and about.within == "groups":
             plain.setdefault("groups", []).append(word)
             continue
         if not (equals and key):
@@ -116,10 +118,10 @@ def strategy_in(net: Any, text: str, shared: tuple[str, ...]) -> Any:
         number = whole_number(value)
         if number is not None:
             given[key] = number
-        elif kind != "split" and re.fullmatch("[0-9]{1,9}x[0-9]{1,9}", value):
+        elif not by_group and re.fullmatch("[0-9]{1,9}x[0-9]{1,9}", value):
             given[key] = [int(part) for part in value.split("x")]
         else:
-            given[key] = value.split("+") if "+" in value and kind != "split" else value
+            given[key] = value.split("+") if "+" in value and not by_group else value
     return strategy_from_spec(net, plain, shared)
 
 

@@ -7,8 +7,9 @@ D, and a column of it is what leaves one hidden unit. A bias is a matrix with on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,60 @@ from .parameters import Parameters
 from .recipe import Piece
 from .strategy import Strategy, as_strategy
 
+# The registry
+
+
+class Kind(NamedTuple):
+    """What the name of a strategy means wherever it is written: in a call, in a study's file, on the command line, in a report.
+
+    make(net, **arguments) -> Strategy. needed, optional: names of the arguments, those of `make` after net.
+    size: the arguments that one entry of `budgets` holds in a study's file; ("budget",) is one whole number, ("budgets",) a number for each
+    group, () nothing. within: the argument that takes the group names, None if there is none.
+    sentence: which weights learn, for {groups}; size_text: the size in words, of the arguments and the budget.
+    """
+
+    make: Callable[..., Strategy]
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    size: tuple[str, ...]
+    within: str | None
+    sentence: str
+    size_text: str
+
+    @property
+    def by_group(self) -> bool:
+        """Whether its size is a number for each group."""
+        return self.size == ("budgets",)
+
+
+STRATEGIES: dict[str, Kind] = {}
+
+
+def _kind(
+    sentence: str,
+    size: tuple[str, ...] = (),
+    within: str | None = None,
+    size_text: str = "{budget}",
+    needed: tuple[str, ...] | None = None,
+) -> Callable:
+    """Enters the function below it into STRATEGIES under its name: all there is to do for a new strategy, beside its name in `sublearn`."""
+
+    def enter(make: Callable[..., Strategy]) -> Callable[..., Strategy]:
+        arguments = list(inspect.signature(make).parameters.values())[1:]
+        several = [a.name for a in arguments if a.kind is a.VAR_POSITIONAL]  # `only` takes its groups one by one
+        must = tuple(a.name for a in arguments if a.default is a.empty) if needed is None else needed
+        optional = tuple(a.name for a in arguments if a.default is not a.empty) if needed is None else ()
+        call = make if not several else lambda net, **given: make(net, *_several(given[several[0]]))
+        STRATEGIES[make.__name__.strip("_")] = Kind(call, must, optional, size, within, sentence, size_text)
+        return make
+
+    return enter
+
+
 # Strategies in which the weights are drawn
 
 
+@_kind("r weights drawn at random in {groups}, anew for every trial", ("budget",), "within")
 def scattered(net: Parameters, budget: int, within: str | tuple[str, ...] | None = None) -> Strategy:
     """`budget` weights, uniformly at random without replacement, of the groups `within` (default: all).
 
@@ -37,6 +89,7 @@ def scattered(net: Parameters, budget: int, within: str | tuple[str, ...] | None
     return Strategy(net, name, _none(net), [_piece([positions], 1, budget)], spec)
 
 
+@_kind("a number of weights in each of {groups}, drawn at random, anew for every trial", ("budgets",))
 def split(net: Parameters, budgets: Mapping[str, int]) -> Strategy:
     """So many weights in each group, {"W1": 3, "W2": 3}, scattered inside each.
 
@@ -60,6 +113,7 @@ def split(net: Parameters, budgets: Mapping[str, int]) -> Strategy:
     return Strategy(net, f"split({text})", _none(net), pieces, {"kind": "split", "budgets": checked})
 
 
+@_kind("random rows of {groups}, random weights in each, anew for every trial", ("rows", "each"), "within", "{rows} rows x {each}")
 def per_row(net: Parameters, rows: int, each: int, within: str | tuple[str, ...]) -> Strategy:
     """`rows` random rows of `within`, and in each of them `each` random weights.
 
@@ -71,6 +125,13 @@ def per_row(net: Parameters, rows: int, each: int, within: str | tuple[str, ...]
     return _per_line(net, "per_row", "rows", lines, rows, each, within)
 
 
+@_kind(
+    "random columns of {groups}, random weights in each, anew for every trial",
+    size=("columns", "each"),
+    within="within",
+    size_text="{columns} columns x {each}",
+    needed=("columns", "each", "within"),  # `rows` is another name of `columns` in calls only
+)
 def per_column(
     net: Parameters,
     columns: int | None = None,
@@ -94,6 +155,7 @@ def per_column(
     return _per_line(net, "per_column", "columns", lines, columns, each, within)
 
 
+@_kind("equally many random weights in every row of {groups}, anew for every trial", ("each",), "within", "{each} per row")
 def even_rows(net: Parameters, each: int, within: str | tuple[str, ...]) -> Strategy:
     """`each` random weights in every row of `within` (T4: the cheapest last layer if each = f).
 
@@ -110,6 +172,7 @@ def even_rows(net: Parameters, each: int, within: str | tuple[str, ...]) -> Stra
 # Strategies that always give the same weights
 
 
+@_kind("the first r weights of {groups}, row by row", ("budget",), "within")
 def rows(net: Parameters, budget: int, within: str | tuple[str, ...]) -> Strategy:
     """The first `budget` weights of `within`, row by row.
 
@@ -126,6 +189,7 @@ def rows(net: Parameters, budget: int, within: str | tuple[str, ...]) -> Strateg
     return _first_of_lines(net, "rows", _rows_of(net, within), budget, within)
 
 
+@_kind("the first r weights of {groups}, column by column", ("budget",), "within")
 def columns(net: Parameters, budget: int, within: str | tuple[str, ...]) -> Strategy:
     """The first `budget` weights of `within`, column by column.
 
@@ -136,6 +200,7 @@ def columns(net: Parameters, budget: int, within: str | tuple[str, ...]) -> Stra
     return _first_of_lines(net, "columns", _columns_of(net, within), budget, within)
 
 
+@_kind("the leading block of {groups}", ("shape",), "within", "{shape[0]}x{shape[1]} block")
 def block(net: Parameters, shape: tuple[int, int], within: str) -> Strategy:
     """The leading block of `shape` = (height, width) of one group.
 
@@ -152,6 +217,7 @@ def block(net: Parameters, shape: tuple[int, int], within: str) -> Strategy:
     return _always(net, f"block({_text(within)}, {height}x{width})", grid[:height, :width].reshape(-1), spec)
 
 
+@_kind("the first r weights of {groups} along its diagonals", ("budget",), "within")
 def diagonal(net: Parameters, budget: int, within: str) -> Strategy:
     """The first `budget` weights of one group along the main diagonal, then the wrapped super-diagonals.
 
@@ -170,6 +236,7 @@ def diagonal(net: Parameters, budget: int, within: str) -> Strategy:
     return _always(net, f"diagonal({_text(within)})", order[:budget], spec)
 
 
+@_kind("all weights of {groups}", within="groups")
 def only(net: Parameters, *groups: str) -> Strategy:
     """All weights of the groups named.
 
@@ -185,6 +252,7 @@ def only(net: Parameters, *groups: str) -> Strategy:
     return _always(net, f"only({', '.join(names)})", _positions(net, names), {"kind": "only", "groups": list(names)})
 
 
+@_kind("all weights that are not shared")
 def everything(net: Parameters, shared: tuple[str, ...] = ()) -> Strategy:
     """All weights of all groups that are not shared: N of D3.
 
@@ -200,20 +268,23 @@ def everything(net: Parameters, shared: tuple[str, ...] = ()) -> Strategy:
 
 # Strategies as plain dicts
 
-_MAKERS = {
-    "scattered": (scattered, ("budget",), ("within",)),
-    "rows": (rows, ("budget", "within"), ()),
-    "columns": (columns, ("budget", "within"), ()),
-    "per_row": (per_row, ("rows", "each", "within"), ()),
-    "per_column": (per_column, ("columns", "each", "within"), ()),
-    "even_rows": (even_rows, ("each", "within"), ()),
-    "block": (block, ("shape", "within"), ()),
-    "diagonal": (diagonal, ("budget", "within"), ()),
-    "split": (split, ("budgets",), ()),
-    "only": (lambda net, groups: only(net, *_several(groups)), ("groups",), ()),
-    "everything": (everything, (), ("shared",)),
-    "given": (lambda net, indices: as_strategy(_allocation_of_indices(net, indices)), ("indices",), ()),
-}
+
+@_kind("the weights listed")
+def _given(net: Parameters, indices: object) -> Strategy:
+    return as_strategy(_allocation_of_indices(net, indices))
+
+
+@_kind("the weights listed in the study")
+def _edges(net: Parameters, edges: Iterable[Sequence]) -> Strategy:
+    return as_strategy(Allocation.from_edges(net, [tuple(edge) for edge in edges]))
+
+
+def size_text(spec: Mapping[str, Any], budget: int) -> str:
+    """The size of a strategy, given by its spec, in words: "10", "2 rows x 5", "W1 3 + W2 3"."""
+    kind = STRATEGIES[spec["kind"]]
+    if kind.by_group:
+        return " + ".join(f"{group} {count}" for group, count in spec["budgets"].items())
+    return kind.size_text.format(budget=budget, **{key: value for key, value in spec.items() if key in kind.size and key != "budget"})
 
 
 def strategy_from_spec(net: Parameters, spec: Mapping[str, Any], shared: tuple[str, ...] = ()) -> Strategy:
@@ -229,9 +300,9 @@ def strategy_from_spec(net: Parameters, spec: Mapping[str, Any], shared: tuple[s
     if not isinstance(spec, Mapping):
         raise TypeError(f"spec: expected a dict, got {spec!r} ({type(spec).__name__})")
     kind = spec.get("kind")
-    if kind not in tuple(_MAKERS):
-        raise ValueError(f"spec['kind']: expected one of {', '.join(_MAKERS)}, got {kind!r}")
-    make, needed, optional = _MAKERS[kind]
+    if kind not in tuple(STRATEGIES):
+        raise ValueError(f"spec['kind']: expected one of {', '.join(STRATEGIES)}, got {kind!r}")
+    make, needed, optional = STRATEGIES[kind][:3]
     arguments = {key: value for key, value in spec.items() if key != "kind"}
     missing = [key for key in needed if key not in arguments]
     unknown = [str(key) for key in arguments if key not in needed + optional]
@@ -239,9 +310,9 @@ def strategy_from_spec(net: Parameters, spec: Mapping[str, Any], shared: tuple[s
         wanted = ", ".join(needed + tuple(f"{key} (optional)" for key in optional)) or "no other key"
         came = f"missing {', '.join(missing) or 'none'}, unknown {', '.join(unknown) or 'none'}"
         raise ValueError(f"spec: expected {wanted} for kind {kind!r}, got {came}")
-    if shared and kind == "scattered" and "within" not in arguments:
+    if shared and "within" in optional and "within" not in arguments:
         arguments["within"] = tuple(name for name in net.groups if name not in shared)
-    if shared and kind == "everything" and "shared" not in arguments:
+    if shared and "shared" in optional and "shared" not in arguments:
         arguments["shared"] = shared
     return make(net, **arguments)
 

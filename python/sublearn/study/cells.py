@@ -18,7 +18,7 @@ from typing import Any
 from ..match.methods import EXACT, Method
 from ..match.probability import EXISTENCE
 from ..model.network import Network, network_from_spec
-from ..model.strategies import strategy_from_spec
+from ..model.strategies import size_text, strategy_from_spec
 from ..model.strategy import Strategy
 from .spec import Reference
 
@@ -106,7 +106,7 @@ class Cell:
     @cached_property
     def arguments(self) -> str:
         """The strategy's size in words: "10", "2 rows x 5", "W1 3 + W2 3"."""
-        return arguments_text(self.content["strategy"], self.budget)
+        return size_text(self.content["strategy"], self.budget)
 
     @property
     def name(self) -> str:
@@ -129,21 +129,6 @@ class Cell:
 
     def describe(self) -> str:
         return f"{self.network_label} / {self.strategy_label} / {self.arguments} / {self.method}"
-
-
-def arguments_text(strategy: Mapping[str, Any], budget: int) -> str:
-    """A strategy's size in words."""
-    kind = strategy["kind"]
-    if kind in ("per_row", "per_column"):
-        word = "rows" if kind == "per_row" else "columns"
-        return f"{strategy[word]} {word} x {strategy['each']}"
-    if kind == "even_rows":
-        return f"{strategy['each']} per row"
-    if kind == "block":
-        return "{}x{} block".format(*strategy["shape"])
-    if kind == "split":
-        return " + ".join(f"{group} {count}" for group, count in strategy["budgets"].items())
-    return str(budget)
 
 
 def content_id(content: Mapping[str, Any]) -> str:

@@ -7,39 +7,28 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from ..model.strategies import STRATEGIES
 from .spec import METHODS, NetworkSpec, Reference, StrategySpec
 from .toml_table import Table, is_count, names, number
 
-# kind of strategy -> the keys of one entry of `budgets`; () = one whole number; None = no budgets
-KINDS: dict[str, tuple[str, ...] | None] = {
-    "scattered": (),
-    "rows": (),
-    "columns": (),
-    "diagonal": (),
-    "per_row": ("rows", "each"),
-    "per_column": ("columns", "each"),
-    "even_rows": ("each",),
-    "block": ("shape",),
-    "split": None,
-    "only": None,
-    "everything": None,
-    "edges": None,
-}
+FILE_KINDS = {name: kind for name, kind in STRATEGIES.items() if name != "given"}  # positions in a flat vector are no words for a file
 STRATEGY_KEYS = ("label", "kind", "within", "budgets", "totals", "edges", "networks", "trials", "starts", "method", "reference")
 REFERENCE_KEYS = ("budget", "value", "trials", "starts", "network", "method", "note")
 MAX_CELLS_PER_STRATEGY = 10_000
 
 
 def strategy_spec(table: Table, networks: tuple[NetworkSpec, ...]) -> StrategySpec:
-    kind = table.one_of("kind", KINDS)
+    kind = table.one_of("kind", FILE_KINDS)
+    about = FILE_KINDS[kind]
+    grouped = about.within is not None or about.by_group
     labels = [entry.label for entry in networks]
     chosen = table.some_of("networks", labels, f"a list of network labels out of {', '.join(map(repr, labels))}", labels)
     if not chosen:
         table.fail("networks", "at least one network label", [])
     within = table.take("within", names, 'a group such as "W" or a list of groups', None)
-    if kind in ("everything", "edges"):
+    if not grouped:
         table.refuse("within", kind)
-    elif within is None and kind == "scattered":
+    elif within is None and about.within in about.optional:
         pass  # all groups that are not shared
     elif not within:
         table.fail("within", f'a group such as "W" or a list of groups ({kind} needs it)', "nothing")
@@ -78,17 +67,18 @@ def _arguments(
     table: Table, kind: str, within: tuple[str, ...], networks: list[NetworkSpec]
 ) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
     """One dict of arguments per budget of the strategy, and the totals of a split given by `totals`."""
-    if kind != "split":
+    about = FILE_KINDS[kind]
+    if not about.by_group:
         table.refuse("totals", kind)
-    if kind != "edges":
+    if "edges" not in about.needed:
         table.refuse("edges", kind)
-    if kind in ("only", "everything", "edges"):
+    if not about.size:
         table.refuse("budgets", kind)
-        if kind == "edges":
+        if "edges" in about.needed:
             return [{"edges": table.take("edges", _edges, 'a list such as [["W", 0, 1], ["b", 2]]')}], ()
         return [{}], ()
-    if kind == "split" and "totals" in table.values:
-        table.refuse("budgets", "split with totals")
+    if about.by_group and "totals" in table.values:
+        table.refuse("budgets", f"{kind} with totals")
         totals = table.take("totals", _whole_numbers, 'a list of totals such as [5, 6] or "5..7"')
         ways = 1
         for group in within:
@@ -105,12 +95,11 @@ def _arguments(
         if not found:
             table.fail("totals", f"totals that fit into {', '.join(within)} (at most {sum(largest)})", totals)
         return found, tuple(totals)
-    keys = KINDS[kind] or ()
-    form = _entry_form(kind, keys, within)
+    form = _entry_form(kind, within)
     if "budgets" not in table.values:
         table.fail("budgets", f"{form} ({kind} needs it)", "nothing")
     value = table.values["budgets"]
-    if not keys and kind != "split":
+    if about.size == ("budget",):
         numbers = table.take("budgets", _whole_numbers, form)
         return [{"budget": number} for number in numbers], ()
     if not isinstance(value, list) or not value:
@@ -124,26 +113,27 @@ def _arguments(
     return found, ()
 
 
-def _entry_form(kind: str, keys: tuple[str, ...], within: tuple[str, ...]) -> str:
-    if kind == "split":
+def _entry_form(kind: str, within: tuple[str, ...]) -> str:
+    about = FILE_KINDS[kind]
+    if about.by_group:
         groups = ", ".join(f"{group} = 3" for group in within)
         return f"a list such as [{{ {groups} }}] or [{[3] * len(within)}]"
-    if not keys:
+    if about.size == ("budget",):
         return 'whole numbers such as 10, [8, 9, 10], "8..14" or "8..20 step 4"'
-    shown = ", ".join(f"{key} = [2, 5]" if key == "shape" else f"{key} = 2" for key in keys)
+    shown = ", ".join(f"{key} = [2, 5]" if key == "shape" else f"{key} = 2" for key in about.size)
     return f"a list such as [{{ {shown} }}]"
 
 
 def _entry(value: Any, kind: str, within: tuple[str, ...]) -> dict[str, Any] | None:
     """One entry of `budgets` in its canonical form; None if it has another form."""
-    keys = KINDS[kind] or ()
-    if kind == "split":
+    keys = FILE_KINDS[kind].size
+    if keys == ("budgets",):
         if isinstance(value, list) and len(value) == len(within) and all(map(is_count, value)):
             return dict(zip(within, value, strict=True))
         if isinstance(value, dict) and value and set(value) <= set(within) and all(map(is_count, value.values())):
             return {group: value.get(group, 0) for group in within}
         return None
-    if keys == ():
+    if keys == ("budget",):
         return {"budget": value} if is_count(value) else None
     if keys == ("shape",) and isinstance(value, list):
         value = {"shape": value}
@@ -163,8 +153,8 @@ def _reference(
     arguments: list[dict[str, Any]],
     networks: tuple[str, ...],
 ) -> Reference:
-    form = _entry_form(kind, KINDS[kind] or (), within)
-    if kind in ("only", "everything", "edges"):
+    form = _entry_form(kind, within)
+    if not FILE_KINDS[kind].size:
         table.refuse("budget", kind)
         chosen = arguments[0]
     else:

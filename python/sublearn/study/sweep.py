@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..match.methods import EXACT, TOLERANCE
-from ..model.allocation import Allocation
 from ..model.layers import plain
-from ..model.strategies import strategy_from_spec
-from ..model.strategy import Strategy, as_strategy, check_allocation
+from ..model.strategies import STRATEGIES, strategy_from_spec
+from ..model.strategy import Strategy, check_allocation
 from .cells import Cell
 from .spec import NetworkSpec, Spec, SpecError, StrategySpec
 
@@ -68,29 +67,21 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                         f"the {method} cell, got {entry.starts}"
                     )
             trials = strategy.trials or network.trials or spec.trials
-            over = strategy.within if strategy.kind == "split" else ()
+            over = strategy.within if STRATEGIES[strategy.kind].by_group else ()
             found.append(Cell(content, network.label, strategy.label, trials, reference=reference, split_over=over))
     return found
 
 
 def _strategy(spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: Mapping[str, Any]) -> Strategy:
-    plain: dict[str, Any] = {"kind": entry.kind}
+    kind = STRATEGIES[entry.kind]
+    plain: dict[str, Any] = {"kind": entry.kind} | ({"budgets": dict(arguments)} if kind.by_group else dict(arguments))
+    if kind.within and entry.within:
+        plain[kind.within] = entry.within[0] if len(entry.within) == 1 else list(entry.within)
     try:
-        if entry.kind == "edges":
-            strategy = as_strategy(Allocation.from_edges(network.net, [tuple(edge) for edge in arguments["edges"]]))
-        else:
-            if entry.kind == "split":
-                plain["budgets"] = dict(arguments)
-            elif entry.kind == "only":
-                plain["groups"] = list(entry.within)
-            else:
-                plain |= arguments
-                if entry.within:
-                    plain["within"] = entry.within[0] if len(entry.within) == 1 else list(entry.within)
-            strategy = strategy_from_spec(network.net, plain, network.shared)
+        strategy = strategy_from_spec(network.net, plain, network.shared)
         check_allocation(network.net, strategy, network.shared)
     except (ValueError, TypeError) as error:
-        key = "edges" if entry.kind == "edges" else "budgets" if arguments else "within"
+        key = "edges" if "edges" in kind.needed else "budgets" if arguments else "within"
         key = "totals" if entry.split_totals else key
         raise SpecError(f"{spec.source}: {entry.where}.{key}: in network {network.label!r}: {error}") from None
     if strategy.budget == 0:
@@ -121,9 +112,10 @@ def _content(spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, 
 
 def _canonical_strategy(strategy: Strategy, shared: tuple[str, ...]) -> dict[str, Any]:
     plain = strategy.spec()
-    if plain["kind"] == "scattered" and "within" not in plain:
+    optional = STRATEGIES[plain["kind"]].optional
+    if "within" in optional and "within" not in plain:
         plain["within"] = [name for name in strategy.net.groups if name not in shared]
-    if plain["kind"] == "everything" and shared:
+    if "shared" in optional and shared:
         plain["shared"] = list(shared)
     return plain
 

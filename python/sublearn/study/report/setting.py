@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..spec import Spec
+from ...model.strategies import STRATEGIES
+from ..spec import Spec, StrategySpec
 from ..store import Store
 from ..summary import Summary
 
@@ -21,11 +22,15 @@ def asked(spec: Spec, found: list[Summary]) -> dict[str, Any]:
     for strategy in spec.strategies:
         own = [s.cell for s in found if s.cell.strategy_label == strategy.label and not s.cell.control]
         sizes = list(dict.fromkeys(cell.arguments for cell in own if cell.network_label in strategy.networks))
-        strategies.append(
-            {"label": strategy.label, "kind": strategy.kind, "within": strategy.within, "sizes": sizes, "networks": strategy.networks}
-        )
+        strategies.append({"label": strategy.label, "sentence": sentence_of(strategy), "sizes": sizes, "networks": strategy.networks})
     quantities = list(dict.fromkeys(summary.cell.quantity_text("found") for summary in found))
     return {"networks": networks, "strategies": strategies, "quantities": quantities}
+
+
+def sentence_of(strategy: StrategySpec) -> str:
+    """Which weights learn."""
+    groups = " and ".join(strategy.within) or "all groups that are not shared"
+    return STRATEGIES[strategy.kind].sentence.format(groups=groups)
 
 
 def reading(spec: Spec, found: list[Summary]) -> dict[str, Any]:
