@@ -17,16 +17,22 @@ from sublearn.model.allocation import Allocation
 from sublearn.model.layers import plain
 from sublearn.model.network import Feedforward, Recurrent
 from sublearn.model.strategies import everything, only, scattered, split
+from sublearn.model.strategy import as_strategy
 from sublearn.ranks import generic_rank
 from sublearn.ranks.affine import affine
-from sublearn.ranks.block_structures import output_splits, solvable_structures
-from sublearn.ranks.closed_forms import attained_rank_formula, feature_rank, layer_spans, required_rank_formula, scattered_full_rank_chance
+from sublearn.ranks.block_structures import output_splits, structures_in
+from sublearn.ranks.closed_forms import attained_rank_formula, feature_rank, required_rank_formula, scattered_full_rank_chance
 from sublearn.ranks.generic_rank import attained_ranks, required_rank
 from sublearn.theory.bounds import predict_strategy
-from sublearn.theory.predict import attained_rank, is_affine, predict, predictions
+from sublearn.theory.predict import attained_rank, predict, predictions
 from tests.twins import ranks as twin
+from tests.twins.counts import layer_spans
 
 P = _cpu.PRIMES[0]
+
+
+def is_affine(net, allocation):
+    return bool(affine(net, as_strategy(allocation).draw().mask[None])[0])
 
 
 def grid(net, name, rows=None, columns=None):
@@ -393,7 +399,7 @@ def test_f6_match_probabilities_counted_inside_one_layer():
 
 def names_of(net, masks, shared=()):
     allocation = Allocation(net, masks)
-    return {found.name for found in solvable_structures(net, allocation.mask, shared)}
+    return {name for name, has, _ in structures_in(net, allocation.mask[None], shared) if has[0]}
 
 
 def test_t7_row():

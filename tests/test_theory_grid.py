@@ -16,10 +16,11 @@ from sublearn.model.allocation import Allocation
 from sublearn.model.layers import plain
 from sublearn.model.network import Feedforward, Recurrent
 from sublearn.ranks.affine import affine, affine_families
-from sublearn.ranks.closed_forms import attained_rank_formula, layer_spans, required_rank_bound, required_rank_formula
+from sublearn.ranks.closed_forms import attained_rank_formula, required_rank_bound, required_rank_formula
 from sublearn.ranks.generic_rank import attained_ranks, required_rank
 from sublearn.theory.predict import predict, predictions
 from tests.twins import ranks as twin
+from tests.twins.counts import layer_spans
 
 
 def subsets(names):

@@ -33,6 +33,7 @@ from .model.allocation import Allocation
 from .model.network import Network
 from .model.strategy import Strategy, as_strategy
 from .numerics.intervals import clopper_pearson
+from .ops.arguments import distinct_rows
 from .theory.certain import safe_ends
 from .theory.predict import KINDS, predict, predictions
 
@@ -132,18 +133,17 @@ def kinds_of_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
     masks = np.asarray(masks)
     if masks.dtype != np.bool_ or masks.ndim != 2 or masks.shape[1] != net.size:
         raise ValueError(f"masks: expected bool [k, {net.size}], got {masks.dtype} {list(masks.shape)}")
-    packed = np.packbits(masks, axis=1)
-    _, place, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(place)  # distinct masks by first appearance
-    judged = order[:most]
-    kinds = np.full(len(place), _NOT_JUDGED, dtype=np.int8)
-    kinds[judged] = _judge(net, masks[place[judged]], shared)
-    return kinds[inverse.reshape(-1)]
+    distinct, which = distinct_rows(masks)
+    first = np.full(len(distinct), len(masks))
+    np.minimum.at(first, which, np.arange(len(masks)))
+    judged = np.argsort(first)[:most]  # by first appearance
+    kinds = np.full(len(distinct), _NOT_JUDGED, dtype=np.int8)
+    kinds[judged] = _judge(net, distinct[judged], shared)
+    return kinds[which]
 
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
     """Kinds of distinct masks."""
-
     return np.array([KINDS.index(kind) for kind in predictions(net, masks, shared).kind], dtype=np.int8)
 
 

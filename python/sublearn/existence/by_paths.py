@@ -231,7 +231,7 @@ def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
 
     The draws are keyed by the mask itself, so a trial has the same parts in every batch.
     """
-    unique, which = np.unique(masks, axis=0, return_inverse=True)
+    unique, which = distinct_rows(masks)
     parts = unique.copy()
     draws = [np.random.default_rng([number, *np.packbits(mask).tolist()]) for mask in unique]
     open_ = np.arange(len(unique))
@@ -244,7 +244,7 @@ def _square_parts(system: System, masks: np.ndarray, number: int) -> np.ndarray:
         good = attained_ranks(system.net, trial, system.shared) == system.kappa
         parts[open_[good]] = trial[good]
         open_ = open_[~good]
-    return parts[which.reshape(-1)]
+    return parts[which]
 
 
 class _Paths:

@@ -70,7 +70,7 @@ def odd_parts(net: Network, masks: np.ndarray, shared: tuple[str, ...], kappa: i
     Up to 16 parts of full rank are counted for each mask, all there are if there are fewer, one after the other for those left.
     """
     rng = np.random.default_rng([net.size, kappa])
-    pools = [_square_parts(net, mask, shared, kappa, rng) for mask in masks]
+    pools = [_pool_of_square_parts(net, mask, shared, kappa, rng) for mask in masks]
     odd, parts = np.zeros(len(masks), dtype=np.int64), np.zeros_like(masks)
     for number in range(_PARTS):
         left = np.array([k for k, pool in enumerate(pools) if odd[k] == 0 and len(pool) > number], dtype=np.int64)
@@ -83,7 +83,7 @@ def odd_parts(net: Network, masks: np.ndarray, shared: tuple[str, ...], kappa: i
     return odd, parts
 
 
-def _square_parts(net: Network, mask: np.ndarray, shared: tuple[str, ...], kappa: int, rng: np.random.Generator) -> np.ndarray:
+def _pool_of_square_parts(net: Network, mask: np.ndarray, shared: tuple[str, ...], kappa: int, rng: np.random.Generator) -> np.ndarray:
     """bool [parts, size]: different parts of kappa weights with rank kappa, in random order; at most 16."""
     places = np.flatnonzero(mask)
     if comb(len(places), kappa) <= _DRAWN:

@@ -21,18 +21,6 @@ from .closed_forms import feature_rank, target_rank
 # Structures that are solved block by block (T7)
 
 
-class Structure(NamedTuple):
-    """name: "row", "column", ...; witness: bool [size], the learnable weights that the structure uses."""
-
-    name: str
-    witness: np.ndarray
-
-
-def solvable_structures(net: Network, mask: np.ndarray, shared: tuple[str, ...]) -> list[Structure]:
-    """The structures of T7 inside one mask bool [size]; see `structures_in`."""
-    return [Structure(name, witness[0]) for name, has, witness in structures_in(net, mask[None], shared) if has[0]]
-
-
 def structures_in(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The row and column structures of T7 inside masks bool [k, size] of a linear recurrent network: (name, has, witness) for each kind.
 

@@ -17,9 +17,6 @@ from .._checks import list_of_names, whole_number
 from ..model.layers import first_output_right, has_effect, last_layer, plain
 from ..model.network import Feedforward, Network, Recurrent
 
-LARGEST_SIDE = 12  # layer_spans goes through the 2^side sets of units on the smaller side of a layer
-
-
 # Required rank
 
 
@@ -221,32 +218,6 @@ def _attained_feedforward(net: Feedforward, groups: dict, rows: dict) -> tuple[n
         exact &= ~some | sure
         bound += here
     return bound, exact & (used <= 1)
-
-
-def layer_spans(net: Feedforward, layer: int, mask: np.ndarray) -> bool | None:
-    """Whether the learnable entries of W_layer reach the rank of the whole layer, by counts (T6). Linear.
-
-    mask: bool [n_k, n_{k-1}]. False: the necessary count condition fails. True: it holds and is sufficient.
-    None: it holds but is only necessary, or the layer has more than 12 units on both sides.
-    """
-    net = plain(net)
-    n = net.widths
-    before = signals(net)[layer - 1][0]
-    a, b = n[layer] - min(n[layer:]), n[layer - 1] - before
-    frozen = ~np.asarray(mask, dtype=bool)
-    if frozen.shape[0] > frozen.shape[1]:
-        frozen, a, b = frozen.T, b, a
-    side = frozen.shape[0]
-    if side > LARGEST_SIDE:
-        return None
-    # |E in U x V| <= |V| a + |U| b - a b for all |U| >= a, |V| >= b: the worst V has the fullest columns.
-    U = (np.arange(2**side)[:, None] >> np.arange(side)) & 1
-    U = U[U.sum(axis=1) >= a]
-    excess = -np.sort(-(U @ frozen.astype(np.int64) - a), axis=1)
-    worst = excess[:, :b].sum(axis=1) + np.maximum(excess[:, b:], 0).sum(axis=1)
-    if (worst > U.sum(axis=1) * b - a * b).any():
-        return False
-    return True if min(a, b) <= 1 else None
 
 
 # Counting

@@ -23,7 +23,6 @@ from ..model.layers import last_layer, plain
 from ..model.network import Network
 from ..model.strategy import Strategy, fixed_allocation
 from ..ops.arguments import distinct_rows
-from ..ranks.affine import affine
 from ..ranks.generic_rank import (
     attained_ranks,
     attained_with_bounds,
@@ -36,7 +35,7 @@ from ..ranks.generic_rank import (
 )
 from .proofs import proofs_of
 
-__all__ = ["KINDS", "Prediction", "Predictions", "attained_rank", "is_affine", "predict", "predictions"]
+__all__ = ["KINDS", "Prediction", "Predictions", "attained_rank", "predict", "predictions"]
 
 KINDS = ("minimal", "maximal", "intermediate", "unknown")  # the order of tables and of results.csv
 
@@ -191,17 +190,6 @@ def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple
     """
     mask = fixed_allocation(net, allocation, shared, hint="; see predictions").mask
     return int(attained_ranks(net, mask[None], shared)[0])
-
-
-def is_affine(net: Network, allocation: Allocation | Strategy) -> bool:
-    """Whether the outputs are affine in the learnable weights, by the path rule (T2).
-
-    For relu this holds in the last layer as well, but does not make the match probability one there.
-    """
-    return bool(affine(net, fixed_allocation(net, allocation).mask[None])[0])
-
-
-# Verdicts
 
 
 class _Verdicts:
