@@ -31,18 +31,19 @@ py::dict draw(const sl::Shape& s, uint64_t seed, uint32_t task, uint32_t first, 
   return py::dict("teacher"_a = teacher, "student"_a = student, "x"_a = x, "mask"_a = mask);
 }
 
-Array<bool> draw_mask(int size, uint64_t seed, uint32_t task, uint32_t trial, const py::tuple& recipe) {
+Array<bool> draw_masks(int size, uint64_t seed, uint32_t task, uint32_t first, int64_t count, const py::tuple& recipe) {
   OwnedRecipe owned(recipe, size);
-  Array<bool> mask(size);
-  sl::draw_mask(size, seed, task, trial, owned.view(), mask.mutable_data());
-  return mask;
+  Array<bool> masks({count, static_cast<int64_t>(size)});
+  bool* out = masks.mutable_data();
+  for (int64_t k = 0; k < count; ++k) sl::draw_mask(size, seed, task, first + static_cast<uint32_t>(k), owned.view(), out + k * size);
+  return masks;
 }
 
 }  // namespace
 
 void register_draws(py::module_& m) {
   m.def("draw", &draw, "shape"_a, "seed"_a, "task"_a, "first"_a, "count"_a, "shared"_a, "gains"_a, "recipe"_a, "threads"_a = 0);
-  m.def("draw_mask", &draw_mask, "size"_a, "seed"_a, "task"_a, "trial"_a, "recipe"_a);
+  m.def("draw_masks", &draw_masks, "size"_a, "seed"_a, "task"_a, "first"_a, "count"_a, "recipe"_a);
   m.def("philox", [](std::vector<uint32_t> counter, std::vector<uint32_t> key) {
     check(counter.size() == 4 && key.size() == 2, "philox: four counter words and two key words");
     std::vector<uint32_t> out(4);

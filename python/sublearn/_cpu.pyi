@@ -17,7 +17,7 @@ __all__: list[str] = [
     "certify",
     "continuation",
     "draw",
-    "draw_mask",
+    "draw_masks",
     "fit",
     "fma_peak",
     "is_prime",
@@ -92,8 +92,13 @@ def draw(
     recipe: tuple[typing.Any, ...],
     threads: typing.SupportsInt = 0,
 ) -> dict[str, typing.Any]: ...
-def draw_mask(
-    size: typing.SupportsInt, seed: typing.SupportsInt, task: typing.SupportsInt, trial: typing.SupportsInt, recipe: tuple[typing.Any, ...]
+def draw_masks(
+    size: typing.SupportsInt,
+    seed: typing.SupportsInt,
+    task: typing.SupportsInt,
+    first: typing.SupportsInt,
+    count: typing.SupportsInt,
+    recipe: tuple[typing.Any, ...],
 ) -> npt.NDArray[np.bool]: ...
 @typing.overload
 def fit(

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from .._checks import list_of_names, whole_number
+from ..backend.compiled import cpu
 from .parameters import LARGEST_SIZE, Parameters
 
 Activation = Literal["linear", "relu", "tanh"]
@@ -90,8 +91,6 @@ class Network(Parameters, ABC):
     @cached_property
     def shape(self) -> Any:
         """The `cpu.Shape` of this network, made when first asked for."""
-        from ..backend.compiled import cpu
-
         return cpu.Shape(*self._compiled_shape())
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import whole_number
+from ..backend.compiled import cpu
 from .allocation import Allocation
 from .checks import LARGEST_SEED, bool_array, check_frozen, check_parameters, check_shared, check_trial_range, shared_groups
 from .parameters import Parameters
@@ -96,13 +97,7 @@ class Strategy:
         seed, task, first, count = check_trial_range(seed, task, first, count)
         if not self._pieces:
             return np.repeat(self._fixed[None], count, axis=0)
-        from ..backend.compiled import cpu
-
-        size, recipe = self._net.size, self.recipe
-        out = np.empty((count, size), dtype=bool)
-        for row in range(count):
-            out[row] = cpu.draw_mask(size, seed, task, first + row, recipe)
-        return out
+        return cpu.draw_masks(self._net.size, seed, task, first, count, self.recipe)
 
     def law(self, most: int = 10_000) -> tuple[np.ndarray, np.ndarray] | None:
         """All masks bool [k, size] that can be drawn and their probabilities float64 [k]; None if there are more than `most`."""
