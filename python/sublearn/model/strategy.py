@@ -13,6 +13,7 @@ from .._checks import whole_number
 from ..backend.compiled import cpu
 from .allocation import Allocation
 from .checks import LARGEST_SEED, bool_array, check_frozen, check_parameters, check_shared, check_trial_range, shared_groups
+from .network import Network
 from .parameters import Parameters
 from .recipe import Piece, checked_piece
 
@@ -163,7 +164,7 @@ def as_strategy(allocation: Allocation | Strategy) -> Strategy:
     raise TypeError(f"allocation: expected an Allocation or a Strategy, got {type(allocation).__name__}")
 
 
-def check_allocation(net: Parameters, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Allocation | Strategy:
+def check_allocation(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Allocation | Strategy:
     """`allocation` itself, if it belongs to `net` and can make no weight of a shared group learnable (D3)."""
     shared = check_shared(net, shared)
     if not isinstance(allocation, (Allocation, Strategy)):
@@ -175,7 +176,7 @@ def check_allocation(net: Parameters, allocation: Allocation | Strategy, shared:
 
 
 def fixed_allocation(
-    net: Parameters,
+    net: Network,
     allocation: Allocation | Strategy,
     shared: tuple[str, ...] = (),
     name: str = "allocation",
