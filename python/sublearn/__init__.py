@@ -5,7 +5,7 @@ often a student with random frozen weights can reproduce a random teacher of the
 (`predict`), measures it (`match_probability`), and offers the batched kernels underneath (`rank`, `fit`, `jacobian`, ...).
 """
 
-from ._version import VERSION as __version__
+from ._version import installed_version
 from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from .backend.selection import backend_of, machine
 from .compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory
@@ -89,10 +89,18 @@ __all__ = [
     "split",
 ]
 
+__version__: str  # see __getattr__
+
 for _name in __all__:
-    if isinstance(_public := globals()[_name], type):
+    if isinstance(_public := globals().get(_name), type):
         _public.__module__ = __name__  # where users find it
 del _name, _public
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return installed_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

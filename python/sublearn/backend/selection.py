@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .._version import VERSION
+from .._version import installed_version
 from .compiled import cpu, cuda_module
 
 Backend = Literal["auto", "cpu", "cuda"]
@@ -87,7 +87,7 @@ def machine(peak: bool = False, threads: int | None = None) -> dict[str, Any]:
     >>> sorted(sl.machine())
     ['compiler', 'gpu', 'isa', 'isas', 'threads', 'version']
     """
-    about: dict[str, Any] = {"version": VERSION, "compiler": _compiler(), "isa": cpu.isa(), "isas": cpu.isas()}
+    about: dict[str, Any] = {"version": installed_version(), "compiler": _compiler(), "isa": cpu.isa(), "isas": cpu.isas()}
     about |= {"threads": cpu.threads_available(), "gpu": cuda_device()}
     if peak:
         about |= {f"peak_float{bits}": cpu.fma_peak(bits, 0 if threads is None else threads) for bits in (32, 64)}

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import __version__
+from .._version import installed_version
 from .common import BAD, OK, STUDY_NEEDS, missing_for_studies
 
 
@@ -24,7 +24,7 @@ def doctor(options: argparse.Namespace) -> int:
             return "not installed"
 
     lines = [
-        ("sublearn", f"{__version__} in {Path(__file__).parents[1]}"),
+        ("sublearn", f"{installed_version()} in {Path(__file__).parents[1]}"),
         ("python", f"{platform.python_version()} ({platform.python_implementation()}), {platform.platform()}"),
         ("numpy", numpy.__version__),
     ]

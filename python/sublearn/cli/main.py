@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import installed_version
 from ..model.checks import LARGEST_SEED
 from .common import BAD, INCOMPLETE, INTERRUPTED, OK, Refused, checked, need_study, print_table, read_study, short, whole_number
 from .doctor import doctor
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Where should a network learn? Match probabilities, predicted and measured.",
         epilog="exit codes: 0 done, 2 bad input or missing extra, 3 incomplete, 130 interrupted",
     )
-    parser.add_argument("--version", action="version", version=f"sublearn {__version__}")
+    parser.add_argument("--version", action="version", version=f"sublearn {installed_version()}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:

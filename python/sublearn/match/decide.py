@@ -27,7 +27,6 @@ from ..model.strategy import check_allocation
 from ..model.teacher_student import check_gains
 from ..ops.arguments import common_batch, float_array, learnable, shape_back, thread_count
 from ..ops.fit import Optimizer
-from .exact import decide_exactly
 from .linear_solve import solve_linear
 from .methods import EXACT, Method, Settings, check_options, check_tolerance, searched_starts
 from .problem import Data, Problem
@@ -160,6 +159,8 @@ def _decide(problem: Problem, settings: Settings, keys: tuple[int, int, int], pa
         (screen_generic if problem.drawn else screen_here)(problem, open_)
     solve_linear(problem, open_, exact=method == EXACT)
     if method == EXACT:
+        from .exact import decide_exactly  # here: `import sublearn` should not pay for it
+
         decide_exactly(problem, open_, searched_starts(problem.net, method, options["starts"]), keys, options["iterations"], paths)
     elif method == "newton":
         search_by_newton(problem, open_, options["starts"], keys, options["iterations"], settings.tol)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..existence.by_substitution import outputs
 from ..existence.verdicts import Verdicts
 from ..model.layers import plain
 from ..model.network import Network, Recurrent
@@ -157,6 +156,8 @@ class Problem:
         contribute to it: beside large frozen parts, or with weights on their way to infinity, a loss is small soon. Residuals are taken
         with error bounds, because weights can be large enough to fit the rounding of what they act on.
         """
+        from ..existence.by_substitution import outputs  # here: `import sublearn` should not pay for it
+
         good = self.relative_loss(theta, rows) < NO_NEAR_MISS
         for some in by_budget(self.masks[rows], good):
             at = rows[some]

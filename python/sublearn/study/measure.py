@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .._version import VERSION
+from .._version import installed_version
 from ..compare import Comparison, kinds_of_masks, tally
 from ..match.methods import EXACT, RULES
 from .rows import FORMAT
@@ -70,5 +70,5 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         "seconds_theory": round(time.perf_counter() - fitted, 6),
         "threads": threads,
         "isa": cpu.isa(),
-        "version": VERSION,
+        "version": installed_version(),
     }
