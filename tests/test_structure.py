@@ -1,6 +1,8 @@
-"""Who may import whom, in Python and in C++: arrows go down. Arrows of today that go up are listed; a list may only become shorter."""
+"""Who may import whom, in Python and in C++: arrows go down. Arrows of today that go up are listed; a list may only become shorter.
+docs/development/structure.md shows the tree that is on disk."""
 
 import ast
+import fnmatch
 import functools
 import re
 import shutil
@@ -11,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE, CSRC = ROOT / "python" / "sublearn", ROOT / "csrc"
+TREES = ROOT / "docs" / "development" / "structure.md"
 
 # From the top; a room is a folder of the package, or a module that lies flat in it. Rooms of one storey never import each other.
 LAYERS = (
@@ -200,6 +203,35 @@ def private_users(root=ROOT):
     return found
 
 
+def shown(text):
+    """Paths in the trees of a page, folders with a slash at the end: blocks of code whose first line is a folder. Two or more spaces stand
+    between names and what is said of them; a line may hold several files."""
+    found = set()
+    for block in re.findall(r"^```text\n(\S+/[ \n].*?)^```", text, re.DOTALL | re.MULTILINE):
+        above = []  # (indent, folder) of the folders around a line
+        for line in block.splitlines():
+            indent = len(line) - len(line.lstrip())
+            above = [(depth, folder) for depth, folder in above if depth < indent]
+            for name in re.split(r" {2,}", line.strip())[0].split(" "):
+                path = (above[-1][1] if above else "") + name
+                found.add(path)
+                if name.endswith("/"):
+                    above.append((indent, path))
+    return found
+
+
+def kept_apart(shown, root=ROOT):
+    """(paths on disk that the trees lack, paths of the trees that are not on disk)."""
+    disk = {file.relative_to(root).as_posix() for file in (root / "python" / "sublearn").rglob("*.py")}
+    disk |= {file.relative_to(root).as_posix() for part in ("csrc", "cmake") for file in (root / part).rglob("*") if file.is_file()}
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    for folder in root.iterdir():
+        if folder.is_dir() and not any(fnmatch.fnmatch(folder.name, pattern) for pattern in ignored):
+            if not folder.name.startswith(".") or folder.name == ".ci":  # other hidden ones belong to git and to tools
+                disk.add(folder.name + "/")
+    return disk - shown, {path for path in shown if not (root / path).exists()}
+
+
 @pytest.fixture
 def planted(tmp_path):
     """A copy of a tree with one more line at the end of a file, and the copy."""
@@ -217,6 +249,44 @@ def test_every_module_has_a_room():
     found = modules(PACKAGE)
     assert {name.split(".")[0] for name in found} - {""} - OUTSIDE == set(LEVEL)
     assert {name for name, file in found.items() if not name or (file.parent == PACKAGE and file.stem != "__init__")} == FLAT
+
+
+def test_the_trees_in_the_docs_are_those_on_disk():
+    assert kept_apart(shown(TREES.read_text())) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "path, line",
+    [
+        ("python/sublearn/ops/rank.py", r"^ *rank\.py .*\n"),
+        ("csrc/method/rank_proof.h", r" rank_proof\.h"),
+        ("csrc/cuda/emulation/emulate.h", r" emulate\.h"),
+        ("cmake/isa.cmake", r"^ *isa\.cmake .*\n"),
+        ("bench/", r"^bench/ .*\n"),
+    ],
+)
+def test_a_path_that_the_docs_lack_is_found(path, line):
+    text = TREES.read_text()
+    less = re.sub(line, "", text, flags=re.MULTILINE)
+    assert kept_apart(shown(less)) == ({path}, set())
+
+
+@pytest.mark.parametrize(
+    "path, after, more",
+    [
+        ("python/sublearn/ops/extra.py", "    rank.py ", "    extra.py   a file that is not there\n"),
+        ("csrc/ops/extra.h", "    peak.h ", "    extra.h\n"),
+        ("extra/", "examples/ ", "extra/   a folder that is not there\n"),
+    ],
+)
+def test_a_path_of_the_docs_that_is_not_there_is_found(path, after, more):
+    text = TREES.read_text()
+    assert kept_apart(shown(text.replace(after, more + after, 1))) == (set(), {path})
+
+
+def test_the_layers_in_the_docs_are_these():
+    block = re.search(r"^```text\n(cli\n.*?)^```", TREES.read_text(), re.DOTALL | re.MULTILINE)[1]
+    assert tuple(block.split("\n")[:-1]) == LAYERS
 
 
 def test_arrows_go_down():

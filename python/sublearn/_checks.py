@@ -1,6 +1,6 @@
 """Checks of arguments that several files share: whole numbers, positive numbers, lists of names, and arrays without a mask.
 
-Every message names the argument, what was expected and what came. What else is asked of arrays is checked in ops/arguments.py.
+Every message names the argument, what was expected and what came. What else arrays must be is checked in ops/arguments.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST_LONG = 2**63 - 1  # of their int64_t: steps
 
 
 def whole_number(name: str, value: Any, low: int, high: int | None = None, note: str = "", most: int | None = None) -> int:
-    """`value` as an int in [low, high]; `note` says in words what the bounds mean. most: in place of `high`, a bound so far off that
+    """`value` as an int in [low, high]; `note` explains the bounds in the message. most: in place of `high`, a bound so far off that
     messages speak of it only where it is exceeded."""
     note = f" ({note})" if note else ""
     wanted = lambda last: f"a whole number >= {low}" if last is None else f"a whole number from {low} to {last}"  # noqa: E731

@@ -6,10 +6,10 @@ read:
 
 - predicted *minimal* (no match exists, T1): a trial that matches is a contradiction, up to the method's
   tolerance;
-- predicted *maximal* (a match exists almost surely): a trial without a match only says that this search did
+- predicted *maximal* (a match exists almost surely): a trial without a match only shows that this search did
   not find one. It is counted against the accuracy all the same.
 
-*Intermediate* and *unknown* predictions say nothing about a single trial: they are counted, with no accuracy.
+*Intermediate* and *unknown* predictions imply nothing for a single trial: they are counted, with no accuracy.
 
 Against exact verdicts (`compare_with_exact`, linear networks) a maximal prediction can be refuted too: by a trial whose complex solutions
 are all known and none of them real.
@@ -48,6 +48,10 @@ class Comparison:
     """Additive counts: for each kind of prediction the trials it was made for, and how many of them matched.
 
     counts: {"minimal": (trials, matched), ...}, kinds without a trial left out. Comparisons add up with `+`.
+
+    >>> both = sl.Comparison({"minimal": (200, 0)}) + sl.Comparison({"maximal": (100, 98)})
+    >>> both.trials(), both.right("maximal"), both.accuracy("maximal"), both.coverage
+    (300, 98, 0.98, 1.0)
     """
 
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
@@ -76,7 +80,7 @@ class Comparison:
         return self.matched(kind) if kind == "maximal" else None
 
     def accuracy(self, kind: str | None = None) -> float:
-        """right / trials of "minimal" or "maximal", or of both together; NaN where that says nothing."""
+        """right / trials of "minimal" or "maximal", or of both together; NaN without such a trial."""
         kinds = ("minimal", "maximal") if kind is None else (kind,)
         right = [self.right(kind) for kind in kinds]
         count = sum(self.trials(kind) for kind in kinds)
@@ -123,8 +127,8 @@ class Comparison:
 
 
 def kinds_of_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), most: int = _DISTINCT_MASKS) -> np.ndarray:
-    """int8 [k]: the place in KINDS of what theory predicts for each mask of bool [k, size]; -1 where it was
-    not asked.
+    """int8 [k]: the place in KINDS of what theory predicts for each mask of bool [k, size]; -1 for masks
+    that were not judged.
 
     Equal masks are judged once. At most `most` distinct masks are judged, those of the first rows: the rest
     is -1.
@@ -189,11 +193,16 @@ def compare_with_theory(
 
 @dataclass(frozen=True)
 class ExactComparison:
-    """One allocation: its predicted kind beside exact verdicts of `trials` trials (see `compare_with_exact`).
+    """One allocation: its predicted kind, and exact verdicts of `trials` trials (see `compare_with_exact`).
 
     matched + refuted + undecided = trials. by_theorem: matched trials without a solution of their own in hand ("D4", "T8"; they test
-    nothing). found, found_first: trials in which a search that is told nothing of ranks comes to a relative loss below NO_NEAR_MISS,
+    nothing). found, found_first: trials in which a search without a rank screen reaches a relative loss below NO_NEAR_MISS,
     within all its starts and with the first.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.compare_with_exact(net, sl.rows(net, 4, "W"), 50, ("B", "D"))
+    >>> found.matched, found.certified, found.right
+    (50, 50, 50)
     """
 
     kind: str
@@ -219,7 +228,7 @@ class ExactComparison:
 
     @property
     def right(self) -> int:
-        """Decided trials that come out as the rank says: a match if and only if rho = kappa (the rule of T1 alone)."""
+        """Decided trials that come out as the rank predicts: a match if and only if rho = kappa (the rule of T1 alone)."""
         return self.matched if self.attained_rank == self.required_rank else self.refuted
 
 
@@ -237,8 +246,8 @@ def compare_with_exact(
 ) -> ExactComparison:
     """What theory predicts of one allocation of a linear network, and how `trials` trials (D3) of it are decided exactly (D5).
 
-    degree: count degrees where the prediction is intermediate (T8, see `predict`). Beside the verdicts stands a search by Newton's method
-    with `starts` starts and no rank screen: with it a minimal prediction can fail. Errors: as for `predict` and `decide`.
+    degree: count degrees where the prediction is intermediate (T8, see `predict`). The same trials are also searched by Newton's
+    method, `starts` starts each, without the rank screen: so a minimal prediction can fail. Errors: as for `predict` and `decide`.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
     >>> found = sl.compare_with_exact(net, sl.rows(net, 4, "W"), 50, ("B", "D"))

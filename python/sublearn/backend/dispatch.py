@@ -48,7 +48,7 @@ def kernels_for(backend: str, stream: object = None, **arrays: object) -> Kernel
 
 
 def kernels_for_paths(count: int) -> Kernels:
-    """The kernels that follow so many complex paths if nobody says where."""
+    """The kernels that follow `count` complex paths where the caller does not choose."""
     return kernels_for(choose("auto", count, CUDA_LEAST_PATHS))
 
 

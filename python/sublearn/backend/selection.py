@@ -1,4 +1,4 @@
-"""The `backend` argument of a call: cpu or cuda, by itself or as asked for, and in words why (`backend_of`)."""
+"""The `backend` argument of a call: cpu or cuda, chosen here or by the caller; `backend_of` reports the choice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,11 @@ def choose(backend: str, work: float = 0, least: float | None = None) -> str:
 
 
 def backend_of(operation: str) -> str:
-    """In words: what runs the operation ("rank", "fit", "newton", ...) in this process, and why."""
+    """What runs an operation ("rank", "fit", "newton", ...) in this process, and why, in a sentence.
+
+    >>> sl.backend_of("rank").split(",")[0]
+    'rank: cpu'
+    """
     return f"{operation}: cpu, {cpu.isa()} (best of {', '.join(cpu.isas())}), {cpu.threads_available()} threads; {_on_cuda(operation)}"
 
 
@@ -81,7 +85,7 @@ def machine(peak: bool = False, threads: int | None = None) -> dict[str, Any]:
     """What this process computes with, for a benchmark or a bug report.
 
     version: of sublearn; compiler: of its kernels; isa, isas: the instruction set that runs, and those that are compiled and possible here;
-    threads: used by default; gpu: in words. peak=True (some 0.1 s): peak_float32, peak_float64 in GFLOP/s besides, of independent
+    threads: used by default; gpu: a sentence. peak=True (some 0.1 s): also peak_float32, peak_float64 in GFLOP/s, of independent
     multiply-adds on `threads`.
 
     >>> sorted(sl.machine())

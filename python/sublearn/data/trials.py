@@ -1,4 +1,4 @@
-"""Trials (D3): the laws of teacher, student and inputs, and what the teacher answers.
+"""Trials (D3): the distributions of teacher, student and inputs, and the teacher's outputs.
 
 Key = seed, counter = (index, stream, trial, task): trial number 7 of a seed and task is the same problem in
 every call, whatever the batch, the strategy or the number of threads. The drawing itself is compiled; masks
@@ -29,6 +29,11 @@ class Trials:
 
     teacher, student [count, size]; x [count, *net.x_shape]; y [count, *net.y_shape], the teacher's outputs;
     mask bool [count, size], the weights that may learn. Shared groups are equal in teacher and student.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> trials = sl.draw_trials(net, sl.rows(net, 5, "W"), 3, shared=("B", "D"))
+    >>> bool((trials.teacher == trials.student)[:, net.slices["B"]].all()), trials.mask.sum(axis=1)
+    (True, array([5, 5, 5]))
     """
 
     law: TeacherStudent
@@ -81,7 +86,7 @@ def draw_trials(
     `gains`: {group: g}, 1 for a group not named. Draws are made in float64 and rounded to `dtype` (float32
     or float64); y is computed from the rounded numbers in `dtype`. Same counters, same trial: teacher,
     student and x do not depend on the allocation, on `shared` (but for the groups copied) or on `count`.
-    `threads`: at most so many; None leaves the choice to the library. The result is the same for all.
+    `threads`: the most threads to use; None leaves the choice to the library. The result is the same for all.
     `backend`: "cuda" draws on a GPU (the same bits; y in its rounding) and brings the trials back; "auto" and "cpu" on the CPU.
     Errors: ValueError for an empty batch, a trial number beyond 32 bits, a gain that is not above 0, an
     unknown group, or an allocation that could learn in a shared group; TypeError for another dtype or a str

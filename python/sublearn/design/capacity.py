@@ -1,6 +1,6 @@
 """How many samples or steps an allocation can learn: the largest number at which its match probability is still near 1.
 
-Ranks and theorems bound it (theory/predict.py), trials decide in between (match/probability.py), and a saturation theorem says from which
+Ranks and theorems bound it (theory/predict.py), trials decide in between (match/probability.py), and a saturation theorem gives from which
 number on nothing changes any more.
 """
 
@@ -29,12 +29,17 @@ class Capacity:
     """The largest number m of samples or steps at which an allocation matches with probability >= 1 - eps.
 
     m: int, or math.inf where the probability stays that large for every m; 0 if m = 1 is too many already.
-    axis: "samples" or "steps". quantity: of what m speaks: "existence" if every step of the search was decided by theory, rank or linear
+    axis: "samples" or "steps". quantity: "existence" if every step of the search was decided by theory, rank or linear
     solve, "found" if a search by fitting had a part in it: then m is usually too small, since what was not found may exist. at_least,
     at_most: bounds of the capacity of existence from theory and 95 % intervals (each one 95 %), at_most inf where nothing bounds it.
     saturated_at: number from which on the match probability is constant (proved), None where no theorem gives one. evidence: {m tried:
     MatchResult, or the theory's reason (str, "proven: ..", or "estimated: .." from drawn masks)}, in the order of m. reached_most: the
     search ended at `most` and m may be larger.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> found = sl.capacity(net, sl.per_row(net, rows=2, each=5, within="W").draw(0), shared=("B", "D"))
+    >>> found.quantity, found.at_least, found.at_most, found.evidence[7]
+    ('existence', 6, 6, 'proven: rho < kappa = 12, MP = 0')
     """
 
     m: int | float
@@ -74,11 +79,11 @@ def capacity(
     Ranks bound m from above (T1: rho < kappa for one m excludes every larger one), what theory proves (T2, T7, D4) needs no trial, and in
     between a bisection measures `trials` trials for about log2(most) values of m.
     `options` go to `match_probability` (method, starts, tol, gains, threads, ..). The estimate probability = matched / trials is compared
-    with 1 - eps; `at_least` and `at_most` say what the intervals allow.
+    with 1 - eps; `at_least` and `at_most` are the bounds that the intervals allow.
 
     MP is constant from some m on, so one value decides whether the capacity is infinite: linear feedforward, m = n_0 (+ 1 with biases),
     where the samples determine the linear map; tanh feedforward, m = r + 1, and linear recurrent, 2 n + max(r, 1) steps (r learnable
-    weights): there a generic input tells apart all the students of an r-dimensional family from the teacher. relu and tanh recurrent
+    weights): there a generic input distinguishes all the students of an r-dimensional family from the teacher. relu and tanh recurrent
     networks have no such bound here: the search stops at `most`.
     For a random strategy the theory's part is exact where `predict_strategy` is, else the safe end of a 95 % interval from `trials` masks.
     Errors: ValueError and TypeError that name the argument.
@@ -207,7 +212,7 @@ class _CapacitySearch:
 
 
 def _saturation(net: Network, budget: int) -> int | None:
-    """Number of samples or steps from which on MP is constant, None where no theorem says so.
+    """Number of samples or steps from which on MP is constant, None where no theorem gives one.
 
     From there on a student of the r-dimensional family that matches the teacher on generic inputs equals it as a function. Count
     dimensions: if, for each student that is another function, the inputs on which it matches have codimension c, then those on which some

@@ -56,7 +56,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What an allocation lacks; see `explain`. `str()` tells it in words."""
+    """What an allocation lacks; see `explain` for the fields. `str()` gives it in sentences.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.explain(net, sl.rows(net, 3, "W"), ("B", "D"))
+    >>> found.missing, found.unmet[0].text
+    (1, 'output 0 at step 4: fixed once output 0 at step 1, output 0 at step 2, output 0 at step 3 are met')
+    >>> found.completion.edges
+    [('W', 0, 3)]
+    """
 
     allocation: Allocation
     shared: tuple[str, ...]
@@ -120,7 +128,7 @@ def explain(
     can move, as many as are missing; unlocks: every frozen weight that adds a dimension, those that act on most unmet combinations first,
     then the cheaper; lines: groups, rows and columns whose frozen weights together unlock most; useless: frozen weights that add none;
     completion: the cheapest set that makes rho = kappa, one weight per missing dimension (matroid greedy in the contraction), completed:
-    with it; surplus: learnable weights that could be frozen without losing a dimension; rules: what T4, T5, T6 and T12 say in counts.
+    with it; surplus: learnable weights that could be frozen without losing a dimension; rules: what T4, T5, T6 and T12 imply, in counts.
     Shared groups cannot be unlocked. Ranks hold up to the error probability of a rank mod p.
     Errors: ValueError for relu, another network's allocation or learnable weights in a shared group; TypeError for a random strategy.
 
@@ -237,7 +245,7 @@ def _lines(net: Network, contraction: Tableau, useful: np.ndarray) -> tuple[Line
 
 
 def _rules(net: Network, mask: np.ndarray, shared: tuple[str, ...], rho: int, kappa: int) -> Iterator[str]:
-    """What the counting theorems say of this allocation, in words."""
+    """What the counting theorems imply for this allocation, in sentences."""
     model, groups = plain(net), net.unpack(mask)
     used = {name for name, part in groups.items() if part.any()}
     matrix, bias = last_layer(model)

@@ -1,7 +1,7 @@
 """The cheapest weights that reach the required rank within limits (T10), or the proof that there are none.
 
 One question, net + costs + limits + shared groups, becomes a `Problem`; the combinatorics that solve it are in numerics/matroid.py. Which
-of several cheapest ones to take is asked in design/tie_breaks.py; the public face is design/best.py.
+of several cheapest ones to take is decided in design/tie_breaks.py; the public face is design/best.py.
 """
 
 from __future__ import annotations
@@ -30,9 +30,16 @@ class Impossible(ValueError):
 
     tight: Allocation, the set S of weights that proves it. One laminar family of limits: rank(S) plus what the limits in `limits` allow
     outside S is below kappa. Overlapping limits: S is the union of the sets in `ranks`, and the limits in `limits` together with "at most
-    so many independent weights in this set" for the sets in `ranks` leave no choice of kappa weights.
+    rank(set) independent weights in this set" for the sets in `ranks` leave no choice of kappa weights.
     limits: positions in the argument `limits`. ranks: tuple of (Allocation, its rank). required_rank: kappa.
     reachable: the largest rank within the limits, None where it was not computed (overlapping limits).
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> try:
+    ...     sl.best_allocation(net, limits=[({"W": np.ones((4, 4), dtype=bool)}, 3)], shared=("B", "D"))
+    ... except sl.Impossible as error:
+    ...     print(error.required_rank, error.reachable, error.limits)
+    4 3 (0,)
     """
 
     def __init__(

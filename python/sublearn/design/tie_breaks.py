@@ -1,6 +1,6 @@
 """Among the cheapest allocations (design/problem.py): one that theory proves to match, or that is found most often, or is best conditioned.
 
-A search among exchanges of equal cost. Proofs are asked of theory/predict.py; found probabilities are measured (match/probability.py), so
+A search among exchanges of equal cost. Proofs come from theory/predict.py; found probabilities are measured (match/probability.py), so
 they are a heuristic: findability, not existence (D8).
 """
 

@@ -1,6 +1,6 @@
 """Exact existence verdicts (D4) of linear networks: what is left after the rank screen and the affine solve of match/decide.py.
 
-The ladder, for every trial (section 3 of the theory):
+The ladder, for every trial ("Exact verdicts" in docs/theory.md):
 1. A few starts of Newton's method find most solutions, and cost least. A point that cannot be certified counts only if it is no near miss
    (`decide._Problem.no_near_miss`): searches where no match exists come below 1e-20 in some 1e-3 of trials, and none of 27 400 came below
    1e-24.

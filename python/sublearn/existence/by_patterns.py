@@ -1,6 +1,6 @@
 """Exact verdicts (T11) of relu networks that learn in one hidden layer only, at any depth: a search over activation patterns.
 
-A joint pattern says which units are on, in the learning layer and in all hidden layers above it, in every sample; whether some weights
+A joint pattern fixes which units are on, in the learning layer and in all hidden layers above it, in every sample; whether some weights
 give it and match is one linear programme (existence/pattern_programmes.py), and all joint patterns are searched, depth first, sample by
 sample:
 

@@ -1,4 +1,4 @@
-"""Certified solutions: is there a true real solution next to a numerical one (section 3)? Krawczyk's test in ball arithmetic.
+"""Certified solutions: is there a true real solution next to a numerical one? Krawczyk's test in ball arithmetic.
 
 The proof is about the float64 numbers given (theta, x and the targets taken as exact) and about the equations `rows`; it covers rounding
 errors. Equations that no learnable weight reaches are not part of it. Where more equations than kappa depend on the weights, a rounded

@@ -1,4 +1,4 @@
-"""Relu networks that learn in one hidden layer: what a pattern of signs asks for, as linear programmes.
+"""Relu networks that learn in one hidden layer: what a pattern of signs requires, as linear programmes.
 
 Layer k learns; what it reads, s [., m] for m samples, is fixed, and so are the layers above it. With unit j's pre-activations
 u_j = p_j + X_j^T w_j in R^m (p_j its frozen part, X_j [d_j, m] what its d_j learnable weights read) and a sign for every hidden unit

@@ -15,7 +15,7 @@ from ..model.reasons import Reason
 class Verdicts:
     """match int8 [batch]: 1 yes, 0 no, -1 undecided. certified bool [batch]: proven (see `reason`), not only computed.
     reason str [batch]: "D4" (the student as it is), "D3", "T1", "T2", "T11", "newton", "descent", and of method "exact" also "paths", "T7",
-    "T8", "D4" (everything is free, so the teacher itself is a solution); `print` says them in sentences.
+    "T8", "D4" (everything is free, so the teacher itself is a solution); `print` gives them in sentences.
     certified, yes: weights next to theta give exactly y, in real arithmetic, in every output that learnable weights reach; the others are y
     up to their rounding. No: no weights give y, or any other numbers that round to it. Where `teacher` was given and y is what it computes
     to, up to rounding, y stands for its exact outputs in both. theta [batch, size]: the solution, or the nearest point found. A certified

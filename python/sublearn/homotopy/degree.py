@@ -41,7 +41,7 @@ def degree(
     allocation: an Allocation or a mask bool [size] with exactly kappa learnable weights. 0 if the attained rank is below kappa (T1), 1
     if the outputs are affine in the learnable weights (T2), otherwise counted by monodromy: all solutions counted are true ones. Up to 200
     of them a trace test (homotopy/trace_test.py) checks that none is missing; beyond that, and in saturated systems, loops go on until a
-    missing one has a chance of about `error` under a model (homotopy/loops.py). `solution_count` says how sure an answer is.
+    missing one has a chance of about `error` under a model (homotopy/loops.py). `solution_count` reports how sure an answer is.
     Errors: ValueError for a network that is not linear, a budget other than kappa, a learnable weight in a shared group, more than
     `most` solutions; RuntimeError if the loops do not settle.
 

@@ -1,4 +1,4 @@
-"""Match probability: trials drawn, decided and counted (D5, D8). What the theory expects of the counts is in theory/predict.py."""
+"""Match probability: trials drawn, decided and counted (D5, D8). What theory predicts of the counts is in theory/predict.py."""
 
 from __future__ import annotations
 
@@ -36,12 +36,19 @@ class MatchResult:
 
     matched + unmatched + undecided = trials. matched: a solution was found (or solved for); unmatched: proven, or computed by a
     linear solve, to have none; undecided: searched without success.
-    probability = matched / trials. quantity says of what: "existence" for method "exact" (undecided trials count as no match in `interval`;
+    probability = matched / trials. quantity is "existence" for method "exact" (undecided trials count as no match in `interval`;
     `existence_interval` leaves them open; tanh and relu: if at most 1 % of trials are undecided), and when every verdict was decided by
     rank or linear solve, so that it is a match probability (D5); "found" when a search had a part in it: then it is a found probability
     (D8) of this method, tolerance and number of starts, and existence is only bounded, by `existence_interval`.
-    found_after int64 [starts]: trials matched within the first 1, 2, .. starts. verdicts int8 and masks bool [trials, size] where
-    keep_trials was asked for, else None.
+    found_after int64 [starts]: trials matched within the first 1, 2, .. starts. verdicts int8 [trials] and masks bool [trials, size] with
+    keep_trials=True, else None. seconds: wall time.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.match_probability(net, sl.rows(net, 3, "W"), 100, ("B", "D"))
+    >>> print(found)
+    match probability (existence) 0.0000 [0.0000, 0.0362], 0 of 100 trials
+    >>> found.quantity, found.screened
+    ('existence', 100)
     """
 
     net: Network
@@ -97,15 +104,15 @@ class MatchResult:
         """Estimate of the undecided trials that have a match which the starts missed, from the curve `found_after` (see
         numerics/missed_matches.py).
 
-        No proof of existence, and usually too low: matches that hardly any start finds leave no trace in the curve. None for methods
+        No proof of existence, and biased low: matches that hardly any start finds leave no trace in the curve. None for methods
         other than newton, under 4 starts, and where fewer than 10 matches were found after start 0.
         """
-        return None if (told := self._missed()) is None else told.estimate
+        return None if (curve := self._missed()) is None else curve.estimate
 
     @property
     def missed_interval(self) -> tuple[float, float] | None:
         """95 % interval of `missed` under its model (chances of being found vary from trial to trial by a beta law); None as there."""
-        return None if (told := self._missed()) is None else (told.low, told.high)
+        return None if (curve := self._missed()) is None else (curve.low, curve.high)
 
     def _missed(self) -> Missed | None:
         return missed(self.found_after, self.undecided) if self.method == "newton" else None
@@ -153,7 +160,7 @@ class MatchResult:
             text += f" ({self.certified} certified, {self.undecided} undecided)"
         if self.undecided and self.missed is not None:
             least, most = self.missed_interval
-            text += f"; the starts missed about {self.missed:.0f} [{least:.0f}, {most:.0f}] matches more (an estimate, usually too low)"
+            text += f"\nestimated further matches not found: {self.missed:.0f} [{least:.0f}, {most:.0f}] (biased low)"
         return text
 
 
@@ -183,7 +190,7 @@ def match_probability(
     the method: "newton" (`starts`, 30: start 0 is the student's own weights, the others are N(0, (3 gain)^2 / fan_in); matched below a
     relative loss of 1e-20) or "descent" (Adam from the student's own weights; below 1e-6). options: iterations (newton), steps, lr,
     optimizer (descent), as in `decide`. method "exact": existence, by theorems, substitution, enumeration and complex paths, see `decide`.
-    screen: True by default, unless tol is above the method's own: a rank says nothing of matches up to a tolerance.
+    screen: True by default, unless tol is above the method's own: a rank decides exact matches only, not matches up to a tolerance.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
     backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU
     floating point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.

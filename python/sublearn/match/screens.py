@@ -1,4 +1,4 @@
-"""What is said before anything is solved or searched: the student as it is (D4), outputs that nothing reaches (D3), ranks (T1)."""
+"""What is decided before anything is solved or searched: the student as it is (D4), outputs that nothing reaches (D3), ranks (T1)."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ ACTIVATIONS = get_args(Activation)
 
 
 class Network(Parameters, ABC):
-    """What every network can say of itself. Two networks with the same sizes are equal and hash alike."""
+    """What all networks have in common. Two networks with the same sizes are equal and hash alike."""
 
     activation: Activation
     bias: tuple[str, ...]
@@ -90,7 +90,7 @@ class Network(Parameters, ABC):
 
     @cached_property
     def shape(self) -> Any:
-        """The `cpu.Shape` of this network, made when first asked for."""
+        """The `cpu.Shape` of this network, made on first use."""
         return cpu.Shape(*self._compiled_shape())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Network(Parameters, ABC):
 class Recurrent(Network):
     """h_0 = 0, h_t = phi(W h_{t-1} + B x_t + b), y_t = D h_t + c for t = 1 .. steps (D1).
 
-    Groups: B [hidden, inputs], W [hidden, hidden], D [outputs, hidden], and if asked for b [hidden] and
+    Groups: B [hidden, inputs], W [hidden, hidden], D [outputs, hidden], and with `bias` b [hidden] and
     c [outputs]. `bias`: False, True (both), or a tuple of names such as ("b",).
     x is [steps, inputs], y is [steps, outputs].
 
@@ -179,7 +179,7 @@ class Recurrent(Network):
 class Feedforward(Network):
     """Widths n_0 .. n_L, hidden activation phi, last layer linear, `samples` input columns (D1).
 
-    Groups: W1 [n_1, n_0] .. WL [n_L, n_{L-1}], and if asked for b1 [n_1] .. bL [n_L].
+    Groups: W1 [n_1, n_0] .. WL [n_L, n_{L-1}], and with `bias` b1 [n_1] .. bL [n_L].
     `bias`: False, True (all), or a tuple of names such as ("b2",). x is [n_0, samples], y is [n_L, samples].
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)

@@ -1,4 +1,4 @@
-"""Why something is said: one list of reasons for verdicts on trials and for predictions of masks."""
+"""Why a verdict or a prediction holds: one list of reasons for verdicts on trials and for predictions of masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 class Reason(StrEnum):
     """The value is the label, as in `Verdicts.reason` and docs/theory.md.
 
-    sentence: what it says; cure: what helps where a verdict is no, or open.
+    sentence: what it means; cure: what helps where a verdict is no, or open.
     """
 
     sentence: str

@@ -91,7 +91,7 @@ def scattered(net: Parameters, budget: int, within: str | tuple[str, ...] | None
 
 @_kind("a number of weights in each of {groups}, drawn at random, anew for every trial", ("budgets",))
 def split(net: Parameters, budgets: Mapping[str, int]) -> Strategy:
-    """So many weights in each group, {"W1": 3, "W2": 3}, scattered inside each.
+    """A number of weights for each group, {"W1": 3, "W2": 3}, scattered inside it.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> sl.split(net, {"W1": 3, "W2": 2}).draw(0).indices

@@ -36,7 +36,7 @@ class Strategy:
     def __init__(self, net: Parameters, name: str, fixed: Any, pieces: Sequence[tuple], spec: Mapping[str, Any]) -> None:
         """Start from the mask `fixed` [size], then apply every piece in order; see `Piece`.
 
-        Errors: ValueError if a weight occurs twice, or if a piece asks for more than it has.
+        Errors: ValueError if a weight occurs twice, or if a piece requires more weights than it has.
         """
         check_parameters(net)
         fixed = bool_array("fixed", fixed, (net.size,)).copy()

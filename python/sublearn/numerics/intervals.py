@@ -1,7 +1,7 @@
 """Confidence intervals for a probability estimated from a fixed number of independent trials.
 
 They hold for a number of trials fixed in advance; looked at again and again with a rule "stop when it looks good" they miss far more often
-than they say.
+than 5 %.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Matroids for choosing weights: columns of a matrix mod p, laminar limits, and the cheapest set that obeys both.
 
 Pure combinatorics: elements are the columns 0 .. n - 1 of a matrix, sets are bool [n]. No networks and no random numbers here; which
-matrix and which limits a network has is said in ranks/column_matroid.py and design/problem.py.
+matrix and which limits a network has is decided in ranks/column_matroid.py and design/problem.py.
 
 A `Tableau` keeps the matrix reduced with respect to an independent set I: column e of I is a unit vector, so the nonzero entries of any
 other column name the members of I it depends on (its fundamental circuit), and the rows that no member holds say whether it can join. One

@@ -9,7 +9,7 @@ pi, a and b are fitted by maximum likelihood over a grid; the interval is that o
 found.
 
 What it is not: existence. The curve knows matches through their chance of being found, and solutions with huge weights have hardly any:
-such matches are not estimated, and so the estimate is usually too low. Short curves that still rise say little, and the interval
+such matches are not estimated, and so the estimate is biased low. Short curves that still rise determine little, and the interval
 shows it. Measured, newton, 4000 trials each (the third row 2000); exact: matches by decide(method="exact") that the starts missed
 (last digits depend on the instruction set):
 
@@ -47,7 +47,7 @@ class Missed(NamedTuple):
 def missed(found_after, undecided: int) -> Missed | None:
     """found_after [starts]: trials matched within the first 1, 2, .. starts; undecided: those that no start matched.
 
-    None where the curve says too little: under 4 starts, or fewer than 10 matches found after start 0.
+    None where the curve determines too little: under 4 starts, or fewer than 10 matches found after start 0.
     """
     counts = np.diff(np.asarray(found_after, dtype=np.int64))
     return _missed(tuple(counts.tolist()), int(undecided))

@@ -21,9 +21,16 @@ STATUS = ("steps done", "converged", "diverged")
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """theta [batch, size] (frozen weights bit-identical to the input), loss [batch] at theta, steps int64 [batch] contained in
+    """theta [batch, size] (frozen weights as in the input, bit for bit), loss [batch] at theta, steps int64 [batch] contained in
     theta, status str [batch]: "steps done", "converged" (tol reached) or "diverged" (stopped at the last finite theta).
-    Where the input lives on a GPU, so do all four, and status holds the codes 0, 1, 2 (int8) of these words."""
+    Where the input lives on a GPU, so do all four, and status holds the codes 0, 1, 2 (int8) of these words.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 2, shared=("W1",))
+    >>> found = sl.fit(net, trial.student, trial.x, trial.y, trial.mask, steps=5)
+    >>> found.theta.shape, found.steps, found.status
+    ((2, 20), array([5, 5]), array(['steps done', 'steps done'], dtype='<U10'))
+    """
 
     theta: np.ndarray
     loss: np.ndarray
@@ -53,7 +60,7 @@ def fit(
     optimiser state and updates; the input is not touched.
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
     tol: a student stops when its loss is at most tol times the sum of squares of its y. A student that diverges stops at its last
-    finite theta and says so. Arrays of numpy, torch or cupy; the result lives where they live.
+    finite theta, with status "diverged". Arrays of numpy, torch or cupy; the result lives where they live.
     Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)

@@ -30,10 +30,17 @@ def start_scale(net: Network, gains: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """theta [batch, size]: the first start that met the tolerance, else the best point found (frozen weights bit-identical to the input);
+    """theta [batch, size]: the first start that met the tolerance, else the best point found (frozen weights as in the input, bit for bit);
     loss [batch]: ||f(theta) - y||^2 / ||y||^2 there; start int32 [batch]: the start that met it, -1 if none did. Where the input lives on a
     GPU, so do these three. iterations int: of all students and starts together, those of starts that an earlier one made needless included
-    (how many depends on the threads)."""
+    (how many depends on the threads).
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
+    >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 4, shared=("W1",))
+    >>> found = sl.levenberg_marquardt(net, trial.student, trial.x, trial.y, trial.mask, starts=2)
+    >>> found.theta.shape, found.start, bool((found.loss < 1e-20).all())
+    ((4, 20), array([0, 0, 0, 0], dtype=int32), True)
+    """
 
     theta: np.ndarray
     loss: np.ndarray
@@ -66,7 +73,7 @@ def levenberg_marquardt(
     Start 0 of a student is theta itself; the others are N(0, (3 gain)^2 / fan_in) in its learnable weights, those of trial first + k of
     (seed, task) for student k (Philox, so they depend on neither batch nor threads). A start ends after `iterations` accepted or rejected
     steps, when it stalls, or when the relative loss falls below tol; a student ends with its first start that does.
-    Nothing is scaled beforehand and nothing is proven: `decide` brings a problem to units of its own and says what a result means.
+    Nothing is scaled beforehand and nothing is proven: `decide` scales a problem to units of its own and gives verdicts.
     Arrays of numpy, torch or cupy; the result lives where they live. Source: the damping of Transtrum & Sethna 2012, with geodesic
     acceleration. Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf and numbers out of range.
 

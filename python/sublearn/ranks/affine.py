@@ -69,7 +69,7 @@ def _meet_feedforward(net: Feedforward, groups: dict[str, np.ndarray]) -> np.nda
 
 
 class Family(NamedTuple):
-    """Affine allocations, one for every set S of hidden units: a weight asks for a unit in S or out of S.
+    """Affine allocations, one for every set S of hidden units: a weight requires its unit to be in S, or not in S.
 
     allowed: bool [size]; inside, outside: int64 [size], the unit that must (not) be in S, -1 for none.
     Every affine allocation is contained in a member of one of `affine_families(net)`.

@@ -1,7 +1,7 @@
 """Structures inside an allocation that make its equations affine (T2) or solvable one after the other (T7).
 
 Pure combinatorics of the learnable weights on the unrolled network: nothing is drawn and no rank is taken
-here. theory/predict.py asks for the ranks that T2 needs besides.
+here. theory/predict.py computes the ranks that T2 also needs.
 """
 
 from __future__ import annotations

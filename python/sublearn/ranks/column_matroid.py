@@ -1,7 +1,7 @@
 """The column matroid of a network (T10): which sets of weights have independent columns of J_N, and what the weights cost.
 
 Elements are the weights, independent sets those with independent columns at a random point mod p (D6). What can be done with such a
-matroid is in numerics/matroid.py; what it means for a match, and the questions asked of it, are in design/best.py and design/explain.py.
+matroid is in numerics/matroid.py; what it means for a match, and the questions it answers, are in design/best.py and design/explain.py.
 """
 
 from __future__ import annotations

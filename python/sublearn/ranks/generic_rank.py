@@ -1,8 +1,8 @@
 """Attained and required ranks (D6) of allocations at generic points: exact mod p, or sampled over regions for relu.
 
 The rank of the Jacobian at a random point mod p is never too large, and too small with probability at most degree / p. Closed forms
-(ranks/closed_forms.py) bound the ranks and are checked against them. What a rank means for a match is said in theory/predict.py and used in
-match/decide.py.
+(ranks/closed_forms.py) bound the ranks and are checked against them. theory/predict.py and match/decide.py
+infer from them whether there is a match.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def attained_ranks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
 
 
 def check_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
-    """masks as bool [k, size] with no learnable weight in a shared group; TypeError and ValueError that say what came."""
+    """masks as bool [k, size] with no learnable weight in a shared group; TypeError and ValueError that name the value received."""
     no_mask("masks", masks)
     masks = np.asarray(masks)
     if masks.dtype != np.bool_:

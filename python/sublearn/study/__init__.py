@@ -4,7 +4,7 @@
 `write_report(folder)` makes its figures and report.html, and `plot` draws single figures. The command line
 (`sublearn run`) does all of this.
 
-reading.py: a study's file (spec.py: what it says); sweep.py: the cells it asks for (cells.py), in ranges of trials (tasks.py);
+reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in ranges of trials (tasks.py);
 runner.py: the loop; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py and report/: what is made of them.
 matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where they are used.
 """

@@ -3,7 +3,7 @@
 A *cell* is one (network, shared, strategy at one budget, method) with everything that can change a verdict:
 its `id` is a hash of that content alone. Labels, threads, chunk sizes and the number of trials are not part
 of it, so a study can be relabelled, extended or moved to another machine and keeps what it has. Not here: which
-cells a study asks for (sweep.py).
+cells a study has (sweep.py).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Limits(NamedTuple):
 
 
 def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
-    """The limits of each cell, None where theory was not asked (no judged trial)."""
+    """The limits of each cell, None where theory judged no trial."""
     told: list[Limits | None] = []
     left = _ALL_MASKS
     counted: dict[tuple, bool] = {}

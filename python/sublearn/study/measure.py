@@ -1,4 +1,4 @@
-"""One task, one row: what `match_probability` counts and what theory says of the masks."""
+"""One task, one row: what `match_probability` counts and what theory predicts of the masks."""
 
 from __future__ import annotations
 

@@ -31,6 +31,10 @@ def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = Non
 
     Cells are timed on their first trials (64 at most) until `limit` seconds are used up; the others borrow
     the mean of the timed cells of the same network and method.
+
+    >>> lines = study.plan(study.default_spec(), limit=0.1)
+    >>> len(lines) == len(study.cells_of(study.default_spec())), lines[0].done
+    (True, 0)
     """
     cells = cells_of(spec)
     store = Store(folder) if folder is not None else None

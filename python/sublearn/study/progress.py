@@ -1,4 +1,4 @@
-"""What a run says while it goes: a bar on a terminal, plain lines elsewhere, or nothing.
+"""What a run reports while it goes: a bar on a terminal, plain lines elsewhere, or nothing.
 
 The time left is predicted from the rates of each cell (timing.py): cells differ in speed by orders of magnitude, so the trials so far say
 little of those to come, and rich's own estimate is not used.
@@ -22,7 +22,7 @@ PLAIN_EVERY = 30.0  # seconds between progress lines where there is no terminal
 
 
 class Progress:
-    """Where a run stands. This one says nothing; the others show it."""
+    """Where a run stands. This one reports nothing; the others show it."""
 
     def __init__(self, cells: list[Cell], tasks: list[Task], left: Left):
         self.total = sum(cell.trials for cell in cells)
@@ -89,7 +89,7 @@ class _Bar(Progress):
 
 @contextlib.contextmanager
 def progress_on(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left: Left) -> Iterator[Progress]:
-    """The progress of a run on a stream; of one that has nothing to do, or no stream, nothing is said."""
+    """The progress of a run on a stream; of one that has nothing to do, or no stream, reports nothing."""
     if stream is None or not tasks:
         yield Progress(cells, tasks, left)
     elif stream.isatty() and _encoding(stream).startswith("utf"):

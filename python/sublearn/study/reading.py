@@ -54,13 +54,28 @@ def read_spec(path: str | Path) -> Spec:
 
 
 def default_spec() -> Spec:
-    """The built-in study that `sublearn run` runs when it is given no file."""
+    """The built-in study that `sublearn run` runs when it is given no file.
+
+    >>> [network.label for network in study.default_spec().networks]
+    ['recurrent', 'deep linear', 'shallow relu']
+    """
     text = resources.files(__package__).joinpath("default.toml").read_text(encoding="utf-8")
     return parse_spec(text, source="built-in study")
 
 
 def parse_spec(text: str, source: str = "<spec>") -> Spec:
-    """The study in a TOML text; `source` names it in error messages. A byte order mark, as some editors write, is left out."""
+    """The study in a TOML text; `source` names it in error messages. A byte order mark, as some editors write, is left out.
+
+    Errors: SpecError as for `read_spec`.
+
+    >>> spec = study.parse_spec('''
+    ... study = {name = "last-layer", trials = 100}
+    ... network = [{kind = "feedforward", widths = [3, 4, 2], samples = 3}]
+    ... strategy = [{kind = "scattered", within = "W2", budgets = ["4..8"]}]
+    ... ''')
+    >>> spec.name, [cell.content["strategy"]["budget"] for cell in study.cells_of(spec)]
+    ('last-layer', [4, 5, 6, 7, 8])
+    """
     text = text.removeprefix("\ufeff")
     try:
         table = tomllib.loads(text)

@@ -1,7 +1,7 @@
 """Running a study: task after task, a row on disk after each, with progress and a clean stop.
 
 One task is one call of `match_probability` (which uses all threads by itself) in a worker thread, so that the main thread can answer
-Ctrl-C and keep the clock; only the main thread writes. Not here: what is asked (sweep.py), signals (stopping.py), what is said meanwhile
+Ctrl-C and keep the clock; only the main thread writes. Not here: the cells (sweep.py), signals (stopping.py), what is reported meanwhile
 (progress.py) and what is made of it (report/).
 """
 
@@ -53,6 +53,16 @@ def run(spec: Spec, folder: str | Path, threads: int | None = None, stream: Text
     A task that fails is reported in `problems`, its cell is left incomplete, and the others go on.
     Trials whose rows were set aside (older rules, see store.py) are run again.
     Errors: StoreError if the folder cannot be used (StoreBusy: another run is writing in it); SpecError if the study cannot be run.
+
+    >>> spec = study.parse_spec('''
+    ... study = {name = "last-layer", trials = 100, control = false}
+    ... network = [{kind = "feedforward", widths = [3, 4, 2], samples = 3, shared = ["W1"]}]
+    ... strategy = [{kind = "only", within = "W2"}]
+    ... ''')
+    >>> study.run(spec, "sublearn-last-layer").rows
+    1
+    >>> study.load("sublearn-last-layer")["probability"].values
+    array([1.])
     """
     cells = cells_of(spec)
     with Store(folder) as store:

@@ -1,6 +1,6 @@
-"""What a study's file says, checked: its networks, strategies, settings and their defaults.
+"""A study's file as checked values: its networks, strategies, settings and their defaults.
 
-Not here: how the file is read (reading.py), and the cells that it asks for (sweep.py).
+Not here: how the file is read (reading.py), and its cells (sweep.py).
 """
 
 from __future__ import annotations

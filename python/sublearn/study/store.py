@@ -38,7 +38,7 @@ class Store:
     """The results of one study in one folder.
 
     `rows` are the rows read and appended so far, those alone that count; `aside` are the rows by older rules,
-    which never do; `note` says in words what was read and not counted, if anything. Only `open_for_writing`
+    which never do; `note` reports what was read and not counted, if anything. Only `open_for_writing`
     changes the folder; a second process that tries gets a StoreBusy. Errors: StoreError for a folder that
     cannot be read or whose rows are damaged.
     """

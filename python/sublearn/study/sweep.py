@@ -1,4 +1,4 @@
-"""Which cells a study asks for: its networks times its strategies at every budget times its methods, and the controls it adds."""
+"""Which cells a study has: its networks times its strategies at every budget times its methods, and the controls it adds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ def cells_of(spec: Spec) -> list[Cell]:
     """All cells of a study: network by network, strategies in turn, then the network's controls.
 
     Errors: SpecError that names the strategy's place in the file when a budget does not fit its network, or
-    when two strategies ask the same question.
+    when two strategies contain the same cell.
+
+    >>> cell = study.cells_of(study.default_spec())[0]
+    >>> cell.network_label, cell.content["method"]
+    ('recurrent', 'newton')
     """
     cells: list[Cell] = []
     seen: dict[str, str] = {}

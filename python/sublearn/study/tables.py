@@ -96,12 +96,12 @@ def load(folder: str | Path) -> xarray.Dataset:
     Variables over `cell`: trials, matched, unmatched, undecided, screened, solved_affine, certified (matched, the solution proven),
     by_theorem (matched by T8 or D4, no solution in hand), seconds, probability, low, high (95 % Clopper-Pearson; of existence with
     undecided trials left open), theory_low, theory_high (theory_low <= match probability <= theory_high by the theorems; exact where
-    theory_low_exact, theory_high_exact say so, else the safe end of a 95 % interval from the masks judged; NaN where none was), predicted
+    theory_low_exact, theory_high_exact are True, else the safe end of a 95 % interval from the masks judged; NaN where none was), predicted
     and predicted_matched (with dimension `kind`); found_after over (`cell`, `start`),
     NaN beyond a cell's last start. Coordinates over `cell`: id, network, activation, strategy, kind_of_strategy,
     arguments, budget, required_rank (-1 if not computed; relu: the largest found among sampled regions), method, starts, tol, quantity,
     quantity_text, control, screen, split_first (learnable weights in a split's first group, else -1). Attribute `note`: what was read and
-    not counted, in words. A UserWarning tells of rows by older rules whose trials were not run again yet. Errors: StoreError for
+    not counted, in sentences. A UserWarning reports rows by older rules whose trials were not run again yet. Errors: StoreError for
     a folder that is no study or whose rows are damaged.
     """
     store = Store(folder)

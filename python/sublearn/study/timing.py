@@ -28,7 +28,7 @@ class Rates:
                 entry[place] += float(value or 0)
 
     def seconds(self, cell: Cell, trials: int, judged: int) -> float | None:
-        """Predicted time to fit so many trials of a cell and to judge so many of their masks."""
+        """Predicted time to fit `trials` trials of a cell and to judge the masks of `judged` of them."""
         for key in (("cell", cell.id), _likes(cell.content), ("all",)):
             if key in self._sums:
                 fit, fitted, theory, masks = self._sums[key]

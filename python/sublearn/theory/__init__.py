@@ -1,1 +1,1 @@
-"""What is proven before anything is fitted."""
+"""Predictions from generic ranks and theorems; nothing is fitted."""

@@ -1,4 +1,4 @@
-"""Between which numbers does the match probability lie? By parity of the solutions (T8), and by counting the masks of a strategy.
+"""Bounds on the match probability: by parity of the solutions (T8), and by counting the masks of a strategy.
 
 `parity_bounds` follows all complex solutions of one square allocation to trials and counts the real ones; `match_bounds` counts the masks
 of a strategy that match always, and those that can match at all. Linear systems only: nothing is fitted.
@@ -39,6 +39,11 @@ class ParityBounds:
     Clopper-Pearson, the undecided trials left open.
     lower, upper: E / delta <= MP <= E / 2 (1 where delta is odd) with the ends of `mean_interval` for E, and never inside `interval`, so
     that they are safe where the normal approximation is not (few trials, all alike).
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.parity_bounds(net, sl.block(net, (2, 2), "W"), ("B", "D"), trials=100)
+    >>> found.trials, len(found.real) == found.degree + 1, found.lower <= found.probability <= found.upper
+    (100, True, True)
     """
 
     degree: int
@@ -109,6 +114,10 @@ def parity_bounds(
     to each trial, so this takes delta paths per trial. An odd degree gives 1 <= MP; a deficient rank degree 0 and MP = 0 (T1); outputs
     affine in the learnable weights degree 1 (T2).
     Errors: ValueError for another activation or budget, TypeError for a random strategy; RuntimeError if the degree cannot be counted.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> sl.parity_bounds(net, sl.block(net, (2, 2), "W"), shared=("B", "D"), trials=50).degree
+    2
     """
     shared = check_shared(net, shared)
     model, allocation = plain(net), fixed_allocation(net, allocation, shared)
@@ -136,6 +145,11 @@ class MatchBounds:
     lower_interval, upper_interval: 95 % each, Clopper-Pearson, of P(a mask matches in every trial, as far as proven) and P(a mask can
     match); both ends equal where the masks were counted, not drawn. lower, upper: the safe end of each, `lower_interval[0]` and
     `upper_interval[1]`. masks: masks judged (all, or those drawn); kinds: their share by kind; exact: every mask was judged.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.match_bounds(net, sl.scattered(net, 5, "W"), ("B", "D"))
+    >>> found.masks, found.exact, round(found.lower, 5), found.upper
+    (4368, True, 0.02198, 1.0)
     """
 
     lower_interval: tuple[float, float]
@@ -208,7 +222,7 @@ def match_bounds(
 
 @dataclass(frozen=True)
 class StrategyPrediction:
-    """What the theory says of a strategy, counted over drawn masks; see `predict_strategy`.
+    """What theory predicts of a strategy, counted over drawn masks; see `predict_strategy`.
 
     draws: masks drawn; kinds: number of drawn masks of every kind; full_rank: share of them with rho = kappa; maximal: share of them with a
     proven match probability of one. Shares of a sample are no bounds: lower <= MP <= upper are `exact_lower` and `exact_upper` where these

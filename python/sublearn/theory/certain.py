@@ -1,4 +1,4 @@
-"""What is certain of a strategy's match probability MP, whatever masks happen to be drawn, and what a sample of masks allows to say.
+"""What is certain of a strategy's match probability MP, whatever masks happen to be drawn, and what a sample of masks allows.
 
 P(a mask is proven to match always) <= MP <= P(a mask can match). Each of the two is exact where all masks are judged or a theorem counts
 them; elsewhere only drawn masks are judged, and then the safe end of a 95 % Clopper-Pearson interval stands for it.

@@ -1,4 +1,4 @@
-"""What the theory says of an allocation before anything is fitted: ranks, and with them verdicts.
+"""Predictions of one allocation, or of many: exact ranks first, and with them verdicts and the theorems behind them.
 
 Ranks are taken exactly mod p at a random point (T1, ranks/generic_rank.py); closed forms (ranks/closed_forms.py: T3 to T6, T12) bound them
 and are checked against them; proofs of a match probability of one are in theory/proofs.py (T2, T7, T9) and homotopy/real_solutions.py (T8).
@@ -42,7 +42,7 @@ KINDS = ("minimal", "maximal", "intermediate", "unknown")  # the order of tables
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the theory says of one allocation; see `predict`.
+    """What theory predicts of one allocation; see `predict`.
 
     kind: "minimal" (the match probability MP is 0), "maximal" (MP = 1), "intermediate" (MP > 0, 1 not excluded) or "unknown" (no
     theorem). reason: label of the theorem. attained_rank, required_rank: rho and kappa (relu: the largest found among sampled regions).
@@ -50,6 +50,11 @@ class Prediction:
     sure: "proven", "error below ..." (a probability over the random point mod p, or of the stopping rule that counts a degree), or
     "sampled" (relu: shown by real trials in floating point); error: the same as a number, 0.0 if proven, None if sampled.
     witness: the part of the allocation that proves "maximal", None if it is the whole allocation or no part is needed.
+
+    >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
+    >>> found = sl.predict(net, sl.rows(net, 5, "W"), ("B", "D"))
+    >>> found.kind, found.reason, found.sure, found.witness.budget
+    ('maximal', 'T9 via T7 row', 'proven', 4)
     """
 
     kind: str
@@ -68,11 +73,17 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions(Sequence[Prediction]):
-    """What the theory says of k allocations of one network; see `predictions`. Entry [i] is the `Prediction` of masks[i].
+    """What theory predicts of k allocations of one network; see `predictions`. Entry [i] is the `Prediction` of masks[i].
 
     masks: bool [k, size]. kind, reason: str [k], as in `Prediction`. attained_rank: int64 [k]; required_rank: int, the same for all.
     degree: int64 [k], -1 where it was not counted. error: float64 [k], 0 where proven, nan where sampled (relu). witness: bool [k, size],
     the part that proves "maximal"; all False where no part is needed.
+
+    >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
+    >>> masks = [sl.scattered(net, budget, "W").draw(0).mask for budget in (8, 12)]
+    >>> found = sl.predictions(net, np.array(masks), shared=("B", "D"))
+    >>> found.attained_rank, found.required_rank, found[0].reason
+    (array([ 8, 10]), 10, 'T1')
     """
 
     net: Network
