@@ -55,7 +55,8 @@ if(SUBLEARN_CUDA_MODULE)
   else()
     set_source_files_properties(${SUBLEARN_CUDA_SOURCES} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas")
     set_source_files_properties(csrc/cuda/trial.cu PROPERTIES COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas;-ffp-contract=off")
-    add_library(sublearn_cuda STATIC ${SUBLEARN_CUDA_SOURCES} csrc/cuda/emulation/emulate.cpp)
+    add_library(sublearn_cuda STATIC ${SUBLEARN_CUDA_SOURCES}
+      csrc/cuda/emulation/emulate.cpp csrc/cuda/emulation/planted_limit.cpp csrc/cuda/emulation/runtime.cpp)
     target_compile_definitions(sublearn_cuda PUBLIC SL_EMULATE)
     if(SUBLEARN_SANITIZE MATCHES thread)  # the emulator itself is what tells ThreadSanitizer of threads and barriers
       target_sources(sublearn_cuda PRIVATE csrc/cuda/emulation/planted_races.cpp)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-STREAM = 77  # the address of the libraries' current stream; the emulator does not look at it
+from sublearn.backend.compiled import cuda_module
+
+STREAM = 77  # the address of the libraries' current stream; the emulator takes it for one in no order with the default stream
 
 
 class _Streams:
@@ -29,9 +31,19 @@ class _Streams:
         self.current = before
 
 
+_memory = []  # of arrays that may be gone: the libraries give memory back in the order of their stream, numpy at once
+
+
 class _Array:
     def __init__(self, array):
         self.of_numpy = array
+        _memory.append(array)
+
+    def get(self):
+        """The numbers, once the device is done: as cupy's `get`."""
+        cuda_module()[0].finish()
+        _memory.clear()
+        return self.of_numpy
 
     shape = property(lambda self: self.of_numpy.shape)
     ndim = property(lambda self: self.of_numpy.ndim)
@@ -166,6 +178,10 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 _NAMES = {False: b"dltensor", True: b"dltensor_versioned"}  # the capsule keeps a pointer to its name
 
 
+_ended = []
+_exports = {}  # what their deleters need, until those are called
+
+
 class DlpackOnly:
     """An array on "GPU" `device` that offers DLPack and nothing else, as jax's do. `ended` counts the exports that were given back."""
 
@@ -173,7 +189,6 @@ class DlpackOnly:
         self.of_numpy, self.ended, self.streams = array, 0, []
         self._device, self._versioned, self._read_only, self._kind, self._dtype = device, versioned, read_only, kind, dtype
         self._inside = kind if inside is None else inside  # the capsule's own device type
-        self._held = []
 
     shape = property(lambda self: self.of_numpy.shape)
     dtype = property(lambda self: self.of_numpy.dtype)
@@ -188,17 +203,23 @@ class DlpackOnly:
         a = self.of_numpy
         code, bits = self._dtype or ({"i": 0, "u": 1, "f": 2, "b": 6}[a.dtype.kind], 8 * a.itemsize)
         shape, strides = (ctypes.c_int64 * a.ndim)(*a.shape), (ctypes.c_int64 * a.ndim)(*(s // a.itemsize for s in a.strides))
-        ended = _Deleter(lambda _: setattr(self, "ended", self.ended + 1))
+        ended = _Deleter(self._end)
         tensor = _Tensor(
             a.ctypes.data - 8, self._inside, self._device, a.ndim, code, bits, 1, shape, None if a.flags.c_contiguous else strides, 8
         )
         held = _Versioned(1, 1, None, ended, int(self._read_only), tensor) if self._versioned else _Managed(tensor, None, ended)
-        self._held.append((held, shape, strides, ended))
+        _exports[ctypes.addressof(held)] = held, shape, strides, ended
         return _new(ctypes.addressof(held), _NAMES[self._versioned], None)
+
+    def _end(self, held):
+        self.ended += 1
+        _ended.append(_exports.pop(held))  # while its own deleter runs, which is in it
+        del _ended[:-1]
 
 
 def read_capsule(capsule) -> tuple[int, int, np.ndarray]:
-    """(device type, device, the numbers) of an unversioned capsule; gives it back, as a consumer does."""
+    """(device type, device, the numbers) of an unversioned capsule, once the device is done; gives it back, as a consumer does."""
+    cuda_module()[0].finish()
     held = _Managed.from_address(_pointer(capsule, b"dltensor"))
     t = held.tensor
     dtype = np.dtype({0: "int", 1: "uint", 2: "float", 6: "bool"}[t.code] + ("" if t.code == 6 else str(t.bits)))

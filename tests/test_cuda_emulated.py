@@ -38,7 +38,7 @@ def library(request, monkeypatch):
     if parameters:
         own = type("Parameter", (kind,), {"__module__": "model"})
         put = lambda a: own(np.array(a)).requires_grad_() if a.dtype.kind == "f" else own(np.array(a))  # noqa: E731
-    return checks.Device(put, lambda a: a.of_numpy, lambda a: isinstance(a, kind))
+    return checks.Device(put, lambda a: a.get(), lambda a: isinstance(a, kind))
 
 
 def test_cupy_and_torch(library):
@@ -197,7 +197,7 @@ def test_dlpack_only(dlpack):
 
 
 def test_dlpack_without_a_copy_and_given_back(monkeypatch):
-    """The kernel reads the exporter's memory on the stream that the exporter was told; the export ends with the call."""
+    """The kernel reads the exporter's memory on the stream that the exporter was told; the export ends when that is done."""
     module, seen = cuda_module()[0], []
     inner = module.rank_real
     monkeypatch.setattr(module, "rank_real", lambda a, *rest: seen.append((a.data, rest[-1])) or inner(a, *rest))
@@ -205,6 +205,8 @@ def test_dlpack_without_a_copy_and_given_back(monkeypatch):
         a = fake_libraries.DlpackOnly(np.eye(3)[None])
         assert sl.rank(a, stream=stream).numpy().tolist() == [3]
         assert seen.pop() == (a.of_numpy.ctypes.data, 0 if stream is None else 5)
+        module.finish()
+        module.Array.from_dlpack("next", fake_libraries.DlpackOnly(np.eye(3)).__dlpack__())  # looks through what was lent
         assert set(a.streams) == {told} and a.ended == len(a.streams)
 
 

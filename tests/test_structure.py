@@ -63,8 +63,9 @@ MAY_INCLUDE = {
     "bind": {"core", "ops", "bind"},
 }
 INCLUDED = {  # the emulator
-    ("bind/register_cuda_devices.cpp", "cuda/emulation/emulate.h"),
+    ("bind/register_cuda_devices.cpp", "cuda/emulation/planted_limit.h"),
     ("bind/register_cuda_devices.cpp", "cuda/emulation/planted_races.h"),
+    ("bind/register_cuda_devices.cpp", "cuda/emulation/runtime.h"),
 }
 # {folder: files that several operations share}. All others carry the name of an operation, with a suffix or without.
 SHARED = {"cpu": {"models", "networks"}, "cuda": {"check", "convolve", "group", "launch", "strip"}}

@@ -69,6 +69,12 @@ std::shared_ptr<Array> Array::part(const std::shared_ptr<Array>& whole, void* da
 
 namespace {
 
+// What `stream` does with an array comes after what the array's own stream has written.
+void let_wait_for(const Array& a, sl::cuda::Stream& stream) {
+  void* const writer = reinterpret_cast<void*>(a.stream);
+  if (a.stream >= 0 && writer != stream.handle) sl::cuda::Stream(writer, a.device).let_wait(stream.handle);
+}
+
 // Waits in short sleeps, so that Ctrl-C is heard.
 void wait(const sl::cuda::Queue& queue) {
   for (int sleeps = 0; !queue.idle(); ++sleeps) {
@@ -216,7 +222,10 @@ void register_arrays(py::module_& m) {
       .def("numpy", [](const Array& a, uintptr_t stream) {
     py::array out(a.dtype, a.shape);
     void* to = out.mutable_data();
-    run(a, stream, [&](sl::cuda::Stream& s) { s.download(to, a.data, a.bytes()); });
+    run(a, stream, [&](sl::cuda::Stream& s) {
+      let_wait_for(a, s);
+      s.download(to, a.data, a.bytes());
+    });
     return out;
   }, "stream"_a = 0);
 

@@ -1,8 +1,10 @@
 // Devices and their streams, and what tests and measurements may set.
 #include "bind/cuda.h"
+#include "core/error.h"
 
 #if defined(SL_EMULATE)
-#include "cuda/emulation/emulate.h"
+#include "cuda/emulation/planted_limit.h"
+#include "cuda/emulation/runtime.h"
 #if defined(SL_RACES)
 #include "cuda/emulation/planted_races.h"
 #endif
@@ -24,10 +26,21 @@ void register_devices(py::module_& m) {
     sl::cuda::Stream(reinterpret_cast<void*>(earlier), device).let_wait(reinterpret_cast<void*>(later));
   }, "device"_a, "later"_a, "earlier"_a, "What `later` does from now on waits for what `earlier` has been given so far.");
 #if defined(SL_EMULATE)
-  m.def("pretend", [](bool busy, bool capturing) {
+  m.def("pretend",
+        [](bool busy, bool capturing, bool passed, bool pageable) {
     sl::emulate::pretence().busy = busy;
     sl::emulate::pretence().capturing = capturing;
-  }, "busy"_a = false, "capturing"_a = false, "For tests: events do not happen; a graph is being captured.");
+    sl::emulate::pretence().passed = passed;
+    sl::emulate::pretence().pageable = pageable;
+  }, "busy"_a = false, "capturing"_a = false, "passed"_a = false, "pageable"_a = false,
+        "For tests: events do not happen; a graph is being captured; events have happened at once; no host memory is pinned.");
+  m.def("finish", [] {
+    py::gil_scoped_release release;
+    const cudaError_t code = cudaDeviceSynchronize();
+    if (code != cudaSuccess) throw sl::Error(cudaGetErrorString(code));
+  }, "For tests: waits for all streams.");
+  m.def("planted_limit", &sl::cuda::planted_limit, "by_call"_a,
+        "For tests: one kernel with two sizes of shared memory, allowed once or, by mistake, call by call.");
 #endif
 #if defined(SL_RACES)
   m.attr("RACES") = true;

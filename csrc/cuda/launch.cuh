@@ -5,6 +5,7 @@
 #pragma once
 #include <mutex>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "cuda/check.cuh"
@@ -26,7 +27,6 @@ namespace cuda {
 constexpr size_t kLittleShared = 8 * 1024;
 constexpr unsigned kWarp = 32, kWholeWarp = 0xffffffffu;
 
-#if !defined(SL_EMULATE)
 // A kernel that takes more than a little shared memory is allowed, once per device, as much as there is (more than 48 KB must be allowed,
 // and calls of other sizes on other host threads must not take it away from each other), and the first-level cache gives way to it.
 inline void allow_shared(const void* kernel, int device) {
@@ -42,7 +42,6 @@ inline void allow_shared(const void* kernel, int device) {
   SL_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
   allowed.insert({kernel, device});
 }
-#endif
 
 // A number that other threads may be reading or writing: one load or store, never torn, with no order among others.
 __device__ __forceinline__ int relaxed_load(const int* at) {
@@ -74,13 +73,14 @@ __device__ __forceinline__ void relaxed_store(int* at, int x) {
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream& stream, A&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  const void* const address = reinterpret_cast<const void*>(kernel);
+  const auto handle = static_cast<cudaStream_t>(stream.handle);
+  if (shared_bytes > kLittleShared) allow_shared(address, stream.device);
 #if defined(SL_EMULATE)
-  (void)stream;
-  auto body = [&] { kernel(static_cast<P>(arguments)...); };
-  emulate::run(grid, block, shared_bytes, [](void* f) { (*static_cast<decltype(body)*>(f))(); }, &body);
+  auto body = [kernel, held = std::tuple<P...>(static_cast<P>(arguments)...)] { std::apply(kernel, held); };
+  check(emulate::launch(address, grid, block, shared_bytes, handle, std::move(body)), "kernel launch");
 #else
-  if (shared_bytes > kLittleShared) allow_shared(reinterpret_cast<const void*>(kernel), stream.device);
-  kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.handle)>>>(static_cast<P>(arguments)...);
+  kernel<<<grid, block, shared_bytes, handle>>>(static_cast<P>(arguments)...);
   check(cudaGetLastError(), "kernel launch");
 #endif
 }

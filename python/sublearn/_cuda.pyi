@@ -26,6 +26,7 @@ __all__: list[str] = [
     "device_info",
     "device_of",
     "draw",
+    "finish",
     "fit",
     "found_by_loss",
     "free_bytes",
@@ -36,6 +37,7 @@ __all__: list[str] = [
     "newton",
     "outputs",
     "pinned",
+    "planted_limit",
     "pretend",
     "rank_mod",
     "rank_questions",
@@ -160,6 +162,11 @@ def draw(
     mask: Array,
     stream: typing.SupportsInt = 0,
 ) -> None: ...
+def finish() -> None:
+    """
+    For tests: waits for all streams.
+    """
+
 def fit(
     shape: sublearn._cpu.Shape,
     theta: Array,
@@ -220,9 +227,14 @@ def newton(
 ) -> None: ...
 def outputs(shape: sublearn._cpu.Shape, theta: Array, x: Array, out: Array, stream: typing.SupportsInt = 0) -> None: ...
 def pinned(shape: collections.abc.Sequence[typing.SupportsInt], dtype: np.dtype[typing.Any], queue: Queue) -> np.ndarray: ...
-def pretend(busy: bool = False, capturing: bool = False) -> None:
+def planted_limit(by_call: bool) -> None:
     """
-    For tests: events do not happen; a graph is being captured.
+    For tests: one kernel with two sizes of shared memory, allowed once or, by mistake, call by call.
+    """
+
+def pretend(busy: bool = False, capturing: bool = False, passed: bool = False, pageable: bool = False) -> None:
+    """
+    For tests: events do not happen; a graph is being captured; events have happened at once; no host memory is pinned.
     """
 
 def rank_mod(a: Array, p: typing.SupportsInt, rank: Array, stream: typing.SupportsInt = 0) -> None: ...

@@ -11,7 +11,6 @@
 #endif
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -348,50 +347,5 @@ void run(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void
       }
 }
 
-Pretence& pretence() {
-  static Pretence p;
-  return p;
-}
-
 }  // namespace emulate
 }  // namespace sl
-
-// Device memory: 1 GiB, or SUBLEARN_EMULATED_MEMORY bytes. Fresh memory is all ones: NaN as a number, -1 as an integer.
-namespace {
-constexpr size_t kHead = 256;  // before each piece: its size
-std::atomic<size_t> in_use{0};
-size_t capacity() {
-  const char* given = std::getenv("SUBLEARN_EMULATED_MEMORY");
-  return given ? std::strtoull(given, nullptr, 10) : size_t{1} << 30;
-}
-}  // namespace
-cudaError_t cudaMalloc(void** out, size_t bytes) {
-  *out = nullptr;
-  if (in_use + bytes > capacity()) return cudaErrorMemoryAllocation;
-  auto* piece = static_cast<unsigned char*>(std::aligned_alloc(256, kHead + (bytes + 255) / 256 * 256));
-  if (!piece) return cudaErrorMemoryAllocation;
-  in_use += bytes;
-  std::memcpy(piece, &bytes, sizeof bytes);
-  *out = piece + kHead;
-  std::memset(*out, 0xff, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaFree(void* p) {
-  if (!p) return cudaSuccess;
-  unsigned char* piece = static_cast<unsigned char*>(p) - kHead;
-  size_t bytes;
-  std::memcpy(&bytes, piece, sizeof bytes);
-  in_use -= bytes;
-  std::free(piece);
-  return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t) { return sl::emulate::pretence().busy ? cudaErrorNotReady : cudaSuccess; }
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* out) {
-  *out = sl::emulate::pretence().capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
-  return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total) {
-  *total = capacity();
-  *free_bytes = *total - std::min<size_t>(in_use, *total);
-  return cudaSuccess;
-}

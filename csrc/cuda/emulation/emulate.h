@@ -8,12 +8,13 @@
 // random order of seed n in place of the ascending one. Built with -fsanitize=thread it finds races between the barriers, in shared and in
 // global memory; see emulate.cpp.
 #pragma once
-#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+
+#include "cuda/emulation/runtime.h"
 
 #define __global__
 #define __device__
@@ -27,10 +28,6 @@
 #define __shared__ static thread_local
 
 struct uint3 { unsigned x, y, z; };
-struct dim3 {
-  unsigned x, y, z;
-  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
-};
 struct alignas(16) double2 { double x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(8) float2 { float x, y; };
@@ -56,10 +53,6 @@ uint64_t shown_by(unsigned mask, uint64_t mine, unsigned from);  // 8 bytes of e
 unsigned ballot(unsigned mask, bool flag);
 unsigned joined(unsigned mask, unsigned mine, unsigned (*join)(unsigned, unsigned));
 unsigned lane();
-struct Pretence {  // what a test wants the device to say
-  std::atomic<bool> busy{false}, capturing{false};
-};
-Pretence& pretence();
 void yield();  // the other threads run before this one goes on: where threads share a queue, they take turns
 }  // namespace emulate
 }  // namespace sl
@@ -221,115 +214,3 @@ SL_EMULATE_MIN_MAX(unsigned long long)
 SL_EMULATE_MIN_MAX(float)
 SL_EMULATE_MIN_MAX(double)
 #undef SL_EMULATE_MIN_MAX
-
-// The runtime: one device, all memory on the host.
-enum cudaError_t {
-  cudaSuccess = 0,
-  cudaErrorMemoryAllocation = 2,
-  cudaErrorInsufficientDriver = 35,
-  cudaErrorInvalidDevice = 101,
-  cudaErrorNotReady = 600,
-  cudaErrorStreamCaptureImplicit = 906
-};
-enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin, cudaDevAttrMemoryPoolsSupported };
-enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
-using cudaStream_t = struct CUstream_st*;
-using cudaEvent_t = struct CUevent_st*;
-constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
-struct cudaPointerAttributes {
-  cudaMemoryType type;
-  int device;
-};
-struct cudaDeviceProp {
-  char name[64];
-  int major, minor, multiProcessorCount;
-  size_t sharedMemPerBlockOptin;
-};
-
-cudaError_t cudaMalloc(void** out, size_t bytes);
-cudaError_t cudaFree(void* p);
-using cudaMemPool_t = struct CUmemPoolHandle_st*;
-enum cudaMemAllocationType { cudaMemAllocationTypePinned = 1 };
-enum cudaMemLocationType { cudaMemLocationTypeDevice = 1 };
-enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold, cudaMemPoolAttrReservedMemCurrent, cudaMemPoolAttrUsedMemCurrent };
-struct cudaMemPoolProps {
-  cudaMemAllocationType allocType;
-  struct {
-    cudaMemLocationType type;
-    int id;
-  } location;
-};
-inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps*) {
-  static int one;  // nothing is behind it but its address
-  *out = reinterpret_cast<cudaMemPool_t>(&one);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* out) {
-  *static_cast<uint64_t*>(out) = 0;
-  return cudaSuccess;
-}
-inline cudaError_t cudaMallocFromPoolAsync(void** out, size_t bytes, cudaMemPool_t, cudaStream_t) { return cudaMalloc(out, bytes); }
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* out);
-inline cudaError_t cudaFreeAsync(void* p, cudaStream_t) { return cudaFree(p); }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  std::memset(to, value, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMallocHost(void** out, size_t bytes) {
-  *out = std::malloc(bytes);
-  return *out ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-inline cudaError_t cudaFreeHost(void* p) {
-  std::free(p);
-  return cudaSuccess;
-}
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) {
-  *out = nullptr;
-  return cudaSuccess;
-}
-inline cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned) {
-  *out = nullptr;
-  return cudaSuccess;
-}
-inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t);
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline const char* cudaGetErrorString(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "out of memory" : "emulated error"; }
-inline const char* cudaGetErrorName(cudaError_t e) {
-  return e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaErrorInvalidDevice";
-}
-inline cudaError_t cudaGetDevice(int* d) {
-  *d = 0;
-  return cudaSuccess;
-}
-inline cudaError_t cudaSetDevice(int d) { return d == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
-inline cudaError_t cudaGetDeviceCount(int* n) {
-  *n = 1;
-  return cudaSuccess;
-}
-inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
-  *p = {"emulated on the CPU", 0, 0, 2, 227 * 1024};
-  return cudaSetDevice(d);
-}
-inline cudaError_t cudaDeviceGetAttribute(int* out, cudaDeviceAttr a, int d) {
-  *out = a == cudaDevAttrMultiProcessorCount ? 2 : a == cudaDevAttrMemoryPoolsSupported ? 1 : 227 * 1024;
-  return cudaSetDevice(d);
-}
-cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total);
-inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void*) {
-  *a = {cudaMemoryTypeDevice, 0};
-  return cudaSuccess;
-}

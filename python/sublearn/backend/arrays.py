@@ -88,6 +88,8 @@ def to_numpy(name: str, value: Any) -> np.ndarray:
 def device_view(module: Any, name: str, value: Any, stream: int) -> Any:
     """The compiled module's view of a device array, ready on `stream`; cupy and torch copy a strided one. Nothing is written to it."""
     if isinstance(value, module.Array):
+        if 0 <= value.stream != stream:
+            module.let_wait(value.device, later=stream, earlier=value.stream)
         return value
     if _by_dlpack(value):
         handle = stream or 1  # the default stream's number in DLPack

@@ -190,11 +190,14 @@ class _ChunkInFlight:
             self._rows["class"].upload(np.full(count, module.AFFINE, np.int8), self._queue.stream)
 
     def launch(self, first: int, count: int) -> None:
-        """Queues trials first .. first + count - 1; waits for nothing."""
+        """Queues trials first .. first + count - 1; waits for none of their kernels."""
         asked, module, stream = self._asked, self._module, self._queue.stream
         self._first, self._count = first, count
         shape, strategy = asked.net.shape, asked.strategy
         a = {name: rows.rows(0, count) for name, rows in self._rows.items()}
+        if asked.method == "newton":  # first: an upload from pinned memory waits for its stream, on which nothing runs yet
+            self._numbers[:count] = np.arange(first, first + count, dtype=np.uint32)
+            a["trial"].upload(self._numbers[:count], stream)
         module.draw(
             shape,
             asked.seed,
@@ -227,8 +230,6 @@ class _ChunkInFlight:
                 stream,
             )
         if asked.method == "newton":
-            self._numbers[:count] = np.arange(first, first + count, dtype=np.uint32)
-            a["trial"].upload(self._numbers[:count], stream)
             module.newton(
                 shape,
                 a["student"],
