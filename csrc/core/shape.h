@@ -14,6 +14,7 @@ namespace sl {
 
 enum class Kind : int { recurrent, feedforward };
 enum class Activation : int { linear, relu, tanh };
+constexpr int kActivations = 3;  // loops that write activations out, beside network/activation.h, assert how many they know
 
 constexpr int kMaxLayers = 16;
 constexpr int kMaxGroups = 2 * kMaxLayers;

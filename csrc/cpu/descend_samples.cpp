@@ -31,6 +31,8 @@
 
 namespace sl {
 namespace SL_ISA {
+
+static_assert(kActivations == 3, "an activation is written out here");
 namespace {
 
 constexpr int P = 4;           // packs of samples in a block; a last block may have half of them

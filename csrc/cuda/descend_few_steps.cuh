@@ -22,6 +22,8 @@
 namespace sl {
 namespace SL_ISA {
 
+static_assert(kActivations == 3, "an activation is written out here");
+
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kMomentum = 0.9, kEpsilon = 1e-8;
 
 template <class T> struct alignas(2 * sizeof(T)) Rate {

@@ -10,6 +10,8 @@
 namespace sl {
 namespace SL_ISA {
 
+static_assert(kActivations == 3, "an activation is written out here");
+
 template <class M> constexpr bool kFast = false;
 template <class S, int N, int O> class InRegisters;
 template <class S, int N, int O> constexpr bool kFast<InRegisters<S, N, O>> = true;

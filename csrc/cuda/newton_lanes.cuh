@@ -33,6 +33,8 @@ namespace sl {
 namespace SL_ISA {
 namespace {
 
+static_assert(kActivations == 3, "an activation is written out here");
+
 constexpr int kGroup = 8, kGroups = cuda::kWarp / kGroup;  // lanes of a start; starts of a warp
 constexpr int kRow = 10;  // pitch of W and D: rows of 16-byte words, in different banks
 

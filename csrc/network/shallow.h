@@ -21,6 +21,8 @@
 namespace sl {
 namespace SL_ISA {
 
+static_assert(kActivations == 3, "an activation is written out here");
+
 template <class S>
 class Shallow {
   static constexpr int V = kRegisters >= 32 ? 4 : 2;  // samples at a time; with tiles of K = 4 units, 4 V accumulators
