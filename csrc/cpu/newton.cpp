@@ -144,7 +144,9 @@ class Worker {
         fresh_[l] = 0;
         return false;
       }
-      if (__atomic_load_n(&queue_.found[job % batch], __ATOMIC_RELAXED) < 0) break;
+      // Skipped where an earlier start has matched. A later one may have, while this thread waited for its turn: then this start still counts.
+      const int32_t found = __atomic_load_n(&queue_.found[job % batch], __ATOMIC_RELAXED);
+      if (found < 0 || found > job / batch) break;
     }
     job_[l] = job;
     load(l, job % batch, static_cast<int>(job / batch));
