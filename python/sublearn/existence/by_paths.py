@@ -34,8 +34,8 @@ from ..ranks.generic_rank import attained_ranks, free_weights
 from .certify import certify, certify_response
 from .verdicts import Verdicts
 
-_CLEARLY_COMPLEX = 1e-3  # the same, of those that rounding of targets cannot bring together
 _NEAR_REAL = 1e-6  # largest imaginary part, relative to the size, of an end point that may be real
+_CLEARLY_COMPLEX = 1e-3  # the same, of those that rounding of targets cannot bring together
 _SUBS = 6  # square sub-allocations tried where r > kappa
 _MOST = 600  # solutions of one allocation that are followed
 _KEPT = 4096  # allocations whose solutions are remembered between calls

@@ -76,7 +76,7 @@ class Problem:
         self.teacher = None if teacher is None else scaled(teacher, self.units.theta)
         self.before = None
         count = len(self.theta)
-        self.verdicts = Verdicts.undecided(students)
+        self.verdicts = Verdicts.undecided(np.empty((count, 0)))  # theta and loss stay here while they move
         self.measure()
         self.taught = np.zeros(count, dtype=bool)
         if teacher is not None:

@@ -1,7 +1,6 @@
-"""Structures inside an allocation that make its equations affine (T2) or solvable one after the other (T7).
+"""Structures inside an allocation of a linear network that are solved block by block (T7): rows, columns, changes of basis, output splits.
 
-Pure combinatorics of the learnable weights on the unrolled network: nothing is drawn and no rank is taken
-here. theory/predict.py computes the ranks that T2 also needs.
+Combinatorics of the learnable weights: nothing is drawn and no rank is taken here. Affine allocations (T2) are in ranks/affine.py.
 """
 
 from __future__ import annotations
