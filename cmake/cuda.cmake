@@ -63,6 +63,9 @@ if(SUBLEARN_CUDA_MODULE)
       target_compile_definitions(sublearn_cuda PUBLIC SL_RACES)
       set_source_files_properties(csrc/cuda/emulation/emulate.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
     endif()
+    if(SUBLEARN_SANITIZE)
+      target_compile_options(sublearn_cuda PRIVATE ${SUBLEARN_SANITIZE_FLAGS})
+    endif()
     target_compile_options(sublearn_cuda PRIVATE -O1 ${SUBLEARN_WARNINGS})  # -O3 takes four times as long to compile
   endif()
   # The mathematics is compiled into a namespace of its own, as for the instruction sets of the CPU: no copy can replace another.
