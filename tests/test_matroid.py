@@ -165,6 +165,41 @@ def test_residues_near_the_modulus_do_not_overflow():
     assert rank(Tableau(columns - 5 * p * 1, p), np.ones(3, dtype=bool)) == 3
 
 
+@pytest.mark.parametrize("p", PRIMES)
+@pytest.mark.parametrize("rows, n, r", [(1, 2, 1), (5, 40, 3), (40, 5, 5), (30, 90, 17), (64, 64, 64)])
+def test_the_reduced_table_writes_every_column_by_the_members(rows, n, r, p):
+    """Column e = sum over the members of its entry times that member's column, in whole numbers; the order decides who is a member."""
+    rng = np.random.default_rng(rows + n)
+    for entries in (matrix(rng, rows, n, r, p), rng.choice([0, 1, p - 1], (rows, n)), np.zeros((rows, n), dtype=np.int64)):
+        columns, order = np.asarray(entries, dtype=np.int64), rng.permutation(n)
+        tableau = Tableau(columns, p)
+        assert tableau.extend(order) == twin.rank_mod(columns.astype(object), p) == tableau.members.sum()
+        assert tableau.extend(order) == 0  # nothing is left to add
+        held = tableau.held >= 0
+        assert not tableau.table[~held].any() and (tableau.row_of[tableau.held[held]] == np.flatnonzero(held)).all()
+        whole = columns.astype(object)
+        assert ((whole[:, tableau.held[held]] @ tableau.table[held].astype(object) - whole) % p == 0).all()
+        one_by_one = Tableau(columns, p)
+        assert [e for e in order if one_by_one.add(int(e))] == [e for e in order if tableau.row_of[e] >= 0]
+        assert (one_by_one.table == tableau.table).all()
+
+
+def test_arguments_of_the_compiled_reduction():
+    table, held, row_of = np.ones((2, 3), dtype=np.int64), np.full(2, -1), np.full(3, -1)
+    with pytest.raises(ValueError, match="order: outside"):
+        _cpu.reduce_mod(table, held, row_of, np.array([3]), 7, 2)
+    with pytest.raises(ValueError, match="prime"):
+        _cpu.reduce_mod(table, held, row_of, np.array([0]), 8, 2)
+    with pytest.raises(ValueError, match="held"):
+        _cpu.reduce_mod(table, held[:1], row_of, np.array([0]), 7, 2)
+    with pytest.raises(TypeError):  # changed in place: no copy is taken for it
+        _cpu.reduce_mod(table.T.copy().T, held, row_of, np.array([0]), 7, 2)
+    assert _cpu.reduce_mod(table, held, row_of, np.array([2, 1, 0]), 7, 2) == 1 and row_of.tolist() == [-1, -1, 0]
+    for shape in ((3, 0, 4), (3, 4, 0), (3, 0, 0)):  # ranks of matrices without entries
+        for p in PRIMES:
+            assert _cpu.rank_mod(np.zeros(shape, dtype=np.int64), p).tolist() == [0, 0, 0]
+
+
 # Optima
 
 

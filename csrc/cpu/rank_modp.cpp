@@ -288,6 +288,10 @@ void rank_bits(void* context, int worker, int64_t item, Control& control) {
 }  // namespace
 
 void rank_modp(const RankModpArgs& a, Control& control) {
+  if (a.m == 0 || a.n == 0) {
+    for (int64_t b = 0; b < a.batch; ++b) a.rank_out[b] = 0;
+    return;
+  }
   if (a.p == 2) {
     if (!inside(a, 0, a.batch)) return;
     const int64_t per_item = bits_per_item(a);

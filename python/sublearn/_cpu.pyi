@@ -33,6 +33,7 @@ __all__: list[str] = [
     "quota_cores",
     "rank_mod",
     "rank_real",
+    "reduce_mod",
     "set_isa",
     "threads_available",
 ]
@@ -210,6 +211,14 @@ def rank_mod(
 def rank_real(a: npt.NDArray[np.float32], rtol: typing.SupportsFloat, threads: typing.SupportsInt = 0) -> tuple[typing.Any, ...]: ...
 @typing.overload
 def rank_real(a: npt.NDArray[np.float64], rtol: typing.SupportsFloat, threads: typing.SupportsInt = 0) -> tuple[typing.Any, ...]: ...
+def reduce_mod(
+    table: npt.NDArray[np.int64],
+    held: npt.NDArray[np.int64],
+    row_of: npt.NDArray[np.int64],
+    order: typing.Annotated[npt.ArrayLike, np.int64],
+    p: typing.SupportsInt,
+    most: typing.SupportsInt,
+) -> int: ...
 def set_isa(name: str) -> None: ...
 def threads_available() -> int: ...
 

@@ -188,10 +188,11 @@ def _unmet(net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.n
         J, p = columns(model, draw)
         on_all = Tableau(J.T * free[:, None], p)
         on_few = Tableau(J[:, mask].T, p)
-        for row in range(model.equations):
-            if on_few.add(row):
-                on_all.add(row)
-        later = [row for row in range(model.equations) if on_few.row_of[row] < 0 and on_all.add(row)]
+        rows = np.arange(model.equations)
+        on_few.extend(rows)
+        on_all.extend(rows[on_few.members])
+        on_all.extend(rows)
+        later = np.flatnonzero(on_all.members & ~on_few.members).tolist()
         if on_all.members.sum() == kappa:
             break
     unmet, moves = [], np.zeros(net.size, dtype=np.int64)

@@ -4,8 +4,8 @@ Pure combinatorics: elements are the columns 0 .. n - 1 of a matrix, sets are bo
 matrix and which limits a network has is decided in ranks/column_matroid.py and design/problem.py.
 
 A `Tableau` keeps the matrix reduced with respect to an independent set I: column e of I is a unit vector, so the nonzero entries of any
-other column name the members of I it depends on (its fundamental circuit), and the rows that no member holds say whether it can join. One
-pivot costs rows x n multiplications in int64: residues are below 2^31, products below 2^62.
+other column name the members of I it depends on (its fundamental circuit), and the rows that no member holds say whether it can join. The
+reduction is compiled (csrc/ops/reduce_modp.h); one member costs at most rows x n multiplications.
 
     cheapest_basis      no limits: greedy, exact for every order of costs
     cheapest_common     limits from one laminar family: weighted matroid intersection by shortest augmenting
@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from ..backend.compiled import cpu
 
 __all__ = [
     "Cap",
@@ -78,7 +80,7 @@ class Tableau:
         if columns.ndim != 2 or columns.dtype.kind not in "iu":
             raise TypeError(f"columns: expected integers [rows, n], got {columns.dtype} {columns.shape}")
         self.p = int(p)
-        self.table = np.array(columns % self.p, dtype=np.int64)
+        self.table = np.array(columns % self.p, dtype=np.int64, order="C")
         self.held = np.full(self.table.shape[0], -1, dtype=np.int64)
         self.row_of = np.full(self.table.shape[1], -1, dtype=np.int64)
 
@@ -96,8 +98,12 @@ class Tableau:
     def restart(self, elements: Sequence[int] | np.ndarray = ()) -> None:
         """Forget the members, then add these elements in turn; those that depend on earlier ones stay out."""
         self.held[:], self.row_of[:] = -1, -1
-        for element in elements:
-            self.add(int(element))
+        self.extend(elements)
+
+    def extend(self, elements: Sequence[int] | np.ndarray) -> int:
+        """Add these elements in turn; those that depend on the members by then stay out. How many were added."""
+        order = np.ascontiguousarray(elements, dtype=np.int64)
+        return cpu.reduce_mod(self.table, self.held, self.row_of, order, self.p, len(self.held))
 
     def addable(self) -> np.ndarray:
         """bool [n]: elements that are independent of the members."""
@@ -105,20 +111,7 @@ class Tableau:
 
     def add(self, element: int) -> bool:
         """Make the element a member; False, and nothing done, if it depends on the members or is one."""
-        rows = np.flatnonzero((self.held < 0) & (self.table[:, element] != 0))
-        if not rows.size:
-            return False
-        row, table, p = int(rows[0]), self.table, self.p
-        columns = np.flatnonzero(table[row])
-        pivot = table[row, columns] * pow(int(table[row, element]), -1, p) % p
-        table[row, columns] = pivot
-        others = np.flatnonzero(table[:, element])
-        others = others[others != row]
-        factors = table[others, element]
-        block = np.ix_(others, columns)
-        table[block] = (table[block] - factors[:, None] * pivot) % p
-        self.held[row], self.row_of[element] = element, row
-        return True
+        return self.extend([element]) > 0
 
     def release(self, element: int) -> None:
         """Take a member out. The table stays; its row is free again."""
@@ -160,7 +153,7 @@ class Tableau:
 
 def rank(tableau: Tableau, members: np.ndarray) -> int:
     """Rank of a set bool [n]."""
-    return _grown(tableau, np.flatnonzero(members)).members.sum().item()
+    return int(cpu.rank_mod(np.ascontiguousarray(tableau.table[None][:, :, members]), tableau.p)[0])
 
 
 def closure(tableau: Tableau, members: np.ndarray) -> np.ndarray:
@@ -168,21 +161,10 @@ def closure(tableau: Tableau, members: np.ndarray) -> np.ndarray:
     return ~_grown(tableau, np.flatnonzero(members)).addable()
 
 
-def _grown(tableau: Tableau, order: Sequence[int] | np.ndarray, most: int | None = None) -> Tableau:
+def _grown(tableau: Tableau, order: Sequence[int] | np.ndarray) -> Tableau:
     """A copy whose members are the first independent ones in this order."""
     grown = tableau.copy()
-    grown.restart()
-    most = len(grown.held) if most is None else most
-    count = 0
-    open_ = np.asarray(order, dtype=np.int64)
-    while open_.size and count < most:
-        # Skip over what depends on the members already: one look at the free rows finds the next one.
-        useful = np.flatnonzero((grown.table[np.ix_(grown.held < 0, open_)] != 0).any(axis=0))
-        if not useful.size:
-            break
-        grown.add(int(open_[useful[0]]))
-        open_ = open_[useful[1:]]
-        count += 1
+    grown.restart(order)
     return grown
 
 

@@ -46,8 +46,7 @@ def _reduced(net: Network, shared: tuple[str, ...]) -> tuple[Tableau, int]:
     for draw in DRAWS:
         J, p = columns(net, draw)
         tableau = Tableau(np.where(free, J, 0), p)
-        for element in np.flatnonzero(free):
-            tableau.add(int(element))
+        tableau.extend(np.flatnonzero(free))
         if tableau.members.sum() == kappa:
             tableau.compress()
             return tableau, kappa
