@@ -1,9 +1,6 @@
 // Masked gradient descent, one student per lane, all steps in one call. See ops/descend.h.
 //
-//   g = gradient of the loss (descend_sweeps.h), then per learnable weight w:
-//     sgd       w -= lr g
-//     momentum  v = 0.9 v + g;  w -= lr v
-//     adam      m = 0.9 m + 0.1 g;  q = 0.999 q + 0.001 g^2;  w -= lr / (1 - 0.9^t) m / (sqrt(q / (1 - 0.999^t)) + 1e-8)
+// A step: the gradient of the loss (descend_sweeps.h), then the optimiser's rule for every learnable weight (method/optimizers.h).
 // Everything of a pack of students (weights, inputs, tables, optimiser state) is in one scratch block, a few KB: L1. A step sees its
 // network through Sweep: one copy of descend_pack for each optimiser's update, not for each network too.
 // Weights are kept twice and updated from one copy into the other, so that a lane that diverges can go back one step.

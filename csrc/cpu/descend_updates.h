@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "core/scratch.h"
+#include "method/optimizers.h"
 #include "ops/descend.h"
 #include "scalar/pack.h"
 
@@ -46,19 +47,18 @@ class UpdateRule {
  public:
   UpdateRule(Optimizer optimizer, double lr) : optimizer_(optimizer), lr_(lr), rate_(static_cast<T>(lr)) {}
   void next_step() {
-    power1_ *= kBeta1;
-    power2_ *= kBeta2;
-    rate1_ = static_cast<T>(lr_ / (1 - power1_));
-    scale2_ = static_cast<T>(1 / (1 - power2_));
+    correction_.next_step();
+    rate1_ = static_cast<T>(correction_.rate(lr_));
+    scale2_ = static_cast<T>(correction_.scale());
   }
   Optimizer optimizer() const { return optimizer_; }
   template <Optimizer kind, class S> SL_INLINE S change(S d, S& first, S& second) const {
     if constexpr (kind == Optimizer::adam) {
-      first = first * T(kBeta1) + d * T(1 - kBeta1);
-      second = second * T(kBeta2) + d * d * T(1 - kBeta2);
+      first = first_moment<T>(first, d);
+      second = second_moment<T>(second, d);
       return first * rate1_ / (square_root(second * scale2_) + T(kEpsilon));
     } else if constexpr (kind == Optimizer::momentum) {
-      first = first * T(kMomentum) + d;
+      first = velocity<T>(first, d);
       return first * rate_;
     } else {
       return d * rate_;
@@ -66,12 +66,11 @@ class UpdateRule {
   }
 
  private:
-  static constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kMomentum = 0.9, kEpsilon = 1e-8;
   const Optimizer optimizer_;
   const double lr_;
   const T rate_;
   T rate1_ = 0, scale2_ = 0;
-  double power1_ = 1, power2_ = 1;
+  BiasCorrection correction_;
 };
 
 // Calls f(constant of the optimiser), so that the choice is outside the loop over the weights.

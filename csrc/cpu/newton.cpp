@@ -4,9 +4,7 @@
 //   r <= E:  (J^T J + lambda) d = -J^T f        r > E:  d = -J^T (J J^T + lambda)^-1 f     (the same step, smaller system)
 //   geodesic: f'' along d by one finite difference, f'' = 2/h ((f(t + h d) - f) / h - J d);  solve the same system for -f''/2 and
 //   add it when it is at most 3/4 as long as d (Transtrum & Sethna). It bends the step along curved valleys.
-// A step that lowers the loss is taken and mu falls by 0.15; otherwise mu grows by 4. A start gives up after kMaxRejected refusals
-// in a row, after kWindow iterations that lowered the loss by less than a tenth, or at max_iterations: giving up early and
-// starting anew costs less per success than insisting.
+// Which steps are taken and when a start gives up: method/levenberg_marquardt.h.
 //
 // Queue: jobs in the order (start 0 of all students, start 1 of all, ..). Every student's starts before its first success are
 // therefore run, whatever the thread count, and the first success in number is what is reported.
@@ -18,15 +16,13 @@
 #include "cpu/networks.h"
 #include "cpu/newton_cholesky_blocks.h"
 #include "cpu/newton_cholesky_lanes.h"
+#include "method/levenberg_marquardt.h"
 
 namespace sl {
 namespace SL_ISA {
 namespace {
 
-constexpr int kMaxRejected = 12, kWindow = 20;
-constexpr double kWindowProgress = 0.9, kStartDamping = 1e-4, kLeastDamping = 1e-15, kAccept = 0.15, kReject = 4.0;
 constexpr int kLargeSystem = 64;  // from here on one Gram matrix at a time: measured 2026-11-21, Zen 5, AVX-512
-constexpr double kGeodesicStep = 0.1, kGeodesicMost = 0.5625;  // (3/4)^2
 
 using S = Pack<double>;
 using M = PackMask<double>;
@@ -144,9 +140,7 @@ class Worker {
         fresh_[l] = 0;
         return false;
       }
-      // Skipped where an earlier start has matched. A later one may have, while this thread waited for its turn: then this start still counts.
-      const int32_t found = __atomic_load_n(&queue_.found[job % batch], __ATOMIC_RELAXED);
-      if (found < 0 || found > job / batch) break;
+      if (worth_running(job / batch, __atomic_load_n(&queue_.found[job % batch], __ATOMIC_RELAXED))) break;
     }
     job_[l] = job;
     load(l, job % batch, static_cast<int>(job / batch));
@@ -176,9 +170,7 @@ class Worker {
       for (int k = 0; k < r_; ++k) lane(J_ + static_cast<size_t>(k) * E_ + e, l) = 0.0;
     goal_[l] = a_.tol * norm2;
     norm2_[l] = norm2;
-    iteration_[l] = 0;
-    rejected_[l] = 0;
-    window_[l] = __builtin_inf();
+    course_[l].begin();
     lane(&mu_, l) = kStartDamping;
     lane(&loss_, l) = __builtin_inf();
     fresh_[l] = -1;
@@ -197,21 +189,10 @@ class Worker {
       fresh_[l] = 0;
       if (job_[l] < 0) continue;
       ++lane_iterations_;
-      ++iteration_[l];
       const double loss = lane(&loss_, l);
-      rejected_[l] = accept[l] ? 0 : rejected_[l] + 1;
-      const bool matched = loss < goal_[l] || (goal_[l] == 0 && loss == 0);
-      bool failed = false;
-      if (!matched) {
-        // A first evaluation that is not finite has no Jacobian to go on with.
-        failed = iteration_[l] >= a_.max_iterations || rejected_[l] > kMaxRejected || (iteration_[l] == 1 && !accept[l]) || r_ == 0;
-        if (!failed && iteration_[l] % kWindow == 0) {
-          failed = loss > kWindowProgress * window_[l];
-          window_[l] = loss;
-        }
-      }
-      if (matched || failed) {
-        report(l, matched, loss);
+      const Verdict verdict = course_[l].judge(accept[l] != 0, loss, goal_[l], a_.max_iterations, r_);
+      if (verdict != Verdict::goes_on) {
+        report(l, verdict == Verdict::matches, loss);
         if (!refill(l)) continue;
       }
       live = true;
@@ -224,10 +205,7 @@ class Worker {
     const int32_t start = static_cast<int32_t>(job_[l] / batch);
     const double relative = norm2_[l] > 0 ? loss / norm2_[l] : loss;
     while (__atomic_exchange_n(&queue_.lock[b], 1, __ATOMIC_ACQUIRE)) {}
-    const int32_t found = queue_.found[b];
-    // Matched starts beat unmatched ones; among matched the first in number, among unmatched the smallest loss (then number).
-    const bool better = matched ? found < 0 || start < found : found < 0 && relative < a_.loss_out[b];
-    if (better) {
+    if (replaces(matched, start, relative, queue_.found[b], a_.loss_out[b])) {
       if (matched) __atomic_store_n(&queue_.found[b], start, __ATOMIC_RELAXED);
       a_.loss_out[b] = relative;
       for (int k = 0; k < r_; ++k) a_.theta_out[b * s_.size + slots_.flat[k * L + l]] = lane(at_ + k, l);
@@ -321,8 +299,8 @@ class Worker {
   M fresh_{};
   Slots<L> slots_;
   int64_t job_[L], lane_iterations_ = 0;
-  int iteration_[L], rejected_[L];
-  double goal_[L], norm2_[L], window_[L];
+  Course course_[L];
+  double goal_[L], norm2_[L];
 };
 
 template <class Model>

@@ -124,12 +124,12 @@ template <class Model, class T, bool kPacked> class Tabled {
       const T d = model_.gradient_at(error_, places_.at(k));
       T change;
       if (a_.optimizer == Optimizer::adam) {
-        const T m = T(first_[k]) * T(kBeta1) + d * T(1 - kBeta1), q = T(second_[k]) * T(kBeta2) + d * d * T(1 - kBeta2);
+        const T m = first_moment<T>(T(first_[k]), d), q = second_moment<T>(T(second_[k]), d);
         first_[k] = m;
         second_[k] = q;
         change = adam_change(rate.rate, m, q * rate.scale2);
       } else if (a_.optimizer == Optimizer::momentum) {
-        const T m = T(first_[k]) * T(kMomentum) + d;
+        const T m = velocity<T>(T(first_[k]), d);
         first_[k] = m;
         change = plain_rate * m;
       } else {
@@ -216,11 +216,10 @@ bool descend_with(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* o
   if (kInShared<Learner> && !fits_in_shared(bytes, kSharedStrip, stream)) return false;
   // The bias corrections depend on the step only: one table for all students, computed as on the CPU.
   std::vector<Rate<T>> table(static_cast<size_t>(a.optimizer == Optimizer::adam ? std::max<int64_t>(1, std::min(a.steps, kRates)) : 1));
-  double power1 = 1, power2 = 1;
+  BiasCorrection correction;
   for (Rate<T>& rate : table) {
-    power1 *= kBeta1;
-    power2 *= kBeta2;
-    rate = {static_cast<T>(a.lr / (1 - power1)), static_cast<T>(1 / (1 - power2))};
+    correction.next_step();
+    rate = {static_cast<T>(correction.rate(a.lr)), static_cast<T>(correction.scale())};
   }
   Rate<T>* rates = stream.scratch<Rate<T>>(static_cast<int64_t>(table.size()));
   stream.upload(rates, table.data(), table.size() * sizeof(Rate<T>));

@@ -17,14 +17,13 @@
 // multiply-adds, 190 of them accesses to shared memory (420 words a thread); the strip is 26.5 KB a warp.
 #pragma once
 #include "cuda/strip.cuh"
+#include "method/optimizers.h"
 #include "ops/descend.h"
 
 namespace sl {
 namespace SL_ISA {
 
 static_assert(kActivations == 3, "an activation is written out here");
-
-constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kMomentum = 0.9, kEpsilon = 1e-8;
 
 template <class T> struct alignas(2 * sizeof(T)) Rate {
   T rate, scale2;  // lr / (1 - 0.9^t), 1 / (1 - 0.999^t)
@@ -392,11 +391,11 @@ class FewSteps {
         Record& of = now[j];
         S change;
         if constexpr (kind == Optimizer::adam) {
-          of.first = of.first * S(kBeta1) + g[j] * S(1 - kBeta1);
-          of.second = of.second * S(kBeta2) + g[j] * g[j] * S(1 - kBeta2);
+          of.first = first_moment<S>(of.first, g[j]);
+          of.second = second_moment<S>(of.second, g[j]);
           change = adam_change(rate.rate, of.first, of.second * rate.scale2);
         } else if constexpr (kind == Optimizer::momentum) {
-          of.first = of.first * S(kMomentum) + g[j];
+          of.first = velocity<S>(of.first, g[j]);
           change = plain_rate * of.first;
         } else {
           change = plain_rate * g[j];

@@ -1,5 +1,5 @@
-// Levenberg-Marquardt with geodesic acceleration: many starts at once, refilled from a queue on the device. See ops/newton.h; the method,
-// its constants and its rules are those of cpu/newton.cpp (here in newton_start.cuh).
+// Levenberg-Marquardt with geodesic acceleration: many starts at once, refilled from a queue on the device. See ops/newton.h; the
+// rules: method/levenberg_marquardt.h; the linear algebra as in cpu/newton.cpp.
 //
 // Two kernels. Recurrent networks with up to 8 hidden units: 8 lanes per start (newton_lanes.cuh). All others, and systems too large for
 // that: one start per thread (below), with the network classes of network/ and everything of a start in the strip: at n = 16, i = o = 2,
@@ -152,9 +152,9 @@ template <class Model> class Searcher {
             for (int e = 0; e < s_.equations; ++e) y_[e] = trial_y_[e];
           }
           ++iterations;
-          const int verdict = start_.judge(accept, a_);
-          if (verdict != 0) {
-            start_.report(verdict > 0, a_, s_.size, queue_, [&](int k) { return double(at_[k]); });
+          const Verdict verdict = start_.judge(accept, a_);
+          if (verdict != Verdict::goes_on) {
+            start_.report(verdict == Verdict::matches, a_, s_.size, queue_, [&](int k) { return double(at_[k]); });
             live = refill();
             break;  // the threads of a warp that have just taken a job wait for one step of the others
           }

@@ -140,9 +140,9 @@ template <int Z> class LaneSearcher {
             for (int q = lane_; q < s_.equations; q += kGroup) m_[p_.y + q] = m_[p_.trial + q];
           }
           ++iterations;
-          const int verdict = start_.judge(accept, a_);
-          over = verdict != 0;
-          matched = verdict > 0;
+          const Verdict verdict = start_.judge(accept, a_);
+          over = verdict != Verdict::goes_on;
+          matched = verdict == Verdict::matches;
         }
         works_ = live_ && !over;
         if (__any_sync(cuda::kWholeWarp, over)) {

@@ -1,4 +1,5 @@
-// newton_start.cuh: the rules of a start of Levenberg-Marquardt (cpu/newton.cpp) and the queue of starts, for both kernels of newton.cu.
+// newton_start.cuh: a start of Levenberg-Marquardt (its rules: method/levenberg_marquardt.h) and the queue of starts, for both kernels of
+// newton.cu.
 //
 // Queue: an atomic counter over the jobs (start 0 of all students, start 1 of all, ..). A job is skipped where an earlier start of its
 // student has matched; a job that was taken is always finished, so every start before the first success is run and the first success
@@ -7,15 +8,13 @@
 #pragma once
 #include "core/draws.h"
 #include "cuda/launch.cuh"
+#include "method/levenberg_marquardt.h"
 #include "ops/cuda.h"
 
 namespace sl {
 namespace SL_ISA {
 namespace {
 
-constexpr int kMaxRejected = 12, kWindow = 20;
-constexpr double kWindowProgress = 0.9, kStartDamping = 1e-4, kLeastDamping = 1e-15, kAccept = 0.15, kReject = 4.0;
-constexpr double kGeodesicStep = 0.1, kGeodesicMost = 0.5625;  // (3/4)^2
 constexpr size_t kSharedNewton = 227 * 1024;
 
 struct Jobs {
@@ -35,23 +34,23 @@ struct Jobs {
       if (job >= total) return -1;
       const int64_t student = job % a.students.batch, start = job / a.students.batch;
       const int found = cuda::relaxed_load(a.found_out + student);  // another warp may just be writing it: then one start too many is run
-      if ((found == -1 || found > start) && runs(student, start)) return job;
+      if (worth_running(start, found) && runs(student, start)) return job;
     }
   }
 };
 
 struct Start {
   int64_t student = 0;
-  int number = 0, iteration = 0, rejected = 0;
-  double loss = 0, mu = 0, norm2 = 0, window = 0;
+  int number = 0;
+  double loss = 0, mu = 0, norm2 = 0;
+  Course course;
 
   __device__ __forceinline__ void begin(int64_t job, const NewtonArgs& a) {
     student = job % a.students.batch;
     number = static_cast<int>(job / a.students.batch);
-    iteration = 0;
-    rejected = 0;
     mu = kStartDamping;
-    loss = window = __builtin_inf();
+    loss = __builtin_inf();
+    course.begin();
   }
   __device__ __forceinline__ const int* indices(const NewtonArgs& a) const { return a.indices + student * a.index_stride; }
   __device__ __forceinline__ Philox source(const NewtonArgs& a) const {
@@ -71,19 +70,8 @@ struct Start {
     mu = mu < kLeastDamping ? kLeastDamping : mu;
     return accept;
   }
-  // 1: matched, -1: given up, 0: goes on.
-  __device__ __forceinline__ int judge(bool accept, const NewtonArgs& a) {
-    ++iteration;
-    rejected = accept ? 0 : rejected + 1;
-    const double goal = a.tol * norm2;
-    if (loss < goal || (goal == 0 && loss == 0)) return 1;
-    // A first evaluation that is not finite has no Jacobian to go on with.
-    if (iteration >= a.max_iterations || rejected > kMaxRejected || (iteration == 1 && !accept) || a.budget == 0) return -1;
-    if (iteration % kWindow == 0) {
-      if (loss > kWindowProgress * window) return -1;
-      window = loss;
-    }
-    return 0;
+  __device__ __forceinline__ Verdict judge(bool accepted, const NewtonArgs& a) {
+    return course.judge(accepted, loss, a.tol * norm2, a.max_iterations, a.budget);
   }
 
   // at(k): the best value of the k-th learnable weight. By one thread per start.
@@ -97,8 +85,7 @@ struct Start {
       __threadfence();
       const int found = cuda::relaxed_load(a.found_out + b);
       volatile double* best = a.loss_out + b;
-      // Matched starts beat unmatched ones; among matched the first in number, among unmatched the smallest loss.
-      if (matched ? found < 0 || number < found : found < 0 && relative < *best) {
+      if (replaces(matched, number, relative, found, *best)) {
         if (matched) cuda::relaxed_store(a.found_out + b, static_cast<int32_t>(number));
         *best = relative;
         if (a.theta_out) {
