@@ -53,11 +53,6 @@ struct System {
     model.forward(theta, target);
     for (int k = 0; k < s.size; ++k) theta[k] = student[k];
   }
-  static size_t bytes(const CertifyArgs& a) {
-    const Shape& s = *a.students.shape;
-    return Model::scratch_bytes(s) + sizeof(S) * (2 * static_cast<size_t>(s.size) + 3 * static_cast<size_t>(s.equations)) +
-           5 * (sizeof(int) * a.budget + 64) + 1024;
-  }
   void evaluate(const S* z, S* F, S* J) {
     for (int k = 0; k < a.budget; ++k) theta[slots.flat[k]] = z[k];
     model.prepare(theta);
@@ -108,7 +103,7 @@ void certify_one(void* context, int, int64_t b, Control&) {
   const size_t kk = static_cast<size_t>(k) * k;
   using Plain = System<Model<double>, double>;
   using Sure = System<Model<Ball>, Ball>;
-  Scratch scratch(Plain::bytes(a) + Sure::bytes(a) + sizeof(double) * (4 * kk + 4 * k) + sizeof(Ball) * (kk + 2 * k) + 64 * 16);
+  Scratch scratch;
   auto take = [&](size_t n) { return static_cast<double*>(scratch.take(sizeof(double) * n)); };
   Plain plain(a, b, scratch);
   Sure sure(a, b, scratch);

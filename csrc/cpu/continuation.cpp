@@ -23,7 +23,6 @@ class PackedData {
     from_ = take_array<C>(memory, width_);
     move_ = take_array<C>(memory, width_);
   }
-  static size_t bytes(const ContinuationArgs& a, const Shape& s) { return sizeof(C) * 2 * point_width(a, s); }
   void load(int l, const double* p, const double* q) {
     for (int64_t e = 0; e < width_; ++e) {
       put(from_ + e, l, {p[2 * e], p[2 * e + 1]});
@@ -66,7 +65,7 @@ void continuation_worker(void* context, int worker, int64_t, Control& control) {
   using Paths = Tracker<Model, C, PackedData, Queue>;
   Queue& queue = *static_cast<Queue*>(context);
   const ContinuationArgs& a = queue.args;
-  Scratch scratch(Paths::scratch_bytes(a, *a.shape));
+  Scratch scratch;
   Paths paths(a, *a.shape, a.group_learns, queue, scratch);
   for (int64_t rounds = 1; paths.step(); ++rounds)
     if ((rounds & 15) == 15 && control.should_stop(worker)) return;
@@ -76,7 +75,7 @@ void continuation_worker(void* context, int worker, int64_t, Control& control) {
 
 void continuation(const ContinuationArgs& a, Control& control) {
   if (a.jobs == 0) return;
-  Scratch scratch(sizeof(int64_t) * static_cast<size_t>(a.jobs) + 64);
+  Scratch scratch;
   Queue queue(a, static_cast<int64_t*>(scratch.take(sizeof(int64_t) * static_cast<size_t>(a.jobs))));
   const int workers = worker_count((a.jobs + L - 1) / L, a.threads);
   with_model<C>(*a.shape,

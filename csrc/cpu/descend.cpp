@@ -18,14 +18,6 @@ namespace SL_ISA {
 namespace {
 
 template <class Update, class T>
-size_t pack_bytes(const DescendArgs<T>& a) {
-  const Shape& s = *a.students.shape;
-  const size_t weights = static_cast<size_t>(s.size) + 1;
-  return Update::scratch_bytes(s.size, a.budget) + sizeof(Pack<T>) * (3 * weights + static_cast<size_t>(s.equations)) +
-         sizeof(int) * weights + 64 * 5;
-}
-
-template <class Update, class T>
 void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scratch, int worker, int64_t pack, Control& control) {
   using S = Pack<T>;
   using M = PackMask<T>;
@@ -132,7 +124,7 @@ void descend_network(void* context, int worker, int64_t pack, Control& control) 
   const int listed = a.index_stride == 0 ? a.budget : 0;
   auto run = [&](auto type) {
     using Update = typename decltype(type)::type;
-    Scratch scratch(Net::scratch_bytes(s, listed) + pack_bytes<Update>(a));
+    Scratch scratch;
     Net net(s, listed, scratch);
     descend_pack<Update>(some, net, scratch, worker, pack, control);
   };
@@ -155,7 +147,7 @@ template <class T>
 void descend_batch(const DescendArgs<T>& a, Control& control) {
   const Shape& s = *a.students.shape;
   const int64_t batch = a.students.batch;
-  Scratch scratch(sizeof(int64_t) * static_cast<size_t>(batch) + 64);
+  Scratch scratch;
   int64_t* order = take_array<int64_t>(scratch, static_cast<size_t>(batch));
   int64_t few = 0, others = 0;
   bool by_samples = false;

@@ -60,13 +60,6 @@ class Learner {
     for (int k = 0; k < m * L; ++k) lane(rows + s.widths[0] * m, k) = k < s.samples ? T(1) : T(0);
   }
 
-  static size_t scratch_bytes(const Shape& s, int budget) {
-    const size_t h = static_cast<size_t>(s.widths[1]) + 1, o = static_cast<size_t>(s.widths[2]);
-    const size_t m = static_cast<size_t>(packs_of_samples(s)), packs = packs_of_slots(budget), slots = packs * L;
-    return sizeof(S) * ((h + o) * (m + P) + slots + 4 * packs) + slots * (sizeof(S*) + sizeof(Outgoing) + sizeof(int)) +
-           h * (2 * sizeof(int) + o * sizeof(T)) + static_cast<size_t>(s.size) + 64 * 16;
-  }
-
   Learner(const DescendArgs<T>& a, Scratch& scratch)
       : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)) {
     const size_t h = static_cast<size_t>(h_) + 1, o = static_cast<size_t>(o_), m = static_cast<size_t>(m_);
@@ -410,7 +403,7 @@ void descend_students(void* context, int worker, int64_t piece, Control& control
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
   const size_t inputs = Learner<T>::input_packs(s);
-  Scratch scratch(2 * (Learner<T>::scratch_bytes(s, a.budget) + sizeof(S) * inputs + 64));
+  Scratch scratch;
   Learner<T> pair[2] = {Learner<T>(a, scratch), Learner<T>(a, scratch)};
   S* x[2] = {take_array<S>(scratch, inputs), take_array<S>(scratch, inputs)};
   if (in.x_stride == 0) Learner<T>::pack_inputs(s, in.x, x[0]);

@@ -30,10 +30,6 @@ template <class Model, class S>
 class TwoPasses final : public Sweep<S>, private Network<Model, S> {
  public:
   // `listed`: how many weights learn_only may name.
-  static size_t scratch_bytes(const Shape& s, int listed) {
-    return Net::scratch_bytes(s, Tables::gradient) + 2 * (sizeof(S) * static_cast<size_t>(s.equations) + 64) +
-           sizeof(Listed) * static_cast<size_t>(listed) + 64;
-  }
   TwoPasses(const Shape& s, int listed, Scratch& scratch) : Net(s, scratch, Tables::gradient), shape_(s), equations_(s.equations) {
     y_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     e_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
@@ -86,7 +82,6 @@ class OnePass final : public Sweep<S>, private Shallow<S> {
   using Net = Shallow<S>;
 
  public:
-  static size_t scratch_bytes(const Shape& s, int /*listed*/) { return Net::scratch_bytes(s); }
   OnePass(const Shape& s, int /*listed*/, Scratch& scratch) : Net(s, scratch) {}
   S* input(int flat) override { return Net::input(flat); }
   int position(int flat) const override { return Net::position(flat); }

@@ -87,7 +87,6 @@ class SameUpdate {
   using M = typename Traits<S>::Mask;
 
  public:
-  static size_t scratch_bytes(int, int r) { return (2 * sizeof(S) + sizeof(int)) * static_cast<size_t>(r) + 64 * 3; }
   SameUpdate(int size, int r, Scratch& scratch) : size_(size) {
     first_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(r)));
     second_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(r)));
@@ -121,9 +120,6 @@ class DenseUpdate {
   using M = typename Traits<S>::Mask;
 
  public:
-  static size_t scratch_bytes(int size, int) {
-    return (sizeof(S) + sizeof(M) + sizeof(LaneMask<M>) + sizeof(int)) * static_cast<size_t>(size) + 64 * 4;
-  }
   DenseUpdate(int size, int, Scratch& scratch) : size_(size) {
     first_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(size)));
     on_ = static_cast<M*>(scratch.take(sizeof(M) * static_cast<size_t>(size)));
@@ -169,7 +165,6 @@ class OwnUpdate {
   static constexpr int L = Traits<S>::lanes;
 
  public:
-  static size_t scratch_bytes(int, int r) { return (3 * sizeof(S) + sizeof(uint32_t) * L) * static_cast<size_t>(r) + 64 * 4; }
   OwnUpdate(int, int r, Scratch& scratch) : r_(r) {
     auto take = [&](size_t packs) { return static_cast<S*>(scratch.take(sizeof(S) * packs)); };
     weight_ = take(static_cast<size_t>(r)), first_ = take(static_cast<size_t>(r)), second_ = take(static_cast<size_t>(r));

@@ -16,8 +16,7 @@ void jacobian_item(void* context, int, int64_t item, Control&) {
   const JacobianArgs<T>& a = *static_cast<const JacobianArgs<T>*>(context);
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
-  const size_t ints = sizeof(int) * Slots<L>::ints(a.budget) + 64;
-  Scratch scratch(Model::scratch_bytes(s) + sizeof(S) * (s.size + 2 * static_cast<size_t>(s.equations)) + 5 * ints + 256);
+  Scratch scratch;
   Model model(s, scratch);
   S* theta = static_cast<S*>(scratch.take(sizeof(S) * s.size));
   S* y = static_cast<S*>(scratch.take(sizeof(S) * s.equations));

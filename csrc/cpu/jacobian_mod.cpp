@@ -23,8 +23,7 @@ void jacobian_mod_item(void* context, int, int64_t item, Control&) {
   if (s.kind == Kind::recurrent) hidden = s.steps * s.hidden;
   else
     for (int k = 1; k < s.layers; ++k) hidden += s.samples * s.widths[k];
-  Scratch scratch(Model::scratch_bytes(s) + sizeof(S) * (s.size + (1 + kColumns) * static_cast<size_t>(s.equations) + hidden + 1) +
-                  5 * (sizeof(int) * Slots<L>::ints(1) + 64) + 512);
+  Scratch scratch;
   Model model(s, scratch);
   S* theta = static_cast<S*>(scratch.take(sizeof(S) * s.size));
   S* y = static_cast<S*>(scratch.take(sizeof(S) * s.equations));

@@ -66,15 +66,6 @@ class Worker {
     slots_.allocate(r_, [&](size_t n) { return static_cast<int*>(scratch.take(n * sizeof(int))); });
     slots_.same = a_.index_stride == 0;
   }
-  static size_t scratch_bytes(const NewtonArgs& a) {
-    const Shape& s = *a.students.shape;
-    const size_t r = a.budget, E = s.equations, size = s.size, most = r < E ? E : r, least = r < E ? r : E;
-    // 64 spare bytes per array: every take() rounds up
-    const size_t system = least >= kLargeSystem ? sizeof(BlockCholesky) + BlockCholesky::scratch_bytes(static_cast<int>(least))
-                                                : sizeof(S) * least * (least + 1);
-    return Model::scratch_bytes(s) + sizeof(S) * (size + 4 * E + 4 * r + E + most + r * E) + system +
-           5 * (sizeof(int) * Slots<L>::ints(static_cast<int>(r)) + 64) + 64 * 20;
-  }
 
   void run(int worker, Control& control) {
     bool live = false;
@@ -306,7 +297,7 @@ class Worker {
 template <class Model>
 void newton_worker(void* context, int worker, int64_t, Control& control) {
   Queue& queue = *static_cast<Queue*>(context);
-  Scratch scratch(Worker<Model>::scratch_bytes(*queue.args));
+  Scratch scratch;
   Worker<Model> w(queue, scratch);
   w.run(worker, control);
 }
@@ -315,7 +306,7 @@ void newton_worker(void* context, int worker, int64_t, Control& control) {
 
 void newton(const NewtonArgs& a, Control& control) {
   const int64_t batch = a.students.batch;
-  Scratch scratch(sizeof(int32_t) * static_cast<size_t>(batch) + 64);
+  Scratch scratch;
   Queue queue;
   queue.args = &a;
   queue.total = batch * (a.budget == 0 ? 1 : a.starts);

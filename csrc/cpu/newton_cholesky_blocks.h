@@ -33,10 +33,6 @@ class BlockCholesky {
   static int blocks_of(int n) { return (n + H - 1) / H; }
 
  public:
-  static size_t scratch_bytes(int n) {
-    const size_t padded = static_cast<size_t>(blocks_of(n)) * H;
-    return sizeof(double) * L * padded * (padded + kTerms + 1) + sizeof(double) * padded + 64 * 4;
-  }
   BlockCholesky(int n, Scratch& scratch) : n_(n), blocks_(blocks_of(n)), padded_(static_cast<size_t>(blocks_) * H) {
     A_ = take_array<double>(scratch, L * padded_ * padded_);
     panel_ = take_array<double>(scratch, L * padded_ * kTerms);

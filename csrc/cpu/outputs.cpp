@@ -16,7 +16,7 @@ void outputs_item(void* context, int, int64_t item, Control&) {
   const OutputsArgs<T>& a = *static_cast<const OutputsArgs<T>*>(context);
   const Students<T>& in = a.students;
   const Shape& s = *in.shape;
-  Scratch scratch(Model::scratch_bytes(s, Tables::gradient) + sizeof(S) * (s.size + s.equations) + 128);
+  Scratch scratch;
   Model model(s, scratch, Tables::gradient);
   S* theta = static_cast<S*>(scratch.take(sizeof(S) * s.size));
   S* y = static_cast<S*>(scratch.take(sizeof(S) * s.equations));

@@ -12,7 +12,7 @@ void outputs_complex_one(void* context, int, int64_t b, Control&) {
   using S = Complex<double>;
   const OutputsComplexArgs& a = *static_cast<const OutputsComplexArgs*>(context);
   const Shape& s = *a.shape;
-  Scratch scratch(Model::scratch_bytes(s) + sizeof(S) * (s.size + s.equations) + 128);
+  Scratch scratch;
   Model model(s, scratch);
   S* theta = static_cast<S*>(scratch.take(sizeof(S) * s.size));
   S* y = static_cast<S*>(scratch.take(sizeof(S) * s.equations));

@@ -34,8 +34,6 @@ constexpr int kPivots = 3;                           // pivots eliminated togeth
 
 class LanePack {
  public:
-  static size_t scratch_bytes(int m, int n) { return sizeof(ModPack) * (static_cast<size_t>(m) * stride(n) + 2 * kPivots * n) + 128; }
-
   LanePack(int m, int n, uint32_t prime, Scratch& scratch) : m_(m), n_(n), stride_(stride(n)), full_(m < n ? m : n) {
     a_ = static_cast<ModPack*>(scratch.take(sizeof(ModPack) * m * static_cast<size_t>(stride_)));
     pivots_ = static_cast<ModPack*>(scratch.take(sizeof(ModPack) * 2 * kPivots * n));
@@ -220,7 +218,7 @@ int64_t packs_per_item(const RankModpArgs& a) {
 
 void rank_lanes(void* context, int, int64_t item, Control&) {
   const RankModpArgs& a = *static_cast<const RankModpArgs*>(context);
-  Scratch scratch(LanePack::scratch_bytes(a.m, a.n));
+  Scratch scratch;
   LanePack pack(a.m, a.n, a.p, scratch);
   const int64_t per_item = packs_per_item(a), entries = int64_t{a.m} * a.n;
   for (int64_t b = item * per_item * kModLanes; b < (item + 1) * per_item * kModLanes && b < a.batch; b += kModLanes) {
@@ -278,7 +276,7 @@ int64_t bits_per_item(const RankModpArgs& a) {
 void rank_bits(void* context, int worker, int64_t item, Control& control) {
   const RankModpArgs& a = *static_cast<const RankModpArgs*>(context);
   const size_t bytes = sizeof(uint64_t) * static_cast<size_t>(a.m) * ((a.n + 63) / 64);
-  Scratch scratch(bytes);
+  Scratch scratch;
   uint64_t* rows = static_cast<uint64_t*>(scratch.take(bytes));
   const int64_t per_item = bits_per_item(a);
   for (int64_t b = item * per_item; b < (item + 1) * per_item && b < a.batch; ++b)

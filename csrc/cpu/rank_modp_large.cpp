@@ -106,11 +106,6 @@ class Large {
     steps_ = static_cast<Step*>(scratch.take(sizeof(Step) * step_count(n_)));
     plan();
   }
-  static size_t scratch_bytes(const RankModpArgs& a) {
-    const size_t rows = padded_rows(a.m > a.n ? a.m : a.n), blocks = block_count(a.m < a.n ? a.m : a.n);
-    return sizeof(uint32_t) * kWidth * (rows * (blocks + 4) + 2 * kWidth) + sizeof(Panel) * 2 + blocks * 2 * sizeof(int) +
-           sizeof(Step) * steps(a) + 10 * 64;
-  }
   static int64_t steps(const RankModpArgs& a) { return step_count(a.m < a.n ? a.m : a.n); }
   int rank() const { return rank_; }
 
@@ -415,7 +410,7 @@ class Large {
 
 void rank_whole(void* context, int worker, int64_t item, Control& control) {
   const RankModpArgs& a = *static_cast<const RankModpArgs*>(context);
-  Scratch scratch(Large::scratch_bytes(a));
+  Scratch scratch;
   Large matrix(a, item, scratch);
   for (int64_t s = 0; s < Large::steps(a); ++s)
     if (!matrix.run(s, worker, control)) return;
@@ -430,7 +425,7 @@ void rank_modp_large(const RankModpArgs& a, Control& control) {
   const int workers = worker_count(INT64_MAX, a.threads);
   if (workers > a.batch && int64_t{a.m} * a.n >= kSharedEntries) {
     for (int64_t b = 0; b < a.batch; ++b) {
-      Scratch scratch(Large::scratch_bytes(a));
+      Scratch scratch;
       Large matrix(a, b, scratch);
       parallel_for(Large::steps(a), a.threads, control, rank_step, &matrix);
       a.rank_out[b] = matrix.rank();

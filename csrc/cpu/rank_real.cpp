@@ -133,7 +133,7 @@ SL_INLINE Pack<T> load_pack(const Work<T>& work, int64_t q, Pack<T>* a, int stri
 template <class T, int N>
 void rank_short(void* context, int worker, int64_t, Control& control) {
   Work<T>& work = *static_cast<Work<T>*>(context);
-  Scratch scratch(RowQr<T>::scratch_bytes(work.rows, work.length));
+  Scratch scratch;
   RowQr<T> second(work.rows, work.length, scratch);
   ShortQr<T, N> qr[2];
   constexpr int64_t kTake = 16;
@@ -150,7 +150,7 @@ template <class T>
 void rank_lanes(void* context, int worker, int64_t, Control& control) {
   constexpr int L = kLanes<T>;
   Work<T>& work = *static_cast<Work<T>*>(context);
-  Scratch scratch(LaneQr<T>::scratch_bytes(work.rows, work.length) + RowQr<T>::scratch_bytes(work.rows, work.length));
+  Scratch scratch;
   LaneQr<T> first(work.rows, work.length, scratch);
   RowQr<T> second(work.rows, work.length, scratch);
   // The matrices of the next pack are asked from memory while this one is worked on.
@@ -174,7 +174,7 @@ void rank_lanes(void* context, int worker, int64_t, Control& control) {
 template <class T>
 void rank_rows(void* context, int worker, int64_t, Control& control) {
   Work<T>& work = *static_cast<Work<T>*>(context);
-  Scratch scratch(RowQr<T>::scratch_bytes(work.rows, work.length));
+  Scratch scratch;
   RowQr<T> qr(work.rows, work.length, scratch);
   work.singles(qr, worker, control);
 }

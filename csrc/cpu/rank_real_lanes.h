@@ -28,10 +28,6 @@ class LaneQr {
  public:
   // Packs from row to row: odd, so that rows of 2^k packs do not share the sets of the cache.
   static int stride_of(int length) { return length | 1; }
-  static size_t scratch_bytes(int rows, int length) {
-    const size_t packs = 2 * static_cast<size_t>(rows) * stride_of(length) + 4 * static_cast<size_t>(rows) + 4;
-    return sizeof(S) * packs + sizeof(int) * (rows + 1) + 512;
-  }
   LaneQr(int rows, int length, Scratch& scratch) : rows_(rows), length_(length), stride_(stride_of(length)) {
     auto packs = [&](size_t count) { return static_cast<S*>(scratch.take(sizeof(S) * count)); };
     a_ = packs(static_cast<size_t>(rows) * stride_of(length));

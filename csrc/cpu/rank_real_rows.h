@@ -22,10 +22,6 @@ class RowQr {
   static constexpr int L = kLanes<T>;
 
  public:
-  static size_t scratch_bytes(int rows, int length) {
-    const size_t chunks = (length + L - 1) / L;
-    return sizeof(S) * (static_cast<size_t>(rows) * chunks + chunks + rows) + sizeof(S*) * rows + sizeof(T) * rows + 512;
-  }
   RowQr(int rows, int length, Scratch& scratch) : rows_(rows), length_(length), chunks_((length + L - 1) / L) {
     data_ = static_cast<S*>(scratch.take(sizeof(S) * static_cast<size_t>(rows) * chunks_));
     w_ = static_cast<S*>(scratch.take(sizeof(S) * chunks_));

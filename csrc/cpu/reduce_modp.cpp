@@ -73,7 +73,7 @@ class Reduction {
 }  // namespace
 
 int64_t reduce_modp(const ReduceModpArgs& a, Control& control) {
-  Scratch scratch((sizeof(int64_t) + sizeof(uint32_t)) * a.n + 128);
+  Scratch scratch;
   Reduction reduction(a, scratch);
   int64_t found = 0;
   for (int64_t k = 0; k < a.count && found < a.most; ++k) {

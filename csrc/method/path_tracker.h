@@ -123,11 +123,11 @@ class Tracker {
     slots_.same = L > 1 && a_.allocations == 1;
     for (int64_t& job : job_) job = -1;
   }
+  // Bytes of a strip of a CUDA kernel.
   static size_t scratch_bytes(const ContinuationArgs& a, const Shape& s) {
     const size_t k = a.budget, E = s.equations;
     const size_t tables = s.size + (a.teacher ? 3 : 2) * E + k * (k + 2) + 8 * k + Model::speed_entries(s);
-    const size_t packed = L > 1 ? sizeof(M) * (k + 1) + 64 * 32 : 0;
-    return Model::scratch_bytes(s, Tables::jacobian) + Data::bytes(a, s) + sizeof(C) * tables + packed +
+    return Model::scratch_bytes(s, Tables::jacobian) + Data::bytes(a, s) + sizeof(C) * tables +
            (sizeof(Degree) + sizeof(typename EntryBeside<C, V>::type)) * k + 5 * sizeof(typename EntryBeside<C, int>::type) * L * k;
   }
 

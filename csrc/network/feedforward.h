@@ -25,7 +25,7 @@ class Feedforward {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [m * (n_1 + .. + n_{L-1})] for tanh over GF(p); null otherwise
 
-  // delta also holds the last layer while outputs are computed: gradients save the chains only.
+  // Bytes of a strip of a CUDA kernel. delta also holds the last layer while outputs are computed: gradients save the chains only.
   SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
     size_t R = 1, U = 0;
     for (int k = 0; k < s.layers; ++k) {
@@ -33,7 +33,7 @@ class Feedforward {
       U += s.widths[k + 1];
     }
     const size_t m = s.samples, blocks = s.activation == Activation::linear ? 1 : m;
-    return sizeof(C) * (m * R + m * U + (tables != Tables::gradient ? blocks * s.widths[s.layers] * (U + 1) : 0)) + slack<C>(4);
+    return sizeof(C) * (m * R + m * U + (tables != Tables::gradient ? blocks * s.widths[s.layers] * (U + 1) : 0));
   }
 
   template <class Memory>

@@ -29,14 +29,13 @@ class Recurrent {
   static constexpr int L = Traits<S>::lanes;
   const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
 
-  // What the tables are for: outputs and either gradients or Jacobians, or all three. Without the chains of the Jacobian they grow with T,
-  // not with its square.
+  // Bytes of a strip of a CUDA kernel. What the tables are for: outputs and either gradients or Jacobians, or all three. Without the chains
+  // of the Jacobian they grow with T, not with its square.
   SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
     const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
     const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
     return sizeof(C) * ((T + 1) * R + T * n + (tables != Tables::jacobian ? T * n : 0) +
-                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0)) +
-           slack<C>(8);
+                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0));
   }
 
   template <class Memory>

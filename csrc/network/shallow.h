@@ -30,11 +30,6 @@ class Shallow {
  public:
   static bool fits(const Shape& s) { return s.kind == Kind::feedforward && s.layers == 2; }
 
-  static size_t scratch_bytes(const Shape& s) {
-    const size_t units = static_cast<size_t>(s.widths[1]) + static_cast<size_t>(s.widths[2]);
-    return sizeof(S) * (static_cast<size_t>(s.inputs_size) + V * units) + 64 * 3;
-  }
-
   Shallow(const Shape& s, Scratch& scratch) : shape_(s), i_(s.widths[0]), h_(s.widths[1]), o_(s.widths[2]), m_(s.samples) {
     x_ = take(scratch, static_cast<size_t>(s.inputs_size));
     act_ = take(scratch, static_cast<size_t>(V) * h_);

@@ -26,8 +26,6 @@ template <class S> struct Traits {
 // interleaved in memory, in entries of another type (cuda/strip.cuh).
 template <class C> struct ValueOf { using type = C; };
 template <class C> using Value = typename ValueOf<C>::type;
-// What `arrays` arrays lose to alignment at 64 bytes (core/scratch.h); in the strips of CUDA kernels they lie end to end.
-template <class C> SL_HD constexpr size_t slack(size_t arrays) { return std::is_same<C, Value<C>>::value ? 64 * arrays : 0; }
 
 template <class S> SL_INLINE S constant(typename Traits<S>::Scalar x) {
   S r{};
