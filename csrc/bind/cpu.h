@@ -92,6 +92,7 @@ inline std::vector<char> groups_of(const sl::Shape& s, const Indices& in, int64_
 void register_networks(py::module_&);
 void register_fit(py::module_&);
 void register_searches(py::module_&);
+void register_enclosures(py::module_&);
 void register_ranks(py::module_&);
 void register_draws(py::module_&);
 void register_machine(py::module_&);

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_cpu, m) {
   cpu_bindings::register_networks(m);
   cpu_bindings::register_fit(m);
   cpu_bindings::register_searches(m);
+  cpu_bindings::register_enclosures(m);
   cpu_bindings::register_ranks(m);
   cpu_bindings::register_draws(m);
   cpu_bindings::register_machine(m);

@@ -52,6 +52,26 @@ Array<std::complex<double>> outputs_complex(const sl::Shape& s, const Array<std:
   return out;
 }
 
+// theta, x: residues in [0, p).
+int64_t check_residues(const sl::Shape& s, const Array<int64_t>& theta, const Array<int64_t>& x, uint32_t p) {
+  check(theta.ndim() == 2 && theta.shape(1) == s.size, "theta: expected [batch, size]");
+  const int64_t batch = theta.shape(0);
+  check(x.ndim() == 2 && x.shape(0) == batch && x.shape(1) == s.inputs_size, "x: expected [batch, inputs_size]");
+  for (const auto* a : {&theta, &x})
+    for (py::ssize_t k = 0; k < a->size(); ++k)
+      check(a->data()[k] >= 0 && a->data()[k] < static_cast<int64_t>(p), "entries must lie in [0, p)");
+  return batch;
+}
+
+Array<int64_t> outputs_mod(const sl::Shape& s, const Array<int64_t>& theta, const Array<int64_t>& x, int threads) {
+  check(s.activation == sl::Activation::linear, "outputs_mod: linear networks only");
+  const int64_t batch = check_residues(s, theta, x, sl::kPrimes[0]);
+  Array<int64_t> out({batch, static_cast<int64_t>(s.equations)});
+  sl::OutputsModArgs a{&s, batch, theta.data(), x.data(), out.mutable_data(), threads};
+  run([&](sl::Control& c) { sl::outputs_mod(a, c); });
+  return out;
+}
+
 template <class T>
 Array<T> jacobian(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const Array<int>& indices, int threads) {
   const int64_t batch = std::max({theta.shape(0), x.shape(0), indices.shape(0)});
@@ -64,14 +84,9 @@ Array<T> jacobian(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, 
 
 Array<int64_t> jacobian_mod(const sl::Shape& s, const Array<int64_t>& theta, const Array<int64_t>& x, uint64_t hidden_seed, uint32_t p,
                             int threads) {
-  check(theta.ndim() == 2 && theta.shape(1) == s.size, "theta: expected [batch, size]");
-  const int64_t batch = theta.shape(0);
-  check(x.ndim() == 2 && x.shape(0) == batch && x.shape(1) == s.inputs_size, "x: expected [batch, inputs_size]");
   check(p == sl::kPrimes[0] || p == sl::kPrimes[1], "p: expected one of PRIMES");
   check(s.activation != sl::Activation::relu, "jacobian_mod: relu has no Jacobian over GF(p)");
-  for (const auto* a : {&theta, &x})
-    for (py::ssize_t k = 0; k < a->size(); ++k)
-      check(a->data()[k] >= 0 && a->data()[k] < static_cast<int64_t>(p), "entries must lie in [0, p)");
+  const int64_t batch = check_residues(s, theta, x, p);
   Array<int64_t> out({batch, static_cast<int64_t>(s.equations), static_cast<int64_t>(s.size)});
   sl::JacobianModArgs args{&s, batch, theta.data(), x.data(), hidden_seed, p, out.mutable_data(), threads};
   run([&](sl::Control& c) { sl::jacobian_mod(args, c); });
@@ -94,6 +109,7 @@ void register_networks(py::module_& m) {
   m.def("outputs", &outputs<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "threads"_a = 0);
   m.def("outputs", &outputs<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "threads"_a = 0);
   m.def("outputs_complex", &outputs_complex, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "threads"_a = 0);
+  m.def("outputs_mod", &outputs_mod, "shape"_a, "theta"_a, "x"_a, "threads"_a = 0);
   m.def("jacobian", &jacobian<float>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "indices"_a, "threads"_a = 0);
   m.def("jacobian", &jacobian<double>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), "indices"_a, "threads"_a = 0);
   m.def("jacobian_mod", &jacobian_mod, "shape"_a, "theta"_a, "x"_a, "hidden_seed"_a, "p"_a, "threads"_a = 0);

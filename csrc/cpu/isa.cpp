@@ -7,12 +7,15 @@
 #include "core/error.h"
 #include "ops/continuation.h"
 #include "ops/descend.h"
+#include "ops/enclosed.h"
 #include "ops/jacobian.h"
 #include "ops/newton.h"
 #include "ops/outputs.h"
+#include "ops/pattern_proof.h"
 #include "ops/peak.h"
 #include "ops/rank_modp.h"
 #include "ops/rank_real.h"
+#include "ops/substitution.h"
 
 namespace sl {
 
@@ -96,6 +99,11 @@ SL_DISPATCH(newton(const NewtonArgs& a, Control& c), newton(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<float>& a, Control& c), rank_real(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<double>& a, Control& c), rank_real(a, c))
 SL_DISPATCH(rank_modp(const RankModpArgs& a, Control& c), rank_modp(a, c))
+SL_DISPATCH(substitution(const SubstitutionArgs& a, Control& c), substitution(a, c))
+SL_DISPATCH(enclosed_outputs(const EnclosedOutputsArgs& a, Control& c), enclosed_outputs(a, c))
+SL_DISPATCH(enclosed_systems(const EnclosedSystemsArgs& a, Control& c), enclosed_systems(a, c))
+SL_DISPATCH(pattern_proof(const PatternProofArgs& a, Control& c), pattern_proof(a, c))
+SL_DISPATCH(pick_columns(const PickColumnsArgs& a, Control& c), pick_columns(a, c))
 
 double fma_rounds32(int64_t n, int t, Control& c) {
   SL_TRY_AVX512(fma_rounds32(n, t, c)) SL_TRY_AVX2(fma_rounds32(n, t, c)) return base::fma_rounds32(n, t, c);

@@ -53,6 +53,8 @@ class Feedforward {
   }
 
   SL_HD C* input(int flat) { return z_ + (flat % m_) * R_ + flat / m_; }  // x is n_0 x m
+  // What the last layer reads in sample s, n_{L-1} values, after forward().
+  SL_HD const C* read_by_last(int s) const { return z_ + s * R_ + source_[layers_ - 1]; }
   SL_HD void inputs_ready(S one) {
     for (int s = 0; s < m_; ++s) z_[s * R_ + R_ - 1] = one;
   }

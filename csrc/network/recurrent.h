@@ -54,6 +54,8 @@ class Recurrent {
   }
 
   SL_HD C* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
+  // What the last layer reads in step t, n values, after forward().
+  SL_HD const C* read_by_last(int t) const { return z_ + (t + 1) * R_ + i_; }
   SL_HD void inputs_ready(S one) {
     for (int t = 0; t <= T_; ++t) z_[t * R_ + i_ + n_] = one;
   }

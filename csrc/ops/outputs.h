@@ -22,4 +22,15 @@ struct OutputsComplexArgs {
   int threads;
 };
 void outputs_complex(const OutputsComplexArgs&, Control&);
+
+// The same over GF(p), p = kPrimes[0], exactly, for linear networks. Entries in [0, p).
+struct OutputsModArgs {
+  const Shape* shape;
+  int64_t batch;
+  const int64_t* theta;  // [batch][size]
+  const int64_t* x;      // [batch][inputs_size]
+  int64_t* out;          // [batch][equations]
+  int threads;
+};
+void outputs_mod(const OutputsModArgs&, Control&);
 }  // namespace sl

@@ -18,6 +18,8 @@ __all__: list[str] = [
     "continuation",
     "draw",
     "draw_masks",
+    "enclosed_outputs",
+    "enclosed_systems",
     "fit",
     "fma_peak",
     "is_prime",
@@ -29,12 +31,19 @@ __all__: list[str] = [
     "normals",
     "outputs",
     "outputs_complex",
+    "outputs_mod",
+    "pattern_proof",
     "philox",
+    "pick_columns",
     "quota_cores",
     "rank_mod",
     "rank_real",
     "reduce_mod",
     "set_isa",
+    "substitute_affine",
+    "substitute_column",
+    "substitute_last_rows",
+    "substitute_rows",
     "threads_available",
 ]
 
@@ -101,6 +110,20 @@ def draw_masks(
     count: typing.SupportsInt,
     recipe: tuple[typing.Any, ...],
 ) -> npt.NDArray[np.bool]: ...
+def enclosed_outputs(
+    shape: Shape,
+    theta: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    x: typing.Annotated[npt.ArrayLike, np.float64],
+    y: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"] | None = None,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
+def enclosed_systems(
+    A: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    right: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    values: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    allowed: typing.Annotated[npt.ArrayLike, np.bool],
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
 @typing.overload
 def fit(
     shape: Shape,
@@ -198,7 +221,30 @@ def outputs(
 def outputs_complex(
     shape: Shape, theta: npt.NDArray[np.complex128], x: npt.NDArray[np.float64], threads: typing.SupportsInt = 0
 ) -> npt.NDArray[np.complex128]: ...
+def outputs_mod(
+    shape: Shape,
+    theta: typing.Annotated[npt.ArrayLike, np.int64],
+    x: typing.Annotated[npt.ArrayLike, np.int64],
+    threads: typing.SupportsInt = 0,
+) -> npt.NDArray[np.int64]: ...
+def pattern_proof(
+    shape: Shape,
+    layer: typing.SupportsInt,
+    theta: typing.Annotated[npt.ArrayLike, np.float64],
+    x: typing.Annotated[npt.ArrayLike, np.float64],
+    y: typing.Annotated[npt.ArrayLike, np.float64],
+    learns: typing.Annotated[npt.ArrayLike, np.bool],
+    pattern: typing.Annotated[npt.ArrayLike, np.bool] | None = None,
+    nothing: bool = False,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
 def philox(counter: collections.abc.Sequence[typing.SupportsInt], key: collections.abc.Sequence[typing.SupportsInt]) -> list[int]: ...
+def pick_columns(
+    A: typing.Annotated[npt.ArrayLike, np.float64],
+    allowed: typing.Annotated[npt.ArrayLike, np.bool],
+    count: typing.SupportsInt,
+    threads: typing.SupportsInt = 0,
+) -> npt.NDArray[np.int32]: ...
 def quota_cores(cgroup: str, mountinfo: str) -> float:
     """
     Cores that the CPU quota of a process allows, inf without one, by two files as in /proc/self; for tests.
@@ -220,6 +266,46 @@ def reduce_mod(
     most: typing.SupportsInt,
 ) -> int: ...
 def set_isa(name: str) -> None: ...
+def substitute_affine(
+    shape: Shape,
+    theta: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    x: typing.Annotated[npt.ArrayLike, np.float64],
+    y: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    place: typing.Annotated[npt.ArrayLike, np.int32],
+    rows: typing.Annotated[npt.ArrayLike, np.int32],
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
+def substitute_column(
+    shape: Shape,
+    theta: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    x: typing.Annotated[npt.ArrayLike, np.float64],
+    y: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    use: typing.Annotated[npt.ArrayLike, np.bool],
+    unit: typing.Annotated[npt.ArrayLike, np.int32],
+    first_given: bool,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
+def substitute_last_rows(
+    shape: Shape,
+    theta: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    x: typing.Annotated[npt.ArrayLike, np.float64],
+    y: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    use: typing.Annotated[npt.ArrayLike, np.bool],
+    held: typing.Annotated[npt.ArrayLike, np.bool],
+    count: typing.SupportsInt,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
+def substitute_rows(
+    shape: Shape,
+    theta: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    x: typing.Annotated[npt.ArrayLike, np.float64],
+    y: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
+    use: typing.Annotated[npt.ArrayLike, np.bool],
+    first_given: bool,
+    rounding: typing.Annotated[npt.ArrayLike, np.float64] | None = None,
+    own_rounding: typing.SupportsFloat = 0.0,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
 def threads_available() -> int: ...
 
 PRIMES: tuple[typing.Any, ...] = (2147483647, 2147483629)

@@ -9,7 +9,8 @@ column, nothing shared  the same, affine in w and in the column d of D: + a_t d
 affine                  outputs affine in a part of the learnable weights that reaches kappa dimensions (T2)
 output split            rows of the last layer meet their outputs themselves, the others are met by one of the above, first
 
-Every number carries a bound of its error (numerics/doubledouble.py), so a solution is an enclosure: the matrices are proven invertible, and
+What is left here is which structure to use: the forms themselves are compiled (csrc/method/substitution.h). Every number carries a bound of
+its error (double-double balls, csrc/scalar/double_double_ball.h), so a solution is an enclosure: the matrices are proven invertible, and
 a true real solution lies within `radius` of the weights returned. As for every certificate here the float64 numbers of the trial are
 exact. Equations that no learnable weight reaches (y_1 with B, D shared) are checked up to rounding. Others may be left out of what is
 solved only where they follow from it (saturated systems): for the exact outputs of a teacher that shares these groups, which then stand for
@@ -17,21 +18,19 @@ y.
 Learnable weights a structure does not need keep the student's values, and of several choices the best pivots are taken.
 A no (tanh, relu) is said only if it holds for all targets that round to the given ones.
 
-Cost: about 70 us per trial on one core at n = 8, o = 2, T = 6 (row form; numpy, in batches).
+Cost: 8 us per trial on one core at n = 8, o = 2, T = 6 (row form), 5 of them compiled, and 4 us for a plan of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from ..backend.compiled import cpu
 from ..model.layers import first_output_right, last_layer, plain
-from ..model.network import Feedforward, Network, Recurrent
-from ..numerics.doubledouble import Ball, Inverse, as_ball, dot, join, matmul, matvec, stack, where
+from ..model.network import Network, Recurrent
 from ..ops.arguments import index_rows
 from ..ops.units import constant_outputs, reach
 from ..ranks.affine import affine, affine_parts
@@ -39,11 +38,10 @@ from ..ranks.block_structures import output_splits, structures_in
 from ..ranks.closed_forms import target_rank
 from ..ranks.generic_rank import attained_ranks, required_rank
 
-EDGE = 1e-12  # tanh, relu: an activity this near to +-1, to 0 (relative to what it is made of), is undecided, whatever its bound says
 _ROUNDING = 256  # targets are taken to be right to so many eps of the numbers they were made of
 _FOLLOWS = 1e-8  # equations that follow from others may miss by so much, relative to the outputs: more shows that something is wrong
 _EPS = float(np.finfo(np.float64).eps)
-_CHUNK = 1024  # trials worked on at a time; temporaries of about 1 MB
+_CHUNK = 512  # trials worked on at a time, in memory that stays in the cache
 
 
 class Plan(NamedTuple):
@@ -66,6 +64,14 @@ class Plan(NamedTuple):
     def key(self) -> tuple:
         """Trials with equal keys are solved side by side."""
         return (self.name, self.held, self.rest and self.rest.key)
+
+
+class Enclosed(NamedTuple):
+    """Numbers within rad of hi + lo, three float64 arrays of one shape; None: zeros."""
+
+    hi: np.ndarray
+    lo: np.ndarray | None = None
+    rad: np.ndarray | None = None
 
 
 class Solution(NamedTuple):
@@ -96,15 +102,17 @@ def plans(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[list
         return found
     for name, has, witness in structures_in(replace(net, activation="linear"), masks, shared):
         row = name.startswith("row")
-        if (net.activation != "linear" and not row) or (net.steps == 1 and not name.endswith("nothing shared")):
+        if (net.activation != "linear" and not row) or (net.steps == 1 and not name.endswith("nothing shared")) or not has.any():
             continue
-        for k in np.flatnonzero(has):
-            if row:  # any of the rows that are full enough: the best pivots decide
-                use, unit = _full_rows(net, masks[k], name), -1
-            else:
-                use, unit = witness[k].copy(), int(net.unpack(witness[k])["W"].any(axis=0).argmax())
-            whole = row and bool((use == masks[k]).all()) and _rows_in(net, use) == net.outputs
-            found[k].append(Plan(name, use, unit, whole=whole))
+        which = np.flatnonzero(has)
+        if row:  # any of the rows that are full enough: the best pivots decide
+            use, unit = _full_rows(net, masks[which], name), np.full(len(which), -1)
+            whole = (use == masks[which]).all(axis=1) & (_rows_in(net, use) == net.outputs)
+        else:
+            use, whole = witness[which], np.zeros(len(which), dtype=bool)
+            unit = net.unpack(use)["W"].any(axis=1).argmax(axis=1)
+        for k, mine, column, all_of_it in zip(which.tolist(), use, unit.tolist(), whole.tolist()):
+            found[k].append(Plan(name, mine, column, whole=all_of_it))
     return found
 
 
@@ -132,16 +140,17 @@ def more_plans(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list
     return found
 
 
-def _full_rows(net: Recurrent, mask: np.ndarray, name: str) -> np.ndarray:
-    learns = net.unpack(mask)
+def _full_rows(net: Recurrent, masks: np.ndarray, name: str) -> np.ndarray:
+    """bool [k, size]: the rows of masks [k, size] that are full enough for the row form `name`, and c where all of it learns."""
+    learns = net.unpack(masks)
     T = net.steps
-    w, e = learns["W"].sum(axis=1), learns["B"].sum(axis=1) + learns.get("b", 0)
-    use = np.zeros(net.size, dtype=bool)
+    w, e = learns["W"].sum(axis=2), learns["B"].sum(axis=2) + learns.get("b", 0)
+    use = np.zeros(masks.shape, dtype=bool)
     groups = net.unpack(use)
     if name == "row":
         rows, names = w >= T - 1, ("W",)
-        if "c" in learns and learns["c"].all():
-            groups["c"][:] = True
+        if "c" in learns:
+            groups["c"][learns["c"].all(axis=1)] = True
     else:
         rows, names = e + np.minimum(w, T - 1) >= T, ("W", "B", "b")
     for group in names:
@@ -150,9 +159,10 @@ def _full_rows(net: Recurrent, mask: np.ndarray, name: str) -> np.ndarray:
     return use
 
 
-def _rows_in(net: Recurrent, mask: np.ndarray) -> int:
-    learns = net.unpack(mask)
-    return int((learns["W"].any(axis=1) | learns["B"].any(axis=1) | learns.get("b", False)).sum())
+def _rows_in(net: Recurrent, masks: np.ndarray) -> np.ndarray:
+    """int [k]: rows of [W B b] in which masks [k, size] learn."""
+    learns = net.unpack(masks)
+    return (learns["W"].any(axis=2) | learns["B"].any(axis=2) | learns.get("b", False)).sum(axis=1)
 
 
 def solve(
@@ -165,6 +175,7 @@ def solve(
     eps: float = _EPS,
     teacher: np.ndarray | None = None,
     taught: np.ndarray | None = None,
+    threads: int = 1,
 ) -> Solution:
     """Solves n trials, each by its own plan: theta [n, size], x [n, inputs], y [n, equations] float64; made: n plans, equal keys or not.
 
@@ -175,27 +186,26 @@ def solve(
     none = np.zeros(n, dtype=bool)
     taught = none if teacher is None else taught
     out = Solution(theta.copy(), np.zeros_like(theta), none.copy(), none.copy(), np.full(n, np.nan), none.copy(), none.copy())
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[str | tuple, list[int]] = {}
     for k, plan in enumerate(made):
-        groups.setdefault(plan.key, []).append(k)
+        groups.setdefault(plan.name if plan.rest is None else plan.key, []).append(k)
     for members in groups.values():
         for at in range(0, len(members), _CHUNK):
-            rows = np.array(members[at : at + _CHUNK])
+            some = members[at : at + _CHUNK]
+            rows = slice(some[0], some[-1] + 1) if some[-1] - some[0] == len(some) - 1 else np.array(some)
             with np.errstate(all="ignore"):
-                trial = _Trials(net, shared, theta[rows], x[rows], y[rows], eps)
-                if made[rows[0]].name in ("affine", "output split") and taught[rows].any() and saturated(net, shared):
-                    theirs = outputs(net, Ball(teacher[rows]), x[rows]).reshape(trial.y.shape)
-                    trial.y = where(taught[rows].reshape(-1, 1, 1), theirs, trial.y)
-                _solve_like(trial, [made[k] for k in rows])
-            out.theta[rows], out.low[rows] = trial.theta.hi, trial.theta.lo
-            out.radius[rows] = (np.abs(trial.theta.lo) + trial.theta.rad).max(axis=1)
-            out.refused[rows], out.near[rows] = trial.refused, trial.near
-            with np.errstate(invalid="ignore"):
-                out.solved[rows] = trial.proven & ~trial.refused & np.isfinite(out.radius[rows])
-                sure = ~trial.near & ~(trial.left & ~taught[rows]) & _holds(trial, made[members[at]])
-                out.proven[rows] = out.solved[rows] & sure
-    bad = ~out.solved
-    out.theta[bad], out.low[bad], out.radius[bad] = theta[bad], 0.0, np.nan
+                trial = _Trials(net, shared, theta[rows], x[rows], y[rows], eps, threads)
+                if made[some[0]].name in ("affine", "output split") and taught[rows].any() and saturated(net, shared):
+                    theirs = outputs(net, Enclosed(teacher[rows]), x[rows], threads=threads)
+                    trial.y = Enclosed(*(np.where(taught[rows, None], *both) for both in zip(theirs, (y[rows], 0.0, 0.0))))
+                _solve_like(trial, [made[k] for k in some])
+                radius = (np.abs(trial.theta.lo) + trial.theta.rad).max(axis=1)
+                solved = trial.proven & ~trial.refused & np.isfinite(radius)
+                out.proven[rows] = solved & ~trial.near & ~(trial.left & ~taught[rows]) & trial.holds()
+            if not solved.all():
+                trial.theta.hi[~solved], trial.theta.lo[~solved], radius[~solved] = theta[rows][~solved], 0.0, np.nan
+            out.theta[rows], out.low[rows], out.radius[rows] = trial.theta.hi, trial.theta.lo, radius
+            out.solved[rows], out.refused[rows], out.near[rows] = solved, trial.refused, trial.near
     return out
 
 
@@ -205,407 +215,116 @@ def saturated(net: Network, shared: tuple[str, ...]) -> bool:
     return required_rank(net, shared) < net.equations - constant
 
 
-def _holds(trial: _Trials, plan: Plan) -> np.ndarray:
-    """bool [n]: do the equations hold that the proof leaves out? Those that no learnable weight reaches up to rounding, which y has; those
-    that follow from others roughly."""
-    net = trial.net
-    n = len(trial.x)
-    if not isinstance(net, Recurrent) or plan.name in ("affine", "output split"):
-        gap, y = outputs(net, trial.theta, trial.x), trial.y.reshape(n, -1)
-        gap = gap - y
-        roughly = np.abs(gap.hi).max(axis=1) <= _FOLLOWS * np.abs(y.hi).max(axis=1)
-        if not trial.still.any():
-            return roughly
-        return roughly & (~trial.still | (np.abs(gap.hi) + gap.rad <= trial.rounding.reshape(n, -1) / 4 + 1e-280)).all(axis=1)
-    if plan.name.endswith("nothing shared"):
-        return np.ones(n, dtype=bool)
-    phi, D = _PHI[net.activation][0], trial.group("D")
-    h = phi(_drive(trial)[:, 0])
-    gap = matvec(D, h) + _bias_out(trial) - trial.y[:, 0]
-    return (np.abs(gap.hi) + gap.rad <= trial.rounding[:, 0] / 4 + 1e-280).all(axis=1)
-
-
 class _Trials:
-    """A batch being solved. theta: Ball [n, size]; x [n, T, inputs] or [n, n_0, m]; y: Ball [n, T, o] or [n, n_L, m].
+    """A batch being solved. theta: Enclosed [n, size]; x [n, inputs]; y: Enclosed [n, equations].
 
     left bool [n]: equations that learnable weights reach were left out, because they follow from the others for targets of a teacher;
-    still bool [n, equations]: those that no learnable weight reaches. rounding, like y: how far the targets may be from what they stand
-    for.
+    still bool [n, equations]: those that no learnable weight reaches. first_gap [n, outputs] or None: by how much y_1 may be missed where a
+    form takes it as given.
     """
 
-    def __init__(self, net, shared, theta, x, y, eps=_EPS):
-        self.net, self.shared, self.eps = net, shared, eps
-        self.theta = Ball(theta.copy())
-        self.x, self.y = x.reshape(-1, *net.x_shape), Ball(y.reshape(-1, *net.y_shape))
+    def __init__(self, net, shared, theta, x, y, eps=_EPS, threads=1):
+        self.net, self.shared, self.eps, self.threads = net, shared, eps, threads
+        self.theta, self.x, self.y = Enclosed(theta, *np.zeros((2, *theta.shape))), np.ascontiguousarray(x), Enclosed(y)
         n = len(theta)
-        self.proven = np.ones(n, dtype=bool)
-        self.refused, self.near, self.left = np.zeros((3, n), dtype=bool)
+        self.proven, self.refused, self.near, self.left = np.ones(n, dtype=bool), *np.zeros((3, n), dtype=bool)
         self.still = np.zeros((n, net.equations), dtype=bool)
+        self.first_gap, self.complete = None, False
 
-    @cached_property
     def rounding(self) -> np.ndarray:
-        by_student = reach(self.net, self.theta.hi, self.x.reshape(len(self.x), -1)).reshape(self.y.shape)
-        return _ROUNDING * self.eps * (np.abs(self.y.hi) + by_student)
+        """float64 [n, equations]: how far the targets may be from what they stand for, beside what theta computes to."""
+        return _ROUNDING * self.eps * (np.abs(self.y.hi) + reach(self.net, self.theta.hi, self.x))
 
-    def group(self, name: str) -> Ball:
-        shape = (len(self.theta.hi), *self.net.groups[name])
-        return self.theta[:, self.net.slices[name]].reshape(shape)
-
-    def set(self, name: str, value: Ball) -> None:
-        where = self.net.slices[name]
-        for mine, new in ((self.theta.hi, value.hi), (self.theta.lo, value.lo), (self.theta.rad, value.rad)):
-            mine[:, where] = new.reshape(len(new), -1)
-
-    def solve(self, M: Ball, b: Ball) -> Ball:
-        inverse = Inverse(M)
-        self.proven &= inverse.proven
-        return inverse.solve(b)
+    def holds(self) -> np.ndarray:
+        """bool [n]: do the equations hold that the proof leaves out? Those that no learnable weight reaches up to rounding, which y has;
+        those that follow from others roughly."""
+        if self.complete:
+            return np.ones(len(self.x), dtype=bool)
+        if self.first_gap is not None:
+            eps, first = _ROUNDING * self.eps / 4, np.abs(self.y.hi[:, : self.net.outputs])
+            held = (self.first_gap <= eps * first).all(axis=1)  # the rounding of y is enough for most
+            far = np.flatnonzero(~held)
+            if len(far):
+                made_of = reach(replace(self.net, steps=1), self.theta.hi[far], np.ascontiguousarray(self.x[far, : self.net.inputs]))
+                held[far] = (self.first_gap[far] <= eps * (first[far] + made_of) + 1e-280).all(axis=1)
+            return held
+        gap = outputs(self.net, self.theta, self.x, self.y, self.threads)
+        roughly = np.abs(gap.hi).max(axis=1) <= _FOLLOWS * np.abs(self.y.hi).max(axis=1)
+        if not self.still.any():
+            return roughly
+        return roughly & (~self.still | (np.abs(gap.hi) + gap.rad <= self.rounding() / 4 + 1e-280)).all(axis=1)
 
 
 def _solve_like(trial: _Trials, made: list[Plan]) -> None:
-    use = np.stack([plan.use for plan in made])
+    use = np.concatenate([plan.use for plan in made]).reshape(len(made), -1)
     name = made[0].name
+    given = not name.endswith("nothing shared")  # y_1
     if name.startswith("row"):
-        _rows(trial, use, first=1 if name == "row" else 0)
+        rounding = None if trial.net.activation == "linear" else trial.rounding()
+        parts, trial.proven, trial.refused, trial.near, gap = cpu.substitute_rows(
+            trial.net.shape, trial.theta, trial.x, trial.y, use, given, rounding, _ROUNDING * trial.eps, trial.threads
+        )
+        trial.theta, trial.complete = Enclosed(*parts), not given
+        trial.first_gap = gap if given else None
     elif name.startswith("column"):
-        _column(trial, use, np.array([plan.column for plan in made]), with_D=name != "column")
+        unit = np.array([plan.column for plan in made], dtype=np.int32)
+        parts, trial.proven, gap = cpu.substitute_column(trial.net.shape, trial.theta, trial.x, trial.y, use, unit, given, trial.threads)
+        trial.theta, trial.complete = Enclosed(*parts), not given
+        trial.first_gap = gap if given else None
     elif name == "affine":
         _affine(trial, use)
     else:
         _split(trial, use, made)
 
 
-def pick(A: np.ndarray, allowed: np.ndarray, count: int) -> np.ndarray:
-    """int [n, count], ascending: columns of A [n, m, k] out of allowed bool [n, k], by greedy pivots (Gram-Schmidt)."""
-    batch, _, k = A.shape
-    if (allowed.sum(axis=1) == count).all():
-        return np.nonzero(allowed)[1].reshape(batch, count)
-    A = np.where(allowed[:, None] & np.isfinite(A), A, 0.0)
-    left = allowed.copy()
-    at = np.arange(batch)
-    chosen = np.empty((batch, count), dtype=np.int64)
-    for s in range(count):
-        size = np.where(left, (A**2).sum(axis=1), -1.0)
-        j = chosen[:, s] = size.argmax(axis=1)
-        left[at, j] = False
-        q = A[at, :, j] / np.sqrt(np.maximum(size[at, j], 1e-300))[:, None]
-        A = A - q[:, :, None] * (q[:, :, None] * A).sum(axis=1, keepdims=True)
-    return np.sort(chosen, axis=1)
-
-
-def _without(A: Ball, index: np.ndarray) -> Ball:
-    """A [n, ..., k] with the columns `index` [n, c] set to zero."""
-    keep = np.ones((len(index), A.shape[-1]))
-    np.put_along_axis(keep, index, 0.0, axis=1)
-    keep = keep.reshape(len(index), *[1] * (len(A.shape) - 2), -1)
-    return Ball(A.hi * keep, A.lo * keep, A.rad * keep)
-
-
-def solve_picked(A: Ball, right: Ball, values: Ball, allowed: np.ndarray) -> tuple[Ball, np.ndarray]:
-    """Solves A [n, m, k] w = right [n, m] for m picked entries of w out of allowed [n, k]; the others keep `values` [n, k].
-
-    (w, proven bool [n]: the picked columns are invertible, so w is enclosed).
-    """
-    index = pick(A.hi, allowed, A.shape[1])
-    right = right - matvec(_without(A, index), values)
-    inverse = Inverse(A.take(index[:, None, :]))
-    return values.put(index, inverse.solve(right)), inverse.proven
-
-
-def _square(trial: _Trials, A: Ball, right: Ball, values: Ball, allowed: np.ndarray) -> Ball:
-    found, proven = solve_picked(A, right, values, allowed)
-    trial.proven &= proven
-    return found
-
-
-# Activities
-
-
-def _tanh(z: Ball) -> Ball:
-    h = np.tanh(z.hi)
-    # 4 units of the last place at most: numpy promises no bound, 1 is usual (tests/test_triangular.py measures it)
-    return Ball(h, None, z.rad + np.abs(z.lo) + 2.0**-50 * np.abs(h) + 1e-290)
-
-
-def _atanh(h: Ball) -> Ball:
-    """Of activities inside (-1, 1); nan elsewhere."""
-    z = np.arctanh(h.hi)
-    far = np.minimum(np.abs(h.hi) + np.abs(h.lo) + h.rad, 1.0)
-    return Ball(z, None, (np.abs(h.lo) + h.rad) / ((1 - far) * (1 + far)) * (1 + 2.0**-40) + 2.0**-50 * (1 + np.abs(z)))
-
-
-def relu(z: Ball) -> Ball:
-    on = z.hi > 0
-    return Ball(np.where(on, z.hi, 0.0), np.where(on, z.lo, 0.0), np.where(z.hi < -np.abs(z.lo) - z.rad, 0.0, z.rad))
-
-
-def _same(z: Ball) -> Ball:
-    return z
-
-
-def _outside_tanh(s: Ball, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(activities that are outside for sure, those that may be) of s [n, k]."""
-    far, slack = np.abs(s.hi), np.abs(s.lo) + s.rad + EDGE
-    return far - slack > 1, ~(far + slack < 1)
-
-
-def _outside_relu(s: Ball, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    slack = np.abs(s.lo) + s.rad + EDGE * size
-    return s.hi < -slack, ~(s.hi > slack)
-
-
-_PHI = {"linear": (_same, _same, None), "tanh": (_tanh, _atanh, _outside_tanh), "relu": (relu, _same, _outside_relu)}
-
-
-def _drive(trial: _Trials) -> Ball:
-    """B x_t + b, [n, T, hidden]."""
-    P, X = trial.group("B"), trial.x
-    if "b" in trial.net.groups:
-        P = join([P, trial.group("b")[:, :, None]])
-        X = np.concatenate([X, np.ones((*X.shape[:2], 1))], axis=2)
-    return dot(P[:, None], X[:, :, None, :])
-
-
-def _bias_out(trial: _Trials) -> Ball:
-    n = len(trial.x)
-    return trial.group("c") if "c" in trial.net.groups else Ball(np.zeros((n, trial.net.outputs)))
-
-
-def _c_first(trial: _Trials, use: np.ndarray, h: Ball) -> None:
-    """c from y_1, for trials where all of it may be solved for."""
-    if "c" not in trial.net.groups:
-        return
-    old, learns = trial.group("c"), use[:, trial.net.slices["c"]]
-    trial.set("c", where(learns, trial.y[:, 0] - matvec(trial.group("D"), h), old))
-
-
-# The forms
-
-
-def _rows(trial: _Trials, use: np.ndarray, first: int) -> None:
-    net = trial.net
-    n, o, T, batch = net.hidden, net.outputs, net.steps, len(use)
-    learns = net.unpack(use)
-    phi, inverse, _ = _PHI[net.activation]
-    has_b = "b" in learns
-    table = np.concatenate([learns["W"], learns["B"], *([learns["b"][:, :, None]] if has_b else [])], axis=2)
-    W, D, drive = trial.group("W"), trial.group("D"), _drive(trial)
-    S = pick(D.hi, table.any(axis=2), o)
-    D_S = Inverse(D.take(S[:, None, :]))
-    trial.proven &= D_S.proven
-    rest = _without(D, S)
-    silent = None
-    if net.activation != "linear":
-        silent = _outside(trial, use, S, D_S, rest, first)
-        trial.refused &= D_S.proven  # one activity outside is enough, whatever the others are
-        trial.near &= ~trial.refused
-    h = Ball(np.zeros((batch, n)))
-    before, pre = [], []
-    for t in range(T):
-        z = drive[:, t] + (matvec(W, h) if t else 0.0)
-        before.append(h)
-        h = phi(z)
-        if t == 0 and first:
-            _c_first(trial, use, h)
-        if t >= first:
-            s = D_S.solve(trial.y[:, t] - _bias_out(trial) - matvec(rest, h))
-            if silent is not None and net.activation == "relu":
-                trial.proven &= (silent[t] | (s.hi > np.abs(s.lo) + s.rad)).all(axis=1)
-                s = where(silent[t], Ball(np.zeros_like(s.hi)), s)
-                pre.append(where(silent[t], Ball(-(1 + np.abs(z.hi).max(axis=1, keepdims=True)) * np.ones_like(s.hi)), s))
-            else:
-                pre.append(inverse(s))
-            h = h.put(S, s)
-    F = join([stack(before[first:]), trial.x[:, first:], *([np.ones((batch, T - first, 1))] if has_b else [])], axis=2)
-    values = join([W, trial.group("B"), *([trial.group("b")[:, :, None]] if has_b else [])], axis=2)
-    pre = stack(pre)
-    for k in range(o):
-        a = S[:, k]
-        mine = np.arange(batch), a
-        row = _square(trial, F, pre[:, :, k], values[mine], table[mine])
-        values = values.put(a[:, None, None], row[:, None, :], axis=1)
-    trial.set("W", values[:, :, :n])
-    trial.set("B", values[:, :, n : n + net.inputs])
-    if has_b:
-        trial.set("b", values[:, :, -1])
-
-
-def _outside(trial: _Trials, use: np.ndarray, S: np.ndarray, D_S: Inverse, rest: Ball, first: int) -> list[np.ndarray]:
-    """Runs through the steps of the row form with targets as uncertain as rounding makes them. Marks trials with an activity outside the
-    values of phi (refused), or at their edge (near); per step the activities at the edge, bool [n, o]."""
-    net = trial.net
-    phi, _, outside = _PHI[net.activation]
-    W, D, drive = trial.group("W"), trial.group("D"), _drive(trial)
-    h, edges, bias = Ball(np.zeros((len(S), net.hidden))), [], _bias_out(trial)
-    for t in range(net.steps):
-        size = np.abs(drive[:, t].hi) + (np.abs(W.hi) * np.abs(h.hi)[:, None]).sum(axis=2)
-        h = phi(drive[:, t] + (matvec(W, h) if t else 0.0))
-        made_of = (np.abs(D.hi) * size[:, None]).sum(axis=2) + np.abs(bias.hi)
-        y = Ball(trial.y.hi[:, t], None, trial.rounding[:, t] + _ROUNDING * trial.eps * made_of)
-        if t < first:
-            edges.append(np.zeros(S.shape, dtype=bool))
-            if "c" in net.groups:  # where it learns, y_1 says what it must be
-                bias = where(use[:, net.slices["c"]], y - matvec(D, h), bias)
-            continue
-        s = D_S.solve(y - bias - matvec(rest, h))
-        refused, near = outside(s, np.maximum(size.max(axis=1), np.abs(s.hi).max(axis=1))[:, None])
-        trial.refused |= refused.any(axis=1)
-        trial.near |= near.any(axis=1)
-        edges.append(near & ~refused)
-        if net.activation == "relu":
-            s = where(near, Ball(np.zeros_like(s.hi), None, np.where(near, np.abs(s.hi) + np.abs(s.lo) + s.rad, 0.0)), s)
-        h = h.put(S, s)
-    return edges
-
-
-def _column(trial: _Trials, use: np.ndarray, unit: np.ndarray, with_D: bool) -> None:
-    net = trial.net
-    n, o, T, batch = net.hidden, net.outputs, net.steps, len(use)
-    learns = net.unpack(use)
-    drive = _drive(trial)
-    if not with_D:
-        _c_first(trial, use, drive[:, 0])
-    W, D = trial.group("W"), trial.group("D")
-    at = np.arange(batch)
-    allowed = learns["W"][at, :, unit]
-    start = W[at, :, unit]
-    keep = Ball(np.where(allowed, 0.0, start.hi))
-    W0 = W.put(unit[:, None, None], keep[:, :, None], axis=2)
-    D0 = _without(D, unit[:, None]) if with_D else D
-    h, a, r = Ball(np.zeros((batch, n))), [], []
-    for t in range(T):
-        h = drive[:, t] + (matvec(W0, h) if t else 0.0)
-        a.append(h[at, unit])
-        r.append(trial.y[:, t] - _bias_out(trial) - matvec(D0, h))
-    if not with_D:
-        r[0] = Ball(np.zeros((batch, o)))  # y_1 is right: what is left of it is rounding
-    unit_row = np.zeros((batch, 1, n))
-    unit_row[at, 0, unit] = 1.0
-    powers = [join([D0, unit_row], axis=1)]  # [D_0; e_k] W_0^(j-1)
-    for _ in range(T - 2):
-        powers.append(matmul(powers[-1], W0))
-    blocks, right = [], []
-    for t in range(0 if with_D else 1, T):
-        block = Ball(np.zeros((batch, o, n)))
-        for j in range(1, t + 1):
-            v, g = powers[j - 1][:, :o], powers[j - 1][:, o]
-            block = block + a[t - j][:, None, None] * v + r[t - j][:, :, None] * g[:, None, :]
-        if with_D:
-            block = join([block, a[t][:, None, None] * np.eye(o)], axis=2)
-        blocks.append(block)
-        right.append(r[t])
-    values = Ball(np.where(allowed, start.hi, 0.0))  # the frozen entries act through W_0
-    if with_D:
-        values = join([values, D[at, :, unit]])
-        allowed = np.concatenate([allowed, np.ones((batch, o), dtype=bool)], axis=1)
-    w = _square(trial, join(blocks, axis=1), join(right), values, allowed)
-    trial.set("W", W.put(unit[:, None, None], (w[:, :n] + keep)[:, :, None], axis=2))
-    if with_D:
-        trial.set("D", D.put(unit[:, None, None], w[:, n:, None], axis=2))
-
-
 def _affine(trial: _Trials, use: np.ndarray) -> None:
     """kappa equations and kappa weights with good pivots; the equations from differences of outputs, exact but for rounding."""
-    net = trial.net
-    theta = trial.theta
-    kappa = required_rank(net, trial.shared)
-    if kappa == 0 or (use.sum(axis=1) < kappa).all():
+    net, kappa = trial.net, required_rank(trial.net, trial.shared)
+    enough = use.sum(axis=1) >= kappa
+    if kappa == 0 or not enough.any():
         trial.proven[:] = False
         return
-    indices = index_rows(use) if len(set(use.sum(axis=1).tolist())) == 1 else None
-    if indices is None:  # unequal budgets: each on its own
-        indices = index_rows(use, pad=-1)
+    indices = index_rows(use) if len(set(use.sum(axis=1).tolist())) == 1 else index_rows(use, pad=-1)
     batch, budget = indices.shape
     real = indices >= 0
     J = np.zeros((batch, net.equations, budget))
     for width in np.unique(real.sum(axis=1)):
         mine = real.sum(axis=1) == width
-        flat = np.ascontiguousarray(trial.x[mine].reshape(int(mine.sum()), -1))
         at = np.ascontiguousarray(indices[mine, :width])
-        J[mine, :, :width] = cpu.jacobian(net.shape, np.ascontiguousarray(theta.hi[mine]), flat, at, 1)
-    columns = pick(J, real, kappa)
-    place = np.take_along_axis(indices, columns, axis=1).astype(np.int64)
+        J[mine, :, :width] = cpu.jacobian(net.shape, np.ascontiguousarray(trial.theta.hi[mine]), trial.x[mine], at, trial.threads)
+    columns = np.maximum(cpu.pick_columns(J, real, kappa, trial.threads), 0)
+    place = np.maximum(np.take_along_axis(indices, columns.astype(np.int64), axis=1), 0)
     moving = ~constant_outputs(net, use)
     trial.still, trial.left = ~moving, moving.sum(axis=1) > kappa
     moving[moving.sum(axis=1) < kappa] = True
-    rows = pick(np.swapaxes(np.take_along_axis(J, columns[:, None, :], axis=2), 1, 2), moving, kappa)
-    zero = theta.put(place, Ball(np.zeros(place.shape)))
-    base = outputs(net, zero, trial.x).take(rows)
-    matrix = []
-    for k in range(kappa):
-        one = zero.put(place[:, k : k + 1], Ball(np.ones((batch, 1))))
-        matrix.append(outputs(net, one, trial.x).take(rows) - base)
-    right = trial.y.reshape(batch, -1).take(rows) - base
-    trial.theta = theta.put(place, trial.solve(stack(matrix, axis=2), right))
+    used = np.ascontiguousarray(np.swapaxes(np.take_along_axis(J, columns[:, None, :].astype(np.int64), axis=2), 1, 2))
+    rows = cpu.pick_columns(used, moving, kappa, trial.threads)
+    parts, trial.proven = cpu.substitute_affine(net.shape, trial.theta, trial.x, trial.y, place.astype(np.int32), rows, trial.threads)
+    trial.theta = Enclosed(*parts)
+    trial.proven &= enough
 
 
 def _split(trial: _Trials, use: np.ndarray, made: list[Plan]) -> None:
     net, first = trial.net, made[0]
-    held = np.array(first.held)
-    batch = len(use)
-    place = first.place
-    kept = trial.y[:, :, ~held] if isinstance(net, Recurrent) else trial.y[:, ~held]
-    inner = _Trials(
-        first.rest_net, trial.shared, trial.theta.hi[:, place], trial.x.reshape(batch, -1), kept.hi.reshape(batch, -1), trial.eps
-    )
+    held, place = np.array(first.held), first.place
+    keep = np.tile(~held, net.steps) if isinstance(net, Recurrent) else np.repeat(~held, net.samples)
+    kept = Enclosed(*(part if part is None else part[:, keep] for part in trial.y))
+    inner = _Trials(first.rest_net, trial.shared, trial.theta.hi[:, place], trial.x, kept.hi, trial.eps, trial.threads)
     inner.y = kept
     _solve_like(inner, [plan.rest for plan in made])
-    trial.proven &= inner.proven & _holds(inner, made[0].rest)
-    trial.left |= inner.left
-    trial.theta = trial.theta.put(np.repeat(place[None], batch, axis=0), inner.theta)
-    matrix, bias = last_layer(net)
-    F = features(net, trial.theta, trial.x)  # [n, T or m, units]
-    learns = net.unpack(use)
-    values, allowed = trial.group(matrix), learns[matrix]
-    if bias is not None:
-        F = join([F, np.ones((*F.shape[:2], 1))], axis=2)
-        values, allowed = join([values, trial.group(bias)[:, :, None]], axis=2), np.concatenate([allowed, learns[bias][:, :, None]], axis=2)
-    target = trial.y if isinstance(net, Recurrent) else trial.y.swap()
+    solved = inner.proven & inner.holds()
+    trial.theta = Enclosed(*(part.copy() for part in trial.theta))
+    for mine, found in zip(trial.theta, inner.theta):
+        mine[:, place] = found
     # Where all targets lie in a smaller space (more samples than inputs), so many samples with good pivots settle the others.
+    samples = net.steps if isinstance(net, Recurrent) else net.samples
     count = target_rank(net, trial.shared)
-    samples = pick(np.swapaxes(F.hi, 1, 2), np.ones(F.shape[:2], dtype=bool), min(count, F.shape[1]))
-    trial.left |= count < F.shape[1]
-    F = F.take(samples[:, :, None], axis=1)
-    for q in np.flatnonzero(held):
-        right = target[:, :, q].take(samples)
-        row = _square(trial, F, right, values[:, q], allowed[:, q])
-        values = values.put(np.full((batch, 1, 1), q), row[:, None, :], axis=1)
-    units = net.groups[matrix][1]
-    trial.set(matrix, values[:, :, :units])
-    if bias is not None:
-        trial.set(bias, values[:, :, -1])
+    trial.left |= inner.left | (count < samples)
+    parts, proven = cpu.substitute_last_rows(net.shape, trial.theta, trial.x, trial.y, use, held, min(count, samples), trial.threads)
+    trial.theta, trial.proven = Enclosed(*parts), solved & proven
 
 
-# Outputs with error bounds
-
-
-def features(net: Network, theta: Ball, x: np.ndarray) -> Ball:
-    """What the last layer reads, [n, T or samples, units], for theta Ball [n, size] and x [n, *x_shape]; linear or tanh."""
-    trial = _Trials(net, (), theta.hi, x, np.zeros((len(x), net.equations)))
-    trial.theta = theta
-    phi = _PHI[net.activation][0]
-    if isinstance(net, Recurrent):
-        W, drive, h = trial.group("W"), _drive(trial), []
-        for t in range(net.steps):
-            h.append(phi(drive[:, t] + (matvec(W, h[-1]) if t else 0.0)))
-        return stack(h)
-    assert isinstance(net, Feedforward)
-    signal = as_ball(np.swapaxes(trial.x, 1, 2))
-    for k in range(1, len(net.widths) - 1):
-        signal = phi(_layer(trial, f"W{k}", f"b{k}", signal))
-    return signal
-
-
-def _layer(trial: _Trials, matrix: str, bias: str | None, signal: Ball) -> Ball:
-    out = dot(signal[:, :, None, :], trial.group(matrix)[:, None])
-    return out + trial.group(bias)[:, None] if bias in trial.net.groups else out
-
-
-def outputs(net: Network, theta: Ball, x: np.ndarray) -> Ball:
-    """f(theta; x) as [n, equations] in C order, for a linear or tanh network."""
-    trial = _Trials(net, (), theta.hi, x, np.zeros((len(x), net.equations)))
-    trial.theta = theta
-    y = _layer(trial, *last_layer(net), features(net, theta, x))
-    if isinstance(net, Feedforward):
-        y = y.swap()
-    return y.reshape(len(x), -1)
+def outputs(net: Network, theta: Enclosed, x: np.ndarray, y: Enclosed | None = None, threads: int = 1) -> Enclosed:
+    """f(theta; x) as [n, equations] in C order, less y where given; theta [n, size], x [n, *x_shape] or flat, y [n, equations]."""
+    flat = np.ascontiguousarray(x.reshape(len(x), -1))
+    return Enclosed(*cpu.enclosed_outputs(net.shape, theta, flat, None if y is None else y, threads))

@@ -27,6 +27,7 @@ determinant that is not zero mod p is not zero. It is never wrong when it says y
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -88,47 +89,39 @@ def rows(net: Network, shared: tuple[str, ...]) -> np.ndarray | None:
 
 def forced(net: Network, shared: tuple[str, ...], teacher: np.ndarray, x: np.ndarray) -> np.ndarray:
     """bool [batch]: is it proven that the equations `rows` force the others, for outputs of teacher [batch, size] at x [batch, inputs]?"""
-    weights = net.unpack(residues(teacher))
     x = x.reshape(len(x), *net.x_shape)
     if isinstance(net, Recurrent):
-        return x[:, 0, 0] != 0 if "W" in shared else _regular_regression(net, shared, weights, residues(x))
+        return x[:, 0, 0] != 0 if "W" in shared else _regular_regression(net, shared, residues(teacher), residues(x))
     shift, w, spanned = _corner(net)
     columns = residues(x)
-    y = columns
-    for layer in range(1, len(net.widths)):
-        y = _product(weights[f"W{layer}"], y)
-        if f"b{layer}" in weights:
-            y = (y + weights[f"b{layer}"][:, :, None]) % P
+    y = _outputs(net, residues(teacher), columns)
     if shift:
         columns, y = ((a[:, :, 1:] - a[:, :, :1]) % P for a in (columns, y))
     met = regular(y[:, :w, :w])
     return met if columns.shape[2] <= spanned else met & regular(columns[:, :, :spanned])
 
 
-def _regular_regression(net: Recurrent, shared: tuple[str, ...], weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-    """bool [batch]: are all Phi_j regular, at residues of the teacher's weights and of x [batch, T, inputs]?"""
+def _regular_regression(net: Recurrent, shared: tuple[str, ...], teacher: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """bool [batch]: are all Phi_j regular, at residues of the teacher's weights [batch, size] and of x [batch, T, inputs]?"""
     form = _regression(net, shared)
     batch, T, n = len(x), net.steps, net.hidden
-    drive = {"x": x, "Bx": _product(x, np.swapaxes(weights["B"], 1, 2)), "step": np.ones((batch, T, 1), dtype=np.int64)}
-    bias = weights["b"][:, None] if "b" in weights else np.zeros((batch, 1, n), dtype=np.int64)
-    whole = drive["Bx+b"] = (drive["Bx"] + bias) % P
-    shared_part = ("B" in shared) * drive["Bx"] + ("b" in shared) * bias
-    h, states = np.zeros((batch, 1, n), dtype=np.int64), []
-    for t in range(T):
-        h = (_product(h, np.swapaxes(weights["W"], 1, 2)) + whole[:, t : t + 1]) % P
-        states.append(h)
-    to_outputs = np.swapaxes(weights["D"], 1, 2)
-    y = _product(np.concatenate(states, axis=1), to_outputs)
-    if form.free_c:
-        y = (y + weights["c"][:, None]) % P
-    known = _product(shared_part % P, to_outputs) if "D" in shared else np.zeros_like(y)
+    drive = {"x": x, "step": np.ones((batch, T, 1), dtype=np.int64)}
+    if not set(form.kinds) <= set(drive):  # what units read is what they show without W, each by itself
+        seen = replace(net, outputs=n)
+        own = {"W": 0, "D": np.eye(n, dtype=np.int64).ravel(), "c": 0}
+        drive["Bx"] = _outputs(seen, _with(net, seen, teacher, own | {"b": 0}), x)
+        drive["Bx+b"] = _outputs(seen, _with(net, seen, teacher, own), x)
+    y = _outputs(net, teacher if form.free_c else _with(net, net, teacher, {"c": 0}), x)
+    known = np.zeros_like(y)
+    if "D" in shared:
+        known = _outputs(net, _with(net, net, teacher, {"W": 0, "c": 0} | {name: 0 for name in ("B", "b") if name not in shared}), x)
 
     def at(signal, times):
         return np.where((times >= 1)[:, None], signal[:, np.maximum(times, 1) - 1], 0)
 
     met = np.ones(batch, dtype=bool)
     if "D" in shared and net.outputs > n:
-        met &= regular(weights["D"][:, :n])
+        met &= regular(net.unpack(teacher)["D"][:, :n])
     for j in range(min(n, net.outputs) if "D" in shared else net.outputs):
         nu, count = int(form.nu[j]), int(form.count[j])
         if form.last[j] >= T:
@@ -160,8 +153,17 @@ def residues(a: np.ndarray) -> np.ndarray:
     return whole * (np.int64(1) << ((exponent.astype(np.int64) - 53) % 31)) % P
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a[:, :, :, None] * b[:, None, :, :] % P).sum(axis=2) % P
+def _outputs(net: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Outputs mod P [batch, *y_shape] at residues theta [batch, size], x [batch, *x_shape] of a linear network."""
+    return cpu.outputs_mod(net.shape, theta, x.reshape(len(x), -1), 1).reshape(len(x), *net.y_shape)
+
+
+def _with(net: Network, other: Network, theta: np.ndarray, groups: dict[str, int | np.ndarray]) -> np.ndarray:
+    """theta [batch, size] of `net` for `other`, with the given groups in the place of its own."""
+    out = np.empty((len(theta), other.size), dtype=np.int64)
+    for name, at in other.slices.items():
+        out[:, at] = groups[name] if name in groups else theta[:, net.slices[name]]
+    return out
 
 
 def regular(a: np.ndarray) -> np.ndarray:

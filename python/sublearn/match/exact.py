@@ -96,6 +96,7 @@ def _certify_affine(problem: Problem) -> None:
             [Plan("affine", mask) for mask in problem.masks[rows]],
             problem.eps,
             *_teachers(problem, rows),
+            problem.threads,
         )
         theta, proven = found.theta, found.proven
     problem.verdicts.certified[rows] = proven
@@ -116,15 +117,25 @@ def _substitute(problem: Problem, open_: np.ndarray, search, students: np.ndarra
     """
     masks, which = distinct_rows(problem.masks)
     used = np.unique(which[open_])
-    known = dict(zip(used.tolist(), search(problem.net, masks[used], problem.shared))) if len(used) else {}
-    for attempt in range(max(map(len, known.values()), default=0)):
-        rows = np.array([k for k in np.flatnonzero(open_) if attempt < len(known[which[k]])], dtype=np.int64)
+    known = search(problem.net, masks[used], problem.shared) if len(used) else []
+    place, count = np.zeros(len(masks), dtype=np.int64), np.zeros(len(masks), dtype=np.int64)
+    place[used], count[used] = np.arange(len(used)), [len(some) for some in known]
+    for attempt in range(count.max(initial=0)):
+        rows = np.flatnonzero(open_ & (count[which] > attempt))
         if not len(rows):
             break
-        made = [known[which[k]][attempt] for k in rows]
+        made = [known[k][attempt] for k in place[which[rows]].tolist()]
         students = problem.theta if students is None else students
         found = solve(
-            problem.net, problem.shared, students[rows], problem.x[rows], problem.y[rows], made, problem.eps, *_teachers(problem, rows)
+            problem.net,
+            problem.shared,
+            students[rows],
+            problem.x[rows],
+            problem.y[rows],
+            made,
+            problem.eps,
+            *_teachers(problem, rows),
+            problem.threads,
         )
         refused = found.refused & np.array([plan.whole for plan in made])
         yes = found.proven.copy()

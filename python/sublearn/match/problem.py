@@ -10,7 +10,6 @@ import numpy as np
 from ..existence.verdicts import Verdicts
 from ..model.layers import plain
 from ..model.network import Network, Recurrent
-from ..numerics.doubledouble import Ball
 from ..ops.arguments import index_rows
 from ..ops.units import Units, reach, size_of, units
 
@@ -84,7 +83,10 @@ class Problem:
             for name in shared:
                 common[net.slices[name]] = True
             gap = np.abs(self.y - self.kernels.outputs(net.shape, self.teacher, self.x, threads))
-            near = gap <= EXACTLY * eps * (np.abs(self.y) + reach(net, self.teacher, self.x))
+            near = gap <= EXACTLY * eps * np.abs(self.y)
+            rest = np.flatnonzero(~near.all(axis=1))  # few: the rounding of y alone explains most
+            if len(rest):
+                near[rest] = gap[rest] <= EXACTLY * eps * (np.abs(self.y[rest]) + reach(net, self.teacher[rest], self.x[rest]))
             near &= gap <= _TAUGHT * np.abs(self.y).max(axis=1, keepdims=True)
             self.taught = near.all(axis=1) & (self.teacher[:, common] == self.theta[:, common]).all(axis=1)
 
@@ -156,7 +158,7 @@ class Problem:
         contribute to it: beside large frozen parts, or with weights on their way to infinity, a loss is small soon. Residuals are taken
         with error bounds, because weights can be large enough to fit the rounding of what they act on.
         """
-        from ..existence.by_substitution import outputs  # here: `import sublearn` should not pay for it
+        from ..existence.by_substitution import Enclosed, outputs  # here: `import sublearn` should not pay for it
 
         good = self.relative_loss(theta, rows) < NO_NEAR_MISS
         for some in by_budget(self.masks[rows], good):
@@ -164,7 +166,7 @@ class Problem:
             own = self.own_scale(at)
             rounding = EXACTLY * np.maximum(self.rounding(theta[some], at), self.rounding(self.student[at], at))
             with np.errstate(all="ignore"):
-                gap = outputs(plain(self.net), Ball(theta[some]), self.x[at]) - self.y[at]
+                gap = outputs(plain(self.net), Enclosed(theta[some]), self.x[at], Enclosed(self.y[at]), self.threads)
                 miss = np.abs(gap.hi) + gap.rad
             allowed = np.where(own > 0, np.minimum(_OWN_SCALE * own, rounding), rounding)
             good[some] = (miss <= allowed + _NOTHING).all(axis=1)
