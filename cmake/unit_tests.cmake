@@ -5,11 +5,12 @@ if(SUBLEARN_UNIT_TESTS)
   add_custom_target(unit_tests)
   foreach(isa ${SUBLEARN_ISA_NAMES})
     set(program unit_tests_${isa})
-    add_executable(${program} tests/cpp/main.cpp tests/cpp/scalars.cpp tests/cpp/packs.cpp tests/cpp/tiles.cpp tests/cpp/memory.cpp
+    add_executable(${program} tests/cpp/main.cpp tests/cpp/scalars.cpp tests/cpp/fine_balls.cpp tests/cpp/packs.cpp tests/cpp/tiles.cpp
+      tests/cpp/memory.cpp
       csrc/core/scratch.cpp csrc/core/parallel.cpp csrc/core/cores.cpp)
     target_include_directories(${program} PRIVATE csrc tests/cpp)
     target_compile_definitions(${program} PRIVATE SL_ISA=${isa})
-    target_compile_options(${program} PRIVATE ${SUBLEARN_ISA_FLAGS_${isa}} -O1 -Wno-maybe-uninitialized -fno-math-errno -fno-trapping-math ${SUBLEARN_WARNINGS})
+    target_compile_options(${program} PRIVATE ${SUBLEARN_ISA_FLAGS_${isa}} -O1 -Wno-maybe-uninitialized -ffp-contract=off -fno-math-errno -fno-trapping-math ${SUBLEARN_WARNINGS})
     if(SUBLEARN_SANITIZE)
       target_compile_options(${program} PRIVATE ${SUBLEARN_SANITIZE_FLAGS})
       target_link_options(${program} PRIVATE -fsanitize=${SUBLEARN_SANITIZE})

@@ -32,6 +32,7 @@ struct Random {
 };
 
 void test_scalars();
+void test_fine_balls();
 void test_packs();
 void test_tiles();
 void test_memory();

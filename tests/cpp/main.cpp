@@ -8,6 +8,7 @@ int main() {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 77;
 #endif
   test_scalars();
+  test_fine_balls();
   test_packs();
   test_tiles();
   test_memory();
