@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.existence.by_substitution import Enclosed, more_plans, outputs, plans, solve
+from sublearn.existence.by_substitution import Enclosed, Plan, more_plans, outputs, plans, solve
 from sublearn.homotopy.system import system_of
 from sublearn.ranks.generic_rank import attained_ranks
 
@@ -209,6 +209,18 @@ def test_broken_hypotheses_are_not_proven():
     y[2] += 1.0  # the unit stays silent, so the outputs cannot be met
     found = solve(net, SHARED, theta, x, y, [every_plan(net, column.mask, SHARED)[0]] * 4)
     np.testing.assert_array_equal(found.proven, [True, True, False, True])
+
+
+def test_too_few_learnable_weights_are_no_proof():
+    """Beside a mask that has kappa of them: the last weight, which is frozen, had been moved in their place."""
+    net = R(1, 1, 1, 1, bias=("c",))
+    theta, x, y = flat(sl.draw_trials(net, sl.only(net, "c"), 10))
+    masks = np.zeros((10, net.size), dtype=bool)
+    masks[::2, net.slices["c"]] = True
+    found = solve(net, ("B", "D"), theta, x, y, [Plan("affine", mask) for mask in masks])
+    np.testing.assert_array_equal(found.proven, masks.any(axis=1))
+    np.testing.assert_array_equal(found.theta[~masks], theta[~masks])
+    assert (found.theta[::2] != theta[::2]).any(axis=1).all()
 
 
 def test_wider_choice_gives_better_conditioning():
