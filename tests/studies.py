@@ -23,12 +23,19 @@ def child(code, **options):
 
 @contextlib.contextmanager
 def start(folder, text, name, known=0, signals=LISTENS):
-    """`sublearn run` of the study `text`, called `name`, in `folder`: (process, path of its rows), once it has more than `known` rows."""
+    """`sublearn run` of the study `text`, called `name`, in `folder`: (process, its folder), once that has more than `known` rows."""
     (folder / "slow.toml").write_text(text, encoding="utf-8")
     code = f"{signals}import sys\nfrom sublearn.cli.main import main\nsys.exit(main(['run', 'slow.toml']))"
-    path, end = folder / f"sublearn-{name}" / "results.jsonl", time.monotonic() + 60
+    made, end = folder / f"sublearn-{name}", time.monotonic() + 60
     with child(code, cwd=folder) as process:
-        while time.monotonic() < end and (not path.exists() or path.read_bytes().count(b"\n") <= known):
+        while time.monotonic() < end and len(rows_in(made)) <= known:
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        yield process, path
+        yield process, made
+
+
+def rows_in(folder):
+    """The whole lines of rows in a study's folder, in the order of its files, read while they may be written."""
+    files = sorted((folder / "rows").glob("*.jsonl"))
+    lines = [line for file in files for line in file.read_bytes().splitlines(keepends=True)]
+    return [line for line in lines if b'"matched"' in line and line.endswith(b"\n")]

@@ -1,5 +1,6 @@
 """The command line: exit codes, what goes to stdout and stderr, Ctrl-C, and life without the study extra."""
 
+import json
 import os
 import re
 import signal
@@ -16,7 +17,8 @@ from sublearn.cli import main as cli
 from sublearn.cli.doctor import instruction_set
 from sublearn.match.methods import RULES
 from sublearn.study import runner
-from tests.studies import IGNORES, start
+from sublearn.study.summary import summaries
+from tests.studies import IGNORES, rows_in, start
 
 SMALL = """
 [study]
@@ -75,9 +77,9 @@ def test_run_status_report_and_run_again(spec, tmp_path, capsys):
     assert lines[0] == str(folder / "report.html") and Path(lines[0]).exists()
     assert lines[1].split()[:2] == ["network", "strategy"] and len(lines) == 4
     assert "found probability (newton, 2 starts, relative loss < 1e-20)" in lines[2]
-    rows = (folder / "results.jsonl").read_bytes()
+    rows = rows_in(folder)
     code, again, err = call(capsys, "run", spec, "--out", tmp_path)
-    assert (code, again, err) == (0, out, "") and (folder / "results.jsonl").read_bytes() == rows
+    assert (code, again, err) == (0, out, "") and rows_in(folder) == rows
     assert call(capsys, "status", folder)[0] == 0
     (folder / "report.html").unlink()
     code, again, err = call(capsys, "report", folder)
@@ -252,7 +254,7 @@ def test_rows_by_older_rules_are_told_and_run_again(spec, tmp_path, capsys, monk
 
 
 def test_rows_of_two_studies_can_be_joined(tmp_path, capsys, monkeypatch):
-    """As docs/study.md says: parts of one study, run by processes of their own, their lines put into one file."""
+    """As docs/study.md says: parts of one study, run by processes of their own, merged."""
     monkeypatch.chdir(tmp_path)
     second = SMALL[SMALL.index("[[network]]") : SMALL.index("[[strategy]]")].replace('"rec"', '"other"').replace("steps = 4", "steps = 5")
     texts = {"whole": SMALL.replace("[[strategy]]", f"{second}[[strategy]]"), "a": SMALL}
@@ -261,13 +263,12 @@ def test_rows_of_two_studies_can_be_joined(tmp_path, capsys, monkeypatch):
         Path(f"{name}.toml").write_text(text.replace('"tiny"', f'"{name}"'), encoding="utf-8")
     for name in ("a", "b"):
         assert call(capsys, "run", f"{name}.toml")[0] == 0
-    joined = Path("sublearn-whole/results.jsonl")
-    joined.parent.mkdir()
-    joined.write_bytes(b"".join(Path(f"sublearn-{name}/results.jsonl").read_bytes() for name in ("a", "b", "a")))
+    whole = study.merge(["sublearn-a", "sublearn-b"], "sublearn-whole")
+    (whole / "rows" / "again.jsonl").write_bytes(next(Path("sublearn-a/rows").iterdir()).read_bytes())  # by hand, as it were
     code, out, err = call(capsys, "status", "whole.toml")
     assert code == 0 and "counted once" in err and len(study.Store("sublearn-whole").done()) == 4
-    rows = joined.read_bytes()
-    assert call(capsys, "run", "whole.toml")[0] == 0 and joined.read_bytes() == rows
+    rows = rows_in(whole)
+    assert call(capsys, "run", "whole.toml")[0] == 0 and rows_in(whole) == rows
 
 
 def test_damaged_results_are_refused(spec, tmp_path, capsys):
@@ -287,16 +288,23 @@ def test_what_fails_leaves_an_incomplete_study(spec, tmp_path, capsys, monkeypat
         raise MemoryError("too large")
 
     def full(*_):
-        raise study.StoreError("results.jsonl: expected to write 9 bytes, got: No space left on device")
+        raise study.DiskError("results.jsonl: expected to write 9 bytes, got: No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(runner, "measure", too_large)
         code, out, err = call(capsys, "run", spec, "--out", tmp_path)
     assert code == 3 and out == "" and "MemoryError: too large" in err
     assert "80 trials left; the same command continues" in err
+    code, out, err = call(capsys, "status", spec, "--out", tmp_path)
+    assert code == 3 and "rec / scattered / 5 / newton: trials 0 to 15 failed: MemoryError: too large" in err
     monkeypatch.setattr(study.Store, "append", full)
     code, out, err = call(capsys, "run", spec, "--out", tmp_path)
-    assert code == 3 and out == "" and "No space left on device" in err
+    assert code == 4 and out == "" and "No space left on device" in err and "80 trials left; what is written stays" in err
+    (tmp_path / "f").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+        code, out, err = call(capsys, "run", spec, "--out", tmp_path / "f")
+    assert code == 4 and "Read-only file system" in err
 
 
 def test_predict_a_network_and_strategy(capsys):
@@ -417,7 +425,7 @@ def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
-    assert "stopping after the task at hand, everything is kept (Ctrl-C again stops at once)" in err
+    assert "stopping after the items at hand, everything is kept (Ctrl-C again stops at once)" in err
     assert "trials left; the same command continues" in err
     opened = study.Store(tmp_path / "sublearn-tiny")
     assert opened.rows and not opened.note and (opened.folder / "results.csv").exists()
@@ -426,8 +434,8 @@ def test_the_first_ctrl_c_finishes_the_chunk(tmp_path):
 @pytest.mark.slow
 def test_the_second_ctrl_c_stops_at_once(tmp_path):
     slow = SLOW.replace("chunk = 4000", "chunk = 4000\nnewton = { iterations = 20000 }")
-    with start(tmp_path, slow, "tiny") as (process, path):
-        rows = path.read_bytes()
+    with start(tmp_path, slow, "tiny") as (process, folder):
+        rows = rows_in(folder)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
@@ -435,29 +443,40 @@ def test_the_second_ctrl_c_stops_at_once(tmp_path):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130 and time.monotonic() - began < 1.5
-    assert path.read_bytes().startswith(rows) and not study.Store(tmp_path / "sublearn-tiny").note
-
-
-def test_a_second_run_in_the_folder_is_refused(tmp_path, capsys, monkeypatch):
-    with start(tmp_path, SLOW, "tiny"):
-        monkeypatch.chdir(tmp_path)
-        code, out, err = call(capsys, "run", "slow.toml")
-        assert code == 3 and "no other run in this folder" in err
+    assert rows_in(folder)[: len(rows)] == rows and not study.Store(tmp_path / "sublearn-tiny").note
 
 
 @pytest.mark.slow
-def test_an_ignored_ctrl_c_stays_ignored_and_sigterm_stops_after_the_chunk(tmp_path):
-    """As under nohup, or as a background job of a script."""
-    with start(tmp_path, SLOW, "tiny", signals=IGNORES) as (process, path):
-        rows = path.read_bytes().count(b"\n")
+def test_two_runs_in_one_folder_are_safe(tmp_path):
+    """Each writes a file of its own and sees what the other has; what both have measured counts once."""
+    slow = SLOW.replace("trials = 2000000", "trials = 20000").replace("[5]", '"5..8"')
+    with start(tmp_path, slow, "tiny") as (one, folder), start(tmp_path, slow, "tiny", known=1) as (other, _):
+        assert [process.wait(timeout=100) for process in (one, other)] == [0, 0], (one.communicate(), other.communicate())
+    opened, cells = study.Store(folder), study.cells_of(study.parse_spec(slow))
+    assert len(list((folder / "rows").iterdir())) == 2
+    found = summaries(cells, opened.rows)
+    assert all(summary.trials == 20000 for summary in found)
+    alone = study.run(study.parse_spec(slow), tmp_path / "alone").folder
+    expected = summaries(cells, study.Store(alone).rows)
+    assert [(s.matched, s.undecided, s.found_after) for s in found] == [(s.matched, s.undecided, s.found_after) for s in expected]
+    measured = sum(json.loads(line)["count"] for line in rows_in(folder))
+    assert measured < 1.7 * sum(cell.trials for cell in cells)  # they share the work
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_an_ignored_ctrl_c_stays_ignored_and_other_signals_stop_after_the_item(tmp_path, number):
+    """As under nohup, or as a background job of a script; SIGUSR1 as SLURM warns, SIGHUP as a terminal that closes."""
+    with start(tmp_path, SLOW, "tiny", signals=IGNORES) as (process, folder):
+        rows = len(rows_in(folder))
         for _ in range(3):
             process.send_signal(signal.SIGINT)
             time.sleep(0.05)
         end = time.monotonic() + 60
-        while path.read_bytes().count(b"\n") < rows + 2 and time.monotonic() < end:
+        while len(rows_in(folder)) < rows + 2 and time.monotonic() < end:
             time.sleep(0.02)
-        assert process.poll() is None and path.read_bytes().count(b"\n") >= rows + 2
-        process.send_signal(signal.SIGTERM)
+        assert process.poll() is None and len(rows_in(folder)) >= rows + 2
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == "" and "trials left; the same command continues" in err
     opened = study.Store(tmp_path / "sublearn-tiny")

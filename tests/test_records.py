@@ -16,7 +16,7 @@ import sublearn as sl
 from sublearn import compare
 from sublearn.cli.common import Refused
 from sublearn.numerics.matroid import Infeasible
-from sublearn.study.files import StoreBusy, StoreError
+from sublearn.study.files import DiskError, StoreError
 from sublearn.study.spec import SpecError
 
 NET, SHARED = sl.Recurrent(2, 4, 2, 3), ("B", "D")
@@ -51,7 +51,7 @@ ERRORS = [
     Refused("refused"),
     SpecError("study.toml: wrong"),
     StoreError("rows.jsonl: wrong"),
-    StoreBusy("rows.jsonl: busy"),
+    DiskError("rows.jsonl: full"),
 ]
 
 

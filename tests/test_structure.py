@@ -45,6 +45,7 @@ LIBRARIES = {  # the room of each
     "xarray": "study",
     "rich": "study",
     "jinja2": "study",
+    "distributed": "study",
     "scipy": "numerics",
     "torch": "backend",
     "jax": "backend",

@@ -4,14 +4,16 @@
 `write_report(folder)` makes its figures and report.html, and `plot` draws single figures. The command line
 (`sublearn run`) does all of this.
 
-reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in ranges of trials (tasks.py);
-runner.py: the loop; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py and report/: what is made of them.
+reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in blocks of trials (items.py); runner.py: the loop;
+executors.py: who measures; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py, report/: what is made of
+them.
 matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where they are used.
 """
 
 from . import plot
 from .cells import Cell
-from .files import StoreError
+from .files import DiskError, StoreError
+from .merge import merge
 from .planning import plan
 from .reading import default_spec, parse_spec, read_spec
 from .report.write import write_report
@@ -23,6 +25,7 @@ from .tables import load
 
 __all__ = [
     "Cell",
+    "DiskError",
     "Outcome",
     "Spec",
     "SpecError",
@@ -31,6 +34,7 @@ __all__ = [
     "cells_of",
     "default_spec",
     "load",
+    "merge",
     "parse_spec",
     "plan",
     "plot",

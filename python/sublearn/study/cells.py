@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -126,6 +126,10 @@ class Cell:
             how = f"{options['steps']} steps of {options['optimizer']}"
         tol = f"{self.tol:.3g}".replace("e-0", "e-")
         return f"found probability ({self.method}, {how}, relative loss < {tol})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is made of them is made again where a pickle arrives, and may be large."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def describe(self) -> str:
         return f"{self.network_label} / {self.strategy_label} / {self.arguments} / {self.method}"

@@ -1,4 +1,4 @@
-"""One task, one row: what `match_probability` counts and what theory predicts of the masks."""
+"""One item, one row: what `match_probability` counts and what theory predicts of the masks."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from typing import Any
 from .._version import installed_version
 from ..compare import Comparison, kinds_of_masks, tally
 from ..match.methods import EXACT, RULES
-from .rows import FORMAT
-from .tasks import Task
-from .timing import judged_masks
+from .items import Item
 
 
-def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[str, Any]:
-    """The row of one task: counts of verdicts, and theory's kinds of the masks of trials below `compare`.
+def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
+    """The row of one item: counts of verdicts, and theory's kinds of the masks that it judges. Runs anywhere: items and rows pickle.
 
-    Everything in the row but the seconds, "threads", "isa" and "version" depends on the task's content only.
+    Everything in the row but the seconds, "threads", "isa" and "version" depends on the item only, and counts of blocks add up to those
+    of the blocks' union.
     """
     from ..backend.compiled import cpu
     from ..match.probability import match_probability
     from ..ranks.generic_rank import required_rank
 
-    cell = task.cell
+    cell = item.cell
     begin = time.perf_counter()
     result = match_probability(
         cell.net,
         cell.strategy,
-        trials=task.count,
+        trials=item.count,
         shared=cell.shared,
         method=cell.method,
         seed=cell.seed,
@@ -36,22 +35,21 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         tol=cell.tol,
         threads=threads,
         gains=cell.gains or None,
-        first=task.first,
-        keep_trials=True,
+        first=item.first,
+        keep_trials=item.judged > 0,
         **cell.options,
     )
     fitted = time.perf_counter()
     compared = Comparison()
-    judged = judged_masks(task, compare)
-    if judged:
+    if item.judged:
         assert result.masks is not None and result.verdicts is not None  # kept
-        compared = tally(kinds_of_masks(cell.net, result.masks[:judged], cell.shared), result.verdicts[:judged])
+        kinds = kinds_of_masks(cell.net, result.masks[: item.judged], cell.shared, most=item.judged)
+        compared = tally(kinds, result.verdicts[: item.judged])
     return {
-        "format": FORMAT,
         "rules": RULES[cell.method],
         "cell": cell.id,
-        "first": task.first,
-        "count": task.count,
+        "first": item.first,
+        "count": item.count,
         "matched": int(result.matched),
         "unmatched": int(result.unmatched),
         "undecided": int(result.undecided),
@@ -64,8 +62,6 @@ def measure(task: Task, compare: int = 0, threads: int | None = None) -> dict[st
         "quantity": str(result.quantity),
         "compared": compared.to_dict(),
         "required_rank": int(required_rank(cell.net, cell.shared)),
-        "labels": {"network": cell.network_label, "strategy": cell.strategy_label, "size": cell.arguments},
-        "content": dict(cell.content),
         "seconds": round(fitted - begin, 6),
         "seconds_theory": round(time.perf_counter() - fitted, 6),
         "threads": threads,

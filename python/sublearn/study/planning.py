@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .cells import Cell
+from .items import Item, Work
 from .measure import measure
 from .spec import Spec
 from .store import Store
 from .sweep import cells_of
-from .tasks import Task, tasks_of
 from .timing import Left, Rates
 
-PROBE_TRIALS = 64
+PROBES = (1, 8, 64)  # trials
+ENOUGH = 0.05  # s
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class PlanLine:
 def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 10.0) -> list[PlanLine]:
     """Every cell with the trials it has and a predicted time for the rest; nothing is written.
 
-    Cells are timed on their first trials (64 at most) until `limit` seconds are used up; the others borrow
-    the mean of the timed cells of the same network and method.
+    Cells are timed on their first trials (64 at most, fewer where they are slow) until `limit` seconds are used up. The others borrow the
+    mean of the timed cells of the same network and method, where starts bound the time of a trial; exact cells borrow nothing.
 
     >>> lines = study.plan(study.default_spec(), limit=0.1)
     >>> len(lines) == len(study.cells_of(study.default_spec())), lines[0].done
@@ -38,22 +40,29 @@ def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = Non
     """
     cells = cells_of(spec)
     store = Store(folder) if folder is not None else None
-    rows, done = (store.rows, store.done()) if store else ([], {})
-    rates = Rates(rows)
-    known = {row["cell"] for row in rows}
-    left = Left(tasks_of(cells, done, spec.chunk), rates, spec.compare)
+    rates = Rates(store.rows if store else ())
+    left = Left(Work(cells, store.done() if store else {}), rates, spec.compare)
     begin = time.perf_counter()
     for cell in _spread(cells):
-        if cell.id not in left.counts or cell.id in known:
+        if cell.id not in left.counts or rates.known(cell):
             continue
         if time.perf_counter() - begin > limit:
             break
         try:
-            rates.add(measure(Task(cell, 0, min(PROBE_TRIALS, cell.trials)), spec.compare, threads))
+            rates.add(_probe(cell, spec.compare, threads))
         except (ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError):
             continue  # the run will say what is wrong with this cell
     missing = {cell.id: left.counts.get(cell.id, [0])[0] for cell in cells}
     return [PlanLine(cell, cell.trials - missing[cell.id], left.seconds(cell)) for cell in cells]
+
+
+def _probe(cell: Cell, compare: int, threads: int | None) -> dict[str, Any]:
+    """The row of a cell's first trials, with its content: of so many that they tell a rate, or take a noticeable time."""
+    for count in PROBES:
+        row = measure(Item(cell, 0, min(count, cell.trials), compare), threads)
+        if row["seconds"] + row["seconds_theory"] > ENOUGH or count >= cell.trials:
+            break
+    return row | {"content": cell.content}
 
 
 def _spread(cells: list[Cell]) -> list[Cell]:

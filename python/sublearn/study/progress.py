@@ -11,8 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from .cells import Cell
-from .tasks import Task
+from .items import Item
 from .timing import Left, span_text
 
 if TYPE_CHECKING:
@@ -24,30 +23,29 @@ PLAIN_EVERY = 30.0  # seconds between progress lines where there is no terminal
 class Progress:
     """Where a run stands. This one reports nothing; the others show it."""
 
-    def __init__(self, cells: list[Cell], tasks: list[Task], left: Left):
-        self.total = sum(cell.trials for cell in cells)
-        self.done = self.total - sum(task.count for task in tasks)
-        self.left, self.cell = left, ""
+    def __init__(self, total: int, left: Left, workers: int):
+        self.total, self.left, self.workers, self.cell = total, left, workers, ""
+        self.done = total - left.trials
 
-    def begin(self, task: Task) -> None:
-        self.cell = task.cell.describe()
+    def begin(self, item: Item) -> None:
+        self.cell = item.cell.describe()
         self.show()
 
-    def end(self, task: Task) -> None:
-        self.done += task.count
-        self.left.remove(task)
+    def end(self, trials: int) -> None:
+        """Trials that are done, by this run or another, or given up."""
+        self.done += trials
         self.show()
 
     def time_left(self) -> str:
-        seconds = self.left.seconds()
-        return "" if seconds is None else f"{span_text(seconds)} left"
+        seconds = self.left.about()
+        return "" if seconds is None else f"{span_text(seconds / self.workers)} left"
 
     def show(self) -> None:
         """Called when something changed."""
         self.tick()
 
     def tick(self) -> None:
-        """Called again and again while a task runs."""
+        """Called again and again while items run."""
 
     def note(self, text: str) -> None:
         """Say something between."""
@@ -56,8 +54,8 @@ class Progress:
 class _Lines(Progress):
     """One line every 30 s."""
 
-    def __init__(self, stream: TextIO, cells: list[Cell], tasks: list[Task], left: Left):
-        super().__init__(cells, tasks, left)
+    def __init__(self, stream: TextIO, total: int, left: Left, workers: int):
+        super().__init__(total, left, workers)
         self.stream, self.last = stream, time.monotonic()
 
     def tick(self) -> None:
@@ -74,8 +72,8 @@ class _Lines(Progress):
 class _Bar(Progress):
     """A bar with trials done, predicted time left and the cell at hand."""
 
-    def __init__(self, stream: TextIO, bar: RichProgress, cells: list[Cell], tasks: list[Task], left: Left):
-        super().__init__(cells, tasks, left)
+    def __init__(self, stream: TextIO, bar: RichProgress, total: int, left: Left, workers: int):
+        super().__init__(total, left, workers)
         self.stream, self.bar = stream, bar
         self.line = bar.add_task("", total=self.total, completed=self.done, left=self.time_left())
 
@@ -88,16 +86,16 @@ class _Bar(Progress):
 
 
 @contextlib.contextmanager
-def progress_on(stream: TextIO | None, cells: list[Cell], tasks: list[Task], left: Left) -> Iterator[Progress]:
-    """The progress of a run on a stream; of one that has nothing to do, or no stream, reports nothing."""
-    if stream is None or not tasks:
-        yield Progress(cells, tasks, left)
+def progress_on(stream: TextIO | None, cells: int, total: int, left: Left, workers: int) -> Iterator[Progress]:
+    """The progress of a run on a stream: so many cells and trials in all. One that has nothing to do, or no stream, reports nothing."""
+    if stream is None or not left.trials:
+        yield Progress(total, left, workers)
     elif stream.isatty() and _encoding(stream).startswith("utf"):
         with _rich_bar(stream) as bar:
-            yield _Bar(stream, bar, cells, tasks, left)
+            yield _Bar(stream, bar, total, left, workers)
     else:
-        shown, start = _Lines(stream, cells, tasks, left), time.monotonic()
-        say(stream, f"{len(cells)} cell{'s' if len(cells) != 1 else ''}, {shown.total} trials, {shown.done} done before")
+        shown, start = _Lines(stream, total, left, workers), time.monotonic()
+        say(stream, f"{cells} cell{'s' if cells != 1 else ''}, {total} trials, {shown.done} done before")
         try:
             yield shown
         finally:

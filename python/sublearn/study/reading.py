@@ -117,7 +117,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         screen=screen,
         control=study.flag("control", True),
         compare=study.whole("compare", 0, 10**9, 1024, "a whole number >= 0 (trials per cell)"),
-        chunk=study.whole("chunk", 1, 2**20, 1024, "a whole number from 1 to 1048576 (trials per row)"),
+        chunk=study.whole("chunk", 1, 2**20, 2**20, "a whole number from 1 to 1048576 (most trials per row)"),
         text=text,
         source=source,
     )

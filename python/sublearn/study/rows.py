@@ -1,4 +1,7 @@
-"""What a row of results may hold: additive counts of one task, and where they come from.
+"""What a line of results may hold: additive counts of one item, what its cell is, or why an item failed.
+
+In format 2 a file begins with {"format": 2}; {"cell", "content", "labels"} describes a cell before its first row, and rows name it by id.
+In format 1 every row has all of it.
 
 Every field that a reader uses is checked; fields that nobody reads ("threads" and what other versions may add) are not. What the counts
 mean for theory is in compare.py.
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..compare import Comparison
@@ -15,27 +19,33 @@ from ..match.methods import RULES
 from .cells import CONTENT, content_id
 from .files import StoreError
 
-FORMAT = 1
+FORMAT = 2
+NEWER = "; read it with the version of sublearn that wrote it"
 LONGEST_LINE = 1 << 24
 MOST_TRIALS = 1 << 32  # trials are numbered in 32 bits
 COUNTS = ("count", "matched", "unmatched", "undecided", "screened", "solved_affine")
 LATER_COUNTS = ("certified", "by_theorem")  # absent in the rows of earlier versions, which counted no such trials
 QUANTITIES = ("found", "existence")
 LABELS = ("network", "strategy", "size")
-OF_THE_RUN = ("seconds", "seconds_theory", "threads", "isa", "version", "labels")  # what two rows of the same trials may differ in
+# what two rows of the same trials may differ in
+OF_THE_RUN = ("format", "seconds", "seconds_theory", "threads", "isa", "version", "labels")
 
 
-def checked_row(line: bytes, place: str, contents: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The row in a line, every field that a reader uses checked. `contents`: by cell id those already checked; a new one is added.
+@dataclass
+class Known:
+    """What the lines before said of cells: by id their content and their labels (network, strategy, size), as one object for all rows."""
 
-    Errors: StoreError that names the place and what is wrong.
+    contents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read_line(line: bytes, place: str, known: Known) -> dict[str, Any] | None:
+    """The row in a line, every field that a reader uses checked, its cell's content and labels put in; an item that failed has "error".
+
+    None for a line that says something of a cell, which goes into `known`, or of the file. Errors: StoreError that names the place and
+    what is wrong.
     """
-    cure = "; remove the line to have its trials run again"
-    newer = "; read it with the version of sublearn that wrote it"
-
-    def refuse(expected: str, got: str, then: str = cure) -> NoReturn:
-        raise StoreError(f"{place}: expected {expected}, got {got}{then}")
-
+    refuse = _Refusal(place)
     if len(line) > LONGEST_LINE:
         refuse(f"at most {LONGEST_LINE} bytes", str(len(line)))
     try:
@@ -44,11 +54,48 @@ def checked_row(line: bytes, place: str, contents: dict[str, Mapping[str, Any]])
         row = None
     if not isinstance(row, dict):
         refuse("a JSON object", repr(line[:60]))
-    if type(row.get("format")) is not int or row["format"] != FORMAT:
-        refuse(f"format {FORMAT}", f"{row.get('format')!r:.60}", newer)
+    form = row.get("format", FORMAT)
+    if type(form) is not int or form not in (1, FORMAT):
+        refuse(f"format 1 or {FORMAT}", f"{row.get('format')!r:.60}", NEWER)
+    if set(row) == {"format"}:
+        return None
+    if form == 1:
+        return _checked_row(row, refuse, known)
+    if "content" in row:
+        wrong = [key for key in ("cell", "content", "labels") if not FIELDS[key](row.get(key))]
+        if wrong:
+            refuse("a cell", f"one with a wrong or missing {', '.join(wrong)}")
+        _learn(row, refuse, known)
+        return None
+    if type(row.get("cell")) is not str or row["cell"] not in known.contents:
+        refuse("a row of a cell that a line before describes", f"{row.get('cell')!r:.60}")
+    row["content"], row["labels"] = known.contents[row["cell"]], known.labels[row["cell"]]
+    return _checked_failure(row, refuse) if "error" in row else _checked_row(row, refuse, known)
+
+
+class _Refusal:
+    """Raises the StoreError of a line."""
+
+    def __init__(self, place: str):
+        self.place = place
+
+    def __call__(self, expected: str, got: str, then: str = "; remove the line to have its trials run again") -> NoReturn:
+        raise StoreError(f"{self.place}: expected {expected}, got {got}{then}")
+
+
+def _checked_failure(row: dict[str, Any], refuse: _Refusal) -> dict[str, Any]:
+    wrong = [key for key in ("first", "count") if not _is_count(row.get(key))] + ["error"] * (type(row["error"]) is not str)
+    if wrong:
+        refuse("an item that failed", f"one with a wrong or missing {', '.join(wrong)}")
+    return row
+
+
+def _checked_row(row: dict[str, Any], refuse: _Refusal, known: Known) -> dict[str, Any]:
     row.setdefault("rules", 1)
     for key in LATER_COUNTS:
         row.setdefault(key, 0)
+    if type(row.get("quantity")) is str and row["quantity"] not in QUANTITIES:
+        refuse(f"a quantity out of {', '.join(QUANTITIES)}", f"{row['quantity']!r:.60}", NEWER)
     wrong = [key for key, good in FIELDS.items() if not good(row.get(key))]
     if wrong:
         refuse("a row", f"one with a wrong or missing {', '.join(wrong)}")
@@ -71,22 +118,19 @@ def checked_row(line: bytes, place: str, contents: dict[str, Mapping[str, Any]])
     try:
         compared = Comparison.from_dict(row["compared"])
     except ValueError as error:
-        raise StoreError(f"{place}: {error}{cure}") from None
+        raise StoreError(f"{refuse.place}: {error}; remove the line to have its trials run again") from None
     judged, right = compared.trials(), sum(compared.matched(kind) for kind in compared.counts)
     if judged > count or right > matched:
         refuse(
             f"compared with at most {count} trials, {matched} of them matched",
             f"{judged} and {right}",
         )
-    known = contents.get(row["cell"])
-    if known is not None and known == row["content"]:
-        row["content"] = known  # one object for all rows of a cell
-    else:
-        _check_content(row["cell"], row["content"], refuse)
-        contents[row["cell"]] = row["content"]
+    if row["content"] is not known.contents.get(row["cell"]):
+        _learn(row, refuse, known)
+        row["content"] = known.contents[row["cell"]]
     method = row["content"]["method"]
     if not 1 <= row["rules"] <= RULES[method]:
-        refuse(f"rules 1 to {RULES[method]} of method {method}", str(row["rules"]), newer)
+        refuse(f"rules 1 to {RULES[method]} of method {method}", str(row["rules"]), NEWER)
     if len(found_after) > row["content"]["options"].get("starts", 1):
         refuse(f"found_after of at most {row['content']['options'].get('starts', 1)} starts", f"{len(found_after)} numbers")
     return row
@@ -124,7 +168,11 @@ FIELDS: dict[str, Callable[[Any], bool]] = {  # of a row, beside its format; wha
 }
 
 
-def _check_content(cell: str, content: Mapping[str, Any], refuse: Callable[..., NoReturn]) -> None:
+def _learn(row: Mapping[str, Any], refuse: _Refusal, known: Known) -> None:
+    """Keep what a line says of its cell; a content that is known already is not hashed again."""
+    cell, content = row["cell"], row["content"]
+    if known.contents.get(cell) == content:
+        return
     try:
         true = content_id(content)
     except (ValueError, RecursionError):  # numbers that are not finite
@@ -134,6 +182,7 @@ def _check_content(cell: str, content: Mapping[str, Any], refuse: Callable[..., 
     method, options = content["method"], content["options"]
     if method not in tuple(RULES) or type(options) is not dict or not _is_count(options.get("starts", 1)):
         refuse(f"content of a method out of {', '.join(RULES)} with its options", f"{method!r:.60}, {options!r:.60}")
+    known.contents[cell], known.labels[cell] = content, row["labels"]
 
 
 def same_counts(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:

@@ -1,41 +1,56 @@
-"""Running a study: task after task, a row on disk after each, with progress and a clean stop.
+"""Running a study: item after item, a row on disk after each, with progress and a clean stop.
 
-One task is one call of `match_probability` (which uses all threads by itself) in a worker thread, so that the main thread can answer
-Ctrl-C and keep the clock; only the main thread writes. Not here: the cells (sweep.py), signals (stopping.py), what is reported meanwhile
-(progress.py) and what is made of it (report/).
+Items are measured by a crew (executors.py), by default in a thread beside this one, so that the main thread can answer signals and keep the
+clock; only the main thread writes. Not here: the cells (sweep.py), how they are cut (items.py), signals (stopping.py), what is reported
+meanwhile (progress.py) and what is made of it (report/).
 """
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TextIO
+from threading import Event
+from typing import Any, TextIO
 
 from .cells import Cell
-from .files import StoreError, write_text
+from .executors import BrokenExecutor, Crew, crew_of
+from .files import DiskError, StoreError, write_text
+from .items import Item, Range, Work, shares
 from .measure import measure
-from .progress import progress_on, say
+from .progress import Progress, progress_on, say
+from .resuming import difference
 from .spec import Spec
-from .stopping import in_thread, stopper
+from .stopping import stopper
 from .store import TABLE, Store
 from .summary import summaries
 from .sweep import cells_of
 from .tables import csv_text
-from .tasks import Task, tasks_of
 from .timing import Left, Rates
 
 __all__ = ["Outcome", "run"]
 
+TRIES = 2
+LOOK_EVERY = 2.0  # s between two looks at what other runs in the folder have written
+MOST_DEATHS = 10  # of workers without a row in between: then it is not the items that kill them
+
 
 @dataclass
 class Outcome:
-    """What a run did: rows written now, what is left, and why it stopped early, if it did."""
+    """What a run did: rows written now, what is left, and why it stopped early, if it did.
+
+    `left` counts the trials that this run was asked for (of its shard) and that no row has; `left_in_all` those of the whole study.
+    `unwritable`: the disk was full, read-only or gone.
+    """
 
     folder: Path
     rows: int = 0
     left: int = 0
+    left_in_all: int = 0
     interrupted: bool = False
+    unwritable: bool = False
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -43,19 +58,36 @@ class Outcome:
         return self.left == 0
 
 
-def run(spec: Spec, folder: str | Path, threads: int | None = None, stream: TextIO | None = None) -> Outcome:
-    """Run what is not done yet: results.jsonl grows as it goes, results.csv is written at the end.
+def run(
+    spec: Spec,
+    folder: str | Path,
+    threads: int | None = None,
+    stream: TextIO | None = None,
+    executor: Any | None = None,
+    *,
+    workers: int | None = None,
+    shard: tuple[int, int] | None = None,
+    on_error: str = "record",
+) -> Outcome:
+    """Run what is not done yet: a row is written after each item, results.csv at the end.
 
     `stream` takes the progress (a rich bar on a terminal, else a line every 30 s); None for silence.
-    The first Ctrl-C (or SIGTERM) finishes the task at hand and returns with `interrupted`; the second raises
-    KeyboardInterrupt at once. Every finished task is kept in both cases. A signal that is ignored when this
+    executor: whoever measures, anything with `submit` (concurrent.futures, loky, mpi4py.futures, submitit, a dask Client); it stays open.
+    workers: without an executor, so many processes, among which `threads` are divided; with one, how many items it does at a time, where
+    it does not say. threads: of each item with an executor (None: the cores divided among workers of this machine, else 1).
+    shard: (i, N), run the i-th of N parts of the study, i from 0; the parts of other runs are left alone.
+    The first Ctrl-C (SIGTERM, SIGHUP, SIGUSR1) finishes what is under way and returns with `interrupted`; the second raises
+    KeyboardInterrupt at once. Every finished item is kept in both cases. A signal that is ignored when this
     starts stays ignored, and one whose handler Python did not install is left to it.
-    A task that fails is reported in `problems`, its cell is left incomplete, and the others go on.
+    An item that fails, or whose worker dies, is tried once more; then the failure is written down and reported in `problems`, its cell is
+    left incomplete, and the others go on (on_error "raise": it is raised).
+    Several runs may write in one folder; each looks at what the others did, and what two have measured counts once.
     Trials whose rows were set aside (older rules, see store.py) are run again.
-    Errors: StoreError if the folder cannot be used (StoreBusy: another run is writing in it); SpecError if the study cannot be run.
+    Errors: StoreError if the folder cannot be used (DiskError: written); SpecError if the study cannot be run; ValueError and TypeError
+    for wrong arguments.
 
     >>> spec = study.parse_spec('''
-    ... study = {name = "last-layer", trials = 100, control = false}
+    ... study = {name = "last-layer", trials = 64, control = false}
     ... network = [{kind = "feedforward", widths = [3, 4, 2], samples = 3, shared = ["W1"]}]
     ... strategy = [{kind = "only", within = "W2"}]
     ... ''')
@@ -64,54 +96,163 @@ def run(spec: Spec, folder: str | Path, threads: int | None = None, stream: Text
     >>> study.load("sublearn-last-layer")["probability"].values
     array([1.])
     """
+    _check(workers, shard, on_error)
     cells = cells_of(spec)
-    with Store(folder) as store:
+    asked = None if shard is None else shares(cells, shard)
+    with Store(folder) as store, crew_of(executor, workers, threads) as crew:
         store.open_for_writing()
         outcome = Outcome(Path(folder))
-        if store.note:
-            say(stream, store.note)
-        tasks = tasks_of(cells, store.done(), spec.chunk)
+        for note in (store.note, difference(store, spec, cells)):
+            if note:
+                say(stream, note)
         store.save_spec(spec)
-        try:
-            _loop(spec, cells, tasks, store, outcome, threads, stream)
-        except StoreError as error:
-            outcome.problems.append(str(error))
-        outcome.left = sum(task.count for task in tasks_of(cells, store.done(), spec.chunk))
-        try:
-            write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
-        except StoreError as error:
-            outcome.problems.append(str(error))
+        work = Work(cells, store.done(), asked)
+        left = Left(work, Rates(store.rows), spec.compare)
+        total = sum(cell.trials for cell in cells) if asked is None else sum(count for own in asked.values() for _, count in own)
+        with progress_on(stream, len(cells), total, left, crew.workers) as progress, stopper(progress.note) as stop:
+            loop = _Loop(spec, store, work, left, crew, progress, on_error)
+            try:
+                loop.run(stop)
+                store.close()
+            except DiskError as error:
+                outcome.unwritable = True
+                loop.problems.append(str(error))
+                with suppress(DiskError):
+                    store.close()
+            outcome.rows, outcome.interrupted, outcome.problems = loop.rows, stop.is_set(), loop.problems
+        _end(cells, store, asked, outcome)
     return outcome
 
 
-def _loop(
-    spec: Spec,
-    cells: list[Cell],
-    tasks: list[Task],
-    store: Store,
-    outcome: Outcome,
-    threads: int | None,
-    stream: TextIO | None,
-) -> None:
-    rates = Rates(store.rows)
-    failed: set[str] = set()
-    left = Left(tasks, rates, spec.compare)
-    with progress_on(stream, cells, tasks, left) as progress, stopper(progress.note) as asked:
-        for task in tasks:
-            if task.cell.id in failed:
-                continue
-            progress.begin(task)
-            try:
-                row = in_thread(partial(measure, task, spec.compare, threads), progress.tick)
-            except (ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError) as error:
-                failed.add(task.cell.id)
-                outcome.problems.append(f"{task.cell.describe()}: {type(error).__name__}: {error}")
-                progress.end(task)
-                continue
-            store.append(row)
-            rates.add(row)
-            outcome.rows += 1
-            progress.end(task)
-            if asked.is_set():
-                outcome.interrupted = True
+def _check(workers: int | None, shard: tuple[int, int] | None, on_error: str) -> None:
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise ValueError(f"workers: expected a whole number >= 1, got {workers!r}")
+    if shard is not None and not (len(shard) == 2 and all(type(part) is int for part in shard) and 0 <= shard[0] < shard[1]):
+        raise ValueError(f"shard: expected (i, N) with 0 <= i < N, got {shard!r}")
+    if on_error not in ("record", "raise"):
+        raise ValueError(f"on_error: expected 'record' or 'raise', got {on_error!r}")
+
+
+def _end(cells: list[Cell], store: Store, asked: dict[str, list[Range]] | None, outcome: Outcome) -> None:
+    """What is left, by all that is on disk, and the table."""
+    try:
+        store.refresh()
+        done = store.done()
+        outcome.left_in_all = sum(count for ranges in Work(cells, done).missing.values() for _, count in ranges)
+        outcome.left = sum(count for ranges in Work(cells, done, asked).missing.values() for _, count in ranges)
+        write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
+    except StoreError as error:
+        outcome.problems.append(str(error))
+
+
+class _Loop:
+    """Items out, rows in, until nothing is left or a signal came."""
+
+    def __init__(self, spec: Spec, store: Store, work: Work, left: Left, crew: Crew, progress: Progress, on_error: str):
+        self.most, self.compare, self.raises = spec.chunk, spec.compare, on_error == "raise"
+        self.store, self.work, self.left, self.crew, self.progress = store, work, left, crew, progress
+        self.rows = 0
+        self.problems: list[str] = []
+        self.again: deque[Item] = deque()  # failed once
+        self.suspects: deque[Item] = deque()  # in flight when a worker died: tried one by one, so that the one to blame is found
+        self.alone = False  # a suspect is in flight
+        self.tries: dict[tuple[str, int, int], int] = {}
+        self.given_up: set[str] = set()  # cells
+        self.deaths = 0  # of workers since the last row
+        self.broken = False
+        self.looked = time.monotonic()
+
+    def run(self, stop: Event) -> None:
+        """Until nothing is left to hand out, or `stop` is set. DiskError if a row cannot be written."""
+        if self.store.others_at_work():
+            self.work.start_elsewhere()
+        while True:
+            if stop.is_set():
+                self.crew.cancel()
+            elif not self.broken:
+                self._hand_out()
+            if not self.crew.handed:
                 break
+            for item, future in self.crew.finished():
+                self._take(item, future)
+            self.progress.tick()
+            if time.monotonic() - self.looked > LOOK_EVERY:
+                self._look()
+
+    def _hand_out(self) -> None:
+        while len(self.crew.handed) < self.crew.most and not self.alone and not self.broken:
+            suspect = bool(self.suspects)
+            if suspect and self.crew.handed:
+                return
+            waiting = self.suspects or self.again
+            if waiting:
+                item = waiting.popleft()
+            elif (cell := self.work.next_cell()) is not None:
+                item = self.work.take(min(self.most, self.left.most_trials(cell, self.crew.workers)), self.compare)
+            else:
+                return
+            if item.cell.id in self.given_up:
+                self._done_with(item.cell.id, [(item.first, item.count)])
+                continue
+            self.progress.begin(item)
+            try:
+                self.crew.submit(measure, item)
+            except BrokenExecutor as error:
+                waiting.appendleft(item)
+                self._worker_died(error)
+            else:
+                self.alone = suspect
+
+    def _take(self, item: Item, future: Any) -> None:
+        self.alone = False
+        try:
+            row = future.result()
+        except BrokenExecutor as error:
+            self._worker_died(error, item)
+        except Exception as error:  # whatever went wrong there, the others go on
+            self._failed(item, error, self.again)
+        else:
+            self.left.rates.add(self.store.append(row, item.cell))
+            self.rows, self.deaths = self.rows + 1, 0
+            self._done_with(item.cell.id, [(item.first, item.count)])
+
+    def _done_with(self, cell: str, ranges: list[Range]) -> None:
+        self.progress.end(self.left.remove(cell, ranges))
+
+    def _failed(self, item: Item, error: Exception, again: deque[Item]) -> None:
+        key = (item.cell.id, item.first, item.count)
+        self.tries[key] = self.tries.get(key, 0) + 1
+        if self.raises:
+            raise error
+        if self.tries[key] < TRIES:
+            again.append(item)
+            return
+        text = f"{type(error).__name__}: {error}"
+        self.store.append({"cell": item.cell.id, "first": item.first, "count": item.count, "error": text}, item.cell)
+        self.problems.append(f"{item.cell.describe()}: trials {item.first} to {item.first + item.count - 1}: {text}")
+        self.given_up.add(item.cell.id)
+        self._done_with(item.cell.id, [(item.first, item.count), *self.work.give_up(item.cell.id)])
+
+    def _worker_died(self, error: Exception, *items: Item) -> None:
+        """All items in flight are lost with one worker, but for those that have a result."""
+        lost = list(items)
+        for number, (item, future) in list(self.crew.handed.items()):
+            if not future.done() or future.cancelled() or future.exception() is not None:
+                del self.crew.handed[number]
+                lost.append(item)
+        self.alone, self.deaths = False, self.deaths + 1
+        for item in lost:
+            self._failed(item, error, self.suspects)
+        if self.deaths > MOST_DEATHS or not self.crew.renew():
+            self.broken = True
+            self.problems.append(f"the workers cannot go on: {type(error).__name__}: {error}")
+
+    def _look(self) -> None:
+        """At what other runs in the folder have done."""
+        self.looked = time.monotonic()
+        new = self.store.refresh()
+        for row in new:
+            self.left.rates.add(row)
+            self._done_with(row["cell"], self.work.remove(row["cell"], (row["first"], row["count"])))
+        if new:
+            self.work.start_elsewhere()

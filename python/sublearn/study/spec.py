@@ -92,7 +92,7 @@ class Spec:
     screen: bool = False
     control: bool = True
     compare: int = 1024
-    chunk: int = 1024
+    chunk: int = 2**20
     text: str = ""
     source: str = "<spec>"
 

@@ -1,32 +1,30 @@
-"""The folder of a study: its file, and rows of additive counts in results.jsonl.
+"""The folder of a study: its file, and rows of additive counts in rows/*.jsonl.
 
-results.jsonl is append-only, one JSON object per line, one line per task (a range of trials of one cell),
-written and flushed to disk before the next task's line; it is the only file a study needs to continue.
-results.csv (one line per cell) and the xarray Dataset of `load` are made from it (tables.py). What a row may hold is in rows.py.
+Each run writes a file of its own there (shards.py) and reads all of them, so two runs in one folder are safe. results.jsonl holds one line,
+{"format": 2}, by which earlier versions refuse the folder; in a folder that they began it holds their rows as well, and these count on.
+results.csv (one line per cell) and the xarray Dataset of `load` are made from the rows (tables.py). What a line may hold is in rows.py.
 
-What is no error: a torn last line, left by a run that was killed, is reported and ignored, and cut off before
-the next row is appended; a blank line holds nothing; a row that repeats an earlier one (the same trials with
-the same counts, as a copied line or a cell measured on two machines has) is reported and counted once; a row
-whose verdicts were given by older rules (`rules`, see decide.RULES; absent in the rows of earlier versions,
-which had rules 1) is reported and set aside: kept in the file, never added, and its trials are run again.
-Any other line is an error that names the line, and rows that count a trial twice are an error that names both.
+What is no error: a torn last line, left by a run that was killed, is reported and ignored; a blank line holds nothing; a row that repeats
+another (the same trials with the same counts) is counted once; of rows that share trials the largest counts, of equals the first read
+(overlaps.py); a row whose verdicts were given by older rules (`rules`, see methods.RULES; absent in the rows of earlier versions, which had
+rules 1) is reported and set aside: kept in the file, never added, and its trials are run again. Any other line is an error that names the
+line.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import os
-from bisect import bisect_left, insort
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from ..match.methods import RULES
-from .files import StoreError, lock, write_text
+from .cells import Cell
+from .files import StoreError, write_bytes, write_text
+from .overlaps import in_both, that_count
 from .reading import parse_spec
-from .rows import checked_row, same_counts
+from .rows import Known, read_line, same_counts
+from .shards import HEAD, Reading, RowFile, line_of, row_files
 from .spec import Spec
 
 __all__ = ["Store"]
@@ -37,186 +35,166 @@ ROWS, TABLE, SPEC = "results.jsonl", "results.csv", "spec.toml"
 class Store:
     """The results of one study in one folder.
 
-    `rows` are the rows read and appended so far, those alone that count; `aside` are the rows by older rules,
-    which never do; `note` reports what was read and not counted, if anything. Only `open_for_writing`
-    changes the folder; a second process that tries gets a StoreBusy. Errors: StoreError for a folder that
-    cannot be read or whose rows are damaged.
+    `rows` are those that count; `aside` the rows by older rules, which never do; `failures` the items that failed and have no rows since;
+    `note` reports what was read and not counted, if anything. Only `open_for_writing` and what follows it change the folder. Errors:
+    StoreError for a folder that cannot be read or whose rows are damaged.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.path = self.folder / ROWS
-        self._file: io.FileIO | None = None
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            data = b""
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.path}: expected a file that can be read, got: {error}") from None
-        self._take_in(data)
+        self._own: RowFile | None = None
+        self._known = Known()
+        self._files: dict[Path, Reading] = {self.path: Reading(self.path)}
+        self._read: dict[tuple[str, int], list[dict[str, Any]]] = {}  # (cell, rules) to its rows, each block once for each of its counts
+        self._blocks: dict[tuple[str, int, int, int], dict[str, Any]] = {}
+        self._failures: list[dict[str, Any]] = []
+        self._counted: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        self._copies: list[str] = []
+        self._disputed: list[str] = []
+        self.refresh()
 
-    def _take_in(self, data: bytes) -> None:
-        """Read the whole file's bytes: in time linear in the rows, but for the sort of each cell's ranges."""
-        self.rows: list[dict[str, Any]] = []
-        self.aside: list[dict[str, Any]] = []
-        self._as_read = (len(data), hash(data))
-        self._torn, self._copies = "", []
-        self._contents: dict[str, Mapping[str, Any]] = {}
-        # (cell, rules) to the ascending (first, end, line) of its rows
-        self._taken: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
-        earlier: dict[tuple[str, int, int, int], tuple[int, dict[str, Any]]] = {}
-        at = self._lines = 0
-        while at < len(data):
-            self._lines += 1
-            end = data.find(b"\n", at)
-            if end < 0:
-                self._torn = (
-                    f"ignored a torn last line ({len(data) - at} bytes): the run that wrote it was stopped; its trials are run again"
-                )
-                break
-            line, at = data[at:end], end + 1
-            if not line.strip():
-                continue
-            row = checked_row(line, self._place(self._lines), self._contents)
-            key = (row["cell"], row["rules"], row["first"], row["count"])
-            known, other = earlier.setdefault(key, (self._lines, row))
-            if known != self._lines and same_counts(other, row):
-                self._copies.append((self._lines, known))
-                continue
-            self._taken.setdefault(key[:2], []).append((row["first"], row["first"] + row["count"], self._lines))
-            self._keep(row)
-        self._good_bytes = at
-        for (cell, _), taken in self._taken.items():
-            taken.sort()
-            for one, two in zip(taken, taken[1:]):
-                if two[0] < one[1]:
-                    self._refuse_overlap(cell, *sorted((one, two), key=lambda entry: entry[2]))
+    def refresh(self) -> list[dict[str, Any]]:
+        """Read what other runs have written since the last look; their rows by today's rules."""
+        new = self._take_in(self._files[self.path])
+        for path in row_files(self.folder):
+            if self._own is None or path != self._own.path:
+                new += self._take_in(self._files.setdefault(path, Reading(path)))
+        return new
 
-    def _keep(self, row: dict[str, Any]) -> None:
-        current = row["rules"] == RULES[row["content"]["method"]]
-        (self.rows if current else self.aside).append(row)
+    def _take_in(self, reading: Reading) -> list[dict[str, Any]]:
+        new = []
+        for line in reading.more():
+            reading.lines += 1
+            if line.strip():
+                place = f"{reading.path}: line {reading.lines}"
+                row = read_line(line, place, self._known)
+                if row is not None and self._keep(row, place):
+                    new.append(row)
+        return new
 
-    def _place(self, line: int) -> str:
-        return f"{self.path}: line {line}"
+    def _keep(self, row: dict[str, Any], place: str) -> bool:
+        """Take a row in; does it tell something new, by today's rules?"""
+        if "error" in row:
+            self._failures.append(row)
+            return False
+        key = (row["cell"], row["rules"])
+        earlier = self._blocks.setdefault((*key, row["first"], row["count"]), row)
+        if earlier is not row:
+            (self._copies if same_counts(earlier, row) else self._disputed).append(place)
+            return False
+        self._read.setdefault(key, []).append(row)
+        self._counted.pop(key, None)
+        return row["rules"] == RULES[row["content"]["method"]]
 
-    def _refuse_overlap(self, cell: str, one: tuple[int, int, int], two: tuple[int, int, int]) -> NoReturn:
-        raise StoreError(
-            f"{self._place(two[2])}: expected trials that no other row counts, got {two[0]}..{two[1] - 1} of cell {cell}, "
-            f"which overlaps {one[0]}..{one[1] - 1} of line {one[2]}; remove one of the two lines"
-        )
+    def _that_count(self, key: tuple[str, int]) -> list[dict[str, Any]]:
+        """The rows of a (cell, rules) that count among each other."""
+        if key not in self._counted:
+            rows = self._read.get(key, [])
+            self._counted[key] = [rows[place] for place in that_count([(row["first"], row["first"] + row["count"]) for row in rows])]
+        return self._counted[key]
+
+    def _by_rules(self, current: bool) -> list[dict[str, Any]]:
+        keys = [key for key in self._read if (key[1] == self._newest(key[0])) == current]
+        return [row for key in keys for row in self._that_count(key)]
+
+    def _newest(self, cell: str) -> int:
+        return RULES[self._known.contents[cell]["method"]]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self._by_rules(current=True)
+
+    @property
+    def aside(self) -> list[dict[str, Any]]:
+        return self._by_rules(current=False)
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """The last failure of each block that has no rows of all its trials since."""
+        last = {(row["cell"], row["first"], row["count"]): row for row in self._failures}
+        return [row for row in last.values() if self._lacks(row)]
+
+    def _lacks(self, row: Mapping[str, Any]) -> bool:
+        done = _ranges(self._that_count((row["cell"], self._newest(row["cell"]))))
+        return in_both([(row["first"], row["first"] + row["count"])], done) < row["count"]
 
     @property
     def note(self) -> str:
-        """What is in the file and not counted, in words; empty if there is no such thing."""
-        parts = [self._torn] if self._torn else []
+        """What is in the files and not counted, in words; empty if there is no such thing."""
+        parts = [
+            f"{reading.path}: ignored a torn last line ({reading.torn} bytes): the run that wrote it was stopped, or is writing it"
+            for reading in self._files.values()
+            if reading.torn
+        ]
         if self._copies:
-            line, known = self._copies[0]
-            many = f" and {len(self._copies) - 1} more" if len(self._copies) > 1 else ""
-            parts.append(f"line {line}{many}: repeats line {known}{' and others' if many else ''}, counted once")
-        if self.aside:
-            parts.append(self._aside_note())
-        return f"{self.path}: {'; '.join(parts)}" if parts else ""
+            parts.append(f"{_places(self._copies)}: repeats another row, counted once")
+        if self._disputed:
+            other = "other counts of trials that a row before counts (another instruction set?); that one counts"
+            parts.append(f"{_places(self._disputed)}: {other}")
+        if within := sum(len(rows) - len(self._that_count(key)) for key, rows in self._read.items()):
+            parts.append(f"{self.folder}: {within} row{'s' if within > 1 else ''} of trials that larger rows count, counted once")
+        if aside := self.aside:
+            parts.append(self._aside_note(aside))
+        return "; ".join(parts)
 
-    def _aside_note(self) -> str:
+    def _aside_note(self, aside: list[dict[str, Any]]) -> str:
         trials: dict[tuple[str, int], int] = {}
-        for row in self.aside:
+        for row in aside:
             key = (row["content"]["method"], row["rules"])
             trials[key] = trials.get(key, 0) + row["count"]
         total = sum(trials.values())
-        anew = total - self.aside_left(row["cell"] for row in self.aside)
+        anew = total - self.aside_left(row["cell"] for row in aside)
         by = ", ".join(f"{count} of method {method} by rules {rules} (now {RULES[method]})" for (method, rules), count in trials.items())
         left = (
             "all computed anew since"
             if anew == total
             else (f"{anew} computed anew since; `sublearn run` computes anew what the study asks for")
         )
-        return f"set aside {total} trials that older rules judged: {by}; they are kept and never added; {left}"
+        return f"{self.folder}: set aside {total} trials that older rules judged: {by}; they are kept and never added; {left}"
 
     def aside_left(self, cells: Iterable[str]) -> int:
         """How many trials of these cells (ids) are in rows set aside, and in none that counts."""
         asked, left = set(cells), 0
-        for (cell, rules), taken in self._taken.items():
-            newest = RULES[self._contents[cell]["method"]]
+        for cell, rules in self._read:
+            newest = self._newest(cell)
             if cell in asked and rules != newest:
-                left += sum(end - first for first, end, _ in taken) - _shared_trials(taken, self._taken.get((cell, newest), []))
+                taken = _ranges(self._that_count((cell, rules)))
+                left += sum(end - first for first, end in taken) - in_both(taken, _ranges(self._that_count((cell, newest))))
         return left
 
     def open_for_writing(self) -> None:
-        """Lock the file, read it again if another run wrote to it since it was read, and cut off a torn last line.
+        """Mark the folder as one of format 2, and read again what other runs wrote since it was read. DiskError if it cannot be written."""
+        try:
+            old = self.path.read_bytes()
+        except FileNotFoundError:
+            old = b""
+        except OSError as error:
+            raise StoreError(f"{self.path}: expected a file that can be read, got: {error}") from None
+        if HEAD not in old:
+            write_bytes(self.path, old[: old.rfind(b"\n") + 1] + HEAD)  # without a torn last line, which HEAD would be joined to
+            self._files[self.path].torn = 0
+        self._own = RowFile(self.folder)
+        self.refresh()
 
-        What is to be run is known only after this: until then another run may append. Errors: StoreBusy if
-        another run has the file; StoreError if it cannot be written or was damaged in the meantime.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = open(self.path, "a+b", buffering=0)
-        except OSError as error:
-            raise StoreError(f"{self.path}: expected a file that can be written, got: {error}") from None
-        try:
-            lock(file, self.path)
-            file.seek(0)
-            data = file.readall()
-            if (len(data), hash(data)) != self._as_read:
-                self._take_in(data)
-            if self._good_bytes != len(data):
-                file.truncate(self._good_bytes)
-        except OSError as error:
-            file.close()
-            raise StoreError(f"{self.path}: expected a file that can be written, got: {error}") from None
-        except StoreError:
-            file.close()
-            raise
-        self._file = file
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row to disk. StoreError on a full disk (a part that was written is taken back), for a file that another
-        program removed, replaced or wrote to, and for trials that have a row."""
-        if self._file is None:
-            raise StoreError(f"{self.path}: expected open_for_writing() before append()")
-        line = json.dumps(row, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
-        checked = checked_row(line[:-1], f"{self.path}: new row", self._contents)
-        taken = self._taken.setdefault((checked["cell"], checked["rules"]), [])
-        entry = (checked["first"], checked["first"] + checked["count"], self._lines + 1)
-        place = bisect_left(taken, entry)
-        for other in taken[max(0, place - 1) : place + 1]:
-            if other[0] < entry[1] and entry[0] < other[1]:
-                self._refuse_overlap(checked["cell"], other, entry)
-        self._check_alone()
-        written = 0
-        try:
-            while written < len(line):
-                written += self._file.write(line[written:])
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with suppress(OSError):  # else a torn last line, which the next run cuts off
-                self._file.truncate(self._good_bytes)
-            raise StoreError(
-                f"{self.path}: expected to write {len(line)} bytes, got: {error}; the {len(self.rows)} rows before are safe"
-            ) from None
-        self._good_bytes += len(line)
-        self._lines += 1
-        insort(taken, entry)
-        self._keep(checked)
-
-    def _check_alone(self) -> None:
-        """StoreError if the path leads to another file than the one opened, or if that has grown: a lock keeps out runs only, and not
-        everywhere."""
-        assert self._file is not None
-        try:
-            opened = os.fstat(self._file.fileno())
-            same = os.path.samestat(opened, os.stat(self.path))
-        except OSError as error:
-            raise StoreError(f"{self.path}: expected the file that this run writes, got: {error}") from None
-        if not same or opened.st_size != self._good_bytes:
-            what = f"{opened.st_size} bytes" if same else "another file in its place"
-            raise StoreError(
-                f"{self.path}: expected the file as this run left it ({self._good_bytes} bytes), got {what}; run again to go on from there"
-            )
+    def append(self, row: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+        """Write a row that `measure` made of a cell, or an item that failed; as it will be read. DiskError if it cannot be written."""
+        if self._own is None:
+            raise StoreError(f"{self.folder}: expected open_for_writing() before append()")
+        self._known.contents.setdefault(cell.id, cell.content)
+        self._known.labels.setdefault(cell.id, {"network": cell.network_label, "strategy": cell.strategy_label, "size": cell.arguments})
+        checked = read_line(line_of(row)[:-1], f"{self._own.path}: new row", self._known)
+        assert checked is not None
+        self._own.append(row, cell)
+        self._keep(checked, f"{self._own.path}: new row")
+        return checked
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._own is not None:
+            own, self._own = self._own, None
+            reading = self._files.setdefault(own.path, Reading(own.path))
+            reading.at = own.size
+            own.close()
 
     def __enter__(self) -> Self:
         return self
@@ -230,6 +208,16 @@ class Store:
         for row in self.rows:
             found.setdefault(row["cell"], []).append((row["first"], row["count"]))
         return found
+
+    def others_at_work(self, seconds: float = 60.0) -> bool:
+        """Has another run written in the folder within the last minute?"""
+        for path in self._files:
+            try:
+                if (self._own is None or path != self._own.path) and path != self.path and time.time() - path.stat().st_mtime < seconds:
+                    return True
+            except OSError:
+                continue  # it has gone
+        return False
 
     def save_spec(self, spec: Spec) -> None:
         """Keep the study's file as spec.toml, so that the folder can be read and reported on its own."""
@@ -246,14 +234,10 @@ class Store:
         return parse_spec(text, source=str(path))
 
 
-def _shared_trials(some: list[tuple[int, int, int]], others: list[tuple[int, int, int]]) -> int:
-    """How many trials are in both of two ascending lists of (first, end, line)."""
-    found = at = 0
-    for first, end, _ in some:
-        while at < len(others) and others[at][1] <= first:
-            at += 1
-        ahead = at
-        while ahead < len(others) and others[ahead][0] < end:
-            found += min(end, others[ahead][1]) - max(first, others[ahead][0])
-            ahead += 1
-    return found
+def _places(places: list[str]) -> str:
+    return places[0] + (f" and {len(places) - 1} more" if len(places) > 1 else "")
+
+
+def _ranges(rows: Iterable[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """(first, end) of rows."""
+    return [(row["first"], row["first"] + row["count"]) for row in rows]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..compare import Comparison
 from ..match.methods import EXACT
+from ..model.layers import plain
 from ..numerics.intervals import clopper_pearson
 from .cells import Cell
 from .rows import COUNTS, LATER_COUNTS
@@ -27,7 +28,6 @@ class Summary:
     certified: int = 0
     by_theorem: int = 0
     seconds: float = 0.0
-    quantity: str = ""
     required_rank: int | None = None
     found_after: list[int] = field(default_factory=list)
     compared: Comparison = field(default_factory=Comparison)
@@ -39,8 +39,6 @@ class Summary:
         for name in (*COUNTS[1:], *LATER_COUNTS):
             setattr(self, name, getattr(self, name) + row.get(name, 0))
         self.seconds += float(row.get("seconds") or 0)
-        # one row of a weaker quantity makes the sum one of it
-        self.quantity = row["quantity"] if self.quantity in ("", row["quantity"]) else "found"
         if isinstance(row.get("required_rank"), int):
             self.required_rank = row["required_rank"]
         length = max(len(self.found_after), len(row["found_after"]))
@@ -48,6 +46,17 @@ class Summary:
         self.compared = self.compared + Comparison.from_dict(row["compared"])
         self.ranges.append((row["first"], row["count"]))
         self.versions.add(str(row.get("version", "?")))
+
+    @property
+    def quantity(self) -> str:
+        """What the sum is of, "existence" or "found": by the rule of `MatchResult.quantity`, of the sum."""
+        if not self.trials:
+            return ""
+        if self.cell.method == EXACT:
+            settled = plain(self.cell.net).activation == "linear" or self.undecided <= 0.01 * self.trials
+        else:
+            settled = self.screened + self.solved_affine == self.trials
+        return "existence" if settled else "found"
 
     @property
     def probability(self) -> float:
