@@ -17,7 +17,7 @@ from sublearn import study
 from sublearn.cli import main as cli
 from sublearn.cli.doctor import instruction_set
 from sublearn.match.methods import RULES
-from sublearn.study import runner
+from sublearn.study import loop
 from sublearn.study.summary import summaries
 from tests.studies import IGNORES, LISTENS, child, rows_in, start
 
@@ -292,7 +292,7 @@ def test_what_fails_leaves_an_incomplete_study(spec, tmp_path, capsys, monkeypat
         raise study.DiskError("results.jsonl: expected to write 9 bytes, got: No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "measure", too_large)
+        patch.setattr(loop, "measure", too_large)
         code, out, err = call(capsys, "run", spec, "--out", tmp_path)
     assert code == 3 and out == "" and "MemoryError: too large" in err
     assert "80 trials left; the same command continues" in err

@@ -21,7 +21,7 @@ from sublearn.match.methods import RULES
 from sublearn.match.probability import EXISTENCE
 from sublearn.model import strategies
 from sublearn.numerics.intervals import clopper_pearson
-from sublearn.study import plot, progress, reading, runner, shards, strategy_entry
+from sublearn.study import loop, plot, progress, reading, shards, strategy_entry
 from sublearn.study.cells import Cell, content_id
 from sublearn.study.items import Item, Work, block_size, shares
 from sublearn.study.measure import measure
@@ -1115,7 +1115,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, monkeypatch):
             raise MemoryError("expected 8 bytes, got none")
         return real(entry, *others)
 
-    monkeypatch.setattr(runner, "measure", fails)
+    monkeypatch.setattr(loop, "measure", fails)
     outcome = study.run(parse(), tmp_path / "s")
     assert outcome.left == 240 and len(outcome.problems) == 4  # three budgets and their control
     assert all("rec / rows / " in problem and "MemoryError: expected 8 bytes" in problem for problem in outcome.problems)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from sublearn import study
-from sublearn.study import executors, items, runner
+from sublearn.study import executors, items, loop
 from sublearn.study.items import Item
 from sublearn.study.measure import measure
 from sublearn.study.shards import line_of
@@ -225,13 +225,13 @@ def ends_its_worker_once(item, threads):
 
 
 def test_an_item_that_ends_its_worker_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch, expected):
-    monkeypatch.setattr(runner, "measure", ends_its_worker)
+    monkeypatch.setattr(loop, "measure", ends_its_worker)
     outcome = study.run(SPEC, tmp_path / "s", workers=2)
     assert outcome.left <= CELLS[0].trials and len(outcome.problems) == 1 and CELLS[0].describe() in outcome.problems[0]
     (failure,) = study.Store(tmp_path / "s").failures
     assert (failure["cell"], failure["first"]) == (CELLS[0].id, 0) and "terminated abruptly" in failure["error"]
     assert counts(tmp_path / "s")[1:] == expected[1:]
-    monkeypatch.setattr(runner, "measure", ends_its_worker_once)
+    monkeypatch.setattr(loop, "measure", ends_its_worker_once)
     monkeypatch.setenv("SUBLEARN_TEST_MARK", str(tmp_path / "mark"))
     outcome = study.run(SPEC, tmp_path / "s", workers=2)
     assert outcome.complete and not outcome.problems and (tmp_path / "mark").exists()
@@ -239,7 +239,7 @@ def test_an_item_that_ends_its_worker_is_recorded_and_the_rest_goes_on(tmp_path,
 
 
 def test_a_broken_executor_that_is_not_ours_ends_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "measure", ends_its_worker)
+    monkeypatch.setattr(loop, "measure", ends_its_worker)
     with cf.ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
         outcome = study.run(SPEC, tmp_path / "s", executor=pool)
     assert outcome.left and "the workers cannot go on: BrokenProcessPool" in outcome.problems[-1]

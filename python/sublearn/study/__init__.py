@@ -4,9 +4,9 @@
 `write_report(folder)` makes its figures and report.html, and `plot` draws single figures. The command line
 (`sublearn run`) does all of this.
 
-reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in blocks of trials (items.py); runner.py: the loop;
-executors.py: who measures; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py, report/: what is made of
-them.
+reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in blocks of trials (items.py); runner.py and loop.py: how
+they run; executors.py: who measures; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py and report/: what is
+made of them.
 matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where they are used.
 """
 

@@ -2,25 +2,22 @@
 
 Items are measured by a crew (executors.py), by default in a thread beside this one, so that the main thread can answer signals and keep the
 clock; only the main thread writes. Not here: the cells (sweep.py), how they are cut (items.py), signals (stopping.py), what is reported
-meanwhile (progress.py) and what is made of it (report/).
+meanwhile (progress.py), which item is next (loop.py) and what is made of it (report/).
 """
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from typing import Any, TextIO
 
 from .cells import Cell
-from .executors import BrokenExecutor, Crew, crew_of
+from .executors import crew_of
 from .files import DiskError, StoreError, write_text
-from .items import Item, Range, Work, shares
-from .measure import measure
-from .progress import Progress, progress_on, say
+from .items import Range, Work, shares
+from .loop import Loop
+from .progress import progress_on, say
 from .resuming import difference
 from .spec import Spec
 from .stopping import stopper
@@ -31,10 +28,6 @@ from .tables import csv_text
 from .timing import Left, Rates
 
 __all__ = ["Outcome", "run"]
-
-TRIES = 2
-LOOK_EVERY = 2.0  # s between two looks at what other runs in the folder have written
-MOST_DEATHS = 10  # of workers without a row in between: then it is not the items that kill them
 
 
 @dataclass
@@ -110,7 +103,7 @@ def run(
         left = Left(work, Rates(store.rows), spec.compare)
         total = sum(cell.trials for cell in cells) if asked is None else sum(count for own in asked.values() for _, count in own)
         with progress_on(stream, len(cells), total, left, crew.workers) as progress, stopper(progress.note) as stop:
-            loop = _Loop(spec, store, work, left, crew, progress, on_error)
+            loop = Loop(spec, store, work, left, crew, progress, on_error)
             try:
                 loop.run(stop)
                 store.close()
@@ -143,116 +136,3 @@ def _end(cells: list[Cell], store: Store, asked: dict[str, list[Range]] | None, 
         write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
     except StoreError as error:
         outcome.problems.append(str(error))
-
-
-class _Loop:
-    """Items out, rows in, until nothing is left or a signal came."""
-
-    def __init__(self, spec: Spec, store: Store, work: Work, left: Left, crew: Crew, progress: Progress, on_error: str):
-        self.most, self.compare, self.raises = spec.chunk, spec.compare, on_error == "raise"
-        self.store, self.work, self.left, self.crew, self.progress = store, work, left, crew, progress
-        self.rows = 0
-        self.problems: list[str] = []
-        self.again: deque[Item] = deque()  # failed once
-        self.suspects: deque[Item] = deque()  # in flight when a worker died: tried one by one, so that the one to blame is found
-        self.alone = False  # a suspect is in flight
-        self.tries: dict[tuple[str, int, int], int] = {}
-        self.given_up: set[str] = set()  # cells
-        self.deaths = 0  # of workers since the last row
-        self.broken = False
-        self.looked = time.monotonic()
-
-    def run(self, stop: Event) -> None:
-        """Until nothing is left to hand out, or `stop` is set. DiskError if a row cannot be written."""
-        if self.store.others_at_work():
-            self.work.start_elsewhere()
-        while True:
-            if stop.is_set():
-                self.crew.cancel()
-            elif not self.broken:
-                self._hand_out()
-            if not self.crew.handed:
-                break
-            for item, future in self.crew.finished():
-                self._take(item, future)
-            self.progress.tick()
-            if time.monotonic() - self.looked > LOOK_EVERY:
-                self._look()
-
-    def _hand_out(self) -> None:
-        while len(self.crew.handed) < self.crew.most and not self.alone and not self.broken:
-            suspect = bool(self.suspects)
-            if suspect and self.crew.handed:
-                return
-            waiting = self.suspects or self.again
-            if waiting:
-                item = waiting.popleft()
-            elif (cell := self.work.next_cell()) is not None:
-                item = self.work.take(min(self.most, self.left.most_trials(cell, self.crew.workers)), self.compare)
-            else:
-                return
-            if item.cell.id in self.given_up:
-                self._done_with(item.cell.id, [(item.first, item.count)])
-                continue
-            self.progress.begin(item)
-            try:
-                self.crew.submit(measure, item)
-            except BrokenExecutor as error:
-                waiting.appendleft(item)
-                self._worker_died(error)
-            else:
-                self.alone = suspect
-
-    def _take(self, item: Item, future: Any) -> None:
-        self.alone = False
-        try:
-            row = future.result()
-        except BrokenExecutor as error:
-            self._worker_died(error, item)
-        except Exception as error:  # whatever went wrong there, the others go on
-            self._failed(item, error, self.again)
-        else:
-            self.left.rates.add(self.store.append(row, item.cell))
-            self.rows, self.deaths = self.rows + 1, 0
-            self._done_with(item.cell.id, [(item.first, item.count)])
-
-    def _done_with(self, cell: str, ranges: list[Range]) -> None:
-        self.progress.end(self.left.remove(cell, ranges))
-
-    def _failed(self, item: Item, error: Exception, again: deque[Item]) -> None:
-        key = (item.cell.id, item.first, item.count)
-        self.tries[key] = self.tries.get(key, 0) + 1
-        if self.raises:
-            raise error
-        if self.tries[key] < TRIES:
-            again.append(item)
-            return
-        text = f"{type(error).__name__}: {error}"
-        self.store.append({"cell": item.cell.id, "first": item.first, "count": item.count, "error": text}, item.cell)
-        self.problems.append(f"{item.cell.describe()}: trials {item.first} to {item.first + item.count - 1}: {text}")
-        self.given_up.add(item.cell.id)
-        self._done_with(item.cell.id, [(item.first, item.count), *self.work.give_up(item.cell.id)])
-
-    def _worker_died(self, error: Exception, *items: Item) -> None:
-        """All items in flight are lost with one worker, but for those that have a result."""
-        lost = list(items)
-        for number, (item, future) in list(self.crew.handed.items()):
-            if not future.done() or future.cancelled() or future.exception() is not None:
-                del self.crew.handed[number]
-                lost.append(item)
-        self.alone, self.deaths = False, self.deaths + 1
-        for item in lost:
-            self._failed(item, error, self.suspects)
-        if self.deaths > MOST_DEATHS or not self.crew.renew():
-            self.broken = True
-            self.problems.append(f"the workers cannot go on: {type(error).__name__}: {error}")
-
-    def _look(self) -> None:
-        """At what other runs in the folder have done."""
-        self.looked = time.monotonic()
-        new = self.store.refresh()
-        for row in new:
-            self.left.rates.add(row)
-            self._done_with(row["cell"], self.work.remove(row["cell"], (row["first"], row["count"])))
-        if new:
-            self.work.start_elsewhere()

@@ -1,0 +1,136 @@
+"""From items to rows: which item is handed out next, and what becomes of those that fail or whose worker dies.
+
+Only the thread that runs the loop writes. Who measures is in executors.py, what is left and in which order in items.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from threading import Event
+from typing import Any
+
+from .executors import BrokenExecutor, Crew
+from .items import Item, Range, Work
+from .measure import measure
+from .progress import Progress
+from .spec import Spec
+from .store import Store
+from .timing import Left
+
+TRIES = 2
+MOST_DEATHS = 10  # of workers without a row in between: then it is not the items that kill them
+LOOK_EVERY = 2.0  # s between two looks at what other runs in the folder have written
+
+
+class Loop:
+    """Items out, rows in, until nothing is left or a signal came."""
+
+    def __init__(self, spec: Spec, store: Store, work: Work, left: Left, crew: Crew, progress: Progress, on_error: str):
+        self.most, self.compare, self.raises = spec.chunk, spec.compare, on_error == "raise"
+        self.store, self.work, self.left, self.crew, self.progress = store, work, left, crew, progress
+        self.rows = 0
+        self.problems: list[str] = []
+        self.again: deque[Item] = deque()  # failed once
+        self.suspects: deque[Item] = deque()  # in flight when a worker died: tried one by one, so that the one to blame is found
+        self.alone = False  # a suspect is in flight
+        self.tries: dict[tuple[str, int, int], int] = {}
+        self.given_up: set[str] = set()  # cells
+        self.deaths = 0  # of workers since the last row
+        self.broken = False
+        self.looked = time.monotonic()
+
+    def run(self, stop: Event) -> None:
+        """Until nothing is left to hand out, or `stop` is set. DiskError if a row cannot be written."""
+        if self.store.others_at_work():
+            self.work.start_elsewhere()
+        while True:
+            if stop.is_set():
+                self.crew.cancel()
+            elif not self.broken:
+                self._hand_out()
+            if not self.crew.handed:
+                break
+            for item, future in self.crew.finished():
+                self._take(item, future)
+            self.progress.tick()
+            if time.monotonic() - self.looked > LOOK_EVERY:
+                self._look()
+
+    def _hand_out(self) -> None:
+        while len(self.crew.handed) < self.crew.most and not self.alone and not self.broken:
+            suspect = bool(self.suspects)
+            if suspect and self.crew.handed:
+                return
+            waiting = self.suspects or self.again
+            if waiting:
+                item = waiting.popleft()
+            elif (cell := self.work.next_cell()) is not None:
+                item = self.work.take(min(self.most, self.left.most_trials(cell, self.crew.workers)), self.compare)
+            else:
+                return
+            if item.cell.id in self.given_up:
+                self._done_with(item.cell.id, [(item.first, item.count)])
+                continue
+            self.progress.begin(item)
+            try:
+                self.crew.submit(measure, item)
+            except BrokenExecutor as error:
+                waiting.appendleft(item)
+                self._worker_died(error)
+            else:
+                self.alone = suspect
+
+    def _take(self, item: Item, future: Any) -> None:
+        self.alone = False
+        try:
+            row = future.result()
+        except BrokenExecutor as error:
+            self._worker_died(error, item)
+        except Exception as error:  # whatever went wrong there, the others go on
+            self._failed(item, error, self.again)
+        else:
+            self.left.rates.add(self.store.append(row, item.cell))
+            self.rows, self.deaths = self.rows + 1, 0
+            self._done_with(item.cell.id, [(item.first, item.count)])
+
+    def _done_with(self, cell: str, ranges: list[Range]) -> None:
+        self.progress.end(self.left.remove(cell, ranges))
+
+    def _failed(self, item: Item, error: Exception, again: deque[Item]) -> None:
+        key = (item.cell.id, item.first, item.count)
+        self.tries[key] = self.tries.get(key, 0) + 1
+        if self.raises:
+            raise error
+        if self.tries[key] < TRIES:
+            again.append(item)
+            return
+        text = f"{type(error).__name__}: {error}"
+        self.store.append({"cell": item.cell.id, "first": item.first, "count": item.count, "error": text}, item.cell)
+        self.problems.append(f"{item.cell.describe()}: trials {item.first} to {item.first + item.count - 1}: {text}")
+        self.given_up.add(item.cell.id)
+        self._done_with(item.cell.id, [(item.first, item.count), *self.work.give_up(item.cell.id)])
+
+    def _worker_died(self, error: Exception, *items: Item) -> None:
+        """All items in flight are lost with one worker, but for those that have a result."""
+        lost = list(items)
+        for number, (item, future) in list(self.crew.handed.items()):
+            if not future.done() or future.cancelled() or future.exception() is not None:
+                del self.crew.handed[number]
+                lost.append(item)
+        self.alone, self.deaths = False, self.deaths + 1
+        for item in lost:
+            self._failed(item, error, self.suspects)
+        if self.deaths > MOST_DEATHS or not self.crew.renew():
+            self.broken = True
+            self.problems.append(f"the workers cannot go on: {type(error).__name__}: {error}")
+
+    def _look(self) -> None:
+        """At what other runs in the folder have done."""
+        self.looked = time.monotonic()
+        new = self.store.refresh()
+        for row in new:
+            self.left.rates.add(row)
+            self._done_with(row["cell"], self.work.remove(row["cell"], (row["first"], row["count"])))
+        if new:
+            self.work.start_elsewhere()
