@@ -196,15 +196,15 @@ def test_sizes_follow_seconds_and_shrink_towards_the_end():
     cell, exact = CELLS[0], next(cell for cell in CELLS if cell.method == "exact")
     work = items.Work(CELLS, {})
     left = Left(work, Rates(), 0)
-    assert (left.most_trials(cell, 1), left.most_trials(exact, 1)) == (items.FIRST, items.FIRST_EXACT) and left.seconds() is None
+    assert (left.most_trials(cell, 0, 1), left.most_trials(exact, 0, 1)) == (items.FIRST, items.FIRST_EXACT) and left.seconds() is None
     row = {"cell": cell.id, "content": cell.content, "count": 10, "seconds": 5.0, "seconds_theory": 0.0, "compared": {}}
     left.rates.add(row)
-    assert left.most_trials(cell, 1) == int(items.SECONDS / 0.5)
+    assert left.most_trials(cell, 0, 1) == int(items.SECONDS / 0.5)
     assert left.seconds(exact) is None  # exact cells borrow nothing
     left.rates.add({**row, "cell": exact.id, "content": exact.content})
     alone = items.Work([exact], {exact.id: [(0, 146)]})
     assert Left(alone, left.rates, 0).seconds() == 2.0
-    assert Left(alone, left.rates, 0).most_trials(exact, 4) == 1
+    assert Left(alone, left.rates, 0).most_trials(exact, 146, 4) == 1
 
 
 # Faults

@@ -94,16 +94,17 @@ class Work:
                 self.missing[cell.id] = deque(missing)
         self._turn = deque(self.missing)
 
-    def next_cell(self) -> Cell | None:
-        """The cell whose turn it is."""
+    def next_cell(self) -> tuple[Cell, int] | None:
+        """The cell whose turn it is, and its first missing trial."""
         while self._turn and not self.missing.get(self._turn[0]):
             self._turn.popleft()
-        return self.cells[self._turn[0]] if self._turn else None
+        return (self.cells[self._turn[0]], self.missing[self._turn[0]][0][0]) if self._turn else None
 
     def take(self, most: int, compare: int) -> Item:
         """The next block of the cell whose turn it is, of at most `most` trials; then it is the next cell's turn."""
-        cell = self.next_cell()
-        assert cell is not None
+        turn = self.next_cell()
+        assert turn is not None
+        cell, _ = turn
         ranges = self.missing[cell.id]
         first, count = ranges.popleft()
         size = block_size(first, count, most)

@@ -65,8 +65,8 @@ class Loop:
             waiting = self.suspects or self.again
             if waiting:
                 item = waiting.popleft()
-            elif (cell := self.work.next_cell()) is not None:
-                item = self.work.take(min(self.most, self.left.most_trials(cell, self.crew.workers)), self.compare)
+            elif (turn := self.work.next_cell()) is not None:
+                item = self.work.take(min(self.most, self.left.most_trials(*turn, self.crew.workers)), self.compare)
             else:
                 return
             if item.cell.id in self.given_up:

@@ -98,14 +98,14 @@ class Left:
             self._next = began + (time.monotonic() - began) / LOOKING
         return self._told
 
-    def most_trials(self, cell: Cell, workers: int) -> int:
-        """How large the next item of a cell may be: a few seconds, less where it could be the last of several workers."""
+    def most_trials(self, cell: Cell, first: int, workers: int) -> int:
+        """How large the next item of a cell, from trial `first` on, may be: a few seconds, less where several workers come to an end."""
         if not self.rates.known(cell):
             return FIRST_EXACT if cell.method == EXACT else FIRST
         aim, left = SECONDS, self.about() if workers > 1 else None
         if left is not None:
             aim = min(aim, max(SHORTEST, left / (3 * workers)))
-        each = self.rates.seconds(cell, 1, 1)
+        each = self.rates.seconds(cell, 1, judged_masks(cell, first, 1, self.compare))
         return max(1, int(min(aim / each, 2.0**32))) if each else 2**32
 
 
