@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 from .executors import BrokenExecutor, Crew
+from .files import StoreError
 from .items import Item, Range, Work
 from .measure import measure
 from .progress import Progress
@@ -100,11 +101,11 @@ class Loop:
     def _failed(self, item: Item, error: Exception, again: deque[Item]) -> None:
         key = (item.cell.id, item.first, item.count)
         self.tries[key] = self.tries.get(key, 0) + 1
-        if self.raises:
-            raise error
         if self.tries[key] < TRIES:
             again.append(item)
             return
+        if self.raises:
+            raise error
         text = f"{type(error).__name__}: {error}"
         self.store.append({"cell": item.cell.id, "first": item.first, "count": item.count, "error": text}, item.cell)
         self.problems.append(f"{item.cell.describe()}: trials {item.first} to {item.first + item.count - 1}: {text}")
@@ -128,7 +129,10 @@ class Loop:
     def _look(self) -> None:
         """At what other runs in the folder have done."""
         self.looked = time.monotonic()
-        new = self.store.refresh()
+        try:
+            new = self.store.refresh()
+        except StoreError:
+            return  # a file that cannot be read now is no reason to stop; the end of the run reads it again
         for row in new:
             self.left.rates.add(row)
             self._done_with(row["cell"], self.work.remove(row["cell"], (row["first"], row["count"])))

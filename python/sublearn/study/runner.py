@@ -73,7 +73,7 @@ def run(
     KeyboardInterrupt at once. Every finished item is kept in both cases. A signal that is ignored when this
     starts stays ignored, and one whose handler Python did not install is left to it.
     An item that fails, or whose worker dies, is tried once more; then the failure is written down and reported in `problems`, its cell is
-    left incomplete, and the others go on (on_error "raise": it is raised).
+    left incomplete, and the others go on (on_error "raise": then it is raised).
     Several runs may write in one folder; each looks at what the others did, and what two have measured counts once.
     Trials whose rows were set aside (older rules, see store.py) are run again.
     Errors: StoreError if the folder cannot be used (DiskError: written); SpecError if the study cannot be run; ValueError and TypeError
@@ -135,4 +135,5 @@ def _end(cells: list[Cell], store: Store, asked: dict[str, list[Range]] | None, 
         outcome.left = sum(count for ranges in Work(cells, done, asked).missing.values() for _, count in ranges)
         write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
     except StoreError as error:
+        outcome.unwritable |= isinstance(error, DiskError)
         outcome.problems.append(str(error))
