@@ -7,6 +7,7 @@ import pickle
 import signal
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -260,6 +261,26 @@ def test_wrong_arguments_are_named(tmp_path, wrong, error, fragment):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc")
 def test_kills_at_random_moments_change_no_count():
     told = kill_sweeps.run(moments=2, seed=time.time_ns())
     assert told.same and told.workers, told
+
+
+# Cost
+
+
+def test_many_small_cells_are_planned_and_run_at_little_cost(tmp_path, monkeypatch):
+    """All but the measuring itself, which is left out here: a millisecond or so for each cell, with generous bounds."""
+    networks = ",".join(f'{{kind="recurrent", inputs=2, hidden=16, outputs=2, steps={steps}, shared=["B","D"]}}' for steps in range(3, 8))
+    strategies = ",".join(f'{{kind="{kind}", within="W", budgets=["1..50"]}}' for kind in ("scattered", "rows", "columns", "diagonal"))
+    spec = study.parse_spec(f'study = {{name = "many", trials = 4, control = false}}\nnetwork = [{networks}]\nstrategy = [{strategies}]')
+    began = time.process_time()
+    lines = study.plan(spec, limit=0)
+    planned = time.process_time() - began
+    known = measure(Item(lines[0].cell, 0, 4), 1)
+    monkeypatch.setattr(loop, "measure", lambda item, threads: {**known, "cell": item.cell.id, "first": item.first, "count": item.count})
+    began = time.process_time()
+    assert study.run(spec, tmp_path / "s").complete
+    ran = time.process_time() - began
+    assert len(lines) == 1000 and planned < 3.0 and ran < 6.0, (planned, ran)
