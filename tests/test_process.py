@@ -31,6 +31,7 @@ LONG = {
     "fit": "sl.fit(net, np.full((64, net.size), .1), np.ones((64, 6, 2)), np.ones((64, 6, 2)), sl.only(net, 'W'), steps=10**9, lr=1e-9)",
     "newton": "sl.match_probability(net, sl.scattered(net, 9, 'W'), 16384, ('B', 'D'), screen=False, starts=10**6)",
     "rank_mod": "sl.rank_mod(big)",
+    "activation_patterns": "sl.match_probability(deep, sl.split(deep, {'W1': 16}), 16384, method='exact', starts=1)",
 }
 
 
@@ -40,7 +41,7 @@ def test_ctrl_c_returns_within_a_second(name, threads):
     code = f"""
         import sys, time
         import numpy as np, sublearn as sl
-        net = sl.Recurrent(2, 8, 2, 6)
+        net, deep = sl.Recurrent(2, 8, 2, 6), sl.Feedforward((5, 6, 6, 3), 6, "relu")
         big = np.random.default_rng(0).integers(0, 2**31 - 1, (7000, 7000)) if "{name}" == "rank_mod" else None
         print("ready", flush=True)
         try:

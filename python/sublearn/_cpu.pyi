@@ -14,12 +14,14 @@ import typing
 __all__: list[str] = [
     "PRIMES",
     "Shape",
+    "activation_patterns",
     "certify",
     "continuation",
     "draw",
     "draw_masks",
     "enclosed_outputs",
     "enclosed_systems",
+    "feasible",
     "fit",
     "fma_peak",
     "is_prime",
@@ -60,6 +62,17 @@ class Shape:
     @property
     def size(self) -> int: ...
 
+def activation_patterns(
+    shape: Shape,
+    theta: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    masks: typing.Annotated[npt.ArrayLike, np.bool],
+    layer: typing.SupportsInt,
+    most: typing.SupportsInt,
+    eps: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
 def certify(
     shape: Shape,
     theta: npt.NDArray[np.float64],
@@ -123,6 +136,9 @@ def enclosed_systems(
     values: typing.Annotated[collections.abc.Sequence[typing.Annotated[npt.ArrayLike, np.float64] | None], "FixedSize(3)"],
     allowed: typing.Annotated[npt.ArrayLike, np.bool],
     threads: typing.SupportsInt = 0,
+) -> tuple[typing.Any, ...]: ...
+def feasible(
+    C: typing.Annotated[npt.ArrayLike, np.float64], e: typing.Annotated[npt.ArrayLike, np.float64], margin: typing.SupportsFloat = 0.0
 ) -> tuple[typing.Any, ...]: ...
 @typing.overload
 def fit(

@@ -156,7 +156,9 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
     rows = np.flatnonzero(open_ & by_patterns.applies(problem.net, masks)[which])
     if not len(rows):
         return
-    found = by_patterns.settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], problem.eps)
+    found = by_patterns.settle(
+        problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], problem.eps, problem.threads
+    )
     match, theta, proven = found.match, found.theta, found.certified
     doubt = np.flatnonzero((match == 1) & ~proven)
     match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
