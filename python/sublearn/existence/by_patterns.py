@@ -28,7 +28,7 @@ from ..model.reasons import Reason
 from .pattern_proofs import prove, reads_nothing
 from .verdicts import Verdicts
 
-MOST = 20_000  # programmes of one trial that are solved
+MOST = 100_000  # programmes of one trial that are solved
 _EPS = float(np.finfo(np.float64).eps)
 _MOST_SAMPLES = 8  # 2^m patterns are listed per unit
 _PROVEN = 256  # matches that are proven side by side

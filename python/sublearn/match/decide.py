@@ -83,7 +83,7 @@ def decide(
        complex solutions (estimated error 1e-6), and is not called certified. teacher [batch, size]: needed where kappa is below the number
        of equations that depend on the weights; without it such trials stay undecided where Newton finds nothing, and their yes is not
        certified. relu networks that learn in one hidden layer only, at any depth, with at most 8 samples: all activation patterns (T11,
-       existence/by_patterns.py; margins below 1e-9, and searches of more than 20 000 linear programmes, are left to Newton's method).
+       existence/by_patterns.py; margins below 1e-9, and searches of more than 100 000 linear programmes, are left to Newton's method).
        tanh and relu: Newton for what is left.
 
     Verdicts do not depend on units: x over c with the first layer times c, y and the last layer times c, and for linear and relu networks
