@@ -50,8 +50,8 @@ constexpr double kMostWork = 5e8;  // numbers of tableaux touched by one trial: 
 constexpr double kMostTable = 1 << 18;  // numbers of one tableau
 constexpr double kUsed = 1e-12;  // weights of corners and rays; less is zero
 constexpr double kConflict = 1e-10, kStrictly = 1e-14;
-constexpr double kRepair = 1e-10, kRounding = 1e-12;  // of multipliers, relative to the largest
-constexpr double kExcess = 1e-12, kMostSum = 1e6;  // more than rounding in a column, relative to the multipliers: see below
+constexpr double kRepair = 1e-15, kRounding = 1e-15;  // of multipliers, relative to the largest
+constexpr double kExcess = 1e-12, kMostSum = 1e12;  // more than rounding in a column, relative to the multipliers: see below
 
 class Search {
  public:
@@ -113,7 +113,24 @@ class Search {
   std::vector<std::vector<Bits>> doubts_;
   std::vector<double> z_, on_mass_, off_mass_, g_, given_, pull_, sizes_, u_, v_;
 
-  int no(double eps) const { return layer.rounding(eps) > kTolerance ? -1 : 0; }
+  // Refutations leave out activities above 1e5 times the scale: where weights are so small that targets need them, there is no no.
+  int no(double eps) const {
+    double reach = 1;
+    bool faint = false;
+    for (size_t l = layer.begin.size() - 1; l-- > 0;) {  // the layer above l reads l; its largest sum of absolute weights
+      double largest = 0;
+      const bool last = l + 2 == layer.begin.size();
+      const int from = last ? 0 : row_of(layer_begin(l + 1)), to = last ? layer.outputs : row_of(layer_begin(l + 2));
+      for (int r = from; r < to; ++r) {
+        double sum = 0;
+        for (int q = layer_begin(l); q < layer_begin(l + 1); ++q) sum += std::fabs(layer.F[r * layer.total + q]);
+        largest = larger(largest, sum);
+      }
+      reach *= largest;
+      faint |= reach > 0 && reach < 1e-5;
+    }
+    return faint || layer.rounding(eps) > kTolerance ? -1 : 0;
+  }
   int upper() const { return layer.total - layer.n; }
   int activity_column(int q, int i) const { return first_[layer.n] + 2 * (i * upper() + q - layer.n); }
   int layer_begin(int l) const { return layer.begin[l]; }
