@@ -114,6 +114,7 @@ class Search {
   std::vector<double> z_, on_mass_, off_mass_, g_, given_, pull_, sizes_, u_, v_;
 
   // Refutations leave out activities above 1e5 times the scale: where weights are so small that targets need them, there is no no.
+  // Without upper units columns of small weights have been scaled to order one, so there this does not matter.
   int no(double eps) const {
     double reach = 1;
     bool faint = false;
@@ -127,7 +128,7 @@ class Search {
         largest = larger(largest, sum);
       }
       reach *= largest;
-      faint |= reach > 0 && reach < 1e-5;
+      faint |= upper() > 0 && reach > 0 && reach < 1e-5;
     }
     return faint || layer.rounding(eps) > kTolerance ? -1 : 0;
   }
