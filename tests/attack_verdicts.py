@@ -200,8 +200,8 @@ def planted(rng: np.random.Generator, net, count: int, generic: bool):
 
 def _noise(net, teacher: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """bool [count]: may the targets be off by 1e-10 of the largest one, the terms that the teacher adds up being so much larger?"""
-    terms = reach(net, teacher, x.reshape(len(x), -1)).max(axis=1)
-    return 8 * np.finfo(float).eps * terms > 1e-10 * np.abs(y).reshape(len(y), -1).max(axis=1)
+    terms, largest = reach(net, teacher, x.reshape(len(x), -1)).max(axis=1), np.abs(y).reshape(len(y), -1).max(axis=1)
+    return (largest > 0) & (8 * np.finfo(float).eps * terms > 1e-10 * largest)
 
 
 def none(rng: np.random.Generator, net, count: int):
