@@ -6,8 +6,10 @@ import sys
 import time
 
 # a child of a shell's background job is started with SIGINT ignored: then no KeyboardInterrupt would ever come
-LISTENS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-IGNORES = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+# (and under nohup SIGHUP is ignored)
+_OTHERS = "import signal\nfor other in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1): signal.signal(other, signal.SIG_DFL)\n"
+LISTENS = f"{_OTHERS}signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+IGNORES = f"{_OTHERS}signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 
 @contextlib.contextmanager
