@@ -134,6 +134,12 @@ class EnclosedSteps {
       gap[e] = std::fabs(miss.hi) + miss.rad;
     }
   }
+  // Where y_1 is not solved for: the output bias that it asks for into theta, and what it misses then.
+  void leave_first(const Ball* y, const bool* use, Ball* theta, double* gap) {
+    for (int e = 0; e < o && c; ++e)
+      if (use[s.c + e]) theta[s.c + e] = bias[e];
+    first_gap(y, gap);
+  }
 
  protected:
   Ball* target_;  // [o]
@@ -231,10 +237,7 @@ class SubstitutedRows : EnclosedSteps {
       if (b) trial.theta[s.b + a] = row_[n + i];
     }
     trial.proven = true;
-    if (!first_) return;
-    for (int e = 0; e < o && c; ++e)
-      if (trial.use[s.c + e]) trial.theta[s.c + e] = bias[e];
-    first_gap(trial.y, trial.first_gap);
+    if (first_) leave_first(trial.y, trial.use, trial.theta, trial.first_gap);
   }
 
  private:
@@ -397,10 +400,7 @@ class SubstitutedColumn : EnclosedSteps {
       if (allowed_[a]) trial.theta[s.W + a * n + unit] = w_[a];
     for (int d = 0; d < k - n; ++d) trial.theta[s.D + d * n + unit] = w_[n + d];
     trial.proven = true;
-    if (!first_) return;
-    for (int e = 0; e < o && c; ++e)
-      if (trial.use[s.c + e]) trial.theta[s.c + e] = bias[e];
-    first_gap(trial.y, trial.first_gap);
+    if (first_) leave_first(trial.y, trial.use, trial.theta, trial.first_gap);
   }
 
  private:
