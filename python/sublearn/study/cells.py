@@ -34,7 +34,7 @@ class Cell:
     content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen",
     "seed"}; options are those of match_probability that the method uses: starts, iterations (newton), steps,
     optimizer, lr (descent), none (exact; tanh and relu as newton). Labels, `trials` and `control` (a cell with r = kappa - 1 that the
-    study added by itself, D8) are not in it.
+    study added by itself, D8) are not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
     """
 
     content: Mapping[str, Any]
@@ -44,6 +44,8 @@ class Cell:
     control: bool = False
     reference: tuple[Reference, ...] = ()
     split_over: tuple[str, ...] = field(default=())
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    family: str = ""
 
     @cached_property
     def id(self) -> str:

@@ -30,7 +30,11 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """One [[network]]: the network, the groups copied from the teacher (D3), and overrides of [study]."""
+    """One [[network]]: the network, the groups copied from the teacher (D3), and overrides of [study].
+
+    parameters: what distinguishes it from the other networks of the same table, where the table sweeps some of its keys
+    ({"hidden": 8}); family: the label that these networks have in common (its own label where nothing is swept).
+    """
 
     label: str
     net: Network
@@ -39,6 +43,8 @@ class NetworkSpec:
     trials: int | None = None
     starts: int | None = None
     methods: tuple[str, ...] | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    family: str = ""
 
 
 @dataclass(frozen=True)

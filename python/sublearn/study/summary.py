@@ -63,6 +63,11 @@ class Summary:
         return self.matched / self.trials if self.trials else float("nan")
 
     @property
+    def estimate(self) -> float:
+        """What the rows say of the quantity: the share of matched trials."""
+        return self.probability
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Clopper-Pearson 95 % interval of the quantity measured. Of existence it leaves undecided trials open: its lower end takes
         them all for no match, its upper end for matches."""

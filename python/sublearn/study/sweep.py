@@ -72,7 +72,19 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                     )
             trials = strategy.trials or network.trials or spec.trials
             over = strategy.within if STRATEGIES[strategy.kind].by_group else ()
-            found.append(Cell(content, network.label, strategy.label, trials, reference=reference, split_over=over))
+            family = network.family or network.label
+            found.append(
+                Cell(
+                    content,
+                    network.label,
+                    strategy.label,
+                    trials,
+                    reference=reference,
+                    split_over=over,
+                    parameters=network.parameters,
+                    family=family,
+                )
+            )
     return found
 
 
@@ -152,6 +164,6 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
             label = f"control: scattered in {' + '.join(groups)}"
         strategy = strategy_from_spec(cell.net, plain, cell.shared)
         content = dict(cell.content) | {"strategy": _canonical_strategy(strategy, cell.shared)}
-        control = Cell(content, cell.network_label, label, cell.trials, control=True)
+        control = Cell(content, cell.network_label, label, cell.trials, control=True, parameters=cell.parameters, family=cell.family)
         found.setdefault(control.id, control)
     return list(found.values())
