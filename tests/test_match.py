@@ -6,7 +6,7 @@ import pytest
 
 import sublearn as sl
 from sublearn import _cpu
-from sublearn.match import probability
+from sublearn.match import decided
 
 NET = sl.Recurrent(2, 8, 2, 6)
 SHARED = ("B", "D")
@@ -50,7 +50,7 @@ def test_chunks_threads_and_isas_do_not_matter(monkeypatch):
     ask = lambda **k: sl.match_probability(NET, sl.scattered(NET, 10, "W"), 200, SHARED, seed=7, task=3, starts=3, keep_trials=True, **k)  # noqa: E731
     whole = ask()
     one = ask(threads=1)
-    monkeypatch.setattr(probability, "_CHUNK_TRIALS", 33)
+    monkeypatch.setattr(decided, "_CHUNK_TRIALS", 33)
     chunked = ask()
     for other in (one, chunked):
         np.testing.assert_array_equal(whole.verdicts, other.verdicts)

@@ -687,7 +687,7 @@ def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
         (row(compared={"some": [1, 0]}), "compared"),
         (row(matched=True), "matched"),
         (row(screened=3, solved_affine=2), "screened + solved_affine <= count"),
-        (row(quantity="probable"), "a quantity out of found, existence, got 'probable'"),
+        (row(quantity="probable"), "a quantity out of found, existence, loss, got 'probable'"),
         (row(quantity=["found"]), "wrong or missing quantity"),
         (row(required_rank=-1), "wrong or missing required_rank"),
         (row(required_rank=6.0), "wrong or missing required_rank"),
@@ -860,7 +860,7 @@ def test_a_row_is_what_measure_gives_and_its_cell_is_described_once(tmp_path):
     golden = [json.loads(line) for line in GOLDEN_LINES.splitlines()]
     assert lines[:2] == GOLDEN_LINES.splitlines()[:2]
     rows = [json.loads(line) for line in lines]
-    assert list(rows[2]) == list(golden[2]) and len([entry for entry in rows if "content" in entry]) == len(cells_of(spec))
+    assert list(rows[2]) == [*golden[2], "host", "date"] and len([entry for entry in rows if "content" in entry]) == len(cells_of(spec))
     assert all(rows[2][key] == golden[2][key] for key in ("rules", "cell", "first", "count", "compared", "required_rank", "quantity"))
 
 
@@ -1027,7 +1027,7 @@ def test_a_full_disk_ends_a_run_with_all_that_it_wrote(tmp_path, monkeypatch):
 def counts(folder, *leave_out):
     rows = [dict(entry) for entry in study.Store(folder).rows]
     for entry in rows:
-        for key in ("seconds", "seconds_theory", "threads", "isa", "version", *leave_out):
+        for key in ("seconds", "seconds_theory", "threads", "isa", "version", "host", "date", *leave_out):
             entry.pop(key)
     return rows
 

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ..backend import selection
 from ..backend.selection import Backend
-from ..data.trials import draw_trials
 from ..model.allocation import Allocation
-from ..model.checks import check_trial_range
 from ..model.layers import plain
 from ..model.network import Network
-from ..model.strategy import Strategy, as_strategy, check_allocation
-from ..model.teacher_student import TeacherStudent
+from ..model.strategy import Strategy
 from ..numerics.intervals import clopper_pearson
 from ..numerics.missed_matches import Missed, missed
 from . import gpu_pipeline
-from .decide import decide_drawn
+from .decided import decided
 from .methods import EXACT, Method, check_settings, searched_starts
-from .question import Question
+from .question import asked
 
 EXISTENCE = "match probability (existence)"  # the name of what was measured, where every trial was decided
-_CHUNK_BYTES = 2**27  # of trials held at a time
-_CHUNK_TRIALS = 2**14
-_CUDA_CHUNK_BYTES, _CUDA_CHUNK_TRIALS = 2**30, 2**18  # a GPU needs tens of thousands of students at a time to be busy
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,11 +195,9 @@ def match_probability(
     (100, 0, 0)
     """
     selection.choose(backend)
-    law = TeacherStudent.checked(net, shared, gains)
-    strategy = as_strategy(check_allocation(net, allocation, law.shared))
     settings = check_settings(method, tol, screen, starts=starts, **options)
-    seed, task, first, trials = check_trial_range(seed, task, first, trials, "trials")
-    question = Question(law, strategy, settings, seed, task)
+    question, first, trials = asked(net, allocation, shared, gains, settings, (seed, task, first, trials))
+    law, strategy, _, seed, task = question
     starts = settings.options["starts"]
     where = selection.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
     began = time.perf_counter()
@@ -216,7 +207,7 @@ def match_probability(
     if where == "cuda" and gpu_pipeline.applies(net, strategy, method):
         chunks = gpu_pipeline.chunks(question, first, trials, keep_trials, threads)
     else:
-        chunks = _chunks(question, first, trials, keep_trials, threads, where)
+        chunks = decided(question, first, trials, keep_trials, threads, where)
     for verdicts, masks in chunks:
         matched += int((verdicts.match == 1).sum())
         unmatched += int((verdicts.match == 0).sum())
@@ -254,19 +245,3 @@ def match_probability(
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,
     )
-
-
-def _chunks(question: Question, first: int, trials: int, keep_masks: bool, threads: int | None, backend: Backend):
-    """(Verdicts, masks) of trials held on the CPU, as many at a time as fit; on a GPU each step carries them there and back."""
-    net, strategy, gains = question.law.net, question.strategy, question.law.gains_by_group
-    most_trials, most_bytes = (_CUDA_CHUNK_TRIALS, _CUDA_CHUNK_BYTES) if backend == "cuda" else (_CHUNK_TRIALS, _CHUNK_BYTES)
-    numbers = 6 * net.size + net.x_shape[0] * net.x_shape[1] + (2 + strategy.budget) * net.equations
-    chunk = max(1, min(most_trials, most_bytes // (8 * numbers)))
-    where: Any = {"seed": question.seed, "task": question.task, "gains": gains, "threads": threads, "backend": backend}
-    for begin in range(first, first + trials, chunk):
-        drawn = draw_trials(net, strategy, min(chunk, first + trials - begin), shared=question.law.shared, first=begin, **where)
-        if not np.isfinite(drawn.y).all():
-            number = begin + int(np.flatnonzero(~np.isfinite(drawn.y).all(axis=(1, 2)))[0])
-            raise ValueError(f"gains: expected outputs of the teacher within float64, got some beyond it (trial {number}, gains {gains})")
-        mask = drawn.mask[0] if strategy.allocation is not None else None
-        yield decide_drawn(drawn, question.settings, mask, threads, backend), drawn.mask if keep_masks else None

@@ -1,10 +1,14 @@
-"""The question that `match_probability` answers, as one value."""
+"""The question that is asked of random trials, as one value."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..model.strategy import Strategy
+from ..model.allocation import Allocation
+from ..model.checks import check_trial_range
+from ..model.network import Network
+from ..model.strategy import Strategy, as_strategy, check_allocation
 from ..model.teacher_student import TeacherStudent
 from .methods import Settings
 
@@ -17,3 +21,18 @@ class Question(NamedTuple):
     settings: Settings
     seed: int
     task: int
+
+
+def asked(
+    net: Network,
+    allocation: Allocation | Strategy,
+    shared: tuple[str, ...],
+    gains: Mapping[str, float] | None,
+    how: Settings,
+    trials: tuple[int, int, int, int],
+) -> tuple[Question, int, int]:
+    """The question, its first trial and how many there are. trials: seed, task, first, count. Errors name the argument."""
+    law = TeacherStudent.checked(net, shared, gains)
+    strategy = as_strategy(check_allocation(net, allocation, law.shared))
+    seed, task, first, count = check_trial_range(*trials, "trials")
+    return Question(law, strategy, how, seed, task), first, count

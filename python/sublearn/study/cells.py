@@ -24,6 +24,7 @@ from .spec import Reference
 
 __all__ = ["CONTENT", "Cell", "content_id"]
 
+LATER_CONTENT = ("quantity",)  # keys that are there only where they are not at their default, so that the ids from before them stay
 CONTENT = ("draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed")  # the keys of a cell's content
 
 
@@ -31,10 +32,10 @@ CONTENT = ("draws", "network", "shared", "gains", "strategy", "method", "options
 class Cell:
     """One question: `content` is everything that the answer depends on.
 
-    content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen",
-    "seed"}; options are those of match_probability that the method uses: starts, iterations (newton), steps,
-    optimizer, lr (descent), none (exact; tanh and relu as newton). Labels, `trials` and `control` (a cell with r = kappa - 1 that the
-    study added by itself, D8) are not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
+    content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed"}; options are those of
+    match_probability that the method uses: starts, iterations (newton), steps, optimizer, lr (descent), none (exact; tanh and relu as
+    newton); and "quantity" where a mean is measured, not matches. Labels, `trials` and `control` (a cell with r = kappa - 1 that the study
+    added by itself, D8) are not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
     """
 
     content: Mapping[str, Any]
@@ -81,6 +82,11 @@ class Cell:
         return self.content["method"]
 
     @property
+    def quantity(self) -> str | None:
+        """The quantity whose mean over trials is measured ("loss"); None where verdicts are counted."""
+        return self.content.get("quantity")
+
+    @property
     def options(self) -> dict[str, Any]:
         return dict(self.content["options"])
 
@@ -120,13 +126,15 @@ class Cell:
         """The name of what was measured, for axes, tables, reports; existence and findability share none."""
         if quantity == "existence":
             return EXISTENCE
+        tol = f"{self.tol:.3g}".replace("e-0", "e-")
         if self.method == EXACT:
             return "share of trials with a known match (exact, undecided trials left open)"
         options = self.options
         how = f"{self.starts} start{'s' if self.starts != 1 else ''}"
         if self.method == "descent":
             how = f"{options['steps']} steps of {options['optimizer']}"
-        tol = f"{self.tol:.3g}".replace("e-0", "e-")
+        if quantity == "loss":
+            return f"mean log10 of the relative loss reached ({self.method}, {how}, not below {tol})"
         return f"found probability ({self.method}, {how}, relative loss < {tol})"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -134,7 +142,8 @@ class Cell:
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def describe(self) -> str:
-        return f"{self.network_label} / {self.strategy_label} / {self.arguments} / {self.method}"
+        quantity = f" / {self.quantity}" if self.quantity else ""
+        return f"{self.network_label} / {self.strategy_label} / {self.arguments} / {self.method}{quantity}"
 
 
 def content_id(content: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ class Item:
 
 def judged_masks(cell: Cell, first: int, count: int, compare: int) -> int:
     """How many masks of trials first .. first + count - 1 theory judges."""
-    return 0 if cell.screen and cell.method != EXACT else max(0, min(compare - first, count))
+    return 0 if (cell.screen and cell.method != EXACT) or cell.quantity is not None else max(0, min(compare - first, count))
 
 
 def missing_ranges(done: Iterable[Range], trials: int, start: int = 0) -> list[Range]:

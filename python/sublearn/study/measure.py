@@ -1,23 +1,47 @@
-"""One item, one row: what `match_probability` counts and what theory predicts of the masks."""
+"""One item, one row: counts of verdicts and what theory predicts of the masks, or the sums of a quantity."""
 
 from __future__ import annotations
 
+import math
+import socket
 import time
 from typing import Any
 
 from .._version import installed_version
 from ..compare import Comparison, kinds_of_masks, tally
-from ..match.methods import EXACT, RULES
+from ..match.methods import EXACT, RULES, check_settings
 from .items import Item
+from .moments import UNIT, Moments
+
+WORST_LOSS = 1e6  # a larger relative loss, of a search that ran away, counts as this
 
 
 def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
-    """The row of one item: counts of verdicts, and theory's kinds of the masks that it judges. Runs anywhere: items and rows pickle.
+    """The row of one item. Runs anywhere: items and rows pickle.
 
-    Everything in the row but the seconds, "threads", "isa" and "version" depends on the item only, and counts of blocks add up to those
-    of the blocks' union.
+    Everything in the row but the seconds, "threads", "isa", "version", "host" and "date" depends on the item only, and counts and sums of
+    blocks add up to those of the blocks' union.
     """
     from ..backend.compiled import cpu
+
+    cell = item.cell
+    numbers = (_matches if cell.quantity is None else _losses)(item, threads)
+    return {
+        "rules": RULES[cell.method],
+        "cell": cell.id,
+        "first": item.first,
+        "count": item.count,
+        **numbers,
+        "threads": threads,
+        "isa": cpu.isa(),
+        "version": installed_version(),
+        "host": socket.gethostname().encode("ascii", "replace").decode(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _matches(item: Item, threads: int | None) -> dict[str, Any]:
+    """Counts of verdicts, and theory's kinds of the masks that the item judges."""
     from ..match.probability import match_probability
     from ..ranks.generic_rank import required_rank
 
@@ -46,10 +70,6 @@ def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
         kinds = kinds_of_masks(cell.net, result.masks[: item.judged], cell.shared, most=item.judged)
         compared = tally(kinds, result.verdicts[: item.judged])
     return {
-        "rules": RULES[cell.method],
-        "cell": cell.id,
-        "first": item.first,
-        "count": item.count,
         "matched": int(result.matched),
         "unmatched": int(result.unmatched),
         "undecided": int(result.undecided),
@@ -64,7 +84,27 @@ def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
         "required_rank": int(required_rank(cell.net, cell.shared)),
         "seconds": round(fitted - begin, 6),
         "seconds_theory": round(time.perf_counter() - fitted, 6),
-        "threads": threads,
-        "isa": cpu.isa(),
-        "version": installed_version(),
+    }
+
+
+def _losses(item: Item, threads: int | None) -> dict[str, Any]:
+    """Sums of log10 of the relative loss reached, not below the tolerance, where searches stop."""
+    from ..match.losses import reached_losses
+    from ..match.question import asked
+    from ..ranks.generic_rank import required_rank
+
+    cell = item.cell
+    begin = time.perf_counter()
+    how = check_settings(cell.method, cell.tol, False, **cell.options)
+    question = asked(cell.net, cell.strategy, cell.shared, cell.gains or None, how, (cell.seed, cell.task_number, item.first, item.count))
+    losses = reached_losses(*question, threads)
+    found = Moments.of(math.log10(min(max(loss, cell.tol), WORST_LOSS)) for loss in losses.tolist())
+    seconds = round(time.perf_counter() - begin, 6)
+    return {
+        "quantity": "loss",
+        "sum": found.total,
+        "squares": found.squares,
+        "unit": UNIT,
+        "required_rank": int(required_rank(cell.net, cell.shared)),
+        "seconds": seconds,
     }

@@ -14,7 +14,7 @@ from ..match.methods import METHODS as SEARCHES
 from ..match.methods import TOLERANCE
 from ..model.network import network_from_spec
 from ..ops.fit import OPTIMIZERS
-from .spec import NetworkSpec, Spec, SpecError
+from .spec import MEASURES, NetworkSpec, Spec, SpecError
 from .strategy_entry import STRATEGY_KEYS, strategy_spec
 from .toml_table import Table, number
 
@@ -25,6 +25,7 @@ STUDY_KEYS = (
     "seed",
     "trials",
     "method",
+    "measure",
     "starts",
     "tol",
     "newton",
@@ -95,6 +96,9 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     _distinct(top, "network", [(entry.label, ()) for entry in networks])
     strategies = tuple(strategy_spec(entry, networks) for entry in top.tables("strategy", STRATEGY_KEYS, "label"))
     _distinct(top, "strategy", [(entry.label, entry.networks) for entry in strategies])
+    measures = study.some_of("measure", MEASURES, f"one of {', '.join(MEASURES)}, or a list of them", ("matches",))
+    if not measures or len(set(measures)) != len(measures):
+        study.fail("measure", "each measure once, at least one", list(measures))
     tol, screen = _tolerances(study), study.flag("screen", False)
     loose = [method for method in tol if screen and tol[method] > TOLERANCE[method]]
     if loose:
@@ -109,6 +113,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         trials=study.trials() or 1000,
         starts=study.starts() or 30,
         methods=study.methods() or ("newton",),
+        measures=measures,
         tol=tol,
         iterations=newton.whole("iterations", 1, 10**6, 200, "a whole number from 1 to 10^6"),
         steps=descent.whole("steps", 1, 10**9, 10_000, "a whole number from 1 to 10^9"),

@@ -1,4 +1,4 @@
-"""What a line of results may hold: additive counts of one item, what its cell is, or why an item failed.
+"""What a line of results may hold: additive counts or sums of one item, what its cell is, or why an item failed.
 
 In format 2 a file begins with {"format": 2}; {"cell", "content", "labels"} describes a cell before its first row, and rows name it by id.
 In format 1 every row has all of it.
@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 
 from ..compare import Comparison
 from ..match.methods import RULES
-from .cells import CONTENT, content_id
+from .cells import CONTENT, LATER_CONTENT, content_id
 from .files import StoreError
+from .moments import UNIT, Moments
 
 FORMAT = 2
 NEWER = "; read it with the version of sublearn that wrote it"
@@ -25,10 +26,12 @@ LONGEST_LINE = 1 << 24
 MOST_TRIALS = 1 << 32  # trials are numbered in 32 bits
 COUNTS = ("count", "matched", "unmatched", "undecided", "screened", "solved_affine")
 LATER_COUNTS = ("certified", "by_theorem")  # absent in the rows of earlier versions, which counted no such trials
-QUANTITIES = ("found", "existence")
+MATCHES = ("found", "existence")  # quantities of rows that count verdicts
+MEANS = ("loss",)  # of rows that hold the sum and the sum of squares of a number per trial (moments.py)
+QUANTITIES = (*MATCHES, *MEANS)
 LABELS = ("network", "strategy", "size")
 # what two rows of the same trials may differ in
-OF_THE_RUN = ("format", "seconds", "seconds_theory", "threads", "isa", "version", "labels")
+OF_THE_RUN = ("format", "seconds", "seconds_theory", "threads", "isa", "version", "host", "date", "labels")
 
 
 @dataclass
@@ -62,7 +65,7 @@ def read_line(line: bytes, place: str, known: Known) -> dict[str, Any] | None:
     if form == 1:
         return _checked_row(row, refuse, known)
     if "content" in row:
-        wrong = [key for key in ("cell", "content", "labels") if not FIELDS[key](row.get(key))]
+        wrong = [key for key in ("cell", "content", "labels") if not OF_ANY[key](row.get(key))]
         if wrong:
             refuse("a cell", f"one with a wrong or missing {', '.join(wrong)}")
         _learn(row, refuse, known)
@@ -92,21 +95,48 @@ def _checked_failure(row: dict[str, Any], refuse: _Refusal) -> dict[str, Any]:
 
 def _checked_row(row: dict[str, Any], refuse: _Refusal, known: Known) -> dict[str, Any]:
     row.setdefault("rules", 1)
-    for key in LATER_COUNTS:
-        row.setdefault(key, 0)
     if type(row.get("quantity")) is str and row["quantity"] not in QUANTITIES:
         refuse(f"a quantity out of {', '.join(QUANTITIES)}", f"{row['quantity']!r:.60}", NEWER)
-    wrong = [key for key, good in FIELDS.items() if not good(row.get(key))]
+    mean = row.get("quantity") in MEANS
+    if not mean:
+        for key in LATER_COUNTS:
+            row.setdefault(key, 0)
+    wrong = [key for key, good in (OF_A_MEAN if mean else OF_MATCHES).items() if not good(row.get(key))]
     if wrong:
         refuse("a row", f"one with a wrong or missing {', '.join(wrong)}")
+    if row["first"] + row["count"] > MOST_TRIALS:
+        refuse(f"first + count <= {MOST_TRIALS}", f"{row['first']} + {row['count']}")
+    (_check_mean if mean else _check_matches)(row, refuse)
+    if row["content"] is not known.contents.get(row["cell"]):
+        _learn(row, refuse, known)
+        row["content"] = known.contents[row["cell"]]
+    content = row["content"]
+    method = content["method"]
+    if not 1 <= row["rules"] <= RULES[method]:
+        refuse(f"rules 1 to {RULES[method]} of method {method}", str(row["rules"]), NEWER)
+    if (content.get("quantity"), mean) not in ((None, False), (row["quantity"], True)):
+        refuse(f"the quantity of its cell, {content.get('quantity', MATCHES[0])}", row["quantity"])
+    if not mean and len(row["found_after"]) > content["options"].get("starts", 1):
+        refuse(f"found_after of at most {content['options'].get('starts', 1)} starts", f"{len(row['found_after'])} numbers")
+    return row
+
+
+def _check_mean(row: Mapping[str, Any], refuse: _Refusal) -> None:
+    if row["count"] == 0:
+        refuse("count > 0", "0")
+    if row["unit"] != UNIT:
+        refuse(f"unit {UNIT}", repr(row["unit"]), NEWER)
+    if not Moments.of_row(row).possible:
+        refuse("sums that values can have, |sum| <= squares and sum^2 <= count * squares", f"{row['sum']} and {row['squares']}")
+
+
+def _check_matches(row: Mapping[str, Any], refuse: _Refusal) -> None:
     count, matched = row["count"], row["matched"]
     if matched + row["unmatched"] + row["undecided"] != count or count == 0:
         refuse(
             "matched + unmatched + undecided = count > 0",
             f"{matched} + {row['unmatched']} + {row['undecided']} and {count}",
         )
-    if row["first"] + count > MOST_TRIALS:
-        refuse(f"first + count <= {MOST_TRIALS}", f"{row['first']} + {count}")
     for one, two, most in (("certified", "by_theorem", "matched"), ("screened", "solved_affine", "count")):
         if row[one] + row[two] > row[most]:
             refuse(f"{one} + {two} <= {most}", f"{row[one]} + {row[two]} and {row[most]}")
@@ -125,15 +155,6 @@ def _checked_row(row: dict[str, Any], refuse: _Refusal, known: Known) -> dict[st
             f"compared with at most {count} trials, {matched} of them matched",
             f"{judged} and {right}",
         )
-    if row["content"] is not known.contents.get(row["cell"]):
-        _learn(row, refuse, known)
-        row["content"] = known.contents[row["cell"]]
-    method = row["content"]["method"]
-    if not 1 <= row["rules"] <= RULES[method]:
-        refuse(f"rules 1 to {RULES[method]} of method {method}", str(row["rules"]), NEWER)
-    if len(found_after) > row["content"]["options"].get("starts", 1):
-        refuse(f"found_after of at most {row['content']['options'].get('starts', 1)} starts", f"{len(found_after)} numbers")
-    return row
 
 
 def _is_count(value: Any) -> bool:
@@ -152,20 +173,30 @@ def _is(kind: type) -> Callable[[Any], bool]:
     return lambda value: type(value) is kind
 
 
-FIELDS: dict[str, Callable[[Any], bool]] = {  # of a row, beside its format; what is not here nobody reads
+def _is_content(value: Any) -> bool:
+    return type(value) is dict and set(CONTENT) <= set(value) <= {*CONTENT, *LATER_CONTENT} and value.get("quantity") in (None, *MEANS)
+
+
+OF_ANY: dict[str, Callable[[Any], bool]] = {  # fields of a row, beside its format; what is not here nobody reads
     "rules": _is(int),
     "cell": _is(str),
-    **dict.fromkeys(("first", *COUNTS, *LATER_COUNTS, "required_rank"), _is_count),
+    **dict.fromkeys(("first", "count", "required_rank"), _is_count),
     "quantity": lambda value: value in QUANTITIES,
-    "found_after": _is(list),
-    "compared": _is(dict),
     "labels": lambda value: type(value) is dict and set(value) == set(LABELS) and all(type(text) is str for text in value.values()),
-    "content": lambda value: type(value) is dict and set(value) == set(CONTENT),
+    "content": _is_content,
     "seconds": _is_time,
-    "seconds_theory": _is_time,
     "isa": _is_name,
     "version": _is_name,
+    "host": lambda value: value is None or _is_name(value),  # absent in the rows of earlier versions, as is the date
+    "date": lambda value: value is None or _is_name(value),
 }
+OF_MATCHES = OF_ANY | {
+    **dict.fromkeys((*COUNTS, *LATER_COUNTS), _is_count),
+    "found_after": _is(list),
+    "compared": _is(dict),
+    "seconds_theory": _is_time,
+}
+OF_A_MEAN = OF_ANY | {"sum": _is(int), "squares": _is(int), "unit": _is(float)}
 
 
 def _learn(row: Mapping[str, Any], refuse: _Refusal, known: Known) -> None:

@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 METHODS = (*SEARCHES, EXACT)
+MEASURES = ("matches", "loss")  # how many trials match, or a mean over trials: of log10 of the relative loss that a search reaches
 
 
 class SpecError(ValueError):
@@ -90,6 +91,7 @@ class Spec:
     trials: int = 1000
     starts: int = 30
     methods: tuple[str, ...] = ("newton",)
+    measures: tuple[str, ...] = ("matches",)
     tol: Mapping[str, float] = field(default_factory=lambda: dict(TOLERANCE))
     iterations: int = 200
     steps: int = 10_000

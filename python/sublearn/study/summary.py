@@ -11,12 +11,13 @@ from ..match.methods import EXACT
 from ..model.layers import plain
 from ..numerics.intervals import clopper_pearson
 from .cells import Cell
+from .moments import Moments
 from .rows import COUNTS, LATER_COUNTS
 
 
 @dataclass
 class Summary:
-    """All rows of one cell added up."""
+    """All rows of one cell added up: counts of verdicts, or of a cell that measures a mean its `moments` (then the counts are 0)."""
 
     cell: Cell
     trials: int = 0
@@ -31,27 +32,33 @@ class Summary:
     required_rank: int | None = None
     found_after: list[int] = field(default_factory=list)
     compared: Comparison = field(default_factory=Comparison)
+    moments: Moments = field(default_factory=Moments)
     ranges: list[tuple[int, int]] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.trials += row["count"]
-        for name in (*COUNTS[1:], *LATER_COUNTS):
-            setattr(self, name, getattr(self, name) + row.get(name, 0))
         self.seconds += float(row.get("seconds") or 0)
         if isinstance(row.get("required_rank"), int):
             self.required_rank = row["required_rank"]
+        self.ranges.append((row["first"], row["count"]))
+        self.versions.add(str(row.get("version", "?")))
+        if self.cell.quantity is not None:
+            self.moments = self.moments + Moments.of_row(row)
+            return
+        for name in (*COUNTS[1:], *LATER_COUNTS):
+            setattr(self, name, getattr(self, name) + row.get(name, 0))
         length = max(len(self.found_after), len(row["found_after"]))
         self.found_after = [sum(pair) for pair in zip(_longer(self.found_after, length), _longer(row["found_after"], length), strict=True)]
         self.compared = self.compared + Comparison.from_dict(row["compared"])
-        self.ranges.append((row["first"], row["count"]))
-        self.versions.add(str(row.get("version", "?")))
 
     @property
     def quantity(self) -> str:
-        """What the sum is of, "existence" or "found": by the rule of `MatchResult.quantity`, of the sum."""
+        """What the sum is of, "existence" or "found": by the rule of `MatchResult.quantity`, of the sum; or what the mean is of."""
         if not self.trials:
             return ""
+        if self.cell.quantity is not None:
+            return self.cell.quantity
         if self.cell.method == EXACT:
             settled = plain(self.cell.net).activation == "linear" or self.undecided <= 0.01 * self.trials
         else:
@@ -60,17 +67,20 @@ class Summary:
 
     @property
     def probability(self) -> float:
-        return self.matched / self.trials if self.trials else float("nan")
+        """The share of matched trials; NaN without trials, and where a mean is measured."""
+        return self.matched / self.trials if self.trials and self.cell.quantity is None else float("nan")
 
     @property
     def estimate(self) -> float:
-        """What the rows say of the quantity: the share of matched trials."""
-        return self.probability
+        """What the rows say of the quantity: the share of matched trials, or the mean."""
+        return self.probability if self.cell.quantity is None else self.moments.mean
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Clopper-Pearson 95 % interval of the quantity measured. Of existence it leaves undecided trials open: its lower end takes
-        them all for no match, its upper end for matches."""
+        """95 % interval of the quantity measured: Clopper-Pearson, of a mean Student's. Of existence it leaves undecided trials open: its
+        lower end takes them all for no match, its upper end for matches."""
+        if self.cell.quantity is not None:
+            return self.moments.interval()
         if self.quantity == "existence" or self.cell.method == EXACT:
             return (
                 clopper_pearson(self.matched, self.trials)[0],
@@ -80,7 +90,7 @@ class Summary:
 
     @property
     def quantity_text(self) -> str:
-        return self.cell.quantity_text(self.quantity or "found")
+        return self.cell.quantity_text(self.quantity or self.cell.quantity or "found")
 
     def after(self, starts: int) -> int:
         """Trials found within the first `starts` starts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..match.methods import EXACT, TOLERANCE
@@ -43,8 +44,10 @@ def cells_of(spec: Spec) -> list[Cell]:
             own += [cell for cell in _controls(network, own) if cell.id not in seen]
             seen.update({cell.id: cell.strategy_label for cell in own})
         cells += own
-    if not cells:
+    if not cells and "matches" in spec.measures:
         raise SpecError(f"{spec.source}: strategy: expected at least one cell, got none")
+    if not cells:
+        raise SpecError(f"{spec.source}: measure: expected a method that searches, newton or descent, with loss, got exact only")
     return cells
 
 
@@ -70,21 +73,20 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                         "starts of "
                         f"the {method} cell, got {entry.starts}"
                     )
-            trials = strategy.trials or network.trials or spec.trials
-            over = strategy.within if STRATEGIES[strategy.kind].by_group else ()
-            family = network.family or network.label
-            found.append(
-                Cell(
-                    content,
-                    network.label,
-                    strategy.label,
-                    trials,
-                    reference=reference,
-                    split_over=over,
-                    parameters=network.parameters,
-                    family=family,
-                )
+            cell = Cell(
+                content,
+                network.label,
+                strategy.label,
+                strategy.trials or network.trials or spec.trials,
+                reference=reference,
+                split_over=strategy.within if STRATEGIES[strategy.kind].by_group else (),
+                parameters=network.parameters,
+                family=network.family or network.label,
             )
+            if "matches" in spec.measures:
+                found.append(cell)
+            if "loss" in spec.measures and method != EXACT:  # which is no search; nor does a rank say how near one comes
+                found.append(replace(cell, content=content | {"quantity": "loss", "screen": False}, reference=()))
     return found
 
 
@@ -147,6 +149,7 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
 
     kappa = required_rank(network.net, network.shared)
     found: dict[str, Cell] = {}
+    cells = [cell for cell in cells if cell.quantity is None]
     for cell in cells:
         plain = dict(cell.content["strategy"])
         if kappa < 2 or cell.budget < kappa or cell.screen:

@@ -27,7 +27,7 @@ class Rates:
             self.add(row)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        judged = sum(trials for trials, _ in row["compared"].values())
+        judged = sum(trials for trials, _ in row.get("compared", {}).values())
         spent = (row.get("seconds"), row["count"], row.get("seconds_theory"), judged)
         for key in (("cell", row["cell"]), _likes(row["content"])):
             entry = self._sums.setdefault(key, [0.0] * 4)
@@ -48,7 +48,7 @@ class Rates:
 
 
 def _likes(content: Mapping[str, Any]) -> tuple:
-    return "like", str(content.get("network")), content.get("method"), str(content.get("options"))
+    return "like", str(content.get("network")), content.get("method"), str(content.get("options")), content.get("quantity")
 
 
 class Left:

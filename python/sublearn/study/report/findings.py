@@ -73,7 +73,7 @@ def _limits_text(limits: Limits) -> str:
 def _finding(quantity: str, part: list[Summary]) -> dict[str, Any] | None:
     """The cells of one quantity below, at and above the required rank: (matched, trials), the worst and the best, the best."""
     kappa = part[0].required_rank
-    if kappa is None:
+    if kappa is None or part[0].cell.quantity is not None:
         return None
     below = [summary for summary in part if summary.cell.budget < kappa]
     at = [summary for summary in part if summary.cell.budget == kappa]

@@ -10,12 +10,12 @@ from ..summary import Summary
 
 def summary_table(found: Sequence[Summary], most: int = 60) -> str:
     """A text table for the terminal, one line per cell; beyond `most` it says how many are left out."""
-    head = ("network", "strategy", "size", "r", "trials", "probability", "95 % interval", "quantity")
+    head = ("network", "strategy", "size", "r", "trials", "estimate", "95 % interval", "quantity")
     lines = [head]
     for summary in found[:most]:
         cell = summary.cell
         low, high = summary.interval if summary.trials else (0.0, 1.0)
-        value = f"{summary.probability:.4f}" if summary.trials else "-"
+        value = f"{summary.estimate:.4f}" if summary.trials else "-"
         interval = f"{low:.4f} {high:.4f}" if summary.trials else "-"
         size = "" if cell.arguments == str(cell.budget) else cell.arguments
         lines.append(
