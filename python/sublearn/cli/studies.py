@@ -96,6 +96,7 @@ def _executor(options: argparse.Namespace) -> Iterator[Any]:
 def join(options: argparse.Namespace) -> int:
     """Merge folders into one; the exit code."""
     from ..study import DiskError, SpecError, Store, StoreError, cells_of, merge
+    from ..study.enough import needed
     from ..study.items import Work
 
     try:
@@ -110,7 +111,7 @@ def join(options: argparse.Namespace) -> int:
         raise Refused(error) from None
     if store.note:
         print(f"sublearn: {store.note}", file=sys.stderr)
-    left = sum(count for ranges in Work(cells, store.done()).missing.values() for _, count in ranges)
+    left = sum(count for ranges in Work(cells, store.done(), None, needed(cells, store.rows)).missing.values() for _, count in ranges)
     print(f"{folder}: {len(store.rows)} rows, {'complete' if not left else f'{left} trials left'}")
     return OK
 
@@ -132,7 +133,7 @@ def plan_study(options: argparse.Namespace) -> int:
     rows = []
     for line in lines:
         cell = line.cell
-        time = "-" if line.done >= cell.trials else span_text(line.seconds)
+        time = "-" if not line.left else span_text(line.seconds)
         rows.append(
             (
                 cell.network_label,
@@ -148,7 +149,7 @@ def plan_study(options: argparse.Namespace) -> int:
     print_table(head, rows)
     unknown = any(line.seconds is None for line in lines)
     total = sum(line.seconds or 0 for line in lines)
-    left = sum(max(0, line.cell.trials - line.done) for line in lines)
+    left = sum(line.left for line in lines)
     what = "nothing left to run" if not left else f"{left} left, about {span_text(total)}{' and more' if unknown else ''}"
     print(f"{len(lines)} cells, {sum(line.cell.trials for line in lines)} trials, {what}; folder {folder}")
     return OK
@@ -156,12 +157,14 @@ def plan_study(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Say how much is done; the exit code."""
+    from ..study.enough import needed
     from ..study.items import missing_ranges
 
     spec, store, cells = _folder(options)
     done, rows, left = store.done(), [], 0
+    ends = needed(cells, store.rows)
     for cell in cells:
-        missing = sum(count for _, count in missing_ranges(done.get(cell.id, ()), cell.trials))
+        missing = sum(count for _, count in missing_ranges(done.get(cell.id, ()), ends[cell.id]))
         left += missing
         rows.append(
             (
@@ -169,7 +172,7 @@ def status(options: argparse.Namespace) -> int:
                 cell.name,
                 cell.arguments,
                 cell.method,
-                f"{cell.trials - missing}/{cell.trials}",
+                f"{ends[cell.id] - missing}/{ends[cell.id]}" + (" enough" if ends[cell.id] < cell.trials else ""),
             )
         )
     print_table(("network", "strategy", "size", "method", "trials"), rows)

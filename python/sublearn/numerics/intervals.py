@@ -6,11 +6,18 @@ good" they miss far more often than 5 %. `anytime` holds at all numbers of trial
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from math import exp, expm1, lgamma, log, log1p, sqrt
+from math import expm1, log, sqrt
 from numbers import Integral, Real
 
-__all__ = ["anytime", "clopper_pearson", "student"]
+import numpy as np
+
+__all__ = ["Weight", "anytime", "clopper_pearson", "student"]
+
+Weight = Callable[[np.ndarray], np.ndarray]
+_SMALL = np.logspace(-9, -2, 57)
+_GRID = np.concatenate([_SMALL, np.linspace(0.01, 0.99, 99)[1:-1], 1 - _SMALL[::-1]])
 
 
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -49,45 +56,50 @@ def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
     return low, high
 
 
-def anytime(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+def anytime(successes: int, trials: int, weight: Weight | None = None, level: float = 0.95) -> tuple[float, float]:
     """Interval (low, high) for a probability that may be looked at after every trial: in at least `level` of repetitions the intervals of
     all numbers of trials together cover the truth, so any rule may say when to stop.
 
-    With k successes in n trials these are the probabilities p with (n + 1) C(n, k) p^k (1 - p)^(n - k) > 1 - level. Left of the inequality
-    stands the inverse of a likelihood ratio: of all trials so far, averaged over a p drawn uniformly, against p. For the true p that ratio
-    is a martingale with mean 1, and the chance that it ever reaches 1 / (1 - level) is at most 1 - level (Ville 1939). No trials: (0, 1).
-    Errors: TypeError and ValueError that name the argument. Sources: Darling & Robbins 1967, Robbins 1970 (the mixture).
+    With k successes in n trials these are the probabilities p that a likelihood ratio does not exclude: that of all trials so far, averaged
+    over alternatives q with the law Beta(a p, a (1 - p)) around p, against p,
+
+        M(p) = B(a p + k, a (1 - p) + n - k) / (B(a p, a (1 - p)) p^k (1 - p)^(n - k)) < 1 / (1 - level).
+
+    For the true p, M is a martingale with mean 1, whatever a is, and the chance that it ever reaches 1 / (1 - level) is at most 1 - level
+    (Ville 1939). weight: p float64 [m] to a > 0, float64 [m], chosen before the trials; None: 1. The interval is narrowest, 1.55 times as
+    wide as one for a number of trials fixed in advance, after about 8 a trials. No trials: (0, 1).
+    Errors: TypeError and ValueError that name the argument. Sources: Robbins 1970 (mixtures), Howard et al. 2021 (the beta law around p).
     """
-    return _anytime(*_checked(successes, trials, level))
-
-
-@lru_cache(maxsize=65536)
-def _anytime(k: int, n: int, level: float) -> tuple[float, float]:
+    k, n, level = _checked(successes, trials, level)
     if n == 0:
         return 0.0, 1.0
-    least = log1p(-level) - log(n + 1) - (lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1))
-    low = 0.0 if k == 0 else _crossing(k, n, least, 0.0)
-    high = 1.0 if k == n else _crossing(k, n, least, 1.0)
+    from scipy.special import betaln
+
+    share = k / n
+
+    def inside(p: np.ndarray) -> np.ndarray:
+        a = np.ones_like(p) if weight is None else weight(p)
+        likelihood = (k * np.log(p) if k else 0.0) + ((n - k) * np.log1p(-p) if k < n else 0.0)
+        return betaln(a * p + k, a * (1 - p) + n - k) - betaln(a * p, a * (1 - p)) - likelihood < -log(1 - level)
+
+    def end(grid: np.ndarray, last: float) -> float:
+        """From the outermost p of the grid (ascending away from `share`) that is inside: half of the step, again and again."""
+        near = np.flatnonzero(inside(grid))
+        at = int(near[-1]) if len(near) else -1
+        within, out = (share if at < 0 else float(grid[at])), (last if at + 1 == len(grid) else float(grid[at + 1]))
+        while abs(out - within) > 1e-6 * min(abs(within - share) + 1e-12, 1e-3):
+            middle = 0.5 * (within + out)
+            if middle in (within, out):
+                break
+            if inside(np.array([middle]))[0]:
+                within = middle
+            else:
+                out = middle
+        return out
+
+    low = 0.0 if k == 0 else end(_GRID[share > _GRID][::-1], 0.0)
+    high = 1.0 if k == n else end(_GRID[share < _GRID], 1.0)
     return low, high
-
-
-def _crossing(k: int, n: int, least: float, end: float) -> float:
-    """Where k log p + (n - k) log(1 - p) falls to `least` between its top, k/n, and an end of [0, 1]; the side towards the end."""
-
-    def above(p: float) -> bool:
-        return (k * log(p) if k else 0.0) + ((n - k) * log1p(-p) if k < n else 0.0) > least
-
-    if k in (0, n):  # (1 - p)^n or p^n: closed
-        return -expm1(least / n) if k == 0 else exp(least / n)
-    inside, outside = k / n, end
-    while True:
-        middle = 0.5 * (inside + outside)
-        if middle in (inside, outside):
-            return outside
-        if 0 < middle < 1 and above(middle):
-            inside = middle
-        else:
-            outside = middle
 
 
 def student(count: int, mean: float, spread: float, level: float = 0.95) -> tuple[float, float]:

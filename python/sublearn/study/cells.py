@@ -20,7 +20,7 @@ from ..match.probability import EXISTENCE
 from ..model.network import Network, network_from_spec
 from ..model.strategies import size_text, strategy_from_spec
 from ..model.strategy import Strategy
-from .spec import Reference
+from .spec import Reference, Stop
 
 __all__ = ["CONTENT", "Cell", "content_id"]
 
@@ -34,8 +34,9 @@ class Cell:
 
     content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed"}; options are those of
     match_probability that the method uses: starts, iterations (newton), steps, optimizer, lr (descent), none (exact; tanh and relu as
-    newton); and "quantity" where a mean is measured, not matches. Labels, `trials` and `control` (a cell with r = kappa - 1 that the study
-    added by itself, D8) are not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
+    newton); and "quantity" where a mean is measured, not matches. Labels, `trials`, `stop`, which may end it before all of them are done,
+    and `control` (a cell with r = kappa - 1 that the study added by itself, D8) are not in it. `parameters` and `family` are those of its
+    network in the study's file (spec.NetworkSpec).
     """
 
     content: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Cell:
     split_over: tuple[str, ...] = field(default=())
     parameters: Mapping[str, Any] = field(default_factory=dict)
     family: str = ""
+    stop: Stop | None = None
 
     @cached_property
     def id(self) -> str:

@@ -66,10 +66,11 @@ def block_size(first: int, count: int, most: int) -> int:
 def shares(cells: list[Cell], shard: tuple[int, int]) -> dict[str, list[Range]]:
     """Cell id to the ranges that shard i of N measures. Together the shards have every trial once.
 
-    Cells are dealt in turn; where there are fewer than four for each shard, each is cut into dyadic strips, and these are dealt.
+    Cells are dealt in turn; where there are fewer than four for each shard, each is cut into dyadic strips, and these are dealt. Where a
+    rule may end a cell none is cut: it is judged on all trials of the cell from the first on.
     """
     place, shards = shard
-    strips = -(-4 * shards // len(cells))
+    strips = 1 if any(cell.stop for cell in cells) else -(-4 * shards // len(cells))
     found: dict[str, list[Range]] = {}
     for order, cell in enumerate(cells):
         size = cell.trials if strips == 1 else 1 << (max(1, cell.trials // strips).bit_length() - 1)
@@ -82,11 +83,21 @@ def shares(cells: list[Cell], shard: tuple[int, int]) -> dict[str, list[Range]]:
 class Work:
     """What is left to hand out: each cell in turn gives its next block, so an interrupted study has something to say on every cell."""
 
-    def __init__(self, cells: Iterable[Cell], done: Mapping[str, list[Range]], asked: Mapping[str, list[Range]] | None = None):
+    def __init__(
+        self,
+        cells: Iterable[Cell],
+        done: Mapping[str, list[Range]],
+        asked: Mapping[str, list[Range]] | None = None,
+        needed: Mapping[str, int] | None = None,
+    ):
+        """done: cell id to the trials that have rows; asked: to those of this shard (None: all); needed: to how many trials the cell needs,
+        where a rule has ended it (enough.py; None: all)."""
         self.cells: dict[str, Cell] = {}
         self.missing: dict[str, deque[Range]] = {}
         for cell in cells:
             ranges = [(0, cell.trials)] if asked is None else asked[cell.id]
+            if needed is not None:
+                ranges = [(first, min(count, needed[cell.id] - first)) for first, count in ranges if first < needed[cell.id]]
             have = done.get(cell.id, [])
             missing = [left for first, count in ranges for left in missing_ranges(have, first + count, first)]
             if missing:

@@ -10,6 +10,8 @@ from collections import deque
 from threading import Event
 from typing import Any
 
+from .cells import Cell
+from .enough import prefix, until_next_look
 from .executors import BrokenExecutor, Crew
 from .files import StoreError
 from .items import Item, Range, Work
@@ -36,7 +38,7 @@ class Loop:
         self.suspects: deque[Item] = deque()  # in flight when a worker died: tried one by one, so that the one to blame is found
         self.alone = False  # a suspect is in flight
         self.tries: dict[tuple[str, int, int], int] = {}
-        self.given_up: set[str] = set()  # cells
+        self.given_up: set[str] = set()  # cells that nothing more is handed out of: an item failed twice, or a rule ended them
         self.deaths = 0  # of workers since the last row
         self.broken = False
         self.looked = time.monotonic()
@@ -67,7 +69,7 @@ class Loop:
             if waiting:
                 item = waiting.popleft()
             elif (turn := self.work.next_cell()) is not None:
-                item = self.work.take(min(self.most, self.left.most_trials(*turn, self.crew.workers)), self.compare)
+                item = self.work.take(self._most_trials(*turn), self.compare)
             else:
                 return
             if item.cell.id in self.given_up:
@@ -82,6 +84,17 @@ class Loop:
             else:
                 self.alone = suspect
 
+    def _most_trials(self, cell: Cell, first: int) -> int:
+        most = min(self.most, self.left.most_trials(cell, first, self.crew.workers))
+        return most if cell.stop is None else min(most, until_next_look(first))
+
+    def _end_if_enough(self, name: str) -> None:
+        """Hand out no more of a cell whose rule ends it by the rows there are."""
+        cell = self.work.cells.get(name)
+        if cell is not None and cell.stop is not None and name not in self.given_up and prefix(cell, self.store.rows_of(name)).ended_by:
+            self.given_up.add(name)
+            self._done_with(name, self.work.give_up(name))
+
     def _take(self, item: Item, future: Any) -> None:
         self.alone = False
         try:
@@ -94,6 +107,7 @@ class Loop:
             self.left.rates.add(self.store.append(row, item.cell))
             self.rows, self.deaths = self.rows + 1, 0
             self._done_with(item.cell.id, [(item.first, item.count)])
+            self._end_if_enough(item.cell.id)
 
     def _done_with(self, cell: str, ranges: list[Range]) -> None:
         self.progress.end(self.left.remove(cell, ranges))
@@ -136,5 +150,7 @@ class Loop:
         for row in new:
             self.left.rates.add(row)
             self._done_with(row["cell"], self.work.remove(row["cell"], (row["first"], row["count"])))
+        for name in {row["cell"] for row in new}:
+            self._end_if_enough(name)
         if new:
             self.work.start_elsewhere()

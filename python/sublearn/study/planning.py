@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .cells import Cell
+from .enough import needed
 from .items import Item, Work
 from .measure import measure
 from .spec import Spec
@@ -21,11 +22,13 @@ ENOUGH = 0.05  # s
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One cell of a plan: trials done, and predicted seconds for the rest (None: it could not be timed)."""
+    """One cell of a plan: trials done, predicted seconds for the rest (None: it could not be timed), and how many these are: at most, where
+    a rule may end the cell."""
 
     cell: Cell
     done: int
     seconds: float | None
+    left: int = 0
 
 
 def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 10.0) -> list[PlanLine]:
@@ -41,7 +44,8 @@ def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = Non
     cells = cells_of(spec)
     store = Store(folder) if folder is not None else None
     rates = Rates(store.rows if store else ())
-    left = Left(Work(cells, store.done() if store else {}), rates, spec.compare)
+    ends = needed(cells, store.rows if store else ())
+    left = Left(Work(cells, store.done() if store else {}, None, ends), rates, spec.compare)
     begin = time.perf_counter()
     for cell in _spread(cells):
         if cell.id not in left.counts or rates.known(cell):
@@ -53,7 +57,7 @@ def plan(spec: Spec, folder: str | Path | None = None, threads: int | None = Non
         except (ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError):
             continue  # the run will say what is wrong with this cell
     missing = {cell.id: left.counts.get(cell.id, [0])[0] for cell in cells}
-    return [PlanLine(cell, cell.trials - missing[cell.id], left.seconds(cell)) for cell in cells]
+    return [PlanLine(cell, ends[cell.id] - missing[cell.id], left.seconds(cell), missing[cell.id]) for cell in cells]
 
 
 def _probe(cell: Cell, compare: int, threads: int | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ STUDY_KEYS = (
     "trials",
     "method",
     "measure",
+    "stop",
     "starts",
     "tol",
     "newton",
@@ -36,7 +37,7 @@ STUDY_KEYS = (
     "chunk",
 )
 SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias")  # of a network
-NETWORK_KEYS = ("label", *SHAPE_KEYS, "shared", "gains", "trials", "starts", "method")
+NETWORK_KEYS = ("label", *SHAPE_KEYS, "shared", "gains", "trials", "stop", "starts", "method")
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -114,6 +115,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         starts=study.starts() or 30,
         methods=study.methods() or ("newton",),
         measures=measures,
+        stop=study.stop(),
         tol=tol,
         iterations=newton.whole("iterations", 1, 10**6, 200, "a whole number from 1 to 10^6"),
         steps=descent.whole("steps", 1, 10**9, 10_000, "a whole number from 1 to 10^9"),
@@ -154,6 +156,7 @@ def _network(table: Table) -> NetworkSpec:
         trials=table.trials(),
         starts=table.starts(),
         methods=table.methods(),
+        stop=table.stop(),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .cells import Cell
+from .enough import needed
 from .executors import crew_of
 from .files import DiskError, StoreError, write_text
 from .items import Range, Work, shares
@@ -99,7 +100,7 @@ def run(
             if note:
                 say(stream, note)
         store.save_spec(spec)
-        work = Work(cells, store.done(), asked)
+        work = Work(cells, store.done(), asked, needed(cells, store.rows))
         left = Left(work, Rates(store.rows), spec.compare)
         total = sum(cell.trials for cell in cells) if asked is None else sum(count for own in asked.values() for _, count in own)
         with progress_on(stream, len(cells), total, left, crew.workers) as progress, stopper(progress.note) as stop:
@@ -130,9 +131,9 @@ def _end(cells: list[Cell], store: Store, asked: dict[str, list[Range]] | None, 
     """What is left, by all that is on disk, and the table."""
     try:
         store.refresh()
-        done = store.done()
-        outcome.left_in_all = sum(count for ranges in Work(cells, done).missing.values() for _, count in ranges)
-        outcome.left = sum(count for ranges in Work(cells, done, asked).missing.values() for _, count in ranges)
+        done, ends = store.done(), needed(cells, store.rows)
+        outcome.left_in_all = sum(count for ranges in Work(cells, done, None, ends).missing.values() for _, count in ranges)
+        outcome.left = sum(count for ranges in Work(cells, done, asked, ends).missing.values() for _, count in ranges)
         write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
     except StoreError as error:
         outcome.unwritable |= isinstance(error, DiskError)

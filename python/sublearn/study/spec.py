@@ -30,6 +30,18 @@ class SpecError(ValueError):
 
 
 @dataclass(frozen=True)
+class Stop:
+    """When the trials of a cell say enough before all that are asked for are done: at the first of these that holds (None: never).
+
+    width: of the 95 % interval, at most this; matches: at least so many trials matched; seconds: so many spent on the cell.
+    """
+
+    width: float | None = None
+    matches: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
     """One [[network]]: the network, the groups copied from the teacher (D3), and overrides of [study].
 
@@ -44,6 +56,7 @@ class NetworkSpec:
     trials: int | None = None
     starts: int | None = None
     methods: tuple[str, ...] | None = None
+    stop: Stop | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     family: str = ""
 
@@ -73,6 +86,7 @@ class StrategySpec:
     trials: int | None = None
     starts: int | None = None
     methods: tuple[str, ...] | None = None
+    stop: Stop | None = None
     reference: tuple[Reference, ...] = ()
     where: str = ""
     split_totals: tuple[int, ...] = ()
@@ -92,6 +106,7 @@ class Spec:
     starts: int = 30
     methods: tuple[str, ...] = ("newton",)
     measures: tuple[str, ...] = ("matches",)
+    stop: Stop | None = None
     tol: Mapping[str, float] = field(default_factory=lambda: dict(TOLERANCE))
     iterations: int = 200
     steps: int = 10_000

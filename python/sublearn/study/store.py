@@ -202,6 +202,10 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def rows_of(self, cell: str) -> list[dict[str, Any]]:
+        """The rows of the cell of this id that count."""
+        return self._that_count((cell, self._newest(cell))) if cell in self._known.contents else []
+
     def done(self) -> dict[str, list[tuple[int, int]]]:
         """Cell id to the (first, count) ranges that have a row by today's rules."""
         found: dict[str, list[tuple[int, int]]] = {}

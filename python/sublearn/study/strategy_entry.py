@@ -12,7 +12,7 @@ from .spec import METHODS, NetworkSpec, Reference, StrategySpec
 from .toml_table import Table, is_count, names, number
 
 FILE_KINDS = {name: kind for name, kind in STRATEGIES.items() if name != "given"}  # positions in a flat vector are no words for a file
-STRATEGY_KEYS = ("label", "kind", "within", "budgets", "totals", "edges", "networks", "trials", "starts", "method", "reference")
+STRATEGY_KEYS = ("label", "kind", "within", "budgets", "totals", "edges", "networks", "trials", "stop", "starts", "method", "reference")
 REFERENCE_KEYS = ("budget", "value", "trials", "starts", "network", "method", "note")
 MAX_CELLS_PER_STRATEGY = 10_000
 
@@ -54,6 +54,7 @@ def strategy_spec(table: Table, networks: tuple[NetworkSpec, ...]) -> StrategySp
         trials=table.trials(),
         starts=table.starts(),
         methods=table.methods(),
+        stop=table.stop(),
         where=table.where,
         split_totals=totals,
         reference=tuple(

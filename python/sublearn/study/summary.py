@@ -11,6 +11,7 @@ from ..match.methods import EXACT
 from ..model.layers import plain
 from ..numerics.intervals import clopper_pearson
 from .cells import Cell
+from .enough import interval, prefix
 from .moments import Moments
 from .rows import COUNTS, LATER_COUNTS
 
@@ -35,6 +36,7 @@ class Summary:
     moments: Moments = field(default_factory=Moments)
     ranges: list[tuple[int, int]] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
+    ended_by: str = ""  # the rule that ended the cell before all its trials were done: "width", "matches", "seconds"
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.trials += row["count"]
@@ -66,6 +68,11 @@ class Summary:
         return "existence" if settled else "found"
 
     @property
+    def asked(self) -> int:
+        """How many trials the cell needs: those of the study, or those that it has, where its rule ended it."""
+        return self.trials if self.ended_by else self.cell.trials
+
+    @property
     def probability(self) -> float:
         """The share of matched trials; NaN without trials, and where a mean is measured."""
         return self.matched / self.trials if self.trials and self.cell.quantity is None else float("nan")
@@ -77,10 +84,13 @@ class Summary:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the quantity measured: Clopper-Pearson, of a mean Student's. Of existence it leaves undecided trials open: its
-        lower end takes them all for no match, its upper end for matches."""
+        """95 % interval of the quantity measured: Clopper-Pearson; for a cell with a rule to stop one that holds whenever one stops
+        (enough.py); of a mean Student's. Of existence it leaves undecided trials open: its lower end takes them all for no match, its
+        upper end for matches."""
         if self.cell.quantity is not None:
             return self.moments.interval()
+        if self.cell.stop is not None:
+            return interval(self.cell, self.matched, self.undecided, self.trials)
         if self.quantity == "existence" or self.cell.method == EXACT:
             return (
                 clopper_pearson(self.matched, self.trials)[0],
@@ -103,9 +113,18 @@ def _longer(counts: list[int], length: int) -> list[int]:
 
 
 def summaries(cells: Iterable[Cell], rows: Iterable[Mapping[str, Any]]) -> list[Summary]:
-    """One Summary per cell, in the order of the cells; rows of other cells are left out."""
+    """One Summary per cell, in the order of the cells; rows of other cells are left out, as is, in a cell with a rule to stop, what lies
+    beyond its end or a gap in its trials."""
     found = {cell.id: Summary(cell) for cell in cells}
+    with_a_rule: dict[str, list[Mapping[str, Any]]] = {name: [] for name, summary in found.items() if summary.cell.stop is not None}
     for row in rows:
-        if row["cell"] in found:
+        if row["cell"] in with_a_rule:
+            with_a_rule[row["cell"]].append(row)
+        elif row["cell"] in found:
             found[row["cell"]].add(row)
+    for name, own in with_a_rule.items():
+        counted = prefix(found[name].cell, own)
+        found[name].ended_by = counted.ended_by
+        for row in counted.rows:
+            found[name].add(row)
     return list(found.values())

@@ -11,7 +11,7 @@ from ..model.layers import plain
 from ..model.strategies import STRATEGIES, strategy_from_spec
 from ..model.strategy import Strategy, check_allocation
 from .cells import Cell
-from .spec import NetworkSpec, Spec, SpecError, StrategySpec
+from .spec import NetworkSpec, Spec, SpecError, Stop, StrategySpec
 
 DRAWS = 1  # version of the law of trials; another law is another question
 
@@ -82,12 +82,19 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                 split_over=strategy.within if STRATEGIES[strategy.kind].by_group else (),
                 parameters=network.parameters,
                 family=network.family or network.label,
+                stop=strategy.stop or network.stop or spec.stop,
             )
             if "matches" in spec.measures:
                 found.append(cell)
             if "loss" in spec.measures and method != EXACT:  # which is no search; nor does a rank say how near one comes
-                found.append(replace(cell, content=content | {"quantity": "loss", "screen": False}, reference=()))
+                stop = None if cell.stop is None else _of_a_mean(cell.stop)
+                found.append(replace(cell, content=content | {"quantity": "loss", "screen": False}, reference=(), stop=stop))
     return found
+
+
+def _of_a_mean(stop: Stop) -> Stop | None:
+    """What of a rule to stop holds for a cell that measures a mean: widths and matches are of probabilities."""
+    return Stop(seconds=stop.seconds) if stop.seconds is not None else None
 
 
 def _strategy(spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: Mapping[str, Any]) -> Strategy:
@@ -167,6 +174,8 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
             label = f"control: scattered in {' + '.join(groups)}"
         strategy = strategy_from_spec(cell.net, plain, cell.shared)
         content = dict(cell.content) | {"strategy": _canonical_strategy(strategy, cell.shared)}
-        control = Cell(content, cell.network_label, label, cell.trials, control=True, parameters=cell.parameters, family=cell.family)
+        control = Cell(
+            content, cell.network_label, label, cell.trials, control=True, parameters=cell.parameters, family=cell.family, stop=cell.stop
+        )
         found.setdefault(control.id, control)
     return list(found.values())

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
-from .spec import METHODS, SpecError
+from .spec import METHODS, SpecError, Stop
 
 
 class Table:
@@ -108,6 +108,21 @@ class Table:
         if found is not None and (not found or len(set(found)) != len(found)):
             self.fail("method", "each method once, at least one", list(found))
         return found
+
+    def stop(self) -> Stop | None:
+        if "stop" not in self.values:
+            return None
+        table = self.table("stop", ("width", "matches", "seconds"))
+        width = table.take("width", number, "a width between 0 and 1", None)
+        if width is not None and not 0 < width < 1:
+            table.fail("width", "a width between 0 and 1", width)
+        seconds = table.take("seconds", number, "a positive number of seconds", None)
+        if seconds is not None and seconds <= 0:
+            table.fail("seconds", "a positive number of seconds", seconds)
+        matches = table.whole("matches", 1, 2**32, None, "a whole number >= 1")
+        if not table.values:
+            self.fail("stop", "at least one of width, matches, seconds", "nothing")
+        return Stop(None if width is None else float(width), matches, None if seconds is None else float(seconds))
 
 
 def _hint(word: Any, known: Iterable[str]) -> str:
