@@ -334,6 +334,7 @@ MANY_PARAMETERS = {
         ("decide", "match_probability", "draw_trials", "best_allocation", "compare_with_exact", "solution_count", "levenberg_marquardt"),
         "public: options by keyword",
     ),
+    "run": "public: options by keyword",
     "track": "what every path has of its own: options by keyword",
     **dict.fromkeys(("extend", "trace_test", "monodromy"), "options of a search, by keyword, with one caller each"),
     **dict.fromkeys(("certify", "solve"), "arrays of one batch, side by side"),

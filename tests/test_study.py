@@ -1136,7 +1136,7 @@ def test_progress_is_a_line_or_a_bar(tmp_path, monkeypatch):
     lines = plain.getvalue().splitlines()
     cells = cells_of(parse())
     assert f"{len(cells)} cells, {sum(cell.trials for cell in cells)} trials, 0 done before" in lines[0]
-    assert any(re.search(r"\d+ of \d+ trials \(\d+%\), about .* left, now rec / ", line) for line in lines)
+    assert any(re.search(r"\d+ of \d+ trials \(\d+%\), .* trials/s, about .* left, now rec / ", line) for line in lines)
     assert all(re.match(r"\d\d:\d\d:\d\d sublearn: ", line) for line in lines)
 
     class Terminal(io.StringIO):

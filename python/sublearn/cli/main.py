@@ -19,7 +19,8 @@ from ..model.checks import LARGEST_SEED
 from .common import BAD, INTERRUPTED, OK, Refused, short, whole_number
 from .doctor import doctor
 from .predict import predictions
-from .studies import join, plan_study, report, run_study, status
+from .status import status
+from .studies import join, plan_study, report, run_study
 
 LARGEST_NUMBER = 2**31 - 1  # of threads and draws
 
@@ -97,9 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
     sub = verb("plan", plan_study, "list the cells and trials of a study and predict the time, before anything runs")
     folder_options(sub, "SPEC.toml")
-    sub.add_argument("--threads", type=_positive, metavar="N", help="threads of the compiled kernels (default: all)")
+    sub.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels, all workers together (default: all)")
+    sub.add_argument("--workers", type=_positive, metavar="N", help="the time it takes N workers (default: 1)")
+    sub.add_argument("--json", action="store_true", help="as JSON, every cell")
     sub = verb("status", status, "say how much of a study is done (exit code 3 if not all of it)")
     folder_options(sub, "SPEC.toml|FOLDER")
+    sub.add_argument(
+        "--watch",
+        nargs="?",
+        type=_positive,
+        const=2,
+        metavar="SECONDS",
+        help="look again every 2 (or so many) seconds until all is done, whoever works on it",
+    )
     sub = verb("report", report, "make figures and report.html anew from the results there are")
     folder_options(sub, "SPEC.toml|FOLDER")
 

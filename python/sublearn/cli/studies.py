@@ -1,10 +1,10 @@
-"""The verbs run, plan, status, report and merge: studies on the command line. What they do lives in sublearn.study."""
+"""The verbs run, plan, report and merge: studies on the command line. What they do lives in sublearn.study."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .common import INCOMPLETE, INTERRUPTED, OK, UNWRITABLE, Refused, checked, need_study, print_table, read_study
+from .status import folder_of
+
+MOST_LINES = 1000  # of a plan's table
 
 
 def run_study(options: argparse.Namespace) -> int:
@@ -125,66 +128,50 @@ def plan_study(options: argparse.Namespace) -> int:
     spec = read_study(options.study)
     folder = Path(options.out) / f"sublearn-{spec.name}"
     checked(cells_of, spec)
+    workers = options.workers or 1
     try:
-        lines = plan(spec, folder, options.threads)
+        lines = plan(spec, folder, options.threads, workers=options.workers)
     except StoreError as error:
         raise Refused(error) from None
+    trials, left = sum(line.cell.trials for line in lines), sum(line.left for line in lines)
+    unknown = any(line.seconds is None for line in lines)
+    total = sum(line.seconds or 0 for line in lines) / workers
+    if options.json:
+        cells = [_plan_entry(line) for line in lines]
+        about = {"study": spec.name, "folder": str(folder), "workers": workers, "trials": trials, "left": left}
+        print(json.dumps(about | {"seconds": None if unknown else round(total, 3), "seconds_known": round(total, 3), "cells": cells}))
+        return OK
     head = ("network", "strategy", "size", "r", "method", "trials", "done", "time")
-    rows = []
-    for line in lines:
+    entries = []
+    for line in lines[:MOST_LINES]:
         cell = line.cell
         time = "-" if not line.left else span_text(line.seconds)
-        rows.append(
-            (
-                cell.network_label,
-                cell.name,
-                cell.arguments,
-                cell.budget,
-                cell.method,
-                cell.trials,
-                line.done,
-                time,
-            )
-        )
-    print_table(head, rows)
-    unknown = any(line.seconds is None for line in lines)
-    total = sum(line.seconds or 0 for line in lines)
-    left = sum(line.left for line in lines)
-    what = "nothing left to run" if not left else f"{left} left, about {span_text(total)}{' and more' if unknown else ''}"
-    print(f"{len(lines)} cells, {sum(line.cell.trials for line in lines)} trials, {what}; folder {folder}")
+        entries.append((cell.network_label, cell.name, cell.arguments, cell.budget, cell.method, cell.trials, line.done, time))
+    print_table(head, entries)
+    if len(lines) > MOST_LINES:
+        print(f"... {len(lines) - MOST_LINES} more cells (--json lists all)")
+    by = "" if workers == 1 else f" with {workers} workers"
+    most = " at most" if any(line.cell.stop for line in lines) else ""
+    what = "nothing left to run" if not left else f"{left} left, about {span_text(total)}{by}{most}{' and more' if unknown else ''}"
+    print(f"{len(lines)} cells, {trials} trials, {what}; folder {folder}")
     return OK
 
 
-def status(options: argparse.Namespace) -> int:
-    """Say how much is done; the exit code."""
-    from ..study.enough import needed
-    from ..study.items import missing_ranges
-
-    spec, store, cells = _folder(options)
-    done, rows, left = store.done(), [], 0
-    ends = needed(cells, store.rows)
-    for cell in cells:
-        missing = sum(count for _, count in missing_ranges(done.get(cell.id, ()), ends[cell.id]))
-        left += missing
-        rows.append(
-            (
-                cell.network_label,
-                cell.name,
-                cell.arguments,
-                cell.method,
-                f"{ends[cell.id] - missing}/{ends[cell.id]}" + (" enough" if ends[cell.id] < cell.trials else ""),
-            )
-        )
-    print_table(("network", "strategy", "size", "method", "trials"), rows)
-    if store.note:
-        print(f"sublearn: {store.note}", file=sys.stderr)
-    names = {cell.id: cell.describe() for cell in cells}
-    for failure in store.failures:
-        if failure["cell"] in names:
-            trials = f"trials {failure['first']} to {failure['first'] + failure['count'] - 1}"
-            print(f"sublearn: {names[failure['cell']]}: {trials} failed: {failure['error']}", file=sys.stderr)
-    print(f"{store.folder}: {'complete' if not left else f'{left} trials left'}")
-    return INCOMPLETE if left else OK
+def _plan_entry(line: Any) -> dict[str, Any]:
+    cell = line.cell
+    return {
+        "cell": cell.id,
+        "network": cell.network_label,
+        "strategy": cell.name,
+        "arguments": cell.arguments,
+        "budget": cell.budget,
+        "method": cell.method,
+        "quantity": cell.quantity or "matches",
+        "trials": cell.trials,
+        "done": line.done,
+        "left": line.left,
+        "seconds": None if line.seconds is None else round(line.seconds, 6),
+    }
 
 
 def report(options: argparse.Namespace) -> int:
@@ -194,7 +181,7 @@ def report(options: argparse.Namespace) -> int:
     from ..study.report.text import summary_table
     from ..study.summary import summaries
 
-    spec, store, cells = _folder(options)
+    spec, store, cells = folder_of(options)
     if not store.rows:
         came = f"none by today's rules ({store.note})" if store.aside else "none"
         raise Refused(f"{store.folder}: expected a folder with results, got {came}; run the study first")
@@ -204,19 +191,3 @@ def report(options: argparse.Namespace) -> int:
         raise Refused(error) from None
     print(summary_table(summaries(cells, store.rows)))
     return OK
-
-
-def _folder(options: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """(spec, store, cells) of a results folder, or of the folder that a study file's results are in."""
-    from ..study import SpecError, Store, StoreError, cells_of
-
-    try:
-        if options.study is not None and os.path.isdir(options.study):
-            store = Store(options.study)
-            spec = store.spec()
-        else:
-            spec = read_study(options.study)
-            store = Store(Path(options.out) / f"sublearn-{spec.name}")
-        return spec, store, cells_of(spec)
-    except (SpecError, StoreError) as error:
-        raise Refused(error) from None

@@ -116,7 +116,7 @@ def crew_of(executor: Any | None, workers: int | None, threads: int | None) -> I
         yield Crew(_OwnThread(), 1, threads)
     elif executor is None:
         assert workers is not None
-        crew = _Processes(workers, max(1, (threads or _cores()) // workers))
+        crew = _Processes(workers, max(1, (threads or cores()) // workers))
         try:
             yield crew
         except BaseException:
@@ -130,7 +130,7 @@ def crew_of(executor: Any | None, workers: int | None, threads: int | None) -> I
             raise TypeError(f"executor: expected something with submit(function, *arguments), got {type(executor).__name__}")
         many = workers or _workers_of(executor)
         here = any(hasattr(executor, name) for name in _WORKERS[:1])  # threads or processes of this machine
-        yield Crew(executor, many, threads or (max(1, _cores() // many) if here else 1))
+        yield Crew(executor, many, threads or (max(1, cores() // many) if here else 1))
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def dask_client(address: str, workers: int | None = None) -> Iterator[Any]:
             yield client
         return
     with _deaf():
-        cluster = LocalCluster(n_workers=workers or _cores(), threads_per_worker=1, dashboard_address=None)
+        cluster = LocalCluster(n_workers=workers or cores(), threads_per_worker=1, dashboard_address=None)
     with cluster, Client(cluster) as client:
         yield client
 
@@ -157,10 +157,10 @@ def _workers_of(executor: Any) -> int:
     for name in _WORKERS:
         if isinstance(number := getattr(executor, name, None), int) and number > 0:
             return number
-    return _cores()
+    return cores()
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

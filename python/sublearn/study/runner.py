@@ -7,9 +7,11 @@ meanwhile (progress.py), which item is next (loop.py) and what is made of it (re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any, TextIO
 
 from .cells import Cell
@@ -18,7 +20,7 @@ from .executors import crew_of
 from .files import DiskError, StoreError, write_text
 from .items import Range, Work, shares
 from .loop import Loop
-from .progress import progress_on, say
+from .progress import Standing, progress_on, say
 from .resuming import difference
 from .spec import Spec
 from .stopping import stopper
@@ -62,10 +64,14 @@ def run(
     workers: int | None = None,
     shard: tuple[int, int] | None = None,
     on_error: str = "record",
+    progress: Callable[[Standing], object] | None = None,
+    cancel: Event | None = None,
 ) -> Outcome:
     """Run what is not done yet: a row is written after each item, results.csv at the end.
 
-    `stream` takes the progress (a rich bar on a terminal, else a line every 30 s); None for silence.
+    `stream` takes the progress (a bar on a terminal and in a notebook, else a line every 30 s); None for silence.
+    progress: called in this thread with a `Standing` (done, total, rate in trials/s, seconds_left, cell), at most five times a second and
+    at the end. cancel: a threading.Event; once it is set, by that function or from another thread, the run ends as after Ctrl-C.
     executor: whoever measures, anything with `submit` (concurrent.futures, loky, mpi4py.futures, submitit, a dask Client); it stays open.
     workers: without an executor, so many processes, among which `threads` are divided; with one, how many items it does at a time, where
     it does not say. threads: of each item with an executor (None: the cores divided among workers of this machine, else 1).
@@ -103,8 +109,8 @@ def run(
         work = Work(cells, store.done(), asked, needed(cells, store.rows))
         left = Left(work, Rates(store.rows), spec.compare)
         total = sum(cell.trials for cell in cells) if asked is None else sum(count for own in asked.values() for _, count in own)
-        with progress_on(stream, len(cells), total, left, crew.workers) as progress, stopper(progress.note) as stop:
-            loop = Loop(spec, store, work, left, crew, progress, on_error)
+        with progress_on(stream, len(cells), total, left, crew.workers, progress) as shown, stopper(shown.note, cancel) as stop:
+            loop = Loop(spec, store, work, left, crew, shown, on_error)
             try:
                 loop.run(stop)
                 store.close()
