@@ -26,7 +26,7 @@ def test_a_slow_trial_does_not_hold_up_a_plan(monkeypatch):
         return measure(item, threads)
 
     monkeypatch.setattr(planning, "measure", measured)
-    spec = parse(method='"exact"')
+    spec = parse(starts='3\nmethod = "exact"')
     began = time.monotonic()
     lines = study.plan(spec, limit=0.5)
     assert time.monotonic() - began < 5
@@ -102,7 +102,7 @@ def test_rates_in_few_letters(rate, text):
 
 def test_watching_ends_when_another_run_has_done_all(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with start(tmp_path, SMALL.replace("trials = 60", "trials = 800"), "small") as (process, folder):
+    with start(tmp_path, SMALL.replace("trials = 60", "trials = 300"), "small") as (process, folder):
         assert main(["status", str(folder), "--watch", "1"]) == 0
         process.wait(30)
     lines = capsys.readouterr().out.splitlines()
