@@ -28,7 +28,7 @@ def shell(tmp_path):
     command = tmp_path / "bin" / "sublearn"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sublearn "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    package = str(Path(study.__file__).resolve().parents[2])
+    package = os.pathsep.join([str(Path(study.__file__).resolve().parents[2]), *(entry for entry in sys.path if entry)])
     path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
 
     def run(text, **more):

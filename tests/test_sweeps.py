@@ -4,7 +4,10 @@ import concurrent.futures as cf
 import multiprocessing as mp
 import os
 import pickle
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,6 +148,35 @@ def test_every_executor_gives_the_same_counts_and_goes_on_after_another(way, tmp
     assert len(list((tmp_path / "mixed" / "rows").iterdir())) == 3
 
 
+MPI = """
+import sys
+from mpi4py.futures import MPIPoolExecutor
+from sublearn import study
+
+if __name__ == "__main__":
+    with MPIPoolExecutor() as executor:
+        print(executor.num_workers, study.run(study.read_spec(sys.argv[1]), sys.argv[2], executor=executor))
+"""
+
+
+def test_mpi_gives_the_same_counts(tmp_path, expected):
+    """One process hands out, two measure, in a program of their own: `mpiexec -n 3 python -m mpi4py.futures script.py`."""
+    pytest.importorskip("mpi4py", reason="mpi4py")
+    beside = Path(sys.executable).with_name("mpiexec")
+    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if mpiexec is None:
+        pytest.skip("no mpiexec here")
+    (tmp_path / "script.py").write_text(MPI, encoding="utf-8")
+    (tmp_path / "sweep.toml").write_text(TEXT, encoding="utf-8")
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    command = [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", "script.py", "sweep.toml", "s"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0 and done.stdout.startswith("2 Outcome("), (done.stdout, done.stderr)
+    assert counts(tmp_path / "s") == expected
+
+
 def test_processes_of_its_own(tmp_path, expected):
     assert study.run(SPEC, tmp_path / "s", workers=3).complete
     assert counts(tmp_path / "s") == expected
@@ -188,7 +220,7 @@ def test_items_pickle_and_a_row_depends_on_its_item_only():
     item = Item(cell, 64, 16, 1024)
     assert len(pickle.dumps(item)) < 2000
     one, two = measure(item, 1), measure(pickle.loads(pickle.dumps(item)), 2)
-    for key in ("seconds", "seconds_theory", "threads"):
+    for key in ("seconds", "seconds_theory", "threads", "date"):
         one.pop(key), two.pop(key)
     assert one == two
 
