@@ -1,4 +1,5 @@
-"""Reading a study's file: TOML in, a checked `Spec` out. Its [[strategy]] tables are read in strategy_entry.py.
+"""Reading a study's file: TOML in, a checked `Spec` out. Its [[network]] tables are read in network_entry.py, its
+[[strategy]] tables in strategy_entry.py.
 
 An error names the file, the key, what was expected and what came (`SpecError`).
 """
@@ -9,12 +10,13 @@ import re
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import NoReturn
 
 from ..match.methods import METHODS as SEARCHES
 from ..match.methods import TOLERANCE
-from ..model.network import network_from_spec
 from ..ops.fit import OPTIMIZERS
-from .spec import MEASURES, NetworkSpec, Spec, SpecError
+from .network_entry import NETWORK_KEYS, network_specs
+from .spec import MEASURES, NetworkSpec, Spec, SpecError, StrategySpec
 from .strategy_entry import STRATEGY_KEYS, strategy_spec
 from .toml_table import Table, number
 
@@ -36,8 +38,6 @@ STUDY_KEYS = (
     "compare",
     "chunk",
 )
-SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias")  # of a network
-NETWORK_KEYS = ("label", *SHAPE_KEYS, "shared", "gains", "trials", "stop", "starts", "method")
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -93,10 +93,11 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     lr = descent.take("lr", number, "a positive number", 1e-2)
     if lr <= 0:
         descent.fail("lr", "a positive number", lr)
-    networks = tuple(_network(entry) for entry in top.tables("network", NETWORK_KEYS, "label"))
-    _distinct(top, "network", [(entry.label, ()) for entry in networks])
+    families = [network_specs(entry) for entry in top.tables("network", NETWORK_KEYS, "label")]
+    _distinct_networks(top, families)
+    networks = tuple(network for family in families for network in family)
     strategies = tuple(strategy_spec(entry, networks) for entry in top.tables("strategy", STRATEGY_KEYS, "label"))
-    _distinct(top, "strategy", [(entry.label, entry.networks) for entry in strategies])
+    _distinct_strategies(top, strategies)
     measures = study.some_of("measure", MEASURES, f"one of {', '.join(MEASURES)}, or a list of them", ("matches",))
     if not measures or len(set(measures)) != len(measures):
         study.fail("measure", "each measure once, at least one", list(measures))
@@ -130,36 +131,6 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     )
 
 
-def _network(table: Table) -> NetworkSpec:
-    described = {key: table.values[key] for key in SHAPE_KEYS if key in table.values}
-    try:
-        net = network_from_spec(described)
-    except (ValueError, TypeError) as error:
-        raise SpecError(f"{table.source}: {table.where}: {error}") from None
-    groups = tuple(net.groups)
-    shared = table.some_of("shared", groups, f"a list of groups out of {', '.join(groups)}", ())
-    if len(set(shared)) != len(shared):
-        table.fail("shared", "each group once", list(shared))
-    if len(shared) == len(groups):
-        table.fail("shared", "at least one group that is not shared (else the student is the teacher)", list(shared))
-    gains = table.take("gains", lambda value: value if isinstance(value, dict) else None, "a table such as { W = 1.5 }", {})
-    for group, gain in gains.items():
-        if group not in groups:
-            table.fail(f"gains.{group}", f"one of the groups {', '.join(groups)}", group)
-        if number(gain) is None or gain <= 0:
-            table.fail(f"gains.{group}", "a positive number", gain)
-    return NetworkSpec(
-        label=table.text("label", net.describe()),
-        net=net,
-        shared=tuple(name for name in groups if name in shared),
-        gains={group: float(gain) for group, gain in gains.items() if gain != 1},
-        trials=table.trials(),
-        starts=table.starts(),
-        methods=table.methods(),
-        stop=table.stop(),
-    )
-
-
 def _tolerances(study: Table) -> dict[str, float]:
     value = study.values.get("tol", {})
     if not isinstance(value, dict):
@@ -172,11 +143,22 @@ def _tolerances(study: Table) -> dict[str, float]:
     return TOLERANCE | {method: float(tol) for method, tol in value.items()}
 
 
-def _distinct(top: Table, kind: str, labels: list[tuple[str, tuple[str, ...]]]) -> None:
-    """Each network, and each strategy of one network, has a label of its own."""
-    for later, (label, networks) in enumerate(labels, 1):
-        for first, (other, others) in enumerate(labels[: later - 1], 1):
-            if label == other and (kind == "network" or set(networks) & set(others)):
-                raise SpecError(
-                    f"{top.source}: {kind}[{later}].label: expected a label of its own, got {label!r}, which {kind}[{first}] has too"
-                )
+def _distinct_networks(top: Table, families: list[list[NetworkSpec]]) -> None:
+    """Each network, and each table of several, has a label of its own."""
+    seen: dict[str, int] = {}
+    for later, family in enumerate(families, 1):
+        for label in dict.fromkeys((family[0].family, *(network.label for network in family))):
+            if (first := seen.setdefault(label, later)) != later:
+                _same_label(top, "network", label, later, first)
+
+
+def _distinct_strategies(top: Table, strategies: tuple[StrategySpec, ...]) -> None:
+    """Each strategy of one network has a label of its own."""
+    for later, strategy in enumerate(strategies, 1):
+        for first, other in enumerate(strategies[: later - 1], 1):
+            if strategy.label == other.label and set(strategy.networks) & set(other.networks):
+                _same_label(top, "strategy", strategy.label, later, first)
+
+
+def _same_label(top: Table, kind: str, label: str, later: int, first: int) -> NoReturn:
+    raise SpecError(f"{top.source}: {kind}[{later}].label: expected a label of its own, got {label!r}, which {kind}[{first}] has too")

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from math import prod
 from typing import Any
 
 from ..model.strategies import STRATEGIES
+from .budgets import budgets_in
 from .spec import METHODS, NetworkSpec, Reference, StrategySpec
-from .toml_table import Table, is_count, names, number
+from .toml_table import MOST_CELLS, Table, is_count, names, number, whole_numbers
 
 FILE_KINDS = {name: kind for name, kind in STRATEGIES.items() if name != "given"}  # positions in a flat vector are no words for a file
 STRATEGY_KEYS = ("label", "kind", "within", "budgets", "totals", "edges", "networks", "trials", "stop", "starts", "method", "reference")
 REFERENCE_KEYS = ("budget", "value", "trials", "starts", "network", "method", "note")
-MAX_CELLS_PER_STRATEGY = 10_000
 
 
 def strategy_spec(table: Table, networks: tuple[NetworkSpec, ...]) -> StrategySpec:
     kind = table.one_of("kind", FILE_KINDS)
     about = FILE_KINDS[kind]
     grouped = about.within is not None or about.by_group
-    labels = [entry.label for entry in networks]
-    chosen = table.some_of("networks", labels, f"a list of network labels out of {', '.join(map(repr, labels))}", labels)
+    chosen = _networks(table, networks)
     if not chosen:
         table.fail("networks", "at least one network label", [])
     within = table.take("within", names, 'a group such as "W" or a list of groups', None)
@@ -34,23 +32,22 @@ def strategy_spec(table: Table, networks: tuple[NetworkSpec, ...]) -> StrategySp
         table.fail("within", f'a group such as "W" or a list of groups ({kind} needs it)', "nothing")
     elif len(set(within)) != len(within):
         table.fail("within", "each group once", list(within))
-    for label in chosen:
-        entry = next(entry for entry in networks if entry.label == label)
+    for entry in chosen:
         for group in within or ():
             hint = "; restrict the strategy with networks = [...]" if len(networks) > 1 and "networks" not in table.values else ""
             if group not in entry.net.groups:
                 known = ", ".join(entry.net.groups)
-                table.fail("within", f"groups of network {label!r} ({known}){hint}", group)
+                table.fail("within", f"groups of network {entry.label!r} ({known}){hint}", group)
             if group in entry.shared:
-                table.fail("within", f"groups that network {label!r} does not share with its teacher{hint}", group)
-    arguments, totals = _arguments(table, kind, tuple(within or ()), [e for e in networks if e.label in chosen])
+                table.fail("within", f"groups that network {entry.label!r} does not share with its teacher{hint}", group)
+    arguments, totals = _arguments(table, kind, tuple(within or ()), chosen)
     fallback = " + ".join(within) if within else ""
     return StrategySpec(
         label=table.text("label", f"{kind} in {fallback}" if fallback else kind),
         kind=kind,
         within=tuple(within or ()),
         arguments=tuple(arguments),
-        networks=tuple(chosen),
+        networks=tuple(entry.label for entry in chosen),
         trials=table.trials(),
         starts=table.starts(),
         methods=table.methods(),
@@ -62,6 +59,14 @@ def strategy_spec(table: Table, networks: tuple[NetworkSpec, ...]) -> StrategySp
             for entry in table.tables("reference", REFERENCE_KEYS, "note", needed=False)
         ),
     )
+
+
+def _networks(table: Table, networks: tuple[NetworkSpec, ...]) -> list[NetworkSpec]:
+    """The networks that a strategy names by their labels, or by the label of a table that sweeps several; all of them by default."""
+    families = list(dict.fromkeys(entry.family or entry.label for entry in networks))
+    known = dict.fromkeys((*families, *(entry.label for entry in networks)))
+    asked = table.some_of("networks", known, f"a list of network labels out of {', '.join(map(repr, families))}", None)
+    return [entry for entry in networks if asked is None or entry.label in asked or entry.family in asked]
 
 
 def _arguments(
@@ -80,12 +85,12 @@ def _arguments(
         return [{}], ()
     if about.by_group and "totals" in table.values:
         table.refuse("budgets", f"{kind} with totals")
-        totals = table.take("totals", _whole_numbers, 'a list of totals such as [5, 6] or "5..7"')
+        totals = table.take("totals", whole_numbers, 'a list of totals such as [5, 6] or "5..7"')
         ways = 1
         for group in within:
             ways *= 1 + min(max(totals), max(prod(entry.net.groups[group]) for entry in networks))
-        if ways > MAX_CELLS_PER_STRATEGY:
-            table.fail("totals", f"at most {MAX_CELLS_PER_STRATEGY} ways to split (list them in budgets)", ways)
+        if ways > MOST_CELLS:
+            table.fail("totals", f"at most {MOST_CELLS} ways to split (list them in budgets)", ways)
         largest = [min(prod(entry.net.groups[group]) for entry in networks) for group in within]
         found = [
             dict(zip(within, parts, strict=True))
@@ -101,7 +106,7 @@ def _arguments(
         table.fail("budgets", f"{form} ({kind} needs it)", "nothing")
     value = table.values["budgets"]
     if about.size == ("budget",):
-        numbers = table.take("budgets", _whole_numbers, form)
+        numbers = table.take("budgets", budgets_in, form)
         return [{"budget": number} for number in numbers], ()
     if not isinstance(value, list) or not value:
         table.fail("budgets", form, value)
@@ -120,7 +125,7 @@ def _entry_form(kind: str, within: tuple[str, ...]) -> str:
         groups = ", ".join(f"{group} = 3" for group in within)
         return f"a list such as [{{ {groups} }}] or [{[3] * len(within)}]"
     if about.size == ("budget",):
-        return 'whole numbers such as 10, [8, 9, 10], "8..14" or "8..20 step 4"'
+        return 'whole numbers such as 10, [8, 9, 10], "8..14" or "8..20 step 4", or "kappa", "kappa - 2 .. kappa + 4", "50%"'
     shown = ", ".join(f"{key} = [2, 5]" if key == "shape" else f"{key} = 2" for key in about.size)
     return f"a list such as [{{ {shown} }}]"
 
@@ -135,7 +140,8 @@ def _entry(value: Any, kind: str, within: tuple[str, ...]) -> dict[str, Any] | N
             return {group: value.get(group, 0) for group in within}
         return None
     if keys == ("budget",):
-        return {"budget": value} if is_count(value) else None
+        numbers = budgets_in(value)
+        return {"budget": numbers[0]} if numbers and len(numbers) == 1 and not isinstance(value, list) else None
     if keys == ("shape",) and isinstance(value, list):
         value = {"shape": value}
     if not isinstance(value, dict) or set(value) != set(keys):
@@ -152,7 +158,7 @@ def _reference(
     kind: str,
     within: tuple[str, ...],
     arguments: list[dict[str, Any]],
-    networks: tuple[str, ...],
+    networks: list[NetworkSpec],
 ) -> Reference:
     form = _entry_form(kind, within)
     if not FILE_KINDS[kind].size:
@@ -162,12 +168,14 @@ def _reference(
         if "budget" not in table.values:
             table.fail("budget", f"one of the strategy's budgets, {form}", "nothing")
         entry = _entry(table.values["budget"], kind, within)
-        if entry is None or entry not in arguments:
+        relative = any(isinstance(other.get("budget"), str) for other in arguments)  # these may have any number
+        if entry is None or (entry not in arguments and not (relative and is_count(entry["budget"]))):
             table.fail("budget", "one of the strategy's budgets, written as there", table.values["budget"])
         chosen = entry
     network = table.text("network", None, "a network label")
-    if network is not None and network not in networks:
-        table.fail("network", f"one of the strategy's networks {', '.join(map(repr, networks))}", network)
+    if network is not None and not any(network in (entry.label, entry.family) for entry in networks):
+        known = dict.fromkeys(entry.family or entry.label for entry in networks)
+        table.fail("network", f"one of the strategy's networks {', '.join(map(repr, known))}", network)
     method = table.one_of("method", METHODS, None)
     value = table.take("value", number, "a probability from 0 to 1")
     if not 0 <= value <= 1:
@@ -181,27 +189,6 @@ def _reference(
         starts=table.starts(),
         note=table.text("note", ""),
     )
-
-
-def _whole_numbers(value: Any) -> list[int] | None:
-    """10, [8, 9], "8..14", "8..20 step 4", or a list of numbers and ranges; each number once, in order."""
-    entries = value if isinstance(value, list) else [value]
-    found: list[int] = []
-    for entry in entries:
-        if is_count(entry):
-            found.append(entry)
-        elif isinstance(entry, str):
-            match = re.fullmatch(r"\s*(\d{1,9})\s*\.\.\s*(\d{1,9})(?:\s+step\s+(\d{1,9}))?\s*", entry)
-            if not match or int(match[3] or 1) == 0:
-                return None
-            numbers = range(int(match[1]), int(match[2]) + 1, int(match[3] or 1))
-            if not 0 < len(numbers) <= MAX_CELLS_PER_STRATEGY:
-                return None
-            found.extend(numbers)
-        else:
-            return None
-    found = list(dict.fromkeys(found))
-    return found or None
 
 
 def _edges(value: Any) -> list[list[Any]] | None:

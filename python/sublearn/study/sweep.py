@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from ..match.methods import EXACT, TOLERANCE
 from ..model.layers import plain
 from ..model.strategies import STRATEGIES, strategy_from_spec
 from ..model.strategy import Strategy, check_allocation
+from .budgets import numbers_in
 from .cells import Cell
 from .spec import NetworkSpec, Spec, SpecError, Stop, StrategySpec
 
@@ -19,8 +21,9 @@ DRAWS = 1  # version of the law of trials; another law is another question
 def cells_of(spec: Spec) -> list[Cell]:
     """All cells of a study: network by network, strategies in turn, then the network's controls.
 
-    Errors: SpecError that names the strategy's place in the file when a budget does not fit its network, or
-    when two strategies contain the same cell.
+    Budgets in terms of a network (budgets.py) that do not fit it are left out of it. Errors: SpecError that names the strategy's place in
+    the file when a budget that is a number does not fit a network, when none in terms of networks fits any, or when two strategies contain
+    the same cell.
 
     >>> cell = study.cells_of(study.default_spec())[0]
     >>> cell.network_label, cell.content["method"]
@@ -28,10 +31,11 @@ def cells_of(spec: Spec) -> list[Cell]:
     """
     cells: list[Cell] = []
     seen: dict[str, str] = {}
+    asked = [(strategy, set(strategy.networks)) for strategy in spec.strategies]
     for network in spec.networks:
         own: list[Cell] = []
-        for strategy in spec.strategies:
-            if network.label in strategy.networks:
+        for strategy, networks in asked:
+            if network.label in networks:
                 own.extend(_cells(spec, network, strategy))
         for cell in own:
             if cell.id in seen:
@@ -44,6 +48,8 @@ def cells_of(spec: Spec) -> list[Cell]:
             own += [cell for cell in _controls(network, own) if cell.id not in seen]
             seen.update({cell.id: cell.strategy_label for cell in own})
         cells += own
+    for strategy, networks in asked:
+        _check_sizes(spec, strategy, [network for network in spec.networks if network.label in networks])
     if not cells and "matches" in spec.measures:
         raise SpecError(f"{spec.source}: strategy: expected at least one cell, got none")
     if not cells:
@@ -55,14 +61,14 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
     found = []
     methods = strategy.methods or network.methods or spec.methods
     for method in methods:
-        for arguments in strategy.arguments:
+        for arguments, written in _sizes(network, strategy):
             allocation = _strategy(spec, network, strategy, arguments)
             content = _content(spec, network, allocation, method, strategy.starts or network.starts or spec.starts)
             reference = tuple(
                 entry
                 for entry in strategy.reference
-                if entry.arguments == arguments
-                and entry.network in (None, network.label)
+                if entry.arguments in (arguments, *written)
+                and entry.network in (None, network.label, network.family)
                 and (entry.method == method or (entry.method is None and (method != EXACT or methods == (EXACT,))))
             )
             for entry in reference:
@@ -84,6 +90,7 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                 family=network.family or network.label,
                 stop=strategy.stop or network.stop or spec.stop,
             )
+            vars(cell).update(net=network.net, budget=allocation.budget)  # known here; to make them again took half of the time
             if "matches" in spec.measures:
                 found.append(cell)
             if "loss" in spec.measures and method != EXACT:  # which is no search; nor does a rank say how near one comes
@@ -97,6 +104,37 @@ def _of_a_mean(stop: Stop) -> Stop | None:
     return Stop(seconds=stop.seconds) if stop.seconds is not None else None
 
 
+def _sizes(network: NetworkSpec, strategy: StrategySpec) -> list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
+    """The arguments of each of a strategy's cells in a network, and the arguments in the file that mean these there."""
+    from ..ranks.generic_rank import required_rank
+
+    if not any(isinstance(arguments.get("budget"), str) for arguments in strategy.arguments):
+        return [(arguments, []) for arguments in strategy.arguments]
+    groups = strategy.within or tuple(name for name in network.net.groups if name not in network.shared)
+    weights = sum(prod(network.net.groups[name]) for name in groups)
+    found: dict[int, list[Mapping[str, Any]]] = {}  # several may mean one number
+    for arguments in strategy.arguments:
+        budget = arguments["budget"]
+        numbers = numbers_in(budget, lambda: required_rank(network.net, network.shared), weights) if isinstance(budget, str) else [budget]
+        for number in numbers:
+            found.setdefault(number, []).append(arguments)
+    return [({"budget": number}, written) for number, written in found.items()]
+
+
+def _check_sizes(spec: Spec, strategy: StrategySpec, networks: list[NetworkSpec]) -> None:
+    """SpecError if no budget in terms of networks fits any, or a reference is to a number that none of them is."""
+    texts = [arguments["budget"] for arguments in strategy.arguments if isinstance(arguments.get("budget"), str)]
+    if not texts:
+        return
+    place = f"{spec.source}: {strategy.where}"
+    if not any(_sizes(network, strategy) for network in networks):
+        raise SpecError(f"{place}.budgets: expected a budget that fits a network, from 1 to all of its weights, got {', '.join(texts)}")
+    for entry in strategy.reference:
+        own = [network for network in networks if entry.network in (None, network.label, network.family)]
+        if not any(entry.arguments in (arguments, *written) for network in own for arguments, written in _sizes(network, strategy)):
+            raise SpecError(f"{place}.reference: expected a budget that a network has, got {entry.arguments['budget']!r}")
+
+
 def _strategy(spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: Mapping[str, Any]) -> Strategy:
     kind = STRATEGIES[entry.kind]
     plain: dict[str, Any] = {"kind": entry.kind} | ({"budgets": dict(arguments)} if kind.by_group else dict(arguments))
@@ -108,7 +146,8 @@ def _strategy(spec: Spec, network: NetworkSpec, entry: StrategySpec, arguments: 
     except (ValueError, TypeError) as error:
         key = "edges" if "edges" in kind.needed else "budgets" if arguments else "within"
         key = "totals" if entry.split_totals else key
-        raise SpecError(f"{spec.source}: {entry.where}.{key}: in network {network.label!r}: {error}") from None
+        hint = '; budgets such as "kappa", "50%" or "4 .. 100%" leave out what does not fit a network' if "budget" in arguments else ""
+        raise SpecError(f"{spec.source}: {entry.where}.{key}: in network {network.label!r}: {error}{hint}") from None
     if strategy.budget == 0:
         raise SpecError(f"{spec.source}: {entry.where}.budgets: expected at least one learnable weight, got 0")
     return strategy
@@ -157,12 +196,11 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
     kappa = required_rank(network.net, network.shared)
     found: dict[str, Cell] = {}
     cells = [cell for cell in cells if cell.quantity is None]
+    there = {(cell.strategy_label, cell.method) for cell in cells if cell.budget == kappa - 1}
+    tried = set()
     for cell in cells:
         plain = dict(cell.content["strategy"])
-        if kappa < 2 or cell.budget < kappa or cell.screen:
-            continue
-        same = [other for other in cells if other.strategy_label == cell.strategy_label and other.method == cell.method]
-        if any(other.budget == kappa - 1 for other in same):
+        if kappa < 2 or cell.budget < kappa or cell.screen or (cell.strategy_label, cell.method) in there:
             continue
         label = cell.strategy_label
         if "budget" in plain:
@@ -172,6 +210,9 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
             within = groups[0] if len(groups) == 1 else groups
             plain = {"kind": "scattered", "budget": kappa - 1, "within": within}
             label = f"control: scattered in {' + '.join(groups)}"
+        if (asked := (label, repr(plain), cell.method, repr(cell.options))) in tried:
+            continue
+        tried.add(asked)
         strategy = strategy_from_spec(cell.net, plain, cell.shared)
         content = dict(cell.content) | {"strategy": _canonical_strategy(strategy, cell.shared)}
         control = Cell(

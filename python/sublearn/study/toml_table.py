@@ -4,11 +4,14 @@ and what came."""
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from .spec import METHODS, SpecError, Stop
+
+MOST_CELLS = 10_000  # of one table, and numbers in one range
 
 
 class Table:
@@ -146,3 +149,24 @@ def names(value: Any) -> tuple[str, ...] | None:
         return (value,)
     good = isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value)
     return tuple(value) if good else None
+
+
+def whole_numbers(value: Any) -> list[int] | None:
+    """10, [8, 9], "8..14", "8..20 step 4", or a list of numbers and ranges; each number once, in order. None for anything else."""
+    entries = value if isinstance(value, list) else [value]
+    found: list[int] = []
+    for entry in entries:
+        if is_count(entry):
+            found.append(entry)
+        elif isinstance(entry, str):
+            match = re.fullmatch(r"\s*(\d{1,9})\s*\.\.\s*(\d{1,9})(?:\s+step\s+(\d{1,9}))?\s*", entry)
+            if not match or int(match[3] or 1) == 0:
+                return None
+            numbers = range(int(match[1]), int(match[2]) + 1, int(match[3] or 1))
+            if not 0 < len(numbers) <= MOST_CELLS:
+                return None
+            found.extend(numbers)
+        else:
+            return None
+    found = list(dict.fromkeys(found))
+    return found or None
