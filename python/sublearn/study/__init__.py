@@ -1,18 +1,20 @@
 """Studies: sweeps of budget x strategy x network, run, kept in a folder, continued and reported.
 
-`run(read_spec("my.toml"), folder)` runs one, `load(folder)` gives its results as an xarray Dataset,
-`write_report(folder)` makes its figures and report.html, and `plot` draws single figures. The command line
-(`sublearn run`) does all of this.
+`run(read_spec("my.toml"), folder)` runs one, `load(folder)` gives its results as an xarray Dataset (`grid`: with
+what was swept as dimensions, `frame`: as a table), `write_report(folder)` makes its figures and report.html, and
+`plot` draws single figures. The command line (`sublearn run`) does all of this.
 
 reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in blocks of trials (items.py); runner.py and loop.py: how
-they run; executors.py: who measures; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py, plot.py and report/: what is
-made of them.
+they run; executors.py: who measures; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py (frames.py, grids.py),
+plot.py and report/: what is made of them.
 matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where they are used.
 """
 
 from . import plot
 from .cells import Cell
 from .files import DiskError, StoreError
+from .frames import frame
+from .grids import grid
 from .merge import merge
 from .planning import plan
 from .reading import default_spec, parse_spec, read_spec
@@ -33,6 +35,8 @@ __all__ = [
     "StoreError",
     "cells_of",
     "default_spec",
+    "frame",
+    "grid",
     "load",
     "merge",
     "parse_spec",

@@ -89,6 +89,12 @@ class RowFile:
                 self._file = None
 
 
+def host_of(path: Path) -> str | None:
+    """The machine that a file of rows was written on, by its name; None for the name of another kind of file."""
+    match = re.fullmatch(r"([A-Za-z0-9.]+)-[0-9]+-[0-9a-f]{8}\.jsonl", path.name)
+    return match[1] if match else None
+
+
 def row_files(folder: Path) -> list[Path]:
     """The files of rows in a study's folder, by name. StoreError if their folder cannot be read."""
     try:

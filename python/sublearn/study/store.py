@@ -24,7 +24,7 @@ from .files import StoreError, write_bytes, write_text
 from .overlaps import in_both, that_count
 from .reading import parse_spec
 from .rows import Known, read_line, same_counts
-from .shards import HEAD, Reading, RowFile, line_of, row_files
+from .shards import HEAD, Reading, RowFile, host_of, line_of, row_files
 from .spec import Spec
 
 __all__ = ["Store"]
@@ -69,12 +69,14 @@ class Store:
             if line.strip():
                 place = f"{reading.path}: line {reading.lines}"
                 row = read_line(line, place, self._known)
-                if row is not None and self._keep(row, place):
+                if row is not None and self._keep(row, place, reading.path):
                     new.append(row)
         return new
 
-    def _keep(self, row: dict[str, Any], place: str) -> bool:
+    def _keep(self, row: dict[str, Any], place: str, path: Path) -> bool:
         """Take a row in; does it tell something new, by today's rules?"""
+        if "host" not in row and (host := host_of(path)):  # of an earlier version
+            row["host"] = host
         if "error" in row:
             self._failures.append(row)
             return False
@@ -186,7 +188,7 @@ class Store:
         checked = read_line(line_of(row)[:-1], f"{self._own.path}: new row", self._known)
         assert checked is not None
         self._own.append(row, cell)
-        self._keep(checked, f"{self._own.path}: new row")
+        self._keep(checked, f"{self._own.path}: new row", self._own.path)
         return checked
 
     def close(self) -> None:

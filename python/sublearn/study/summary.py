@@ -37,6 +37,7 @@ class Summary:
     ranges: list[tuple[int, int]] = field(default_factory=list)
     versions: set[str] = field(default_factory=set)
     ended_by: str = ""  # the rule that ended the cell before all its trials were done: "width", "matches", "seconds"
+    origins: dict[str, set[str]] = field(default_factory=dict)  # host, date, isa, version: those of the rows
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.trials += row["count"]
@@ -45,6 +46,8 @@ class Summary:
             self.required_rank = row["required_rank"]
         self.ranges.append((row["first"], row["count"]))
         self.versions.add(str(row.get("version", "?")))
+        for key in ("host", "date", "isa", "version"):
+            self.origins.setdefault(key, set()).update([str(row[key])] if row.get(key) else [])
         if self.cell.quantity is not None:
             self.moments = self.moments + Moments.of_row(row)
             return
