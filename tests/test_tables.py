@@ -68,7 +68,7 @@ def made(tmp_path_factory):
 
 
 def of(data, family):
-    return data.isel(cell=np.flatnonzero(data["family"].values == family))
+    return data.isel(cell=data["family"] == family)
 
 
 def test_swept_parameters_are_coordinates(made):

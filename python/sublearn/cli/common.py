@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-OK, BAD, INCOMPLETE, UNWRITABLE, INTERRUPTED = 0, 2, 3, 4, 130
+OK, DIFFERENT, BAD, INCOMPLETE, UNWRITABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 STUDY_NEEDS = ("matplotlib", "xarray", "rich", "jinja2")
 
 

@@ -1,8 +1,9 @@
 """The command line `sublearn`: its arguments and exit codes, and the verb bench.
 
 stdout is data (paths, tables), stderr is progress and errors; what a terminal cannot show comes out as backslash escapes. Exit codes:
-0 done; 2 a bad study, bad arguments, a folder that cannot be used or a missing extra; 3 incomplete; 4 results cannot be written; 130
-interrupted. `predict` and `doctor` need numpy only. What the verbs do lives in sublearn.study and sublearn.theory.
+0 done; 1 rows differ from what verify measures; 2 a bad study, bad arguments, a folder that cannot be used or a missing extra; 3
+incomplete; 4 results cannot be written; 130 interrupted. `predict` and `doctor` need numpy only. What the verbs do lives in
+sublearn.study and sublearn.theory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..model.checks import LARGEST_SEED
 from .common import BAD, INTERRUPTED, OK, Refused, short, whole_number
 from .doctor import doctor
 from .predict import predictions
+from .results import export_results, verify_results
 from .status import status
 from .studies import join, plan_study, report, run_study
 
@@ -61,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sublearn",
         description="Where should a network learn? Match probabilities, predicted and measured.",
-        epilog="exit codes: 0 done, 2 bad input or missing extra, 3 incomplete, 4 results cannot be written, 130 interrupted",
+        epilog="exit codes: 0 done, 1 verify found rows that differ, 2 bad input or missing extra, 3 incomplete, "
+        "4 results cannot be written, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"sublearn {installed_version()}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -118,6 +121,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("folders", nargs="+", metavar="FOLDER", help="results folder; the first one's study is the study")
     sub.add_argument("--out", metavar="DIR", default=".", help="where the folder sublearn-<name>/ is, or is made (default: here)")
 
+    sub = verb("export", export_results, "write the results of a folder for other programs")
+    sub.add_argument("folder", metavar="FOLDER", help="results folder")
+    sub.add_argument("--to", choices=("csv", "parquet", "netcdf", "zarr", "json"), required=True, help="format")
+    sub.add_argument("--output", metavar="FILE", help="where to (default: here, the folder's name with .csv, .nc, ..)")
+
+    sub = verb("verify", verify_results, "measure a share of the rows in a folder anew and compare (exit code 1 if some differ)")
+    sub.add_argument("folder", metavar="FOLDER", help="results folder")
+    sub.add_argument("--share", type=_share, metavar="X", default=0.01, help="share of the rows, from 0 to 1 (default: 0.01)")
+    sub.add_argument("--cells", type=_positive, metavar="N", default=100, help="a row at least of so many cells (default: 100)")
+    sub.add_argument("--seconds", type=_seconds, metavar="S", help="begin no further row after so long (default: no limit)")
+    sub.add_argument("--seed", type=_seed, metavar="N", default=0, help="seed of the choice (default: 0)")
+    sub.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels (default: all)")
+
     sub = verb("predict", predictions, "say what theory predicts, for a study's cells or for one network and strategy")
     sub.add_argument("study", nargs="?", metavar="SPEC.toml", help="study file: predict each of its cells")
     sub.add_argument(
@@ -158,6 +174,26 @@ def _shard(text: str) -> tuple[int, int]:
     if number is None or of is None or not number < of <= LARGEST_NUMBER:
         raise argparse.ArgumentTypeError(f"expected i/N with 0 <= i < N, got {short(text)}")
     return number, of
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {short(text)}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, got {short(text)}")
+    return number
 
 
 def _seed(text: str) -> int:

@@ -12,6 +12,7 @@ matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where 
 
 from . import plot
 from .cells import Cell
+from .exporting import export
 from .files import DiskError, StoreError
 from .frames import frame
 from .grids import grid
@@ -24,17 +25,21 @@ from .spec import Spec, SpecError
 from .store import Store
 from .sweep import cells_of
 from .tables import load
+from .verifying import Difference, Verification, verify
 
 __all__ = [
     "Cell",
+    "Difference",
     "DiskError",
     "Outcome",
     "Spec",
     "SpecError",
     "Store",
     "StoreError",
+    "Verification",
     "cells_of",
     "default_spec",
+    "export",
     "frame",
     "grid",
     "load",
@@ -44,5 +49,6 @@ __all__ = [
     "plot",
     "read_spec",
     "run",
+    "verify",
     "write_report",
 ]

@@ -19,8 +19,13 @@ WORST_LOSS = 1e6  # a larger relative loss, of a search that ran away, counts as
 def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
     """The row of one item. Runs anywhere: items and rows pickle.
 
+<<<<<<< HEAD
     Everything in the row but the seconds, "threads", "isa", "version", "host" and "date" depends on the item only, and counts and sums of
     blocks add up to those of the blocks' union.
+=======
+    Everything in the row but the seconds, "threads", "isa", "backend" and "version" depends on the item only, and counts of blocks add up
+    to those of the blocks' union.
+>>>>>>> d99b842 (Verbs export and verify: results for other programs, and measured anew)
     """
     from ..backend.compiled import cpu
 
@@ -84,6 +89,7 @@ def _matches(item: Item, threads: int | None) -> dict[str, Any]:
         "required_rank": int(required_rank(cell.net, cell.shared)),
         "seconds": round(fitted - begin, 6),
         "seconds_theory": round(time.perf_counter() - fitted, 6),
+<<<<<<< HEAD
     }
 
 
@@ -107,4 +113,10 @@ def _losses(item: Item, threads: int | None) -> dict[str, Any]:
         "unit": UNIT,
         "required_rank": int(required_rank(cell.net, cell.shared)),
         "seconds": seconds,
+=======
+        "threads": threads,
+        "isa": cpu.isa(),
+        **({} if result.backend == "cpu" else {"backend": result.backend}),
+        "version": installed_version(),
+>>>>>>> d99b842 (Verbs export and verify: results for other programs, and measured anew)
     }

@@ -31,7 +31,7 @@ MEANS = ("loss",)  # of rows that hold the sum and the sum of squares of a numbe
 QUANTITIES = (*MATCHES, *MEANS)
 LABELS = ("network", "strategy", "size")
 # what two rows of the same trials may differ in
-OF_THE_RUN = ("format", "seconds", "seconds_theory", "threads", "isa", "version", "host", "date", "labels")
+OF_THE_RUN = ("format", "seconds", "seconds_theory", "threads", "isa", "backend", "version", "host", "date", "labels")
 
 
 @dataclass
