@@ -13,9 +13,11 @@ from .methods import METHODS
 from .question import Question
 
 
-def reached_losses(question: Question, first: int, trials: int, threads: int | None = None, backend: Backend = "auto") -> np.ndarray:
+def reached_losses(
+    question: Question, first: int, trials: int, threads: int | None = None, backend: Backend = "auto"
+) -> tuple[np.ndarray, str]:
     """The relative loss ||f - y||^2 / ||y||^2, float64 [trials], that the question's search ends with, in trials from `first` on: the least
-    of its starts, in the trials and from the starts that `match_probability` counts.
+    of its starts, in the trials and from the starts that `match_probability` counts; and where they were searched, "cpu" or "cuda".
 
     A search stops below its tolerance, so losses below it say no more than that. inf where the search ran away. ValueError for a question
     whose method is no search, or that looks at ranks first: then nothing was searched.
@@ -26,4 +28,4 @@ def reached_losses(question: Question, first: int, trials: int, threads: int | N
     where: Any = selection.choose(backend, trials * options["starts"] * question.law.net.size)
     parts = [verdicts.loss for verdicts, _ in decided(question, first, trials, False, threads, where)]
     losses = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts]) if parts else np.zeros(0)
-    return np.where(np.isnan(losses), np.inf, losses)
+    return np.where(np.isnan(losses), np.inf, losses), where

@@ -19,13 +19,8 @@ WORST_LOSS = 1e6  # a larger relative loss, of a search that ran away, counts as
 def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
     """The row of one item. Runs anywhere: items and rows pickle.
 
-<<<<<<< HEAD
-    Everything in the row but the seconds, "threads", "isa", "version", "host" and "date" depends on the item only, and counts and sums of
-    blocks add up to those of the blocks' union.
-=======
-    Everything in the row but the seconds, "threads", "isa", "backend" and "version" depends on the item only, and counts of blocks add up
-    to those of the blocks' union.
->>>>>>> d99b842 (Verbs export and verify: results for other programs, and measured anew)
+    Everything in the row but the seconds, "threads", "isa", "backend", "version", "host" and "date" depends on the item only, and counts
+    and sums of blocks add up to those of the blocks' union.
     """
     from ..backend.compiled import cpu
 
@@ -89,7 +84,7 @@ def _matches(item: Item, threads: int | None) -> dict[str, Any]:
         "required_rank": int(required_rank(cell.net, cell.shared)),
         "seconds": round(fitted - begin, 6),
         "seconds_theory": round(time.perf_counter() - fitted, 6),
-<<<<<<< HEAD
+        **({} if result.backend == "cpu" else {"backend": result.backend}),
     }
 
 
@@ -103,7 +98,7 @@ def _losses(item: Item, threads: int | None) -> dict[str, Any]:
     begin = time.perf_counter()
     how = check_settings(cell.method, cell.tol, False, **cell.options)
     question = asked(cell.net, cell.strategy, cell.shared, cell.gains or None, how, (cell.seed, cell.task_number, item.first, item.count))
-    losses = reached_losses(*question, threads)
+    losses, backend = reached_losses(*question, threads)
     found = Moments.of(math.log10(min(max(loss, cell.tol), WORST_LOSS)) for loss in losses.tolist())
     seconds = round(time.perf_counter() - begin, 6)
     return {
@@ -113,10 +108,5 @@ def _losses(item: Item, threads: int | None) -> dict[str, Any]:
         "unit": UNIT,
         "required_rank": int(required_rank(cell.net, cell.shared)),
         "seconds": seconds,
-=======
-        "threads": threads,
-        "isa": cpu.isa(),
-        **({} if result.backend == "cpu" else {"backend": result.backend}),
-        "version": installed_version(),
->>>>>>> d99b842 (Verbs export and verify: results for other programs, and measured anew)
+        **({} if backend == "cpu" else {"backend": backend}),
     }
