@@ -122,7 +122,9 @@ def decide(
     paths = None if backend == "auto" and isinstance(kernels, HostKernels) else problem.kernels
     found = _decide(problem, settings, keys, paths)
     back = lambda array, shape=(): kernels.to_caller(shape_back(array, batch, shape))  # noqa: E731
-    return Verdicts(*(back(getattr(found, name), (net.size,) if name == "theta" else ()) for name in Verdicts.__dataclass_fields__))
+    shapes = {"theta": (net.size,), "direction": (net.equations,)}
+    values = {name: getattr(found, name) for name in Verdicts.__dataclass_fields__}
+    return Verdicts(**{name: None if value is None else back(value, shapes.get(name, ())) for name, value in values.items()})
 
 
 def decide_drawn(

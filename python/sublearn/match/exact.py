@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..existence import by_paths, by_patterns
+from ..existence import by_hull, by_paths, by_patterns
 from ..existence.by_substitution import Plan, more_plans, plans, solve
 from ..existence.pattern_proofs import prove_last
 from ..homotopy.system import system_of
 from ..model.layers import plain
+from ..model.reasons import Reason
 from ..ops.arguments import distinct_rows
 from ..ops.units import constant_outputs
 from ..ranks.generic_rank import attained_ranks, required_rank
@@ -22,6 +23,7 @@ def decide_exactly(problem, open_, starts, keys, iterations, paths) -> None:
     _certify_affine(problem)
     _substitute(problem, open_, plans)
     _enumerate(problem, open_)
+    _separate(problem, open_, keys, iterations)
     low = np.zeros(len(open_), dtype=bool)
     if linear and open_.any():  # paths are for full ranks; below them a search is all there is
         masks, which = distinct_rows(problem.masks)
@@ -167,3 +169,33 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
     problem.verdicts.settle(rows[told], match[told], "T11", certified=proven[told])
     open_[rows[told]] = False
+
+
+def _separate(problem: Problem, open_: np.ndarray, keys: tuple[int, int, int], iterations: int) -> None:
+    """T13: biases of the last hidden layer alone learn (tanh; relu where there are too many patterns): proofs that there is no match. Where
+    there is none, Newton's method starts at what the linear programme found: start 1, before all others."""
+    masks, which = distinct_rows(problem.masks)
+    rows = np.flatnonzero(open_ & by_hull.applies(problem.net, masks)[which])
+    if not len(rows):
+        return
+    off = EXACTLY * problem.rounding(problem.student[rows], rows, widely=True)
+    no, directions, starts = by_hull.settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], off)
+    at = rows[no]
+    problem.verdicts.settle(at, 0, Reason.HULL, certified=True)
+    problem.keep_directions(at, directions[no])
+    open_[at] = False
+    rest, students = rows[~no], problem.theta[rows[~no]]
+    losses = problem.loss[rest]
+    problem.theta[rest] = starts[~no]
+    near = np.zeros(len(open_), dtype=bool)
+    near[rest] = True
+    search_by_newton(problem, near, 1, keys, iterations, NO_NEAR_MISS)
+    found = problem.verdicts.match[rest] == 1
+    good = np.zeros(len(rest), dtype=bool)
+    if found.any():
+        problem.theta[rest[found]], good[found] = problem.judge(problem.theta[rest[found]], rest[found])
+    problem.loss[rest[good]] = problem.relative_loss(problem.theta[rest[good]], rest[good])
+    problem.theta[rest[~good]], problem.loss[rest[~good]] = students[~good], losses[~good]
+    problem.verdicts.settle(rest[~good], -1, "newton")
+    problem.verdicts.settle(rest[good], 1, "newton", start=1)
+    open_[rest[good]] = False

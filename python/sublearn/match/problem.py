@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -216,6 +217,16 @@ class Problem:
             self.norm[rows] / by.y**2,
             lambda moved: np.where(masks, moved * by.theta, theta),
         )
+
+    def keep_directions(self, rows, directions):
+        """The directions [rows, equations] that prove a no (T13)."""
+        if not len(rows):
+            return
+        found = self.verdicts.direction
+        if found is None:
+            found = np.zeros((len(self.theta), self.net.equations))
+            self.verdicts = replace(self.verdicts, direction=found)
+        found[rows] = directions
 
     def solution(self):
         """theta in the units given: frozen weights as they came."""

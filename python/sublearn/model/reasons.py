@@ -36,6 +36,11 @@ class Reason(StrEnum):
     BLOCKS = ("T7", "the equations can be solved block by block", "learnable weights beside those of the structure")
     ODD = ("T8", "the number of complex solutions is odd, so one of them is real")
     REGIONS = ("T11", "relu: all linear regions were looked at, or the last layer is a linear system", "more learnable weights")
+    HULL = (
+        "T13",
+        "biases only: a direction separates the targets from all that the units can add up to",
+        "more hidden units, or learnable weights beside the biases",
+    )
     PATHS = ("paths", "all complex solutions were followed to this trial", "other teachers, or more learnable weights")
     NEWTON = ("newton", "Newton's method from several starts", 'more starts; method "exact", which can also prove that there is no match')
     DESCENT = (

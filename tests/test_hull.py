@@ -1,0 +1,202 @@
+"""T13: proofs that biases cannot match. Planted matches are never excluded, proofs hold by brute force, relu agrees with all patterns."""
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+import sublearn as sl
+from sublearn.existence import by_hull
+from sublearn.existence.by_hull import Curves, excess
+from sublearn.model.layers import plain
+from sublearn.numerics.separation import separate
+
+PHI = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0)}
+
+
+def network(activation="tanh", widths=(4, 8, 1), samples=4, bias=("b1",)):
+    return sl.Feedforward(widths, samples=samples, activation=activation, bias=bias)
+
+
+def planted(net, count, seed=0, gains=None):
+    """Trials with a match: the teacher is the student but for the biases that learn."""
+    last = f"b{len(net.widths) - 2}"
+    drawn = sl.draw_trials(net, sl.only(net, last), count, seed=seed, gains=gains)
+    teacher = drawn.student.copy()
+    where = net.slices[last]
+    teacher[:, where] = drawn.teacher[:, where]
+    x = drawn.x.reshape(count, -1)
+    y = sl.outputs(net, teacher, drawn.x).reshape(count, -1)
+    return drawn.student, x, y, np.broadcast_to(drawn.mask, (count, net.size)), teacher
+
+
+def pieces(net, theta, x, y, mask):
+    """(target [o, m], pre-activations of the learning units [n, m], their outgoing weights [o, n]) of one trial, by hand."""
+    weights = {name: theta[where].reshape(net.groups[name]) for name, where in net.slices.items()}
+    last, below = len(net.widths) - 2, x.reshape(net.x_shape)
+    for layer in range(1, last):
+        below = PHI[net.activation](weights[f"W{layer}"] @ below + weights.get(f"b{layer}", np.zeros(net.widths[layer]))[:, None])
+    before = weights[f"W{last}"] @ below
+    learning = mask[net.slices[f"b{last}"]]
+    fixed = PHI[net.activation](before + weights[f"b{last}"][:, None])[~learning]
+    target = y.reshape(net.y_shape) - weights[f"W{last + 1}"][:, ~learning] @ fixed
+    if f"b{last + 1}" in weights:
+        target = target - weights[f"b{last + 1}"][:, None]
+    return target, before[learning], weights[f"W{last + 1}"][:, learning]
+
+
+def brute_margin(activation, direction, target, before, outgoing):
+    """u . t - sum of the largest values on a dense grid: no bound of anything, but what it says no proof may contradict."""
+    total = 0.0
+    for a, v in zip(before, outgoing.T, strict=True):
+        shifts = np.concatenate([np.linspace(-a.max() - 25, -a.min() + 25, 20_001), -a])
+        values = np.einsum("ik,i,sk->s", direction, v, PHI[activation](a[None] + shifts[:, None]))
+        total += values.max()
+    return float((direction * target).sum()) - total
+
+
+CASES = {
+    "tanh": network(),
+    "tanh, two outputs, output bias": network(widths=(3, 6, 2), samples=3, bias=("b1", "b2")),
+    "tanh, deep": network(widths=(3, 5, 6, 1), samples=3, bias=("b1", "b2")),
+    "relu": network("relu"),
+    "relu, deep, two outputs": network("relu", widths=(3, 5, 6, 2), samples=3, bias=("b2",)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_planted_match_is_never_excluded(name):
+    """The targets are on the boundary of nothing: units sit on their curves. 150 trials of each kind; more in docs/exact.md."""
+    net = CASES[name]
+    for gains in (None, dict.fromkeys(net.groups, 6.0), dict.fromkeys(net.groups, 0.01)):
+        student, x, y, masks, _ = planted(net, 50, seed=5, gains=gains)
+        off = 64 * 2.0**-52 * (np.abs(y) + 1e-300)
+        no, directions, starts = by_hull.settle(net, student, x, y, masks, off)
+        assert not no.any() and not directions.any() and (starts[:, ~masks[0]] == student[:, ~masks[0]]).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_proof_holds_by_brute_force(name):
+    net = CASES[name]
+    last = f"b{len(net.widths) - 2}"
+    drawn = sl.draw_trials(net, sl.only(net, last), 60, seed=3)
+    masks = np.broadcast_to(drawn.mask, (60, net.size))
+    x, y = drawn.x.reshape(60, -1), drawn.y.reshape(60, -1)
+    no, directions, _ = by_hull.settle(net, drawn.student, x, y, masks, np.zeros_like(y))
+    assert 5 < no.sum()
+    for row in np.flatnonzero(no):
+        u = directions[row].reshape(net.y_shape)
+        assert brute_margin(net.activation, u, *pieces(net, drawn.student[row], x[row], y[row], masks[row])) > 0
+
+
+def test_relu_agrees_with_all_activation_patterns():
+    """The exact search is another method: a proof of no is a no there, and each of its matches is left alone here."""
+    for samples in (2, 3, 4):
+        net = network("relu", samples=samples)
+        drawn = sl.draw_trials(net, sl.only(net, "b1"), 100, seed=samples)
+        exact = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact", teacher=drawn.teacher)
+        masks = np.broadcast_to(drawn.mask, (100, net.size))
+        no, _, _ = by_hull.settle(net, drawn.student, drawn.x.reshape(100, -1), drawn.y.reshape(100, -1), masks, np.zeros((100, samples)))
+        assert (exact.match[no] == 0).all() and no.sum() > 0.7 * (exact.match == 0).sum() > 0
+
+
+def test_decide_and_match_probability_tell_of_it():
+    """The measured shares of tanh 4-16-1: found and proven none."""
+    net = network(widths=(4, 16, 1), samples=4)
+    drawn = sl.draw_trials(net, sl.only(net, "b1"), 100)
+    found = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact", teacher=drawn.teacher, starts=20)
+    no = found.match == 0
+    assert (found.reason[no] == "T13").all() and found.certified[no].all() and no.mean() + (found.match == 1).mean() >= 0.93
+    assert 0.46 <= (found.match == 1).mean() <= 0.68
+    assert found.direction.shape == (100, 4) and (found.direction.any(axis=1) == no).all()
+    assert "T13" in str(found) and "separates" in str(found)
+    counted = sl.match_probability(net, sl.only(net, "b1"), 100, method="exact", starts=20)
+    assert (counted.matched, counted.unmatched) == ((found.match == 1).sum(), no.sum())
+    newton = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="newton", starts=20)
+    assert newton.direction is None and not ((newton.match == 1) & no).any()
+
+
+def test_units_of_the_data_change_nothing():
+    net = network(widths=(4, 16, 1), samples=6)
+    drawn = sl.draw_trials(net, sl.only(net, "b1"), 40, seed=2)
+    plain_ = sl.decide(net, drawn.student, drawn.x, drawn.y, drawn.mask, method="exact", starts=2)
+    theta = drawn.student.copy()
+    theta[:, net.slices["W1"]] *= 2.0**-20
+    theta[:, net.slices["W2"]] *= 2.0**30
+    scaled = sl.decide(net, theta, drawn.x * 2.0**20, drawn.y * 2.0**30, drawn.mask, method="exact", starts=2)
+    assert ((plain_.reason == "T13") == (scaled.reason == "T13")).all() and (plain_.reason == "T13").any()
+
+
+def test_where_it_applies():
+    net = network(bias=("b1", "b2"))
+    for groups, expected in ((("b1",), True), (("b1", "b2"), True), (("b2",), False), (("b1", "W2"), False), (("W1",), False)):
+        assert by_hull.applies(net, sl.only(net, *groups).draw(0).mask[None])[0] == expected
+    assert not by_hull.applies(sl.Recurrent(2, 4, 1, 3, activation="tanh", bias=True), np.ones((1, 44), bool)).any()
+    assert not by_hull.applies(plain(sl.Feedforward((3, 4, 1), samples=2, bias=True)), np.zeros((1, 21), bool)).any()
+    some = np.zeros(net.size, dtype=bool)
+    some[net.slices["b1"].start + 3] = True
+    assert by_hull.applies(net, some[None])[0]
+
+
+# The check
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bounds_of_suprema_are_above_brute_force_and_close(seed):
+    random = np.random.default_rng(seed)
+    scale = [1.0, 30.0, 1e-3, 1.0, 300.0, 1.0][seed]
+    p, a = random.normal(size=(5, 4)), scale * random.normal(size=(5, 4))
+    if seed == 3:
+        p[:, 0] = -p[:, 1:].sum(axis=1)  # limits of 0
+    if seed == 5:
+        a[:, :] = a[:, :1]  # one sample four times
+    most = np.zeros(5)
+    for row in range(5):
+        shifts = np.linspace(-a[row].max() - 30, -a[row].min() + 30, 400_001)
+        most[row] = (p[row] * np.tanh(a[row] + shifts[:, None])).sum(axis=1).max()
+    for enough in (-np.inf, most.sum() - 1e-3, most.sum() + 1e-3, np.inf):
+        tops, at = by_hull._tops_of_tanh(p, a, enough)
+        assert (tops >= most - 1e-13).all()
+        assert ((p * np.tanh(a + at[:, None])).sum(axis=1) <= tops + 1e-13).all()
+    close, _ = by_hull._tops_of_tanh(p, a, most.sum() + 1e-3)
+    assert scale > 30 or close.sum() < most.sum() + 1e-3
+
+
+def test_a_learning_output_bias_asks_for_rows_that_add_up_to_nothing():
+    curves = Curves(np.array([[5.0, 0.0]]), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)), np.ones((1, 1)), np.array([True]))
+    assert excess(np.array([[1.0, 0.0]]), "tanh", curves)[0] == -np.inf
+    margin, _ = excess(np.array([[1.0, -1.0]]), "tanh", curves)  # both samples alike: the curve gives 0, the targets differ by 5
+    assert 4.5 < margin <= 5.0
+
+
+def test_a_ray_that_rises_proves_nothing():
+    curves = Curves(np.array([[100.0]]), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), np.ones((1, 1)), np.array([False]))
+    assert excess(np.array([[1.0]]), "relu", curves)[0] == -np.inf
+    assert 99 < excess(np.array([[-1.0]]), "relu", curves._replace(target=np.array([[-100.0]])))[0] <= 100
+
+
+def test_errors_are_taken_from_the_margin():
+    curves = Curves(np.array([[3.0]]), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), 2 * np.ones((1, 1)), np.array([False]))
+    u = np.array([[1.0]])
+    assert 0.9 < excess(u, "tanh", curves)[0] <= 1.0
+    assert 0.4 < excess(u, "tanh", curves._replace(target_error=np.array([[0.5]])))[0] <= 0.5
+    assert excess(u, "tanh", curves._replace(target_error=np.array([[1.0]])))[0] <= 0
+    assert 0.7 < excess(u, "tanh", curves._replace(before_error=np.array([[0.1]])))[0] <= 0.8
+    for bad in (np.nan, np.inf):
+        assert not excess(u, "tanh", curves._replace(target=np.array([[bad]]), target_error=np.array([[np.inf]])))[0] > 0
+
+
+def test_separating_directions_are_those_of_the_dual_programme():
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        points, owner, target = random.normal(size=(3, 12)), np.repeat([0, 1, 2], 4), 3 * random.normal(size=3)
+        found = separate(points, owner, target)
+        # the dual, written down by hand: max u . t - sum h_j, h_j >= u . point, |u| <= 1
+        rows = np.zeros((12, 6))
+        rows[:, :3] = points.T
+        rows[np.arange(12), 3 + owner] = -1
+        dual = linprog(np.concatenate([-target, np.ones(3)]), A_ub=rows, b_ub=np.zeros(12), bounds=[(-1, 1)] * 3 + [(None, None)] * 3)
+        if found.direction is None:
+            assert -dual.fun < 1e-8
+        else:
+            tops = [(found.direction @ points[:, owner == k]).max() for k in range(3)]
+            assert found.direction @ target - sum(tops) == pytest.approx(-dual.fun, rel=1e-7)
