@@ -12,6 +12,8 @@ from sublearn import study
 from sublearn.match.probability import EXISTENCE
 from sublearn.numerics.intervals import clopper_pearson
 from sublearn.study import limits, plot
+from sublearn.study.plot import curves
+from sublearn.study.plot.limit_bars import LIMIT_TEXTS
 from sublearn.study.report import findings, page, setting
 from sublearn.study.summary import summaries
 from sublearn.study.sweep import cells_of
@@ -181,7 +183,7 @@ def test_points_stand_at_their_budgets_and_lines_end_at_gaps(gaps):
 
 def test_cells_of_one_budget_are_not_joined():
     ax = Figure().add_subplot()
-    plot._joined(ax, np.array([4, 6, 6, 7]), np.array([0.1, 0.2, 0.9, 1.0]), color="k")
+    curves.joined(ax, np.array([4, 6, 6, 7]), np.array([0.1, 0.2, 0.9, 1.0]), color="k")
     lines = [(line.get_xdata().tolist(), line.get_gid()) for line in ax.lines]
     assert lines == [([4], None), ([6], None), ([6, 7], None), ([4, 6], "guide")]
 
@@ -211,7 +213,7 @@ def test_limits_are_drawn_at_their_values_and_estimates_are_told_apart(gaps):
             assert np.sign(y[0] - y[1]) == (-1 if "high" in gid else 1 if "low" in gid else 0)  # feet
             assert (line.get_linestyle() == "--") == gid.endswith("estimated")
         told = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert [plot.LIMIT_TEXTS[gid] for gid in plot.LIMIT_TEXTS if gid in gids] == told[1:]
+        assert [LIMIT_TEXTS[gid] for gid in LIMIT_TEXTS if gid in gids] == told[1:]
 
 
 def test_an_axis_with_proven_and_searched_cells_names_both(gaps):

@@ -26,6 +26,7 @@ from sublearn.study.cells import Cell, content_id
 from sublearn.study.items import Item, Work, block_size, shares
 from sublearn.study.measure import measure
 from sublearn.study.overlaps import that_count
+from sublearn.study.plot import masks
 from sublearn.study.report import findings, page, references, setting
 from sublearn.study.spec import METHODS, StrategySpec
 from sublearn.study.summary import Summary, summaries
@@ -1612,9 +1613,9 @@ def test_masks_have_three_colours(pyplot):
     net = sl.Recurrent(inputs=2, hidden=4, outputs=2, steps=3)
     ax = plot.mask(sl.rows(net, 5, within="W").allocation, ("B", "D"))
     seen = {to_hex(pixel).upper() for image in ax.images for pixel in np.asarray(image.get_array()).reshape(-1, 3)}
-    assert seen == {plot.LEARNABLE.upper(), plot.FROZEN.upper(), plot.SHARED.upper()}
+    assert seen == {masks.LEARNABLE.upper(), masks.FROZEN.upper(), masks.SHARED.upper()}
     learnable = sum(
-        (np.asarray(image.get_array()).reshape(-1, 3) == np.array([int(plot.LEARNABLE[k : k + 2], 16) for k in (1, 3, 5)]) / 255)
+        (np.asarray(image.get_array()).reshape(-1, 3) == np.array([int(masks.LEARNABLE[k : k + 2], 16) for k in (1, 3, 5)]) / 255)
         .all(axis=1)
         .sum()
         for image in ax.images

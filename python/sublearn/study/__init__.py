@@ -6,7 +6,7 @@ what was swept as dimensions, `frame`: as a table), `write_report(folder)` makes
 
 reading.py: a study's file (spec.py: its values); sweep.py: its cells (cells.py), in blocks of trials (items.py); runner.py and loop.py: how
 they run; executors.py: who measures; store.py: rows (rows.py) on disk; summary.py: rows added up; tables.py (frames.py, grids.py),
-plot.py and report/: what is made of them.
+plot/ and report/: what is made of them.
 matplotlib, xarray, rich and jinja2 (the extra `study`) are imported only where they are used.
 """
 

@@ -16,6 +16,7 @@ from ...model.allocation import Allocation
 from .. import plot
 from ..cells import Cell
 from ..files import write_bytes
+from ..plot.axes import shown
 from ..spec import NetworkSpec, Spec
 from ..summary import Summary
 from ..tables import dataset
@@ -47,6 +48,11 @@ class Figure:
 
 def figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
     """The figures of all measured cells, written into `folder`."""
+    with plot.style():
+        return _figures(spec, found, folder)
+
+
+def _figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
     measured = [summary for summary in found if summary.trials]
     if not measured:
         return []
@@ -166,7 +172,7 @@ def _new(width: float, height: float) -> tuple[Any, Any]:
 def _title(ax: Any, text: str, pad: float = 8) -> None:
     with plot.style():
         width = int(11 * (ax.figure.get_figwidth() - 0.9))  # letters that fit
-        ax.set_title(plot.shown(text, width, 2), pad=pad, usetex=False, parse_math=False)
+        ax.set_title(shown(text, width, 2), pad=pad, usetex=False, parse_math=False)
 
 
 def _pictured(own: list[Summary]) -> list[Summary]:

@@ -11,8 +11,8 @@ from typing import Any
 from ...compare import Comparison
 from ...match.methods import EXACT
 from ...theory.certain import at_least, at_most
-from .. import plot
 from ..limits import Limits, limits_of
+from ..plot.masks import FROZEN, LEARNABLE, SHARED
 from ..summary import Summary
 from .figures import Figure
 from .references import references
@@ -43,9 +43,9 @@ def network(label: str, own: list[Summary], figures: list[Figure]) -> dict[str, 
     measured = [summary for summary in own if summary.trials]
     quantities = dict.fromkeys(summary.quantity_text for summary in measured)
     found = [_finding(text, [summary for summary in measured if summary.quantity_text == text]) for text in quantities]
-    colours = {"learnable": plot.LEARNABLE, "frozen": plot.FROZEN}
+    colours = {"learnable": LEARNABLE, "frozen": FROZEN}
     if any(summary.cell.shared for summary in own):
-        colours["shared with the teacher"] = plot.SHARED
+        colours["shared with the teacher"] = SHARED
     limits = ["–" if limit is None else _limits_text(limit) for limit in limits_of(own)]
     return {
         "label": label,
