@@ -243,15 +243,26 @@ def scattered_full_rank_chance(
     _, lines, length, most, whole = rule
     if kappa > whole:
         return Fraction(0)
-    ways = {(0, 0): 1}  # (weights placed, rank reached, at most kappa) after some lines -> number of ways
+    most_placed = min(lines * length, 1 << max(0, budget - 1).bit_length())  # budgets of one size share a count
+    return Fraction(_ways(lines, length, most, kappa, most_placed)[budget], comb(lines * length, budget))
+
+
+@lru_cache(maxsize=1024)
+def _ways(lines: int, length: int, most: int, kappa: int, most_placed: int) -> list[int]:
+    """In how many ways 0 to most_placed weights lie in the lines so that sum over lines of min(weights in the line, most) >= kappa.
+
+    ways[rank, placed], rank at most kappa: line after line, the sum over `here` weights in it of comb(length, here) times what was before.
+    """
+    ways = np.zeros((kappa + 1, most_placed + 1), dtype=object)  # whole numbers beyond 64 bits
+    ways[0, 0] = 1
     for _ in range(lines):
-        after: dict[tuple[int, int], int] = {}
-        for (placed, rank), count in ways.items():
-            for here in range(min(length, budget - placed) + 1):
-                key = placed + here, min(kappa, rank + min(here, most))
-                after[key] = after.get(key, 0) + count * comb(length, here)
+        after = np.zeros_like(ways)
+        for here in range(min(length, most_placed) + 1):
+            gain, moved = min(here, most, kappa), comb(length, here) * ways[:, : most_placed + 1 - here]
+            after[gain:, here:] += moved[: kappa + 1 - gain]
+            after[kappa, here:] += moved[kappa + 1 - gain :].sum(axis=0)  # beyond kappa counts as kappa
         ways = after
-    return Fraction(ways.get((budget, kappa), 0), comb(lines * length, budget))
+    return ways[kappa].tolist()
 
 
 class LineRule(NamedTuple):

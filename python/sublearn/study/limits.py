@@ -6,9 +6,11 @@ theorems that count them (theory/certain.py). Methods of one network, strategy a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..model.strategy import Strategy
 from ..theory.certain import bounds_text, certain
 from .summary import Summary
 
@@ -33,7 +35,7 @@ def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
     """The limits of each cell, None where theory judged no trial."""
     told: list[Limits | None] = []
     left = _ALL_MASKS
-    counted: dict[tuple, bool] = {}
+    counted: dict[tuple, bool] = {}  # questions whose masks are all judged
     for summary in found:
         cell, judged = summary.cell, summary.compared.trials()
         if not judged:
@@ -43,12 +45,19 @@ def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
         known = certain(*question, 0)
         if None in known:
             if question not in counted:
-                law = cell.strategy.law(min(_MASKS, left)) if left else None
-                counted[question] = law is not None
-                left -= 0 if law is None else len(law[0])
+                masks = _mask_count(cell.strategy, min(_MASKS, left)) if left else 0
+                counted[question] = masks > 0
+                left -= masks
             known = certain(*question, _MASKS) if counted[question] else known
         (low, high), (lower, upper) = summary.compared.limits, known
         assert low is not None and high is not None  # trials were judged
         ends = (low if lower is None else lower, high if upper is None else upper)
         told.append(Limits(*ends, lower is not None, upper is not None, judged))
     return told
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _mask_count(strategy: Strategy, most: int) -> int:
+    """How many different masks a strategy has, 0 for more than `most`."""
+    law = strategy.law(most)
+    return 0 if law is None else len(law[0])

@@ -64,7 +64,7 @@ def at_most(value: float) -> str:
     return f"{math.ceil(value * 1e5 - 1e-6) / 1e5:.5g}"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)  # more than a large study has cells
 def certain(net: Network, strategy: Strategy, shared: tuple[str, ...], most: int) -> Certain:
     """The bounds that need no sample. A strategy with at most `most` different masks has all of them judged; 0: none are.
 
