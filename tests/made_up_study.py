@@ -74,7 +74,7 @@ def row(cell, kappa, chance, seed=0):
 
 def chance(cell, kappa):
     """Rises with the budget beyond the required rank, more slowly in larger networks."""
-    return 1 - 0.8 ** ((cell.budget - kappa + 1) * (8 / cell.net.size) ** 0.3)
+    return 1 - 0.6 ** ((cell.budget - kappa + 1) * (100 / cell.net.size) ** 2)
 
 
 def fill(folder, spec, cells=None):

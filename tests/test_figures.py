@@ -15,6 +15,7 @@ from sublearn.study import limits, plot
 from sublearn.study.plot import curves
 from sublearn.study.plot.limit_bars import LIMIT_TEXTS
 from sublearn.study.report import findings, page, setting
+from sublearn.study.report.sections import sections
 from sublearn.study.summary import summaries
 from sublearn.study.sweep import cells_of
 from sublearn.study.tables import csv_text
@@ -134,8 +135,9 @@ def test_limits_of_the_built_in_study_are_counted_where_they_can_be(built_in):
 def test_tables_say_which_limits_are_estimated(built_in):
     folder, cells = built_in
     spec, found = study.Store(folder).spec(), [summary for summary, _ in cells]
-    own = {network.label: [s for s in found if s.cell.network_label == network.label] for network in spec.networks}
-    text = "".join(page.render("network.html", network=findings.network(label, part, [])) for label, part in own.items())
+    texts = {s.cell.id: text for s, text in zip(found, findings.texts_of([said for _, said in cells]), strict=True)}
+    told = [findings.section(section, texts) for section in sections(spec, found, [said for _, said in cells])]
+    text = "".join(page.render("network.html", section=section) for section in told)
     text += page.render("asked.html", setting=setting.asked(spec, found))
     assert "= 0.23377" in text and "~: estimated from drawn masks" in text and re.search(r"~0\.\d+ to 1<", text)
     assert "(largest found)" in text and "largest required rank found (r &lt; κ = 8)" in text

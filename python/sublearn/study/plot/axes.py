@@ -77,7 +77,7 @@ def whole_numbers(ax: Axes, numbers: np.ndarray) -> None:
 
     unique = sorted(set(numbers.tolist()))
     ax.set_xlim(min(unique) - 0.6, max(unique) + 0.6)  # room for the bars of limits
-    most = 3.4 * ax.figure.get_figwidth() * ax.get_position().width  # numbers of two digits that stand apart
+    most = 3.4 * ax.get_window_extent().width / ax.figure.dpi  # numbers of two digits that stand apart
     if len(unique) <= 16 and max(unique) - min(unique) <= max(1.0, 2.5 * most) and len(unique) <= most:
         ax.set_xticks(unique)
     else:
@@ -91,9 +91,16 @@ def value_axis(ax: Axes, chosen: xarray.Dataset, name: str, texts: Texts) -> Non
         ax.set_yticks(np.linspace(0, 1, 6))
     else:
         ax.margins(y=0.08)
-    ax.grid(axis="y")
+    from matplotlib import rcParams
+
+    ax.grid(axis="y", color=rcParams["grid.color"], linewidth=rcParams["grid.linewidth"])
     ax.set_axisbelow(True)
     ax.set_ylabel(name, usetex=False, parse_math=False)
+    letters = int(
+        1.15 * ax.get_window_extent().height / ax.figure.dpi * 72 / (0.52 * float(ax.yaxis.label.get_fontsize()))
+    )  # beside the axis
+    if not any(own in name for own in texts.own.values()):  # a text that may hold formulas is not cut
+        ax.set_ylabel("\n".join(textwrap.fill(part, max(12, letters)) for part in name.split("\n")))
     texts.draw([ax.yaxis.label])
     plain_ticks(ax)
 
@@ -166,10 +173,8 @@ class Entries:
             options |= {"loc": legend}
         elif isinstance(legend, FigureBase):
             owner = legend
-            options |= {
-                "loc": "outside lower center",
-                "ncols": max(1, min(len(self.handles), int(legend.get_window_extent().width / legend.dpi / 1.8))),
-            }
+            across = int(owner.get_window_extent().width / owner.dpi / 1.8)
+            options |= {"loc": "outside lower center", "ncols": max(1, min(len(self.handles), across))}
         elif isinstance(legend, Mapping):
             options |= dict(legend)
         else:

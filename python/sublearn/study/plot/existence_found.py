@@ -90,7 +90,10 @@ def _looks(part: xarray.Dataset, split: str | None, look: Mapping[str, tuple[str
             for label, curve in curves(part, "strategy", "budget").items()
         ]
     parts = totals(part)
-    return [(label, curve, pair, len(parts)) for (label, curve), *pair in zip(parts, shades(len(parts))[::-1], MARKERS * len(parts))]
+    return [
+        (label, curve, (shade, marker), len(parts))
+        for (label, curve), shade, marker in zip(parts, shades(len(parts))[::-1], MARKERS * len(parts))
+    ]
 
 
 def _curve(ax: Axes, curve: xarray.Dataset, axis: str, look: tuple[Any, str], size: float, filled: bool) -> Any:

@@ -55,6 +55,8 @@ def heat_map(
             places = _some(len(values), 40 if name == rows else 24)
             axis.set_ticks(places, [texts(str(values[k]), 22) for k in places])
             texts.draw(axis.get_ticklabels())
+        if any(isinstance(value, str) for value in ticks[0]):
+            ax.invert_yaxis()  # names are read from the top
         name_x(ax, _coordinate(columns, texts), texts)
         ax.set_ylabel(_coordinate(rows, texts), usetex=False, parse_math=False)
         texts.draw([ax.yaxis.label])

@@ -29,7 +29,6 @@ LOOK = {
     "font.size": 9,
     "axes.titlesize": "large",
     "axes.labelsize": "medium",
-    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 8,
     "axes.edgecolor": INK,
@@ -67,8 +66,10 @@ def own_style():
     """The user's settings, and the report's look where they are matplotlib's own. No text is handed to LaTeX."""
     import matplotlib
 
-    given, plain = matplotlib.rcParams, matplotlib.rcParamsDefault
-    with matplotlib.rc_context({key: value for key, value in LOOK.items() if given[key] == plain[key]} | {"text.usetex": False}):
+    given: Any = matplotlib.rcParams
+    plain: Any = matplotlib.rcParamsDefault
+    look: Any = {key: value for key, value in LOOK.items() if given[key] == plain[key]}
+    with matplotlib.rc_context(look | {"text.usetex": False}):
         yield
 
 

@@ -1,189 +1,269 @@
-"""Which figures a study gets, as PNG files and for the report. How one is drawn is said in plot.py."""
+"""Which figures does a study get as files? How one is drawn is said in plot/.
+
+Each in three files: PDF (letters as Type 42, which journals ask for), SVG and PNG. Those of the page itself are other ones (pictures.py).
+"""
 
 from __future__ import annotations
 
-import base64
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...match.methods import EXACT
-from ...match.probability import EXISTENCE
 from ...model.allocation import Allocation
 from .. import plot
 from ..cells import Cell
 from ..files import write_bytes
+from ..limits import Limits
 from ..plot.axes import shown
-from ..spec import NetworkSpec, Spec
+from ..spec import Spec
 from ..summary import Summary
 from ..tables import dataset
+from .digests import FORMATS, Digests, digest
+from .pictures import MOST_CURVES, MOST_STARTS, balanced, spread
+from .sections import pictured, ways_of
 
-__all__ = ["Figure", "figures"]
+MOST_FIGURES = 60  # of a study; more are drawn by sublearn.study.plot, when they are asked for
+_METADATA: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "svg": {"Date": None},
+    "png": {"Software": None},
+}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure on disk and in the report: its network, file name and picture; what it shows ("existence", "probability", "split",
-    "restarts" or "mask"), of which quantity, or of which cell."""
+class Plan:
+    """A figure that a study gets: its name, its size in inches, a title, how it is drawn into an ax, and the cells it is drawn from."""
 
-    network: str
     name: str
-    png: bytes
-    shows: str
-    quantity: str = ""
-    cell: Cell | None = None
-
-    @property
-    def place(self) -> str:
-        """Where it stands in the report."""
-        return self.shows if self.shows in ("restarts", "mask") else "wide"
-
-    @property
-    def base64(self) -> str:
-        return base64.b64encode(self.png).decode("ascii")
+    size: tuple[float, float]
+    title: str
+    draw: Callable[[Any, Any], object]
+    cells: Sequence[Summary]
+    tight: bool = False
 
 
-def figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
-    """The figures of all measured cells, written into `folder`."""
-    with plot.style():
-        return _figures(spec, found, folder)
+def write_figures(folder: Path, spec: Spec, found: Sequence[Summary], limits: Sequence[Limits | None], digests: Digests) -> int:
+    """Draw the figures of all measured cells that are not there yet as they should be; how many a large study goes without.
+
+    Files that earlier reports drew and that the study has no more are taken away.
+    """
+    plans = list(_plans(spec, [s for s in found if s.trials]))
+    told = {s.cell.id: limit for s, limit in zip(found, limits, strict=True)}
+    looks = sorted({(s.cell.strategy_label, s.cell.network_label) for s in found})  # colours depend on all of them
+    data: Any = None
+    names: set[str] = set()
+    for plan in plans[:MOST_FIGURES]:
+        name = _unique(plan.name, names)
+        paths = [folder / f"{name}.{form}" for form in FORMATS]
+        made_of = digest(plan.title, plan.size, looks, [(_counts(s), told[s.cell.id]) for s in plan.cells])
+        if not digests.keep(name, made_of, paths):
+            data = dataset(spec, list(found)) if data is None else data
+            _write(plan, data, paths)
+    for name in set(digests.known) - set(digests.now):
+        for form in FORMATS:
+            with suppress(OSError):
+                (folder / f"{Path(name).name}.{form}").unlink()
+    return len(plans[MOST_FIGURES:])
 
 
-def _figures(spec: Spec, found: list[Summary], folder: Path) -> list[Figure]:
-    measured = [summary for summary in found if summary.trials]
-    if not measured:
-        return []
-    data, made = dataset(spec, found), _Made(folder)
-    look = plot.colours(data)
-    for network in spec.networks:
-        own = [summary for summary in measured if summary.cell.network_label == network.label]
-        ways = _ways(own)
+def _counts(s: Summary) -> tuple[Any, ...]:
+    """What a figure shows of a cell."""
+    cell = s.cell
+    labels = (cell.network_label, cell.strategy_label, cell.control, tuple(cell.parameters.items()))
+    return (cell.id, labels, s.quantity_text, s.trials, s.estimate, s.interval, s.found_after, s.required_rank)
+
+
+def _unique(text: str, names: set[str]) -> str:
+    stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "figure"
+    name, number = stem, 2
+    while name in names:
+        name, number = f"{stem}-{number}", number + 1
+    names.add(name)
+    return name
+
+
+def _write(plan: Plan, data: Any, paths: Iterable[Path]) -> None:
+    """One figure, without pyplot: nothing global, no window, whatever the user's own settings are."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with plot.style(), rc_context({"svg.hashsalt": "sublearn"}):  # the same bytes for the same figure
+        figure = Figure(figsize=plan.size, layout="constrained")
+        FigureCanvasAgg(figure)
+        ax = figure.add_subplot()
+        plan.draw(data, ax)
+        if plan.title:
+            width = int(11 * (plan.size[0] - 0.9))  # letters that fit
+            ax.set_title(shown(plan.title, width, 2), pad=16, usetex=False, parse_math=False)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the places are found; each file would find them again
+        for path in paths:
+            form, buffer = path.suffix[1:], io.BytesIO()
+            box: Any = {"bbox_inches": "tight", "pad_inches": 0.03} if plan.tight else {}
+            figure.savefig(buffer, format=form, dpi=200, metadata=_METADATA[form], **box)
+            write_bytes(path, buffer.getvalue())
+
+
+def _plans(spec: Spec, measured: Sequence[Summary]) -> Iterator[Plan]:
+    """The figures in the order of their weight: of families and networks first, then of single strategies, then masks."""
+    own = {entry.label: [s for s in measured if s.cell.network_label == entry.label] for entry in spec.networks}
+    for family, cells in _by_family(measured).items():
+        yield from _of_family(family, cells)
+    for network, cells in own.items():
+        ways = ways_of(cells)
         if any(method == EXACT for method, _ in ways):
             for method, quantity in ways:
                 if method != EXACT:
-                    _both(made, data, network.label, own, method, quantity, look)
+                    yield from _both(network, cells, method, quantity)
         for method, quantity in ways:
-            _one_way(made, data, network.label, own, method, quantity, look)
-        _masks(made, network, own)
-    return made.figures
+            yield from _one_way(network, cells, method, quantity)
+    for network, cells in own.items():
+        for method, quantity in ways_of(cells):
+            yield from _over_starts(network, cells, method, quantity)
+    for cells in own.values():
+        yield from _masks(cells)
 
 
-class _Made:
-    """The figures so far, each on disk under a name of its own."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.figures: list[Figure] = []
-        self.names: set[str] = set()
-
-    def keep(self, network: str, name: str, figure: Any, shows: str, quantity: str = "", cell: Cell | None = None) -> None:
-        buffer = io.BytesIO()
-        with plot.style():
-            tight = "tight" if shows == "mask" else None
-            figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None}, bbox_inches=tight, pad_inches=0.03)
-        stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80] or "figure"
-        unique, number = stem, 2
-        while unique in self.names:
-            unique, number = f"{stem}-{number}", number + 1
-        self.names.add(unique)
-        write_bytes(self.folder / f"{unique}.png", buffer.getvalue())
-        self.figures.append(Figure(network, f"{unique}.png", buffer.getvalue(), shows, quantity, cell))
+def _by_family(measured: Iterable[Summary]) -> dict[str, list[Summary]]:
+    """The cells of families that sweep something."""
+    found: dict[str, list[Summary]] = {}
+    for s in measured:
+        if s.cell.parameters and s.cell.family and not s.cell.control:
+            found.setdefault(s.cell.family, []).append(s)
+    return {family: cells for family, cells in found.items() if len({s.cell.network_label for s in cells}) > 1}
 
 
-def _ways(own: Iterable[Summary]) -> list[tuple[str, str]]:
-    """(method, quantity) that get figures of their own; cells that a proof decided join the searched ones of their method."""
-    ways: dict[str, list[str]] = {}
-    for summary in own:
-        texts = ways.setdefault(summary.cell.method, [])
-        if summary.quantity != "existence" and summary.quantity_text not in texts:
-            texts.append(summary.quantity_text)
-    return [(method, text) for method, texts in ways.items() for text in texts or [EXISTENCE]]
+def _of_family(family: str, cells: Sequence[Summary]) -> Iterator[Plan]:
+    """A heat map for each strategy and quantity: swept parameter x budget; two parameters at the required rank."""
+    keys = list(dict.fromkeys(key for s in cells for key in s.cell.parameters))
+    keys = [key for key in keys if len({s.cell.parameters.get(key) for s in cells}) > 1]
+    if not 0 < len(keys) < 3:
+        return
+    columns = keys[1] if len(keys) == 2 else "budget"
+    for method, _ in ways_of(cells):
+        for strategy in _labels(cells):
+            some = [s for s in cells if s.cell.strategy_label == strategy and s.cell.method == method and not s.cell.split_over]
+            if len(keys) == 2:
+                some = [s for s in some if s.cell.budget == s.required_rank]
+            squares = [(s.cell.parameters.get(keys[0]), s.cell.parameters.get(columns, s.cell.budget)) for s in some]
+            if not some or len(set(squares)) < len(some) or min(len(set(side)) for side in zip(*squares)) < 2:
+                continue
+            title = f"{family}: {strategy}" + (", r = κ" if len(keys) == 2 else "")
+            yield Plan(f"heat map {family} {strategy} {method}", (6.4, 3.7), title, _Heat(some, keys[0], columns), some)
+
+
+@dataclass(frozen=True)
+class _Heat:
+    """Draws a heat map of some cells; parameters become coordinates of the data."""
+
+    cells: Sequence[Summary]
+    rows: str
+    columns: str
+
+    def __call__(self, data: Any, ax: Any) -> None:
+        chosen = _only(data, self.cells)
+        for key in {self.rows, self.columns} - {"budget"}:
+            chosen = chosen.assign_coords({key: ("cell", np.array([s.cell.parameters[key] for s in self.cells]))})
+        plot.heat_map(chosen, self.rows, self.columns, ax)
+
+
+def _only(data: Any, cells: Iterable[Summary]) -> Any:
+    """The data of these cells, in their order."""
+    place = {name: k for k, name in enumerate(data["id"].values.tolist())}
+    return data.isel(cell=[place[s.cell.id] for s in cells])
 
 
 def _labels(part: Iterable[Summary]) -> list[str]:
-    return list(dict.fromkeys(summary.cell.strategy_label for summary in part))
+    return list(dict.fromkeys(s.cell.strategy_label for s in part))
 
 
-def _both(made: _Made, data: Any, network: str, own: list[Summary], method: str, quantity: str, look: Any) -> None:
+def _both(network: str, own: Sequence[Summary], method: str, quantity: str) -> Iterator[Plan]:
     """Existence beside what one search finds: one figure for the budgets, one for every split."""
     questions = [{(s.cell.strategy_label, s.cell.arguments) for s in own if not s.cell.control and
                   (s.cell.method == way and (s.quantity_text == quantity or s.quantity == "existence" or way == EXACT))}
                  for way in (EXACT, method)]  # fmt: skip
     both = [s for s in own if (s.cell.strategy_label, s.cell.arguments) in questions[0] & questions[1]]
     for split in ([None] if any(not s.cell.split_over for s in both) else []) + _labels(s for s in both if s.cell.split_over):
-        figure, ax = _new(6.8, 3.7)
-        plot.existence(data, network, ax, quantity, look, split)
-        _title(ax, f"{network}{'' if split is None else f', {split}'}: existence and findability", 16)
-        made.keep(network, f"existence {network} {split or ''} {method}", figure, "existence", quantity)
+        name = f"existence {network} {split or ''} {method}"
+        title = f"{network}{'' if split is None else f', {split}'}: existence and findability"
+        draw = _Draw(plot.existence, {"network": network, "quantity_text": quantity, "split": split}, look=True)
+        yield Plan(name, (6.8, 3.7), title, draw, [s for s in both if s.cell.method in (EXACT, method)])
 
 
-def _one_way(made: _Made, data: Any, network: str, own: list[Summary], method: str, quantity: str, look: Any) -> None:
-    """One quantity of one method: against budget, against the place in a split, and by restarts."""
+def _one_way(network: str, own: Sequence[Summary], method: str, quantity: str) -> Iterator[Plan]:
+    """One quantity of one method: against budget, and against the place in a split."""
     part = [s for s in own if s.cell.method == method and (s.quantity_text == quantity or s.quantity == "existence")]
-    if any(not summary.cell.split_over and not summary.cell.control for summary in part):
-        figure, ax = _new(6.4, 3.5)
-        plot.probability(data, network, ax, quantity, look, method)
-        _title(ax, network, 16)
-        made.keep(network, f"probability {network} {method}", figure, "probability", quantity)
-    for strategy in _labels(summary for summary in part if summary.cell.split_over):
-        figure, ax = _new(6.4, 3.5)
-        plot.split(data, network, strategy, ax, quantity, method)
-        _title(ax, f"{network}: {strategy}")
-        made.keep(network, f"split {network} {strategy} {method}", figure, "split", quantity)
+    asked = set(_labels(s for s in part if not s.cell.control))
+    budgets = [s for s in part if not s.cell.split_over and s.cell.strategy_label in asked]
+    chosen = {"network": network, "quantity_text": quantity, "method": method}
+    if any(not s.cell.control for s in budgets):
+        many = len(_labels(budgets)) > MOST_CURVES
+        draw: Any = _Strategies(budgets) if many else _Draw(plot.probability, chosen, look=True)
+        yield Plan(f"probability {network} {method}", (6.4, 3.5), network, draw, budgets)
+    for strategy in _labels(s for s in part if s.cell.split_over):
+        cells = [s for s in part if s.cell.strategy_label == strategy]
+        draw = _Draw(plot.split, chosen | {"strategy": strategy})
+        yield Plan(f"split {network} {strategy} {method}", (6.4, 3.5), f"{network}: {strategy}", draw, cells)
+
+
+def _over_starts(network: str, own: Sequence[Summary], method: str, quantity: str) -> Iterator[Plan]:
+    part = [s for s in own if s.cell.method == method and s.quantity_text == quantity and s.quantity != "existence" and s.cell.starts > 1]
     for strategy in _labels(part):
-        chosen = [
-            summary
-            for summary in part
-            if summary.cell.strategy_label == strategy and summary.quantity != "existence" and summary.cell.starts > 1
-        ]
-        if not any(summary.after(1) < summary.matched for summary in chosen):
-            continue  # restarts found nothing more, or nothing at all
-        figure, ax = _new(5.4, 3.1)
-        plot.restarts(data, network, strategy, ax, quantity)
-        _title(ax, f"{network}: {strategy}")
-        made.keep(network, f"restarts {network} {strategy} {method}", figure, "restarts")
+        cells = [s for s in part if s.cell.strategy_label == strategy]
+        if any(s.after(1) < s.matched for s in cells):  # else restarts found nothing more, or nothing at all
+            shown = spread(balanced(cells), MOST_STARTS)
+            draw = _Draw(plot.restarts, {"network": network, "strategy": strategy, "quantity_text": quantity}, only=shown)
+            yield Plan(f"restarts {network} {strategy} {method}", (5.4, 3.1), f"{network}: {strategy}", draw, shown)
 
 
-def _masks(made: _Made, network: NetworkSpec, own: list[Summary]) -> None:
+@dataclass(frozen=True)
+class _Draw:
+    """Draws by a function of plot, all cells that it chooses or `only` some."""
+
+    function: Callable[..., object]
+    chosen: dict[str, Any]
+    look: bool = False
+    only: Sequence[Summary] = ()
+
+    def __call__(self, data: Any, ax: Any) -> None:
+        self.function(
+            _only(data, self.only) if self.only else data, ax=ax, **self.chosen, **({"look": plot.colours(data)} if self.look else {})
+        )
+
+
+@dataclass(frozen=True)
+class _Strategies:
+    """Draws more strategies than curves can tell apart as a heat map."""
+
+    cells: Sequence[Summary]
+
+    def __call__(self, data: Any, ax: Any) -> None:
+        first = {(s.cell.strategy_label, s.cell.budget): s for s in reversed(self.cells) if not s.cell.control}
+        plot.heat_map(_only(data, list(first.values())[::-1]), "strategy", "budget", ax)
+
+
+def _masks(own: Sequence[Summary]) -> Iterator[Plan]:
     """A picture of each strategy's allocation."""
-    for summary in _pictured(own):
-        mask = summary.cell.strategy.masks(summary.cell.seed, summary.cell.task_number, 0, 1)[0]
-        allocation = Allocation.from_mask(summary.cell.net, mask)
-        width = sum(max(1, grid.reshape(grid.shape[0], -1).shape[1]) for grid in allocation.by_group.values())
-        figure, ax = _new(max(2.2, min(7.0, 0.2 * width + 1.2)), 2.0)
-        plot.mask(allocation, network.shared, ax, legend=False)
-        made.keep(network.label, f"mask {network.label} {summary.cell.strategy_label}", figure, "mask", cell=summary.cell)
+    for s in pictured(own):
+        width = sum(int(np.prod(shape[1:])) for shape in s.cell.net.groups.values())
+        size = (max(2.2, min(7.0, 0.2 * width + 1.2)), 2.0)
+        yield Plan(f"mask {s.cell.network_label} {s.cell.strategy_label}", size, "", _Mask(s.cell), [s], tight=True)
 
 
-def _new(width: float, height: float) -> tuple[Any, Any]:
-    """A figure without pyplot: nothing global, no window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as MatplotlibFigure
+@dataclass(frozen=True)
+class _Mask:
+    """Draws the mask of a cell's first trial."""
 
-    with plot.style():
-        figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure, figure.add_subplot()
+    cell: Cell
 
-
-def _title(ax: Any, text: str, pad: float = 8) -> None:
-    with plot.style():
-        width = int(11 * (ax.figure.get_figwidth() - 0.9))  # letters that fit
-        ax.set_title(shown(text, width, 2), pad=pad, usetex=False, parse_math=False)
-
-
-def _pictured(own: list[Summary]) -> list[Summary]:
-    """For each strategy the cell whose budget is nearest to the required rank (splits: the balanced one)."""
-    best: dict[str, tuple[tuple[float, float], Summary]] = {}
-    for summary in own:
-        cell = summary.cell
-        if cell.control or cell.net.size > 4096:
-            continue
-        parts = list(cell.content["strategy"].get("budgets", {}).values())
-        rank = (abs(cell.budget - (summary.required_rank or 0)), max(parts) - min(parts) if parts else 0)
-        if cell.strategy_label not in best or rank < best[cell.strategy_label][0]:
-            best[cell.strategy_label] = (rank, summary)
-    return [summary for _, summary in best.values()]
+    def __call__(self, data: Any, ax: Any) -> None:
+        mask = self.cell.strategy.masks(self.cell.seed, self.cell.task_number, 0, 1)[0]
+        plot.mask(Allocation.from_mask(self.cell.net, mask), self.cell.shared, ax, legend=False)

@@ -6,16 +6,18 @@ estimated.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...compare import Comparison
 from ...match.methods import EXACT
 from ...theory.certain import at_least, at_most
-from ..limits import Limits, limits_of
+from ..limits import Limits
+from ..plot.choice import PROBABILITIES
 from ..plot.masks import FROZEN, LEARNABLE, SHARED
 from ..summary import Summary
-from .figures import Figure
 from .references import references
+from .sections import NetworkPart, Section
 
 
 def tiles(found: list[Summary]) -> dict[str, Any]:
@@ -39,23 +41,76 @@ def _of_kind(counts: Comparison, kind: str) -> tuple[int, ...]:
     return (counts.matched(kind), counts.trials(kind)) if counts.trials(kind) else ()
 
 
-def network(label: str, own: list[Summary], figures: list[Figure]) -> dict[str, Any]:
-    measured = [summary for summary in own if summary.trials]
+def section(told: Section, texts: Mapping[str, str]) -> dict[str, Any]:
+    """A section with its finding, and with the numbers of its parts. texts: theory's limits of a cell, by its id."""
+    facts = {name: getattr(told, name) for name in ("label", "anchor", "lead", "heats", "swept", "is_family")}
+    return facts | {"finding": _lead(told), "parts": [_part(part, texts) for part in told.parts]}
+
+
+def _part(part: NetworkPart, texts: Mapping[str, str]) -> dict[str, Any]:
+    measured = [summary for summary in part.cells if summary.trials]
     quantities = dict.fromkeys(summary.quantity_text for summary in measured)
     found = [_finding(text, [summary for summary in measured if summary.quantity_text == text]) for text in quantities]
     colours = {"learnable": LEARNABLE, "frozen": FROZEN}
-    if any(summary.cell.shared for summary in own):
+    if any(summary.cell.shared for summary in part.cells):
         colours["shared with the teacher"] = SHARED
-    limits = ["–" if limit is None else _limits_text(limit) for limit in limits_of(own)]
+    lines = [(summary, texts[summary.cell.id]) for summary in part.cells]
     return {
-        "label": label,
+        "label": part.label,
         "measured": bool(measured),
         "findings": [finding for finding in found if finding],
-        "figures": figures,
+        "pictures": part.pictures,
+        "starts": part.starts,
+        "masks": part.masks,
         "colours": colours,
-        "cells": list(zip(own, limits, strict=True)),
-        "estimated": any("~" in text for text in limits),
+        "cells": part.cells,
+        "lines": lines,
+        "estimated": any("~" in text for _, text in lines),
     }
+
+
+def _lead(told: Section) -> dict[str, Any] | None:
+    """The finding of a section: what the first method measured best and worst, of the cells that have as many weights as a match requires,
+    if there are such. The exact method comes before the searches."""
+    measured = [s for s in told.measured if not s.cell.control]
+    if not measured:
+        return None
+    methods = list(dict.fromkeys(s.cell.method for s in measured))
+    method = EXACT if EXACT in methods else methods[0]
+    of_method = [s for s in measured if s.cell.method == method]
+    quantity = of_method[0].quantity_text
+    own = [s for s in of_method if s.quantity_text == quantity or {s.quantity, of_method[0].quantity} <= set(PROBABILITIES)]
+    at = [s for s in own if s.required_rank is not None and s.cell.budget == s.required_rank]
+    worst, best = (choose(at or own, key=lambda s: s.estimate) for choose in (min, max))
+    ranks = {s.required_rank for s in at}
+    return {
+        "quantity": quantity,
+        "is_share": {s.quantity for s in own} <= set(PROBABILITIES),
+        "exists": method == EXACT and best.quantity == "existence",
+        "exact": method == EXACT,
+        "at_rank": bool(at),
+        "kappa": ranks.pop() if len(ranks) == 1 else None,
+        "relu": best.cell.net.activation == "relu",
+        "count": len(at),
+        "same": worst.estimate == best.estimate,
+        "best": best,
+        "worst": worst,
+        "best_where": _where(best, told),
+        "worst_where": _where(worst, told),
+    }
+
+
+def _where(summary: Summary, told: Section) -> str:
+    """A strategy with its size where that is more than a number, and the network in a family."""
+    cell = summary.cell
+    size = [] if cell.arguments == str(cell.budget) else [cell.arguments]
+    swept = [f"{key} {cell.parameters[key]}" for key in told.swept if key in cell.parameters]
+    return ", ".join([f"“{cell.strategy_label}”", *size, *swept])
+
+
+def texts_of(limits: Iterable[Limits | None]) -> list[str]:
+    """Theory's limits of each cell as they stand in tables."""
+    return ["–" if limit is None else _limits_text(limit) for limit in limits]
 
 
 def _limits_text(limits: Limits) -> str:
@@ -73,7 +128,7 @@ def _limits_text(limits: Limits) -> str:
 def _finding(quantity: str, part: list[Summary]) -> dict[str, Any] | None:
     """The cells of one quantity below, at and above the required rank: (matched, trials), the worst and the best, the best."""
     kappa = part[0].required_rank
-    if kappa is None or part[0].cell.quantity is not None:
+    if kappa is None or part[0].quantity not in PROBABILITIES:
         return None
     below = [summary for summary in part if summary.cell.budget < kappa]
     at = [summary for summary in part if summary.cell.budget == kappa]
@@ -84,9 +139,9 @@ def _finding(quantity: str, part: list[Summary]) -> dict[str, Any] | None:
         "relu": part[0].cell.net.activation == "relu",
         "existence": part[0].quantity == "existence",
         "below": (sum(s.matched for s in below), sum(s.trials for s in below)) if below else (),
-        "worst": min(at, key=lambda s: s.probability, default=None),
-        "best": max(at, key=lambda s: s.probability, default=None),
-        "top": max(above, key=lambda s: (s.probability, -s.cell.budget), default=None),
+        "worst": min(at, key=lambda s: s.estimate, default=None),
+        "best": max(at, key=lambda s: s.estimate, default=None),
+        "top": max(above, key=lambda s: (s.estimate, -s.cell.budget), default=None),
     }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ...compare import Comparison
 from ...match.methods import EXACT
 from ...match.probability import EXISTENCE
+from ..plot.choice import PROBABILITIES
 from ..summary import Summary
 
 if TYPE_CHECKING:
@@ -41,7 +43,11 @@ def _environment() -> Environment:
     found.globals |= {"EXISTENCE": EXISTENCE, "infinity": math.inf}
     found.filters |= {
         "accuracy": accuracy,
+        "axis": lambda number: f"{number:.4g}",
+        "first_low": lambda text: text[:1].lower() + text[1:],
         "first_up": first_up,
+        "list_of": list_of,
+        "share": share,
         "of": lambda pair: f"{thousands(pair[0])} of {thousands(pair[1])}",
         "percent": percent,
         "thousands": thousands,
@@ -57,7 +63,26 @@ def value(summary: Summary) -> str:
     low, high = summary.interval
     proven = summary.quantity == "existence" or summary.cell.method == EXACT
     open_ = f", {thousands(summary.undecided)} undecided" if summary.undecided and proven else ""
-    return f"{summary.probability:.4f} [{low:.4f}, {high:.4f}]{open_}"
+    if summary.quantity not in PROBABILITIES:
+        return f"{summary.estimate:.4g} [{low:.4g}, {high:.4g}]"
+    return f"{summary.estimate:.4f} [{low:.4f}, {high:.4f}]{open_}"
+
+
+def share(summary: Summary) -> str:
+    """A probability in percent with its interval, rounded outwards so far that 0 and 100 are said only of what is exactly that."""
+    low, high = summary.interval
+    if summary.quantity not in PROBABILITIES:
+        return value(summary)
+    ends = f"{math.floor(1000 * low) / 10:.4g}, {math.ceil(1000 * high) / 10:.4g}"
+    text = f"{100 * summary.estimate:.1f}"
+    text = "> 99.9" if text == "100.0" and summary.estimate < 1 else "< 0.1" if text == "0.0" and summary.estimate > 0 else text
+    return f"{text.removesuffix('.0')}\u00a0% [{ends}]"
+
+
+def list_of(values: Sequence[Any]) -> str:
+    """Numbers as a list or a range."""
+    texts = list(map(str, values))
+    return ", ".join(texts) if len(texts) <= 3 else f"{texts[0]} to {texts[-1]}"
 
 
 def where(summary: Summary) -> str:
