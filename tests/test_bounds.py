@@ -5,7 +5,7 @@ import pytest
 
 import sublearn as sl
 from sublearn.homotopy.real_solutions import degrees_of, odd_parts, real_solutions
-from sublearn.theory.certain import bounds_text, certain
+from sublearn.theory.certain import bounds_text, certain, of_ends
 
 SHARED = ("B", "D")
 
@@ -212,3 +212,14 @@ def test_degrees_that_loops_from_one_point_missed():
     found = sl.predictions(net, masks, SHARED, degree=True)
     assert found.reason.tolist() == ["T8", "T1"] and found.degree.tolist() == [3, 6]
     assert sl.match_probability(net, sl.Allocation.from_mask(net, masks[1]), 600, SHARED, method="exact").unmatched > 0
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_what_the_ends_tell_does_not_depend_on_the_others(activation):
+    net, shared = sl.Recurrent(1, 4, 1, 4, activation=activation), ("B", "D")
+    some = [sl.scattered(net, r, "W") for r in (1, 4, 9, 16)] + [sl.rows(net, r, "W") for r in (2, 8, 16)] + [sl.per_row(net, 2, 2, "W")]
+    together = of_ends(net, some, shared)
+    assert together == [of_ends(net, [strategy], shared)[0] for strategy in some]
+    assert {None in known for known in together} == {True, False}
+    for strategy, known in zip(some, together, strict=True):
+        assert None in known or known == certain(net, strategy, shared, 10_000)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..model.strategy import Strategy
-from ..theory.certain import bounds_text, certain
+from ..theory.certain import Certain, bounds_text, certain, of_ends
 from .summary import Summary
 
 _MASKS = 20_000  # a strategy with more different masks is judged by a sample
@@ -33,16 +33,20 @@ class Limits(NamedTuple):
 
 def limits_of(found: Iterable[Summary]) -> list[Limits | None]:
     """The limits of each cell, None where theory judged no trial."""
+    found = list(found)
     told: list[Limits | None] = []
     left = _ALL_MASKS
     counted: dict[tuple, bool] = {}  # questions whose masks are all judged
+    of_all = _ends(found)
     for summary in found:
         cell, judged = summary.cell, summary.compared.trials()
         if not judged:
             told.append(None)
             continue
         question = (cell.net, cell.strategy, cell.shared)
-        known = certain(*question, 0)
+        known = of_all[question]
+        if None in known:
+            known = certain(*question, 0)
         if None in known:
             if question not in counted:
                 masks = _mask_count(cell.strategy, min(_MASKS, left)) if left else 0
@@ -61,3 +65,17 @@ def _mask_count(strategy: Strategy, most: int) -> int:
     """How many different masks a strategy has, 0 for more than `most`."""
     law = strategy.law(most)
     return 0 if law is None else len(law[0])
+
+
+def _ends(found: Iterable[Summary]) -> dict[tuple, Certain]:
+    """What needs no look at the masks between, by question: for all strategies of a network at once."""
+    questions: dict[tuple, dict[Strategy, None]] = {}
+    for summary in found:
+        if summary.compared.trials():
+            cell = summary.cell
+            questions.setdefault((cell.net, cell.shared), {})[cell.strategy] = None
+    return {
+        (net, strategy, shared): known
+        for (net, shared), strategies in questions.items()
+        for strategy, known in zip(strategies, of_ends(net, list(strategies), shared), strict=True)
+    }

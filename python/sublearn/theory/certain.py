@@ -7,6 +7,7 @@ them; elsewhere only drawn masks are judged, and then the safe end of a 95 % Clo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -70,15 +71,10 @@ def certain(net: Network, strategy: Strategy, shared: tuple[str, ...], most: int
 
     The arguments are checked already. Exact like the verdicts on its masks: ranks mod p (theory/predict.py), never relu's sampled regions.
     """
-    fixed, _ = strategy.recipe
-    found, relu = predictions(net, np.stack([fixed, strategy.support]), shared), plain(net).activation == "relu"
-    if found.kind[1] == "minimal" or (not relu and strategy.budget < found.required_rank):
-        return Certain(0.0, 0.0)  # T1; no part of what cannot match can match
-    if found.kind[0] == "maximal":
-        return Certain(1.0, 1.0)  # T9
-    if strategy.allocation is not None:
-        return Certain(0.0, 1.0)
-    if relu:  # MP = 1 needs all weights, and only their number proves MP = 0 (T11)
+    known = of_ends(net, [strategy], shared)[0]
+    if None not in known:
+        return known
+    if plain(net).activation == "relu":  # MP = 1 needs all weights, and only their number proves MP = 0 (T11)
         kind = predictions(net, strategy.masks(0, 0, 0, 1), shared).kind[0]
         return Certain(0.0, 0.0 if kind == "minimal" else 1.0)
     lower, upper = _same_in_all_masks(net, strategy, shared)
@@ -93,6 +89,24 @@ def certain(net: Network, strategy: Strategy, shared: tuple[str, ...], most: int
     kind = predictions(net, masks, shared).kind
     # each chance is rounded: a share of all masks must not come out as a little less or more than one
     return Certain(*(1.0 if which.all() else min(1.0, float(chances[which].sum())) for which in (kind == "maximal", kind != "minimal")))
+
+
+def of_ends(net: Network, strategies: Sequence[Strategy], shared: tuple[str, ...]) -> list[Certain]:
+    """What the masks of the weights that always learn and of those that ever learn tell of each strategy of one network.
+
+    Both ends for a strategy that has one mask only; (None, None) where they tell nothing. Many at once, which costs little more than one.
+    """
+    ends = np.array([mask for strategy in strategies for mask in (strategy.recipe[0], strategy.support)])
+    found, relu = predictions(net, ends, shared), plain(net).activation == "relu"
+    told = []
+    for strategy, always, ever in zip(strategies, found.kind[::2], found.kind[1::2], strict=True):
+        if ever == "minimal" or (not relu and strategy.budget < found.required_rank):
+            told.append(Certain(0.0, 0.0))  # T1; no part of what cannot match can match
+        elif always == "maximal":
+            told.append(Certain(1.0, 1.0))  # T9
+        else:
+            told.append(Certain(None, None) if strategy.allocation is None else Certain(0.0, 1.0))
+    return told
 
 
 def _scattered_chance(net: Network, strategy: Strategy, shared: tuple[str, ...]) -> float | None:

@@ -233,11 +233,10 @@ def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> _Verdict
     proofs = proofs_of(net, masks[full], shared, required)
     text = f"rho = kappa = {kappa}, so MP > 0; no structure was found that makes it 1"
     found.settle(full[proofs.open], "intermediate", "T1", required.error, text)
-    for k, row in enumerate(full):
-        if proofs.reason[k] is not None:
-            part = (proofs.witness[k] != masks[row]).any()
-            found.reason[row] = f"T9 via {proofs.reason[k]}" if part else proofs.reason[k]
     proven = ~np.equal(proofs.reason, None)
+    part = (proofs.witness != masks[full]).any(axis=1)
+    for k in np.flatnonzero(proven).tolist():
+        found.reason[full[k]] = f"T9 via {proofs.reason[k]}" if part[k] else proofs.reason[k]
     rows = full[proven]
     texts = {text: f"rho = kappa = {kappa} and {text}, so MP = 1" for text in set(proofs.text[proven])}
     found.settle(rows, "maximal", found.reason[rows], proofs.error[proven], [texts[text] for text in proofs.text[proven]])
