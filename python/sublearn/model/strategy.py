@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from functools import lru_cache
+from itertools import chain, combinations
 from math import comb, prod
 from typing import Any
 
@@ -112,18 +113,19 @@ class Strategy:
         for piece in self._pieces:
             lists = [piece.members[a:b] for a, b in zip(piece.offsets, piece.offsets[1:])]
             chosen: list[np.ndarray] = []
-            chance: list[float] = []
+            chance: list[np.ndarray] = []
             for picked in combinations(lists, piece.pick):
-                for parts in product(*(combinations(line, piece.each) for line in picked)):
-                    chosen.append(np.concatenate(parts))
-                    if len(chosen) * len(masks) > most:
-                        return None
-                ways = comb(len(lists), piece.pick) * prod(comb(len(line), piece.each) for line in picked)
-                chance += [1 / ways] * (len(chosen) - len(chance))
-            some = np.zeros((len(chosen), self._net.size), dtype=bool)
-            np.put_along_axis(some, np.array(chosen), True, axis=1)
+                ways = [comb(len(line), piece.each) for line in picked]
+                if (sum(map(len, chosen)) + prod(ways)) * len(masks) > most:
+                    return None
+                parts = [line[_choices(len(line), piece.each)] for line in picked]
+                chosen.append(np.concatenate([part[which] for part, which in zip(parts, np.indices(ways).reshape(len(ways), -1))], axis=1))
+                chance.append(np.full(prod(ways), 1 / (comb(len(lists), piece.pick) * prod(ways))))
+            places = np.concatenate(chosen)
+            some = np.zeros((len(places), self._net.size), dtype=bool)
+            np.put_along_axis(some, places, True, axis=1)
             masks = (masks[:, None] | some).reshape(-1, self._net.size)
-            chances = np.multiply.outer(chances, chance).reshape(-1)
+            chances = np.multiply.outer(chances, np.concatenate(chance)).reshape(-1)
         return masks, chances
 
     def spec(self) -> dict[str, Any]:
@@ -153,6 +155,13 @@ class Strategy:
         kind = "random" if self._pieces else "fixed"
         net = self._net
         return f"<Strategy {self.name}: {kind}, {self.budget} of {net.size} weights of {net.describe()}>"
+
+
+@lru_cache(maxsize=32)
+def _choices(many: int, each: int) -> np.ndarray:
+    """int64 [binomial(many, each), each]: all ways to choose `each` of `many` places, in order."""
+    numbers = chain.from_iterable(combinations(range(many), each))
+    return np.fromiter(numbers, np.int64, comb(many, each) * each).reshape(comb(many, each), each)
 
 
 def as_strategy(allocation: Allocation | Strategy) -> Strategy:
