@@ -245,7 +245,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
             "study": spec.name,
             "title": spec.title,
             "seed": str(spec.seed),
-            "interval": "Clopper-Pearson 95 %",
+            "interval": "95 %: Clopper-Pearson, of means Student's",
         },
     )
     data["seconds"].attrs["units"] = "s"
