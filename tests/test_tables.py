@@ -116,6 +116,10 @@ def test_a_part_of_the_cells_makes_a_table(made):
     assert len(table) == 14 and table["split_first"].tolist()[:3] == [1, 2, 1]
     with pytest.raises(ValueError, match="data: expected the Dataset of study.load, with dimension cell, got dimensions hidden"):
         study.frame(study.grid(of(made[1], "rec")))
+    bare = made[1].copy()
+    bare.attrs = {}
+    with pytest.raises(ValueError, match="with its attribute seed, got one without"):
+        study.frame(bare)
 
 
 def test_a_grid_has_what_was_swept_as_dimensions(made):

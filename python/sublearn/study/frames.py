@@ -53,9 +53,11 @@ def frame(data: xarray.Dataset) -> pandas.DataFrame:
     """The Dataset of `study.load`, or a part of its cells, as a pandas table: a row per cell, the columns of results.csv in their order.
 
     Numbers have all their digits; required_rank and split_first are missing where there is none. Errors: ValueError for data without the
-    dimension `cell`.
+    dimension `cell` or the attribute `seed`.
     """
     check_cells(data)
+    if "seed" not in data.attrs:
+        raise ValueError("data: expected the Dataset of study.load with its attribute seed, got one without; isel keeps attributes")
     plain = data.drop_dims([name for name in data.dims if name != "cell"])
     table = plain.to_dataframe().reset_index(drop=True)
     table["quantity_text"] = table["quantity_text"].where(table["trials"] > 0, "")
