@@ -15,6 +15,7 @@ from sublearn.study import limits, plot
 from sublearn.study.plot import curves
 from sublearn.study.plot.limit_bars import LIMIT_TEXTS
 from sublearn.study.report import findings, page, setting
+from sublearn.study.report.digests import NAME
 from sublearn.study.report.sections import sections
 from sublearn.study.summary import summaries
 from sublearn.study.sweep import cells_of
@@ -254,7 +255,8 @@ def test_reports_do_not_depend_on_labels_or_on_the_users_matplotlib(gaps):
     folder, data = gaps
     figures = folder / "figures"
     study.write_report(folder)
-    before = {path.name: path.read_bytes() for path in figures.glob("*.png")}
+    before = {path.name: path.read_bytes() for path in figures.glob("*.*")}
+    (figures / NAME).unlink()  # else nothing is drawn again
     with matplotlib.rc_context({"text.usetex": True, "font.size": 20, "axes.formatter.use_mathtext": True, "savefig.dpi": 30}):
         study.write_report(folder)
         fig = Figure()
@@ -263,8 +265,8 @@ def test_reports_do_not_depend_on_labels_or_on_the_users_matplotlib(gaps):
         plot.probability(data.isel(cell=np.flatnonzero(data["budget"].values == 8)), "relu", axes[1])  # bars: labels under them
         assert [text.get_text() for text in axes[1].get_xticklabels()] == ["_one", "last $"]
         fig.draw_without_rendering()
-    after = {path.name: path.read_bytes() for path in figures.glob("*.png")}
-    assert before == after and len(before) > 5
+    after = {path.name: path.read_bytes() for path in figures.glob("*.*")}
+    assert before == after and len(before) > 15
 
 
 def test_the_look_does_not_stay(gaps):
@@ -272,3 +274,106 @@ def test_the_look_does_not_stay(gaps):
         with plot.style():
             assert matplotlib.rcParams["lines.linewidth"] != 7.0 and not matplotlib.rcParams["text.usetex"]
         assert matplotlib.rcParams["lines.linewidth"] == 7.0
+
+
+# Figures for papers
+
+
+def sizes(ax):
+    """Sizes of texts, widths of lines and sizes of markers in an ax."""
+    texts = {text.get_fontsize() for text in [ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_legend().get_texts()]}
+    lines = {line.get_linewidth() for line in ax.lines if line.get_marker() in ("None", None, "") and line.get_gid() is None}
+    markers = [line.get_markersize() for line in ax.lines if line.get_marker() not in ("None", None, "") and len(line.get_xdata())]
+    return texts, max(lines), max(markers)
+
+
+def test_the_users_own_settings_hold(gaps):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    plain = sizes(plot.probability(gaps[1], NET))
+    cycle = matplotlib.cycler(color=["#123456", "#654321", "#abcdef", "#fedcba", "#00ff00", "#ff00ff"])
+    small = {"font.size": 6, "lines.linewidth": 0.8, "lines.markersize": 2.25, "figure.figsize": (3.3, 2.0)}
+    with matplotlib.rc_context(small | {"axes.prop_cycle": cycle, "text.color": "#ff0000", "axes.facecolor": "#fffff0"}):
+        ax = plot.probability(gaps[1], NET)
+        assert ax.figure.get_size_inches().tolist() == [3.3, 2.0]
+        texts, line, marker = sizes(ax)
+        assert max(texts) <= 6 < 7 < max(plain[0])
+        assert line == pytest.approx(plain[1] / 2) and marker == pytest.approx(plain[2] / 2)
+        assert {"#123456", "#654321"} <= {line.get_color() for line in ax.lines}
+        assert ax.get_legend().get_texts()[0].get_color() == "#ff0000"
+        ax.figure.draw_without_rendering()
+    pyplot.close("all")
+
+
+def test_two_panels_share_a_legend_below(gaps):
+    fig = Figure(figsize=(5.5, 2.6), layout="constrained")
+    axes = fig.subplots(1, 2)
+    short = {str(text): "found probability" for text in gaps[1]["quantity_text"].values}
+    plot.probability(gaps[1], NET, axes[0], legend=fig, labels=short)
+    plot.probability(gaps[1], "relu", axes[1], legend=False, labels=short)
+    fig.draw_without_rendering()
+    assert axes[0].get_legend() is axes[1].get_legend() is None and len(fig.legends) == 1
+    boxes = [ax.get_window_extent() for ax in axes]
+    assert min(box.width for box in boxes) > 1.5 * fig.dpi and fig.legends[0].get_window_extent().y1 < min(box.y0 for box in boxes)
+    assert 0 <= fig.legends[0].get_window_extent().x0 and fig.legends[0].get_window_extent().x1 <= fig.bbox.width
+    for ax in axes:
+        ticks = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text() and text.get_visible()]
+        assert all(one.x1 < two.x0 for one, two in zip(ticks, ticks[1:]))
+    for ax in (axes[0].xaxis.label, axes[0].yaxis.label):
+        box = ax.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.y1 <= fig.bbox.height
+
+
+@pytest.mark.parametrize("legend, place", [("lower right", 4), ({"loc": "upper left", "ncols": 2}, 2)])
+def test_a_legend_goes_where_it_is_asked_to(gaps, legend, place):
+    assert plot.probability(gaps[1], NET, Figure().add_subplot(), legend=legend).get_legend()._loc == place
+    with pytest.raises(TypeError, match="legend: expected True, False, a place, a dict or a Figure, got 3"):
+        plot.probability(gaps[1], NET, Figure().add_subplot(), legend=3)
+
+
+def test_texts_of_ones_own_stand_for_labels_and_may_hold_formulas(gaps):
+    text = str(gaps[1]["quantity_text"].values[0])
+    labels = {"_under": "$\\mathcal{A}$ under", "plain": "even", text: "found, $p$", "net": "no label of the study"}
+    ax = plot.probability(gaps[1], NET, Figure().add_subplot(), labels=labels)
+    told = ax.get_legend().get_texts()
+    assert [entry.get_text() for entry in told][:5:4] == ["$\\mathcal{A}$ under", "even"] and ax.get_ylabel() == "found, $p$"
+    maths = [entry.get_parse_math() for entry in told]
+    assert maths[0] and not maths[1] and ax.yaxis.label.get_parse_math()
+    ax.figure.draw_without_rendering()
+
+
+def test_heat_maps_hold_the_values_and_name_what_is_wrong(gaps):
+    data = gaps[1].isel(cell=np.flatnonzero(gaps[1]["network"].values == NET))
+    ax = plot.heat_map(data, "strategy", ax=Figure().add_subplot())
+    grid = ax.images[0].get_array()
+    strategies, budgets = list(dict.fromkeys(data["strategy"].values.tolist())), sorted(set(data["budget"].values.tolist()))
+    for cell in range(data.sizes["cell"]):
+        one = data.isel(cell=cell)
+        assert grid[strategies.index(one["strategy"]), budgets.index(one["budget"])] == one["probability"]
+    assert grid.mask.sum() == len(strategies) * len(budgets) - data.sizes["cell"]
+    assert ax.yaxis_inverted()  # names are read from the top
+    for wrong, message in ((dict(rows="nothing"), "rows: expected one of .*'strategy'.*, got 'nothing'"),
+                           (dict(rows="method"), r"data: expected one cell for each \(method, budget\), got several"),
+                           (dict(rows="strategy", method="exact"), "expected measured cells of 'one quantity', got none")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            plot.heat_map(data, ax=Figure().add_subplot(), **wrong)
+
+
+def test_other_quantities_have_axes_of_their_own(gaps):
+    data = gaps[1].copy(deep=True)
+    own = data["network"].values == NET
+    data["quantity"] = ("cell", np.where(own, "mean", data["quantity"].values))
+    data["quantity_text"] = ("cell", np.where(own, "mean relative loss", data["quantity_text"].values))
+    for name in ("low", "high"):
+        data[name] = 200 + 50 * data[name]
+    data["estimate"] = 200 + 50 * data["probability"]
+    ax = plot.probability(data, NET, Figure().add_subplot())
+    low, high = ax.get_ylim()
+    assert 190 < low < 201 and 220 < high < 260 and ax.get_ylabel() == "mean relative loss"
+    points = np.concatenate([y for _, y, _ in drawn(ax)])
+    assert points.min() >= 200
+
+
+def test_letters_of_pdf_figures_are_outlines_that_journals_take(gaps):
+    study.write_report(gaps[0])
+    for path in gaps[0].glob("figures/*.pdf"):
+        assert b"/Type3" not in path.read_bytes() and b"/CIDFontType2" in path.read_bytes()

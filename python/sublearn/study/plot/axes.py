@@ -57,9 +57,10 @@ def required_line(ax: Axes, chosen: xarray.Dataset) -> None:
     kappa = int(chosen["required_rank"].values.max())
     if kappa > 0:
         ax.axvline(kappa, color=FAINT, linewidth=pen(1.0), zorder=0)
+        between = " " if ax.get_window_extent().width / ax.figure.dpi > 2.6 else "\n"
         right = kappa > 0.5 * sum(ax.get_xlim())
         ax.annotate(
-            f"required rank κ = {kappa}" + (" (sampled: the largest found)" if sampled_rank(chosen) else ""),
+            f"required rank κ = {kappa}" + (f"{between}(sampled: the largest found)" if sampled_rank(chosen) else ""),
             (kappa, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(-3 if right else 3, 2),
@@ -95,18 +96,25 @@ def value_axis(ax: Axes, chosen: xarray.Dataset, name: str, texts: Texts) -> Non
 
     ax.grid(axis="y", color=rcParams["grid.color"], linewidth=rcParams["grid.linewidth"])
     ax.set_axisbelow(True)
-    ax.set_ylabel(name, usetex=False, parse_math=False)
-    letters = int(
-        1.15 * ax.get_window_extent().height / ax.figure.dpi * 72 / (0.52 * float(ax.yaxis.label.get_fontsize()))
-    )  # beside the axis
+    ax.set_ylabel(name, usetex=False, parse_math=False, fontsize=rcParams["axes.labelsize"])
     if not any(own in name for own in texts.own.values()):  # a text that may hold formulas is not cut
-        ax.set_ylabel("\n".join(textwrap.fill(part, max(12, letters)) for part in name.split("\n")))
+        letters = 1.15 * ax.get_window_extent().height / ax.figure.dpi * 72 / (0.52 * float(ax.yaxis.label.get_fontsize()))
+        ax.set_ylabel("\n".join(_lines(part, max(12, int(letters))) for part in name.split("\n")))
     texts.draw([ax.yaxis.label])
     plain_ticks(ax)
 
 
+def _lines(text: str, letters: int) -> str:
+    """In lines of so many letters; what is smaller than what stays in one."""
+    return textwrap.fill(text.replace(" < ", "\u00a0<\u00a0"), letters).replace("\u00a0", " ")
+
+
 def plain_ticks(ax: Axes) -> None:
     """Numbers beside the axes are no formulas either."""
+    from matplotlib import rcParams
+
+    ax.tick_params(axis="x", labelsize=rcParams["xtick.labelsize"])
+    ax.tick_params(axis="y", labelsize=rcParams["ytick.labelsize"])
     for text in ax.get_xticklabels() + ax.get_yticklabels():
         text.set_usetex(False)
         text.set_parse_math(False)
@@ -114,11 +122,13 @@ def plain_ticks(ax: Axes) -> None:
 
 def quantity_name(chosen: xarray.Dataset, text: str, texts: Texts) -> str:
     """What the axis shows: the quantity, and the other one that ringed cells have."""
-    return texts.name(text) + (f",\nor (ringed) {EXISTENCE}" if mixed(chosen) else "")
+    return texts.name(text) + (f",\nor (ringed) {texts.own.get(EXISTENCE, EXISTENCE)}" if mixed(chosen) else "")
 
 
 def name_x(ax: Axes, text: str, texts: Texts) -> None:
-    ax.set_xlabel(text, usetex=False, parse_math=False)
+    from matplotlib import rcParams
+
+    ax.set_xlabel(text, usetex=False, parse_math=False, fontsize=rcParams["axes.labelsize"])
     texts.draw([ax.xaxis.label])
 
 
@@ -153,7 +163,7 @@ class Entries:
         if chosen["control"].values.any():
             self.add(line("none", marker="o"), "control, r = κ − 1")
         if mixed(chosen):
-            self.add(line("none", **without_order(ring())), EXISTENCE)
+            self.add(line("none", **without_order(ring())), self.texts(EXISTENCE))
         self.add_guide(ax)
 
     def add_guide(self, ax: Axes) -> None:
@@ -162,7 +172,9 @@ class Entries:
 
     def show(self, ax: Axes, legend: Any, **options: Any) -> None:
         """The legend, where it is asked for. Texts are set afterwards: matplotlib leaves out labels that begin with an underscore."""
+        from matplotlib import rcParams
         from matplotlib.figure import FigureBase
+        from matplotlib.font_manager import FontProperties
 
         if legend is False or not self.handles:
             return
@@ -173,8 +185,10 @@ class Entries:
             options |= {"loc": legend}
         elif isinstance(legend, FigureBase):
             owner = legend
-            across = int(owner.get_window_extent().width / owner.dpi / 1.8)
-            options |= {"loc": "outside lower center", "ncols": max(1, min(len(self.handles), across))}
+            size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
+            longest = max(len(part) for label in self.labels for part in label.split("\n"))
+            across = owner.get_window_extent().width / owner.dpi * 72 / ((0.52 * longest + 5) * size)
+            options |= {"loc": "outside lower center", "ncols": max(1, min(len(self.handles), int(across)))}
         elif isinstance(legend, Mapping):
             options |= dict(legend)
         else:

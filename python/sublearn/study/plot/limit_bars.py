@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .choice import PROBABILITIES
 from .look import ink, pen
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ LIMIT_TEXTS = {
 
 def limits(ax: Axes, x: np.ndarray, part: xarray.Dataset, colour: str, length: float) -> None:
     """Theory's limits, a bar around each place; of those of several curves at one height the later ones are shorter and on top."""
-    half = length * BAR
+    half, shares = length * BAR, np.isin(part["quantity"].values, PROBABILITIES)
     low, high, exact_low, exact_high = (
         part[name].values for name in ("theory_low", "theory_high", "theory_low_exact", "theory_high_exact")
     )
-    for k in range(len(x)):
+    for k in np.flatnonzero(shares):  # theorems bound probabilities, and no other quantity
         for name, value, exact, feet in told(low[k], high[k], exact_low[k], exact_high[k]):
             bar_x, bar_y = _bar(float(x[k]), half, value, feet * FOOT)
             gid = name if exact else f"{name}_estimated"
