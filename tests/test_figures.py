@@ -250,8 +250,9 @@ def test_labels_are_shown_as_they_are(gaps):
     assert told[2].count("\n") == 2 and told[2].endswith(" …")
 
 
-def test_reports_do_not_depend_on_labels_or_on_the_users_matplotlib(gaps):
+def test_reports_do_not_depend_on_labels_or_on_the_users_matplotlib(gaps, monkeypatch):
     """Formulas in labels, LaTeX asked for by a matplotlibrc: figures are the same bytes, and drawing later works too."""
+    monkeypatch.setattr("sublearn.study.report.figures.MOST_FIGURES", 6)  # drawing takes its time
     folder, data = gaps
     figures = folder / "figures"
     study.write_report(folder)
@@ -373,7 +374,8 @@ def test_other_quantities_have_axes_of_their_own(gaps):
     assert points.min() >= 200
 
 
-def test_letters_of_pdf_figures_are_outlines_that_journals_take(gaps):
+def test_letters_of_pdf_figures_are_outlines_that_journals_take(gaps, monkeypatch):
+    monkeypatch.setattr("sublearn.study.report.figures.MOST_FIGURES", 6)
     study.write_report(gaps[0])
     for path in gaps[0].glob("figures/*.pdf"):
         assert b"/Type3" not in path.read_bytes() and b"/CIDFontType2" in path.read_bytes()

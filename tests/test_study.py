@@ -91,6 +91,14 @@ def parse(text=SMALL, **changes):
     return study.parse_spec(text, "small.toml")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_figures():
+    """Drawing takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sublearn.study.report.figures.MOST_FIGURES", 5)
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(spec, folder) of the small study, run to its end and reported."""

@@ -180,7 +180,7 @@ class Drawing:
         for name, which in (("dot", False), ("hollow", True)):
             places = [k for k in range(len(x)) if hollow[k] == which]
             parts.append(svg.path(name, "".join(svg.marker(curve.shape, x[k], y[k], curve.size) for k in places)))
-        if ringed or curve.kind == "found":
+        if curve.kind == "found" or (ringed and not curve.kind):
             proven = [k for k, s in enumerate(curve.cells) if s.quantity == "existence"]
             parts.append(svg.path("ring", "".join(svg.marker(0, x[k], y[k], curve.size + 2.5) for k in proven)))
         data = _data(f"{curve.key} {curve.kind}".strip(), [self.places[s.cell.id] for s in curve.cells], x, y)
