@@ -44,6 +44,7 @@ COLUMNS = (
     *(f"predicted_{kind}" for kind in KINDS),
     *(f"predicted_{kind}_matched" for kind in KINDS),
     *("seconds", "family", "parameters", "activation", "kind_of_strategy", "split_first", "measure", "kind_of_quantity", "estimate"),
+    *("interval_kind", "ended_by"),
     *("host", "date", "isa", "version"),
 )
 NONE = ("required_rank", "split_first")  # whole numbers that a cell may lack: -1 in the Dataset

@@ -102,6 +102,13 @@ class Summary:
         return clopper_pearson(self.matched, self.trials)
 
     @property
+    def interval_kind(self) -> str:
+        """ "Clopper-Pearson", "anytime" (holds whenever one stops) or "Student" (of a mean)."""
+        if self.cell.quantity is not None:
+            return "Student"
+        return "Clopper-Pearson" if self.cell.stop is None else "anytime"
+
+    @property
     def quantity_text(self) -> str:
         return self.cell.quantity_text(self.quantity or self.cell.quantity or "found")
 

@@ -72,6 +72,8 @@ def _columns(summary: Summary, limits: Limits | None, parameters: Mapping[str, A
         "measure": _measure(cell),
         "kind_of_quantity": summary.quantity,
         "estimate": summary.estimate if known else None,
+        "interval_kind": summary.interval_kind,
+        "ended_by": summary.ended_by,
         **_origin(summary),
         **{name: None if value is None else value_text(value) for name, value in parameters.items()},
     }
@@ -138,16 +140,17 @@ def load(folder: str | Path) -> xarray.Dataset:
     """The results of a study folder as an xarray Dataset with dimension `cell`, the cells of its spec.
 
     Variables over `cell`: trials, matched, unmatched, undecided, screened, solved_affine, certified (matched, the solution proven),
-    by_theorem (matched by T8 or D4, no solution in hand), seconds, estimate of what is measured, low, high (its 95 % interval,
-    Clopper-Pearson; of existence with undecided trials left open), probability (the estimate where matches are counted, else NaN),
-    theory_low, theory_high (theory_low <= match probability <= theory_high by the theorems; exact where
-    theory_low_exact, theory_high_exact are True, else the safe end of a 95 % interval from the masks judged; NaN where none was), predicted
-    and predicted_matched (with dimension `kind`; also as predicted_minimal, predicted_minimal_matched, ..); found_after over (`cell`,
+    by_theorem (matched by T8 or D4, no solution in hand), seconds, estimate of what is measured, low, high (its 95 % interval, of the
+    kind interval_kind; of existence with undecided trials left open), probability (the estimate where matches are counted, else NaN),
+    theory_low, theory_high (theory_low <= match probability <= theory_high by the theorems; exact where theory_low_exact,
+    theory_high_exact are True, else the safe end of a 95 % interval from the masks judged; NaN where none was), predicted and
+    predicted_matched (with dimension `kind`; also as predicted_minimal, predicted_minimal_matched, ..); found_after over (`cell`,
     `start`), NaN beyond a cell's last start. Coordinates over `cell`: id, network, family, parameters ("hidden 8, steps 6") and each key
-    that a network of the study sweeps, activation, strategy, kind_of_strategy,
-    arguments, budget, required_rank (-1 if not computed; relu: the largest found among sampled regions), method, starts, tol, quantity,
-    quantity_text, measure ("matches", or the quantity whose mean is measured), control, screen, split_first (learnable weights in a split's
-    first group, else -1), task, trial_ranges, host, isa, version (of the rows; several are joined by spaces), date (the last one).
+    that a network of the study sweeps, activation, strategy, kind_of_strategy, arguments, budget, required_rank (-1 if not computed;
+    relu: the largest found among sampled regions), method, starts, tol, quantity, quantity_text, measure ("matches", or the quantity
+    whose mean is measured), interval_kind ("Clopper-Pearson", "anytime", "Student"), ended_by (the rule that ended the cell before all
+    its trials, or ""), control, screen, split_first (learnable weights in a split's first group, else -1), task, trial_ranges, host, isa,
+    version (of the rows; several are joined by spaces), date (the last one).
     Attribute `note`: what was read and not counted, in sentences. A UserWarning reports rows by older rules whose trials were not run again
     yet. `grid` turns cells into dimensions, `frame` makes a table. Errors: StoreError for
     a folder that is no study or whose rows are damaged.
@@ -232,6 +235,8 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
             "quantity": text(s.quantity for s in found),
             "quantity_text": text(s.quantity_text for s in found),
             "measure": text(_measure(s.cell) for s in found),
+            "interval_kind": text(s.interval_kind for s in found),
+            "ended_by": text(s.ended_by for s in found),
             "control": over_cells((s.cell.control for s in found), bool),
             "screen": over_cells((s.cell.screen for s in found), bool),
             "split_first": over_cells((-1 if (first := _split_first(s.cell)) is None else first for s in found), np.int64),
@@ -245,7 +250,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
             "study": spec.name,
             "title": spec.title,
             "seed": str(spec.seed),
-            "interval": "95 %: Clopper-Pearson, of means Student's",
+            "interval": "95 %: Clopper-Pearson, of cells with a rule to stop anytime-valid, of means Student's",
         },
     )
     data["seconds"].attrs["units"] = "s"
