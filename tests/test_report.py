@@ -283,7 +283,10 @@ def test_many_strategies_become_a_heat_map(tmp_path, quick):
         text += f'[[strategy]]\nlabel = "s{number}"\nkind = "block"\nwithin = "W"\nnetworks = ["other"]\n'
         text += f"budgets = [{{ shape = [{1 + number % 6}, {1 + number // 6}] }}, {{ shape = [{1 + number % 6}, {4 + number // 6}] }}]\n"
     made = written(tmp_path / "s", study.parse_spec(text))
-    assert re.search(r'data-heat="h1-0"', made)
+    card = re.search(r'<article class="card across">(.*?)</article>', made, re.S)[1]
+    assert 'data-heat="h1-0"' in card and 'class="curves"' not in card
+    curves = re.findall(r'<figure class="curves".*?</figure>', made, re.S)
+    assert [figure.count("<button") for figure in curves][:2] == [12, 2]  # all of them stand below; then those over starts
 
 
 # Other quantities

@@ -207,7 +207,8 @@ def test_five_thousand_cells_open_in_two_seconds(browser, pages):
     times = []
     for _ in range(3):
         opened(browser, pages["large"])
-        times.append(browser.execute_script("return performance.getEntriesByType('navigation')[0].loadEventEnd"))
+        ended = "return performance.getEntriesByType('navigation')[0].loadEventEnd"  # 0 until the event has ended
+        times.append(wait(browser, lambda _: browser.execute_script(ended)))
     assert 0 < min(times) < 2000, times
 
 

@@ -97,9 +97,11 @@ def value_axis(ax: Axes, chosen: xarray.Dataset, name: str, texts: Texts) -> Non
     ax.grid(axis="y", color=rcParams["grid.color"], linewidth=rcParams["grid.linewidth"])
     ax.set_axisbelow(True)
     ax.set_ylabel(name, usetex=False, parse_math=False, fontsize=rcParams["axes.labelsize"])
-    if not any(own in name for own in texts.own.values()):  # a text that may hold formulas is not cut
-        letters = 1.15 * ax.get_window_extent().height / ax.figure.dpi * 72 / (0.52 * float(ax.yaxis.label.get_fontsize()))
-        ax.set_ylabel("\n".join(_lines(part, max(12, int(letters))) for part in name.split("\n")))
+    inches = ax.get_window_extent().height / ax.figure.dpi
+    beside = (1.15 if inches > 2.2 else 0.75) * inches  # labels below and above take their part of a small figure
+    letters = max(12, int(beside * 72 / (0.52 * float(ax.yaxis.label.get_fontsize()))))
+    own = texts.own.values()  # may hold formulas, and is not cut
+    ax.set_ylabel("\n".join(part if any(one in part for one in own) else _lines(part, letters) for part in name.split("\n")))
     texts.draw([ax.yaxis.label])
     plain_ticks(ax)
 

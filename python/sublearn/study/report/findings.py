@@ -65,6 +65,7 @@ def _part(part: NetworkPart, texts: Mapping[str, str]) -> dict[str, Any]:
         "colours": colours,
         "cells": part.cells,
         "lines": lines,
+        "quantity": next(iter(quantities)) if len(quantities) == 1 and len(measured) == len(part.cells) else "",
         "estimated": any("~" in text for _, text in lines),
     }
 

@@ -80,7 +80,9 @@ class Drawing:
         for place, (label, own) in enumerate(groups.items()):
             colour, shape = self.colours[label]
             own.sort(key=lambda s: s.cell.budget)
-            curves.append(Curve(str(place), label, colour, shape, own, [s.cell.budget for s in own], size=_size(place, len(groups))))
+            curves.append(
+                Curve(str(place), label, colour, shape, own, [s.cell.budget for s in own], size=_size(place, len(groups), len(own)))
+            )
         budgets = [s.cell.budget for s in cells]
         return self._picture(title, curves, "learnable weights (budget r)", budgets, required_rank(cells))
 
@@ -94,7 +96,9 @@ class Drawing:
         for place, ((total, own), colour) in enumerate(zip(groups.items(), svg.shades(len(groups)), strict=True)):
             own.sort(key=first_share)
             label = f"r = {total}" + (" = κ" if total == kappa else "")
-            curves.append(Curve(str(place), label, colour, place, own, [first_share(s) for s in own], size=_size(place, len(groups))))
+            curves.append(
+                Curve(str(place), label, colour, place, own, [first_share(s) for s in own], size=_size(place, len(groups), len(own)))
+            )
         first = cells[0].cell.split_over[0]
         shares = [first_share(s) for s in cells]
         return self._picture(title, curves, f"learnable weights in {first} (the others of the r elsewhere)", shares, None)
@@ -112,7 +116,7 @@ class Drawing:
             for kind, which in (("found", 1), ("existence", 0)):
                 cells = [pair[which] for pair in own]
                 name = f"r = {label}" if split else label
-                size = _size(place, len(groups))
+                size = _size(place, len(groups), len(own))
                 curves.append(Curve(str(place), name, colour, shape, cells, [at(s) for s in cells], kind, size, limits=False))
         name = f"learnable weights in {pairs[0][0].cell.split_over[0]}" if split else "learnable weights (budget r)"
         kappa = None if split else required_rank([one for one, _ in pairs])
@@ -258,9 +262,9 @@ def _starts(most: int, points: int = 40) -> list[int]:
     return sorted({round(most ** (k / (points - 1))) for k in range(points)} if most > points else range(1, most + 1))
 
 
-def _size(place: int, count: int) -> float:
-    """Each point stands inside those before it, so that points that meet can all be seen."""
-    return 5.0 - 2.4 * place / max(1, count - 1)
+def _size(place: int, count: int, points: int) -> float:
+    """Each point stands inside those before it, so that points that meet can all be seen; many points of a curve are small ones."""
+    return (5.0 - 2.4 * place / max(1, count - 1)) * min(1.0, max(0.45, 22 / points))
 
 
 def _probabilities(cells: Iterable[Summary]) -> bool:

@@ -81,20 +81,20 @@ def sections(spec: Spec, found: Sequence[Summary], limits: Sequence[Limits | Non
     made, masks = [], MOST_MASKS
     families = grouped(spec.networks, lambda entry: entry.family or entry.label)
     for number, (family, entries) in enumerate(families.items()):
-        parts, leads = [], []
-        for place, entry in enumerate(entries):
-            own = by_network.get(entry.label, [])
-            pictures, starts = _pictures(drawing, entry.label, own)
-            shown = [_mask(s.cell) for s in pictured(own)[:masks]] if place == 0 else []
-            masks -= len(shown)
-            leads.append(pictures[0] if pictures else None)
-            parts.append(NetworkPart(entry.label, own, pictures if len(entries) > 1 else pictures[1:], starts, shown))
         keys = dict.fromkeys(key for entry in entries for key in entry.parameters)
         values = {key: list(dict.fromkeys(entry.parameters.get(key) for entry in entries)) for key in keys}
         swept = {key: some for key, some in values.items() if len(some) > 1}
-        cells = [s for part in parts for s in part.cells if s.trials and not s.cell.control and not s.cell.split_over]
-        heats = _heats(f"h{number}", cells, places, list(swept))
-        lead = None if len(entries) > 1 and heats else leads[0]
+        cells = [s for entry in entries for s in by_network.get(entry.label, []) if s.trials and not s.cell.control]
+        heats = _heats(f"h{number}", [s for s in cells if not s.cell.split_over], places, list(swept))
+        parts, lead = [], None
+        for place, entry in enumerate(entries):
+            own = by_network.get(entry.label, [])
+            pictures, starts = _pictures(drawing, entry.label, own)
+            if not heats and len(entries) == 1 and pictures:
+                lead, *pictures = pictures
+            shown = [_mask(s.cell) for s in pictured(own)[:masks]] if place == 0 else []
+            masks -= len(shown)
+            parts.append(NetworkPart(entry.label, own, pictures, starts, shown))
         made.append(Section(family, f"n{number}", parts, lead, heats, swept))
     return made
 
