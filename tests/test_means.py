@@ -15,8 +15,10 @@ from sublearn import study
 from sublearn.data.trials import draw_trials
 from sublearn.numerics.intervals import student
 from sublearn.study.items import Item
+from sublearn.study.limits import limits_of
 from sublearn.study.measure import measure
 from sublearn.study.moments import LARGEST, UNIT, Moments
+from sublearn.study.report.sections import sections
 from sublearn.study.summary import summaries
 
 TEXT = """
@@ -127,6 +129,21 @@ def test_results_keep_a_mean_apart_from_a_probability(tmp_path):
     assert all("mean log10 of the relative loss" in text for text in data.quantity_text.values[near])
     study.write_report(tmp_path)
     assert "mean log10 of the relative loss" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_draws_no_mean_among_probabilities(tmp_path):
+    """Existence stands beside what is found, and never beside a mean; heat maps of means have ends of their own."""
+    text = TEXT.replace('["newton", "descent"]', '["newton", "exact"]').replace("trials = 150", "trials = 20")
+    spec = study.parse_spec(text.replace("hidden = 4", "hidden = [4, 5]"))
+    study.run(spec, tmp_path)
+    study.write_report(tmp_path)
+    names = sorted(path.stem for path in (tmp_path / "figures").glob("*.png"))
+    assert sum(name.startswith("existence-rec-hidden-4") for name in names) == 1
+    assert sum(name.startswith("probability-rec-hidden-4-newton") for name in names) == 2  # what is found, and the loss
+    found = summaries(study.cells_of(spec), study.Store(tmp_path).rows)
+    heats = {heat.quantity: heat.ends for section in sections(spec, found, limits_of(found)) for heat in section.heats}
+    assert next(ends for text, ends in heats.items() if "mean log10" in text)[0] < -1
+    assert [ends for text, ends in heats.items() if "mean log10" not in text] == [(0.0, 1.0)]
 
 
 def test_cells_of_matches_keep_their_ids_and_exact_cells_have_no_loss():

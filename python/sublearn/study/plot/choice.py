@@ -37,7 +37,8 @@ def select(
     )
     if quantity_text is not None:
         named = texts == quantity_text
-        keep &= named | (exact & np.isin(methods, methods[named]))
+        joined = np.isin(data["quantity"].values[named], PROBABILITIES).all()  # a mean keeps its own company
+        keep &= named | (exact & np.isin(methods, methods[named]) & joined)
     if not existence:
         keep &= ~exact
     if method is not None:

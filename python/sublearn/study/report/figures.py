@@ -27,7 +27,7 @@ from ..summary import Summary
 from ..tables import dataset
 from .digests import FORMATS, Digests, digest
 from .pictures import MOST_CURVES, MOST_STARTS, balanced, spread
-from .sections import pictured, ways_of
+from .sections import is_probability, of_way, pictured, ways_of
 
 MOST_FIGURES = 60  # of a study; more are drawn by sublearn.study.plot, when they are asked for
 _METADATA: dict[str, dict[str, None]] = {
@@ -121,7 +121,7 @@ def _plans(spec: Spec, measured: Sequence[Summary]) -> Iterator[Plan]:
         ways = ways_of(cells)
         if any(method == EXACT for method, _ in ways):
             for method, quantity in ways:
-                if method != EXACT:
+                if method != EXACT and is_probability(cells, quantity):
                     yield from _both(network, cells, method, quantity)
         for method, quantity in ways:
             yield from _one_way(network, cells, method, quantity)
@@ -148,9 +148,9 @@ def _of_family(family: str, cells: Sequence[Summary]) -> Iterator[Plan]:
     if not 0 < len(keys) < 3:
         return
     columns = keys[1] if len(keys) == 2 else "budget"
-    for method, _ in ways_of(cells):
+    for method, quantity in ways_of(cells):
         for strategy in _labels(cells):
-            some = [s for s in cells if s.cell.strategy_label == strategy and s.cell.method == method and not s.cell.split_over]
+            some = [s for s in of_way(cells, method, quantity) if s.cell.strategy_label == strategy and not s.cell.split_over]
             if len(keys) == 2:
                 some = [s for s in some if s.cell.budget == s.required_rank]
             squares = [(s.cell.parameters.get(keys[0]), s.cell.parameters.get(columns, s.cell.budget)) for s in some]
@@ -200,7 +200,7 @@ def _both(network: str, own: Sequence[Summary], method: str, quantity: str) -> I
 
 def _one_way(network: str, own: Sequence[Summary], method: str, quantity: str) -> Iterator[Plan]:
     """One quantity of one method: against budget, and against the place in a split."""
-    part = [s for s in own if s.cell.method == method and (s.quantity_text == quantity or s.quantity == "existence")]
+    part = of_way(own, method, quantity)
     asked = set(_labels(s for s in part if not s.cell.control))
     budgets = [s for s in part if not s.cell.split_over and s.cell.strategy_label in asked]
     chosen = {"network": network, "quantity_text": quantity, "method": method}

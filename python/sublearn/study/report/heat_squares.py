@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from ...match.methods import EXACT
 from ...match.probability import EXISTENCE
 from ..plot.choice import PROBABILITIES
 from ..summary import Summary
@@ -52,6 +53,8 @@ def heat_map(name: str, cells: Sequence[Summary], places: Mapping[str, int], row
     values = {key: _ordered([own[key] for own in owns if key in own]) for key in dict.fromkeys(key for own in owns for key in own)}
     if not {rows, columns} <= set(values) or len(values[rows]) < 2 or len(values[columns]) < 2:
         return None
+    if EXACT in names:
+        values[QUANTITY].sort(key=lambda text: text != names[EXACT])  # what exists comes before what is found, as in the finding
     others = [key for key in dict.fromkeys((STRATEGY, QUANTITY, *values)) if key not in (rows, columns) and len(values[key]) > 1]
     if BUDGET in others:
         values[BUDGET] = [REQUIRED, *values[BUDGET]]

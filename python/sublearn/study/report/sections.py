@@ -14,6 +14,7 @@ from ...match.methods import EXACT
 from ...match.probability import EXISTENCE
 from ..cells import Cell
 from ..limits import Limits
+from ..plot.choice import PROBABILITIES
 from ..plot.look import MARKERS, PALETTE, numbered
 from ..plot.masks import FROZEN, LEARNABLE, SHARED
 from ..spec import Spec
@@ -112,7 +113,10 @@ def _heats(name: str, cells: Sequence[Summary], places: Mapping[str, int], swept
         axes = ([(pair[0], pair[1])] if len(pair) == 2 else []) + [(key, BUDGET) for key in pair]
         if len({s.cell.budget for s in cells}) == 1:
             axes = axes[:1] if len(pair) == 2 else [(pair[0], STRATEGY)]
-    made = (heat_map(f"{name}-{k}", cells, places, *pair) for k, pair in enumerate(axes))
+    shares = [s for s in cells if s.quantity in PROBABILITIES]
+    means = grouped((s for s in cells if s.quantity not in PROBABILITIES), lambda s: s.quantity_text).values()
+    parts = [part for part in (shares, *means) if part]  # each with colours of its own
+    made = (heat_map(f"{name}-{k}", part, places, *pair) for k, (part, pair) in enumerate(itertools.product(parts, axes)))
     return [heat for heat in made if heat is not None]
 
 
@@ -123,14 +127,14 @@ def _pictures(drawing: Drawing, label: str, own: Sequence[Summary]) -> tuple[lis
     ways = ways_of(measured)
     made: list[Picture | None] = []
     for method, quantity in ways if any(method == EXACT for method, _ in ways) else ():
-        if method != EXACT:
+        if method != EXACT and is_probability(measured, quantity):
             pairs = _pairs(measured, method, quantity)
             made += [drawing.existence(label, some, False) for some in _chunks([pair for pair in pairs if not pair[0].cell.split_over])]
             splits = grouped((pair for pair in pairs if pair[0].cell.split_over), lambda pair: pair[0].cell.strategy_label)
             made += [drawing.existence(f"{label}: {strategy}", some, True) for strategy, some in splits.items()]
     starts: list[Picture | None] = []
     for method, quantity in ways:
-        part = [s for s in measured if s.cell.method == method and (s.quantity_text == quantity or s.quantity == "existence")]
+        part = of_way(measured, method, quantity)
         for some in parts_of([s for s in part if not s.cell.split_over]):
             if any(not s.cell.control for s in some):
                 made.append(drawing.over_budgets(label, some))
@@ -149,6 +153,17 @@ def ways_of(own: Sequence[Summary]) -> list[tuple[str, str]]:
         if s.quantity != "existence" and s.quantity_text not in texts:
             texts.append(s.quantity_text)
     return [(method, text) for method, texts in ways.items() for text in texts or [EXISTENCE]]
+
+
+def is_probability(own: Sequence[Summary], quantity: str) -> bool:
+    """Is the quantity of this text a probability, no mean?"""
+    return all(s.quantity in PROBABILITIES for s in own if s.quantity_text == quantity)
+
+
+def of_way(own: Sequence[Summary], method: str, quantity: str) -> list[Summary]:
+    """The cells of a method and quantity; of a probability with those that a proof decided."""
+    joined = is_probability(own, quantity)
+    return [s for s in own if s.cell.method == method and (s.quantity_text == quantity or (joined and s.quantity == "existence"))]
 
 
 def _pairs(own: Sequence[Summary], method: str, quantity: str) -> list[tuple[Summary, Summary]]:
