@@ -182,3 +182,19 @@ def test_a_part_of_the_grid_is_never_contradicted(tmp_path, capsys):
 def test_orbits_hold_every_allocation():
     orbits = example("orbits_exact").orbits()
     assert sum(orbits.values()) == math.comb(16, 4) and len(orbits) == 95
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh", "relu"])
+def test_kinds_of_masks_are_those_of_predictions(activation):
+    """Masks of every number of weights, below kappa without a look at their ranks."""
+    net, shared = sl.Recurrent(1, 4, 2, 3, activation=activation, bias=["b"]), ("D",)
+    rng = np.random.default_rng(5)
+    masks = np.concatenate([rng.random((40, net.size)) < share for share in (0.05, 0.15, 0.3, 0.6, 1.0)])
+    masks[:, net.slices["D"]] = False
+    said = sl.predictions(net, masks, shared)
+    kinds = kinds_of_masks(net, masks, shared)
+    assert [KINDS[kind] for kind in kinds] == said.kind.tolist()
+    assert activation == "relu" or ({"minimal", "maximal"} <= set(said.kind) and (masks.sum(axis=1) < said.required_rank).sum() > 20)
+    masks[0, net.slices["D"]] = True
+    with pytest.raises(ValueError, match="no learnable weight in shared groups"):
+        kinds_of_masks(net, masks, shared)

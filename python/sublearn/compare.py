@@ -30,10 +30,12 @@ from .match.methods import EXACT, check_settings
 from .match.probability import match_probability
 from .match.problem import NO_NEAR_MISS
 from .model.allocation import Allocation
+from .model.layers import plain
 from .model.network import Network
 from .model.strategy import Strategy, as_strategy
 from .numerics.intervals import clopper_pearson
 from .ops.arguments import distinct_rows
+from .ranks.generic_rank import check_masks, required_rank
 from .theory.certain import safe_ends
 from .theory.predict import KINDS, predict, predictions
 
@@ -147,8 +149,14 @@ def kinds_of_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
 
 
 def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
-    """Kinds of distinct masks."""
-    return np.array([KINDS.index(kind) for kind in predictions(net, masks, shared).kind], dtype=np.int8)
+    """Kinds of distinct masks. Fewer weights than kappa cannot reach it (T1): such masks, of most small cells, need no rank."""
+    masks = check_masks(net, masks, shared)
+    kinds = np.full(len(masks), KINDS.index("minimal"), dtype=np.int8)
+    least = 0 if plain(net).activation == "relu" else required_rank(net, shared)
+    rest = masks.sum(axis=1) >= least
+    if rest.any():
+        kinds[rest] = [KINDS.index(kind) for kind in predictions(net, masks[rest], shared).kind]
+    return kinds
 
 
 def tally(kinds: np.ndarray, verdicts: np.ndarray) -> Comparison:

@@ -20,6 +20,7 @@ from ..numerics.intervals import clopper_pearson
 from ..ranks.affine import affine
 from ..ranks.block_structures import structures_in
 from ..ranks.closed_forms import line_rule, required_rank_formula, scattered_full_rank_chance
+from ..ranks.generic_rank import required_rank
 from .predict import predictions
 
 
@@ -96,17 +97,19 @@ def of_ends(net: Network, strategies: Sequence[Strategy], shared: tuple[str, ...
 
     Both ends for a strategy that has one mask only; (None, None) where they tell nothing. Many at once, which costs little more than one.
     """
-    ends = np.array([mask for strategy in strategies for mask in (strategy.recipe[0], strategy.support)])
-    found, relu = predictions(net, ends, shared), plain(net).activation == "relu"
-    told = []
-    for strategy, always, ever in zip(strategies, found.kind[::2], found.kind[1::2], strict=True):
-        if ever == "minimal" or (not relu and strategy.budget < found.required_rank):
-            told.append(Certain(0.0, 0.0))  # T1; no part of what cannot match can match
+    least = 0 if plain(net).activation == "relu" else required_rank(net, shared)
+    told = {strategy: Certain(0.0, 0.0) for strategy in strategies if strategy.budget < least}  # T1
+    rest = [strategy for strategy in strategies if strategy not in told]
+    ends = np.array([mask for strategy in rest for mask in (strategy.recipe[0], strategy.support)], bool).reshape(-1, net.size)
+    kinds = predictions(net, ends, shared).kind if rest else ends
+    for strategy, always, ever in zip(rest, kinds[::2], kinds[1::2], strict=True):
+        if ever == "minimal":
+            told[strategy] = Certain(0.0, 0.0)  # no part of what cannot match can match
         elif always == "maximal":
-            told.append(Certain(1.0, 1.0))  # T9
+            told[strategy] = Certain(1.0, 1.0)  # T9
         else:
-            told.append(Certain(None, None) if strategy.allocation is None else Certain(0.0, 1.0))
-    return told
+            told[strategy] = Certain(None, None) if strategy.allocation is None else Certain(0.0, 1.0)
+    return [told[strategy] for strategy in strategies]
 
 
 def _scattered_chance(net: Network, strategy: Strategy, shared: tuple[str, ...]) -> float | None:
