@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,16 @@ def test_a_share_is_of_the_weights_that_may_learn():
     more = '\n[[strategy]]\nlabel = "all"\nkind = "scattered"\nnetworks = ["one"]\nbudgets = ["25%"]\n'
     spec = study.parse_spec(TEXT.replace("BUDGETS", "3") + more)
     assert [cell.budget for cell in study.cells_of(spec) if cell.family == "one"] == [5]  # of 12 + 8
+
+
+def test_cells_are_made_once_for_a_study():
+    spec = study.parse_spec(TEXT.replace("BUDGETS", "3"))
+    cells = study.cells_of(spec)
+    again = study.cells_of(spec)
+    again.pop()
+    assert cells[:-1] == again and study.cells_of(spec) == cells and study.cells_of(spec)[0] is cells[0]
+    other = replace(spec, seed=5)
+    assert study.cells_of(other)[0].seed == 5 != cells[0].seed and spec == study.parse_spec(spec.text)
 
 
 def test_what_does_not_fit_is_left_out_and_what_coincides_is_one_cell():

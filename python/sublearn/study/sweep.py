@@ -29,6 +29,13 @@ def cells_of(spec: Spec) -> list[Cell]:
     >>> cell.network_label, cell.content["method"]
     ('recurrent', 'newton')
     """
+    made: list[Cell] | None = vars(spec).get("_cells")
+    if made is None:
+        made = vars(spec)["_cells"] = _cells_of(spec)  # kept: checks, plans, runs and reports ask for them in turn
+    return list(made)
+
+
+def _cells_of(spec: Spec) -> list[Cell]:
     cells: list[Cell] = []
     seen: dict[str, str] = {}
     asked = [(strategy, set(strategy.networks)) for strategy in spec.strategies]
