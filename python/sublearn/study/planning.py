@@ -36,7 +36,7 @@ class PlanLine:
 
 
 def plan(
-    spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 10.0, workers: int | None = None
+    spec: Spec, folder: str | Path | None = None, threads: int | None = None, limit: float = 3.0, workers: int | None = None
 ) -> list[PlanLine]:
     """Every cell with the trials it has and a predicted time for the rest, in seconds of one worker; nothing is written.
 
