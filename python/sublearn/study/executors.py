@@ -90,20 +90,30 @@ class _Processes(Crew):
 
 
 class _OwnThread:
-    """An executor of one thread for each item. No interpreter waits for it at its end, so a second Ctrl-C stops at once."""
+    """An executor of one thread. No interpreter waits for it at its end, so a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._body, name="sublearn-item", daemon=True).start()
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._calls.put((future, work, arguments))
+        return future
 
-        def body() -> None:
+    def close(self) -> None:
+        """Have the thread end after what it was given."""
+        self._calls.put(None)
+
+    def _body(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, work, arguments = call
             try:
                 future.set_result(work(*arguments))
             except BaseException as error:  # handed to the main thread as it is
                 future.set_exception(error)
-
-        future.set_running_or_notify_cancel()
-        threading.Thread(target=body, name="sublearn-item", daemon=True).start()
-        return future
+            del call, future, arguments  # the next one may be long in coming
 
 
 @contextmanager
@@ -113,7 +123,11 @@ def crew_of(executor: Any | None, workers: int | None, threads: int | None) -> I
     TypeError for something that is no executor.
     """
     if executor is None and (workers is None or workers == 1):
-        yield Crew(_OwnThread(), 1, threads)
+        own = _OwnThread()
+        try:
+            yield Crew(own, 1, threads)
+        finally:
+            own.close()
     elif executor is None:
         assert workers is not None
         crew = _Processes(workers, max(1, (threads or cores()) // workers))
