@@ -1,6 +1,7 @@
 """The report of a study: what its page says first, what it carries, how large it may be, and that nothing is drawn twice."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -21,6 +22,7 @@ from sublearn.study.tables import dataset
 from tests import made_up_study as made_up
 
 matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib.figure")
 
 SMALL = """
 [study]
@@ -254,8 +256,6 @@ def test_a_family_is_one_section_with_heat_maps(tmp_path, quick):
     assert names == {"heat-map-net-scattered-newton", "heat-map-net-rows-newton"}
     found = summaries(cells, study.Store(tmp_path / "s").rows)
     plan = next(plan for plan in figures._plans(spec, found) if plan.name == "heat map net rows newton")
-    import matplotlib.figure
-
     ax = matplotlib.figure.Figure().add_subplot()
     plan.draw(dataset(spec, found), ax)
     rows = {(s.cell.parameters["hidden"], s.cell.budget): s.probability for s in found if s.cell.strategy_label == "rows"}
@@ -309,6 +309,50 @@ def test_values_beyond_one_have_axes_of_their_own():
     ticks = [float(word) for word in re.findall(r'class="y">([^<]*)<', picture.body)]
     assert max(ticks) > 100 and picture.quantity == "mean relative loss"
     assert page.value(found[-1]) == f"{found[-1].estimate:.4g} [{found[-1].interval[0]:.4g}, {found[-1].interval[1]:.4g}]"
+
+
+def test_means_stand_beside_probabilities_of_the_same_method(tmp_path):
+    """As cells of another quantity will: never on one axis, under one colour or in one count with shares of trials."""
+    spec = made_up.family((4, 8), (6,))
+
+    class Mean(Summary):
+        quantity, quantity_text = "mean", "mean relative loss"
+        estimate = property(lambda self: 7.0 + self.cell.budget)
+        interval = property(lambda self: (self.estimate - 1, self.estimate + 1))
+
+    found = []
+    for cell in cells_of(spec):
+        found.append((Mean if cell.strategy_label == "rows" else Summary)(cell))
+        found[-1].add(made_up.row(cell, 6, 0.5) | ({"compared": {}} if cell.strategy_label == "rows" else {}))
+    (section,) = sections(spec, found, [None] * len(found))
+    assert [(heat.quantity, heat.ends) for heat in section.heats] == [
+        (found[0].quantity_text, (0.0, 1.0)),
+        ("mean relative loss", (11.0, 16.0)),
+    ]
+    quantities = [[picture.quantity for picture in part.pictures] for part in section.parts]
+    assert quantities == [[found[0].quantity_text, "mean relative loss"]] * 2
+    assert facts.section(section, dict.fromkeys((s.cell.id for s in found), "–"))["finding"]["is_share"]
+    assert not any(s.quantity == "mean" for s in facts.controls(found))
+    names = {plan.name: plan for plan in figures._plans(spec, found)}
+    assert {"heat map net rows newton", "heat map net scattered newton"} <= set(names)
+    assert "mean" not in "".join(names) and all(s.quantity == "found" for name in names if "restarts" in name for s in names[name].cells)
+
+
+def test_widths_and_activations_may_be_swept():
+    assert [heat_squares.value_of({"widths": value}, "widths") for value in ((3, 4, 2), [3, 4], "relu", 4, True, None)] == [
+        "3-4-2", "3-4", "relu", 4, True, None]  # fmt: skip
+    spec = made_up.family((4, 8), (6,))
+    networks = [dataclasses.replace(e, parameters={"widths": (2, e.parameters["hidden"], 2)}) for e in spec.networks]
+    spec = dataclasses.replace(spec, networks=tuple(networks))
+    found = [Summary(cell) for cell in cells_of(spec)]
+    for summary in found:
+        summary.add(made_up.row(summary.cell, 6, 0.5))
+    (section,) = sections(spec, found, [None] * len(found))
+    assert section.swept == {"widths": ["2-4-2", "2-8-2"]} and "2-4-2" in section.heats[0].body
+    plan = next(plan for plan in figures._plans(spec, found) if plan.name.startswith("heat map"))
+    ax = matplotlib.figure.Figure().add_subplot()
+    plan.draw(dataset(spec, found), ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["2-4-2", "2-8-2"]
 
 
 # Scale

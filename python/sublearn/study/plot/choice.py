@@ -37,8 +37,7 @@ def select(
     )
     if quantity_text is not None:
         named = texts == quantity_text
-        joined = np.isin(data["quantity"].values[named], PROBABILITIES).all()  # a mean keeps its own company
-        keep &= named | (exact & np.isin(methods, methods[named]) & joined)
+        keep &= named | (exact & np.isin(methods, methods[named & (data["quantity"].values == "found")]))
     if not existence:
         keep &= ~exact
     if method is not None:

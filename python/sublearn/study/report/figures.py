@@ -26,8 +26,9 @@ from ..spec import Spec
 from ..summary import Summary
 from ..tables import dataset
 from .digests import FORMATS, Digests, digest
+from .heat_squares import value_of
 from .pictures import MOST_CURVES, MOST_STARTS, balanced, spread
-from .sections import is_probability, of_way, pictured, ways_of
+from .sections import of_way, pictured, ways_of
 
 MOST_FIGURES = 60  # of a study; more are drawn by sublearn.study.plot, when they are asked for
 _METADATA: dict[str, dict[str, None]] = {
@@ -121,7 +122,7 @@ def _plans(spec: Spec, measured: Sequence[Summary]) -> Iterator[Plan]:
         ways = ways_of(cells)
         if any(method == EXACT for method, _ in ways):
             for method, quantity in ways:
-                if method != EXACT and is_probability(cells, quantity):
+                if method != EXACT:
                     yield from _both(network, cells, method, quantity)
         for method, quantity in ways:
             yield from _one_way(network, cells, method, quantity)
@@ -144,7 +145,7 @@ def _by_family(measured: Iterable[Summary]) -> dict[str, list[Summary]]:
 def _of_family(family: str, cells: Sequence[Summary]) -> Iterator[Plan]:
     """A heat map for each strategy and quantity: swept parameter x budget; two parameters at the required rank."""
     keys = list(dict.fromkeys(key for s in cells for key in s.cell.parameters))
-    keys = [key for key in keys if len({s.cell.parameters.get(key) for s in cells}) > 1]
+    keys = [key for key in keys if len({value_of(s.cell.parameters, key) for s in cells}) > 1]
     if not 0 < len(keys) < 3:
         return
     columns = keys[1] if len(keys) == 2 else "budget"
@@ -153,7 +154,8 @@ def _of_family(family: str, cells: Sequence[Summary]) -> Iterator[Plan]:
             some = [s for s in of_way(cells, method, quantity) if s.cell.strategy_label == strategy and not s.cell.split_over]
             if len(keys) == 2:
                 some = [s for s in some if s.cell.budget == s.required_rank]
-            squares = [(s.cell.parameters.get(keys[0]), s.cell.parameters.get(columns, s.cell.budget)) for s in some]
+            some = [s for s in some if all(key in s.cell.parameters for key in keys)]
+            squares = [(value_of(s.cell.parameters, keys[0]), value_of(s.cell.parameters, columns) or s.cell.budget) for s in some]
             if not some or len(set(squares)) < len(some) or min(len(set(side)) for side in zip(*squares)) < 2:
                 continue
             title = f"{family}: {strategy}" + (", r = κ" if len(keys) == 2 else "")
@@ -171,7 +173,7 @@ class _Heat:
     def __call__(self, data: Any, ax: Any) -> None:
         chosen = _only(data, self.cells)
         for key in {self.rows, self.columns} - {"budget"}:
-            chosen = chosen.assign_coords({key: ("cell", np.array([s.cell.parameters[key] for s in self.cells]))})
+            chosen = chosen.assign_coords({key: ("cell", np.array([value_of(s.cell.parameters, key) for s in self.cells]))})
         plot.heat_map(chosen, self.rows, self.columns, ax)
 
 
@@ -215,7 +217,7 @@ def _one_way(network: str, own: Sequence[Summary], method: str, quantity: str) -
 
 
 def _over_starts(network: str, own: Sequence[Summary], method: str, quantity: str) -> Iterator[Plan]:
-    part = [s for s in own if s.cell.method == method and s.quantity_text == quantity and s.quantity != "existence" and s.cell.starts > 1]
+    part = [s for s in own if s.cell.method == method and s.quantity_text == quantity and s.quantity == "found" and s.cell.starts > 1]
     for strategy in _labels(part):
         cells = [s for s in part if s.cell.strategy_label == strategy]
         if any(s.after(1) < s.matched for s in cells):  # else restarts found nothing more, or nothing at all

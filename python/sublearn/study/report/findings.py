@@ -16,6 +16,7 @@ from ..limits import Limits
 from ..plot.choice import PROBABILITIES
 from ..plot.masks import FROZEN, LEARNABLE, SHARED
 from ..summary import Summary
+from .heat_squares import value_of
 from .references import references
 from .sections import NetworkPart, Section
 
@@ -105,7 +106,7 @@ def _where(summary: Summary, told: Section) -> str:
     """A strategy with its size where that is more than a number, and the network in a family."""
     cell = summary.cell
     size = [] if cell.arguments == str(cell.budget) else [cell.arguments]
-    swept = [f"{key} {cell.parameters[key]}" for key in told.swept if key in cell.parameters]
+    swept = [f"{key} {value_of(cell.parameters, key)}" for key in told.swept if key in cell.parameters]
     return ", ".join([f"“{cell.strategy_label}”", *size, *swept])
 
 
@@ -152,7 +153,7 @@ def existence(found: list[Summary]) -> list[tuple[Summary, Summary]]:
     pairs = []
     for summary in found:
         true = exact.get((summary.cell.network_label, summary.cell.strategy_label, summary.cell.arguments))
-        if true is not None and summary.cell.method != EXACT and summary.trials:
+        if true is not None and summary.cell.method != EXACT and summary.trials and summary.quantity in PROBABILITIES:
             pairs.append((true, summary))
     return pairs
 
@@ -163,7 +164,7 @@ def controls(found: list[Summary]) -> list[Summary]:
         summary
         for summary in found
         if summary.trials and summary.required_rank is not None and summary.cell.budget == summary.required_rank - 1
-        if summary.quantity != "existence" and summary.cell.method != EXACT
+        if summary.quantity == "found" and summary.cell.method != EXACT
     ]
 
 

@@ -49,7 +49,7 @@ class HeatMap:
 def heat_map(name: str, cells: Sequence[Summary], places: Mapping[str, int], rows: str, columns: str) -> HeatMap | None:
     """Squares over two of: the name of a swept parameter, BUDGET, STRATEGY. None where they have not two values each."""
     names = _names(cells)
-    owns = [{**s.cell.parameters, STRATEGY: s.cell.strategy_label, BUDGET: s.cell.budget, QUANTITY: names[s.cell.method]} for s in cells]
+    owns = [{**_values(s), STRATEGY: s.cell.strategy_label, BUDGET: s.cell.budget, QUANTITY: names[s.cell.method]} for s in cells]
     values = {key: _ordered([own[key] for own in owns if key in own]) for key in dict.fromkeys(key for own in owns for key in own)}
     if not {rows, columns} <= set(values) or len(values[rows]) < 2 or len(values[columns]) < 2:
         return None
@@ -78,6 +78,18 @@ def heat_map(name: str, cells: Sequence[Summary], places: Mapping[str, int], row
     choices = {other: [str(value) for value in values[other]] for other in others}
     mixed, quantity = len({s.quantity for s in cells}) > 1, next(iter(names.values()))
     return HeatMap(name, body, width, choices, start, squares, ends, quantity, mixed, len(values[columns]))
+
+
+def value_of(parameters: Mapping[str, Any], key: str) -> Any:
+    """The value of a swept key, None for none: a number, or its text ("3-4-2" for widths)."""
+    value = parameters.get(key)
+    if value is None or isinstance(value, (int, float, str)):
+        return value
+    return "-".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _values(s: Summary) -> dict[str, Any]:
+    return {key: value_of(s.cell.parameters, key) for key in s.cell.parameters}
 
 
 def _names(cells: Sequence[Summary]) -> dict[str, str]:

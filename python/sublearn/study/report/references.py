@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..plot.choice import PROBABILITIES
 from ..spec import Reference
 from ..summary import Summary
 
@@ -39,7 +40,10 @@ def references(found: Iterable[Summary]) -> list[ReferenceLine]:
             starts = entry.starts or summary.cell.starts
             count = summary.after(starts) if entry.starts else summary.matched
             share, n = count / summary.trials, summary.trials
-            if entry.trials is None:
+            if summary.quantity not in PROBABILITIES:
+                share, (low, high) = summary.estimate, summary.interval
+                error = (high - low) / (2 * 1.96)  # of a mean, whose reference has no error that is known
+            elif entry.trials is None:
                 error = math.sqrt(entry.value * (1 - entry.value) / n)
             else:
                 pooled = (count + entry.value * entry.trials) / (n + entry.trials)

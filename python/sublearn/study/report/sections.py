@@ -19,7 +19,7 @@ from ..plot.look import MARKERS, PALETTE, numbered
 from ..plot.masks import FROZEN, LEARNABLE, SHARED
 from ..spec import Spec
 from ..summary import Summary
-from .heat_squares import BUDGET, STRATEGY, HeatMap, heat_map
+from .heat_squares import BUDGET, STRATEGY, HeatMap, heat_map, value_of
 from .pictures import MOST_CURVES, Drawing, Picture, grouped, parts_of
 
 MOST_MASKS = 60  # pictured in a report
@@ -83,7 +83,7 @@ def sections(spec: Spec, found: Sequence[Summary], limits: Sequence[Limits | Non
     families = grouped(spec.networks, lambda entry: entry.family or entry.label)
     for number, (family, entries) in enumerate(families.items()):
         keys = dict.fromkeys(key for entry in entries for key in entry.parameters)
-        values = {key: list(dict.fromkeys(entry.parameters.get(key) for entry in entries)) for key in keys}
+        values = {key: list(dict.fromkeys(value_of(entry.parameters, key) for entry in entries)) for key in keys}
         swept = {key: some for key, some in values.items() if len(some) > 1}
         cells = [s for entry in entries for s in by_network.get(entry.label, []) if s.trials and not s.cell.control]
         heats = _heats(f"h{number}", [s for s in cells if not s.cell.split_over], places, list(swept))
@@ -108,15 +108,17 @@ def _heats(name: str, cells: Sequence[Summary], places: Mapping[str, int], swept
         many = len({s.cell.strategy_label for s in cells}) > MOST_CURVES
         axes = [(STRATEGY, BUDGET)] if many else []
     else:
-        most = sorted(swept, key=lambda key: -len({s.cell.parameters.get(key) for s in cells}))[:2]
+        most = sorted(swept, key=lambda key: -len({value_of(s.cell.parameters, key) for s in cells}))[:2]
         pair = [key for key in swept if key in most]
         axes = ([(pair[0], pair[1])] if len(pair) == 2 else []) + [(key, BUDGET) for key in pair]
         if len({s.cell.budget for s in cells}) == 1:
             axes = axes[:1] if len(pair) == 2 else [(pair[0], STRATEGY)]
-    shares = [s for s in cells if s.quantity in PROBABILITIES]
-    means = grouped((s for s in cells if s.quantity not in PROBABILITIES), lambda s: s.quantity_text).values()
-    parts = [part for part in (shares, *means) if part]  # each with colours of its own
-    made = (heat_map(f"{name}-{k}", part, places, *pair) for k, (part, pair) in enumerate(itertools.product(parts, axes)))
+    kinds = grouped(cells, lambda s: "" if s.quantity in PROBABILITIES else s.quantity_text)  # each has colours of its own
+    made = [
+        heat_map(f"{name}-{number}-{k}" if number else f"{name}-{k}", part, places, *pair)
+        for number, part in enumerate(kinds.values())
+        for k, pair in enumerate(axes)
+    ]
     return [heat for heat in made if heat is not None]
 
 
@@ -127,7 +129,7 @@ def _pictures(drawing: Drawing, label: str, own: Sequence[Summary]) -> tuple[lis
     ways = ways_of(measured)
     made: list[Picture | None] = []
     for method, quantity in ways if any(method == EXACT for method, _ in ways) else ():
-        if method != EXACT and is_probability(measured, quantity):
+        if method != EXACT:
             pairs = _pairs(measured, method, quantity)
             made += [drawing.existence(label, some, False) for some in _chunks([pair for pair in pairs if not pair[0].cell.split_over])]
             splits = grouped((pair for pair in pairs if pair[0].cell.split_over), lambda pair: pair[0].cell.strategy_label)
@@ -155,24 +157,21 @@ def ways_of(own: Sequence[Summary]) -> list[tuple[str, str]]:
     return [(method, text) for method, texts in ways.items() for text in texts or [EXISTENCE]]
 
 
-def is_probability(own: Sequence[Summary], quantity: str) -> bool:
-    """Is the quantity of this text a probability, no mean?"""
-    return all(s.quantity in PROBABILITIES for s in own if s.quantity_text == quantity)
-
-
 def of_way(own: Sequence[Summary], method: str, quantity: str) -> list[Summary]:
-    """The cells of a method and quantity; of a probability with those that a proof decided."""
-    joined = is_probability(own, quantity)
-    return [s for s in own if s.cell.method == method and (s.quantity_text == quantity or (joined and s.quantity == "existence"))]
+    """The cells of a (method, quantity): with those that are found go those of the same method that are decided in every trial."""
+    named = [s for s in own if s.cell.method == method and s.quantity_text == quantity]
+    if any(s.quantity not in PROBABILITIES for s in named):
+        return named
+    return [s for s in own if s.cell.method == method and (s.quantity_text == quantity or s.quantity == "existence")]
 
 
 def _pairs(own: Sequence[Summary], method: str, quantity: str) -> list[tuple[Summary, Summary]]:
     """(decided, searched) cells of the same question."""
-    decided = {(s.cell.strategy_label, s.cell.arguments): s for s in own if s.cell.method == EXACT and not s.cell.control}
-    searched = [s for s in own if s.cell.method == method and not s.cell.control]
-    searched = [s for s in searched if s.quantity_text == quantity or s.quantity == "existence"]
+    decided = [s for s in own if s.cell.method == EXACT and not s.cell.control and s.quantity in PROBABILITIES]
+    by_question = {(s.cell.strategy_label, s.cell.arguments): s for s in decided}
+    searched = [s for s in of_way(own, method, quantity) if not s.cell.control and s.quantity in PROBABILITIES]
     keys = [(s.cell.strategy_label, s.cell.arguments) for s in searched]
-    return [(decided[key], s) for key, s in zip(keys, searched, strict=True) if key in decided]
+    return [(by_question[key], s) for key, s in zip(keys, searched, strict=True) if key in by_question]
 
 
 def _chunks(pairs: Sequence[tuple[Summary, Summary]]) -> list[list[tuple[Summary, Summary]]]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..plot.choice import PROBABILITIES
 from ..store import TABLE
 from ..summary import Summary
 
 
 def summary_table(found: Sequence[Summary], most: int = 60) -> str:
     """A text table for the terminal, one line per cell; beyond `most` it says how many are left out."""
-    head = ("network", "strategy", "size", "r", "trials", "estimate", "95 % interval", "quantity")
+    measured = "probability" if all(summary.quantity in (*PROBABILITIES, "") for summary in found) else "estimate"
+    head = ("network", "strategy", "size", "r", "trials", measured, "95 % interval", "quantity")
     lines = [head]
     for summary in found[:most]:
         cell = summary.cell
         low, high = summary.interval if summary.trials else (0.0, 1.0)
-        value = f"{summary.estimate:.4f}" if summary.trials else "-"
-        interval = f"{low:.4f} {high:.4f}" if summary.trials else "-"
+        form = ".4f" if summary.quantity in PROBABILITIES else ".4g"
+        value = f"{summary.estimate:{form}}" if summary.trials else "-"
+        interval = f"{low:{form}} {high:{form}}" if summary.trials else "-"
         size = "" if cell.arguments == str(cell.budget) else cell.arguments
         lines.append(
             (
