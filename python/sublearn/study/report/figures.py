@@ -28,7 +28,7 @@ from ..tables import dataset
 from .digests import FORMATS, Digests, digest
 from .heat_squares import value_of
 from .pictures import MOST_CURVES, MOST_STARTS, balanced, spread
-from .sections import of_way, pictured, ways_of
+from .sections import is_share, of_way, pictured, ways_of
 
 MOST_FIGURES = 60  # of a study; more are drawn by sublearn.study.plot, when they are asked for
 _METADATA: dict[str, dict[str, None]] = {
@@ -122,7 +122,7 @@ def _plans(spec: Spec, measured: Sequence[Summary]) -> Iterator[Plan]:
         ways = ways_of(cells)
         if any(method == EXACT for method, _ in ways):
             for method, quantity in ways:
-                if method != EXACT:
+                if method != EXACT and is_share(of_way(cells, method, quantity)):
                     yield from _both(network, cells, method, quantity)
         for method, quantity in ways:
             yield from _one_way(network, cells, method, quantity)

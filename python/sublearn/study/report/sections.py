@@ -129,7 +129,7 @@ def _pictures(drawing: Drawing, label: str, own: Sequence[Summary]) -> tuple[lis
     ways = ways_of(measured)
     made: list[Picture | None] = []
     for method, quantity in ways if any(method == EXACT for method, _ in ways) else ():
-        if method != EXACT:
+        if method != EXACT and is_share(of_way(measured, method, quantity)):
             pairs = _pairs(measured, method, quantity)
             made += [drawing.existence(label, some, False) for some in _chunks([pair for pair in pairs if not pair[0].cell.split_over])]
             splits = grouped((pair for pair in pairs if pair[0].cell.split_over), lambda pair: pair[0].cell.strategy_label)
@@ -155,6 +155,11 @@ def ways_of(own: Sequence[Summary]) -> list[tuple[str, str]]:
         if s.quantity != "existence" and s.quantity_text not in texts:
             texts.append(s.quantity_text)
     return [(method, text) for method, texts in ways.items() for text in texts or [EXISTENCE]]
+
+
+def is_share(cells: Sequence[Summary]) -> bool:
+    """Do these cells measure a probability, none of them a mean?"""
+    return all(s.quantity in PROBABILITIES for s in cells)
 
 
 def of_way(own: Sequence[Summary], method: str, quantity: str) -> list[Summary]:
