@@ -119,13 +119,13 @@ class EnclosedSolve {
 
   Lanes *right, *w;  // [packs(k)]: the right side, filled in by the caller, and the solution
 
-  // w with M w = right; NaN where M is not proven invertible.
-  void solve() {
+  // w with M w = right; NaN where M is not proven invertible. False where an entry has no bound: that, or numbers that overflow.
+  bool solve() {
     constexpr int kRefinements = 12;
     const int k = k_, packs = packs_;
     if (!proven) {
       for (int q = 0; q < packs; ++q) w[q] = Lanes(V{} + __builtin_nan(""), V{}, V{} + __builtin_nan(""));
-      return;
+      return false;
     }
     apply(right);
     for (int q = 0; q < packs; ++q) w[q] = Lanes(step_[q]);
@@ -169,11 +169,15 @@ class EnclosedSolve {
     for (int r = 0; r < k; ++r) most = larger(most, entry(shift_, r));
     most /= 1 - norm_ * kRoundUp;
     for (int q = 0; q < packs; ++q) w[q].rad = (shift_[q] + rest_[q] * most) * kRoundUp + kUnderflow;
+    bool bounded = true;
+    for (int r = 0; r < k; ++r) bounded &= w[r / kLength].rad[r % kLength] < HUGE_VAL;
+    return bounded;
   }
-  void solve(const Ball* b, Ball* to) {  // the same for arrays [k]; b may be `to`
+  bool solve(const Ball* b, Ball* to) {  // the same for arrays [k]; b may be `to`
     for (int r = 0; r < k_; ++r) set_lane(right[r / kLength], r % kLength, b[r]);
-    solve();
+    const bool bounded = solve();
     for (int r = 0; r < k_; ++r) to[r] = lane_of(w[r / kLength], r % kLength);
+    return bounded;
   }
 
  private:
@@ -347,7 +351,7 @@ class PickedSolve {
   }
 
   // w [k], in place: m picked entries out of the allowed ones are replaced. right(r): the right sides.
-  // False, and w as it was, where the picked columns are not proven invertible.
+  // False, and w as it was, where the picked columns are not proven invertible, or the solution has no bound.
   template <class Right> bool solve(const Right& right, const bool* allowed, Ball* w) {
     const int m = m_, k = k_;
     if (!pick(&A_[0].hi, 3 * k, 3, m, k, allowed, m, work_, index_)) return false;
@@ -363,7 +367,7 @@ class PickedSolve {
       }
       system_.right[q] = system_.right[q] - dot.value(k - m);
     }
-    system_.solve();
+    if (!system_.solve()) return false;
     for (int c = 0; c < m; ++c) w[index_[c]] = lane_of(system_.w[c / kLength], c % kLength);
     return true;
   }

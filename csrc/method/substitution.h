@@ -131,7 +131,7 @@ class EnclosedSteps {
     activate();
     for (int e = 0; e < o; ++e) {
       const Ball miss = output(e, nullptr) + bias[e] - y[e];
-      gap[e] = std::fabs(miss.hi) + miss.rad;
+      gap[e] = (std::fabs(miss.hi) + miss.slack()) * kRoundUp;
     }
   }
   // Where y_1 is not solved for: the output bias that it asks for into theta, and what it misses then.
@@ -446,9 +446,8 @@ class SubstitutedAffine {
     }
     if (!system_.prove(k)) return;
     for (int r = 0; r < k; ++r) base_[r] = trial.y[rows[r]] - base_[r];
-    system_.solve(base_, base_);
-    for (int j = 0; j < k; ++j) trial.theta[place[j]] = base_[j];
-    trial.proven = true;
+    trial.proven = system_.solve(base_, base_);
+    for (int j = 0; j < k && trial.proven; ++j) trial.theta[place[j]] = base_[j];
   }
 
  private:

@@ -159,8 +159,8 @@ template <class V> struct FineDotProducts {
 };
 using FineDotProduct = FineDotProducts<double>;
 
-SL_INLINE DoubleDoubleBall relu_of(const DoubleDoubleBall& z) {
-  return {z.hi > 0 ? z.hi : 0.0, z.hi > 0 ? z.lo : 0.0, z.hi < -z.slack() ? 0.0 : z.rad};
+SL_INLINE DoubleDoubleBall relu_of(const DoubleDoubleBall& z) {  // of NaN, which has any radius: 0 +- NaN
+  return {z.hi > 0 ? z.hi : 0.0, z.hi > 0 ? z.lo : 0.0, z.hi < -z.slack() ? 0.0 : z.hi == z.hi ? z.rad : z.hi};
 }
 
 // tanh of a float64 number by additions, products and one division, whose roundings are known (libraries promise no bound): y = 2|z|,
