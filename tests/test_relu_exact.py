@@ -10,6 +10,7 @@ import sublearn as sl
 from sublearn.backend.compiled import cpu
 from sublearn.existence import by_patterns
 from sublearn.existence.by_patterns import applies
+from sublearn.existence.pattern_proofs import prove_last
 from tests.relu_oracle import verdicts_of
 
 F = sl.Feedforward
@@ -232,3 +233,79 @@ def test_last_layers_are_proven_where_features_have_full_rank():
     assert v.certified[full].all() and 20 < full.sum() and not v.certified[v.match == 0].any()
     loss = ((sl.outputs(net, v.theta, drawn.x) - drawn.y) ** 2).sum((1, 2))
     assert loss[v.certified].max() < 1e-20
+
+
+def test_nearly_dependent_inputs_are_no_reason_for_a_no():
+    """Features x and x + e d, and weights that make u = a x + b d of them: all numbers are exact, and so is the match."""
+    rng = np.random.default_rng(6)
+    for bits in range(18, 31, 2):
+        net, e = F((2, 2, 2), 4, "relu"), 2.0**-bits
+        base, away = rng.integers(-8, 9, (2, 200, 4)).astype(float)
+        x = np.stack([base, base + e * away], axis=1)
+        theta = rng.integers(-8, 9, (200, net.size)) / 8
+        teacher = theta.copy()
+        a, b = rng.integers(-8, 9, (2, 200, 2)) / 8
+        net.unpack(teacher)["W1"][:] = np.stack([a - b / e, b / e], axis=2)
+        y = sl.outputs(net, teacher, x)
+        activity = np.maximum(a[:, :, None] * base[:, None] + b[:, :, None] * away[:, None], 0)
+        np.testing.assert_array_equal(y, net.unpack(theta)["W2"] @ activity)
+        masks = np.tile(sl.only(net, "W1").allocation.mask, (200, 1))
+        match, *_ = verdicts_of(net, theta, x.reshape(200, -1), y.reshape(200, -1), masks)
+        assert not (match == 0).any() and ((match == 1).mean() > 0.8 or bits > 26)
+
+
+@pytest.mark.parametrize("small", [1e-20, 1e-155, 1e-200, 5e-324])
+def test_small_samples_are_no_reason_for_a_no(small):
+    net, mask = F((1, 1, 1), 3, "relu"), np.array([[True, False]])
+    for x in ([1.0, small, -2.0], [small, 1.0, 4.0], [small, -small, small], [1.0, small, small]):
+        for y in (np.maximum(x, 0.0), np.maximum(-np.array(x), 0.0)):
+            match, *_ = verdicts_of(net, np.array([[3.0, 1.0]]), np.array([x]), y[None], mask)
+            assert match[0] != 0
+            assert sl.decide(net, np.array([[3.0, 1.0]]), np.array([[x]]), y[None, None], mask[0], method="exact").match[0] != 0
+
+
+def test_rounding_in_the_layers_below_is_no_reason_for_a_no():
+    """1 + 2^58 is rounded in the first layer, and all that is left of it in the second one is lost."""
+    net = F((2, 2, 2, 1, 3), 2, "relu", ("b1", "b3"))
+    parts = {
+        "W1": [[1.0, 1.0], [1.5, 0.5]],
+        "W2": [[-1.0, 2.0], [-1.5, 1.5]],
+        "W3": [[1.0, -1.5]],
+        "W4": [[0.5], [0.0], [-1.5]],
+        "b1": [-1.5, 2.0],
+        "b3": [1.5],
+    }
+    theta = net.pack({name: np.array(part, dtype=float) for name, part in parts.items()})[None]
+    x = np.array([[[1.0, -0.25], [2.0**58, -(2.0**58)]]])
+    y = np.array([[[0.0, 0.75], [0.0, 0.0], [0.0, -2.25]]])  # of W3 = (-1, 2): its unit reads 7.5 in the first sample
+    match, *_ = verdicts_of(net, theta, x.reshape(1, -1), y.reshape(1, -1), sl.only(net, "W3").allocation.mask[None])
+    assert match[0] != 0
+
+
+def test_small_weights_in_several_layers_are_decided():
+    """Whole layers, and single units, of any size: the same verdicts as at order one, where scaling is exact."""
+    net, count = F((2, 3, 3, 2), 2, "relu"), 60
+    drawn = sl.draw_trials(net, sl.split(net, {"W1": 5}), count, seed=9)
+    rows = [part.reshape(count, -1) for part in (drawn.student, drawn.x, drawn.y)]
+    plain, *_ = verdicts_of(net, *rows, drawn.mask)
+    assert set(plain) == {0, 1}
+    layers, units = drawn.student.copy(), drawn.student.copy()
+    for name in ("W2", "W3"):
+        net.unpack(layers)[name][:] *= 2.0**-20
+    net.unpack(units)["W3"][:, :, 1] *= 2.0**-30
+    net.unpack(units)["W2"][:, 1] *= 2.0**30
+    for theta, gain in ((layers, 2.0**-40), (units, 1.0)):
+        match, found, proven = verdicts_of(net, theta, rows[1], rows[2] * gain, drawn.mask)
+        np.testing.assert_array_equal(match, plain)
+        assert proven[match == 1].mean() > 0.9
+
+
+def test_numbers_too_large_to_be_split_prove_nothing_wrong(isa):
+    """Without fused multiply-adds the halves of a weight above 1e300 overflow: no enclosure may come of that."""
+    x, y = np.array([[1e-301]]), np.array([[0.75]])
+    first = [1e301, 0.75e300]  # of what the units of the first layer are: 1 and 0.075
+    deep, mask = F((1, 2, 1, 1), 1, "relu"), np.array([[False, False, False, True, False]])
+    theta, proven = by_patterns.prove(deep, 2, np.array([[*first, 1.0, 1.0, 1.0]]), x, y, mask, np.ones((1, 1, 1), dtype=bool))
+    assert not proven[0] or abs(theta[0, 3] - -10 / 3) < 1e-9
+    theta, proven = prove_last(F((1, 2, 1), 1, "relu"), np.array([[*first, -1.0, 1.0]]), x, y, mask[:, :4])
+    assert not proven[0] or abs(theta[0, 3] - 70 / 3) < 1e-9

@@ -18,7 +18,9 @@
 //   every column that a pattern of the node may have is <= 0 up to rounding, g_jc being solved for at the corner of c that g values most,
 //   g e + sum_j min_c g_jc N_j^T p_j > kTolerance max |g|.
 // A column may be above 0 by a little more, at most kExcess max |g|, where the left side, less kMostSum times as much, is still larger: so
-// every v >= 0 misses by more than kTolerance, unless its entries add up to more than 1e5.
+// every v >= 0 misses, unless its entries, times the sizes of their columns, add up to more than 1e5 or so. Where units have so small an
+// effect on the outputs that targets need such, they are scaled by it (cpu/activation_patterns_layer.h); what is not decided then is asked
+// again as it is, and there is no no where targets may need such.
 // No sum in it has more terms than a programme has equations, so all of them err by some 1e-15 of their terms: no fused multiply-add is
 // needed or feared (this file is compiled without). A pattern that is fixed to the end is asked as a programme of its own. What is neither
 // yes nor no (a corner without margin: mostly an activity of exactly 0, which another pattern has too) is asked again with a margin; if
@@ -51,6 +53,7 @@ constexpr double kMostTable = 1 << 18;  // numbers of one tableau
 constexpr double kUsed = 1e-12;  // weights of corners and rays; less is zero
 constexpr double kConflict = 1e-10, kStrictly = 1e-14;
 constexpr double kRepair = 1e-15, kRounding = 1e-15;  // of multipliers, relative to the largest
+constexpr double kFarAway = 1e5;  // refutations leave out numbers above so much of the scale
 constexpr double kExcess = 1e-12, kMostSum = 1e12;  // more than rounding in a column, relative to the multipliers: see below
 
 class Search {
@@ -111,26 +114,21 @@ class Search {
   std::vector<Bits> pattern_, tested_;  // [total]: proposed; asked last
   Feasible answer_ = Feasible::unknown;  // of tested_
   std::vector<std::vector<Bits>> doubts_;
-  std::vector<double> z_, on_mass_, off_mass_, g_, given_, pull_, sizes_, u_, v_;
+  std::vector<double> z_, on_mass_, off_mass_, g_, given_, pull_, sizes_, u_, v_, effect_;
 
-  // Refutations leave out activities above 1e5 times the scale: where weights are so small that targets need them, there is no no.
-  // Without upper units columns of small weights have been scaled to order one, so there this does not matter.
-  int no(double eps) const {
-    double reach = 1;
-    bool faint = false;
-    for (size_t l = layer.begin.size() - 1; l-- > 0;) {  // the layer above l reads l; its largest sum of absolute weights
-      double largest = 0;
-      const bool last = l + 2 == layer.begin.size();
-      const int from = last ? 0 : row_of(layer_begin(l + 1)), to = last ? layer.outputs : row_of(layer_begin(l + 2));
-      for (int r = from; r < to; ++r) {
-        double sum = 0;
-        for (int q = layer_begin(l); q < layer_begin(l + 1); ++q) sum += std::fabs(layer.F[r * layer.total + q]);
-        largest = larger(largest, sum);
-      }
-      reach *= largest;
-      faint |= upper() > 0 && reach > 0 && reach < 1e-5;
+  // What a refutation does not cover: right sides or signals off by rounding; activities above kFarAway times the scale, where the effect
+  // of a unit on the outputs is so small that targets need them (without upper units columns of small weights have been scaled to order
+  // one), or some inputs are.
+  int no(double eps) {
+    bool faint = layer.far() > kFarAway;
+    effect_.assign(layer.total, 0.0);
+    for (int q = layer.total - 1; q >= 0; --q) {
+      for (int r = 0; r < layer.own; ++r)
+        effect_[q] =
+            larger(effect_[q], std::fabs(layer.F[r * layer.total + q]) * (r < layer.outputs ? 1 : effect_[layer.n + r - layer.outputs]));
+      faint |= upper() > 0 && effect_[q] > 0 && effect_[q] < 1 / kFarAway;
     }
-    return faint || layer.rounding(eps) > kTolerance ? -1 : 0;
+    return faint || layer.blurred() || layer.rounding(eps) > kTolerance ? -1 : 0;
   }
   int upper() const { return layer.total - layer.n; }
   int activity_column(int q, int i) const { return first_[layer.n] + 2 * (i * upper() + q - layer.n); }
@@ -657,7 +655,8 @@ void decide(void* context, int worker, int64_t b, Control& control) {
   const ActivationPatternsArgs& a = *job.args;
   Search& search = job.searches[worker];
   LearningLayer& layer = search.layer;
-  layer.read(a, b);
+  layer.read(a, b, true);
+  if (layer.doubtful && layer.is_scaled()) layer.read(a, b, false);
   a.nothing[b] = layer.asks_for_nothing;
   const Shape& s = *a.shape;
   double* theta = a.theta_out + b * s.size;
@@ -666,7 +665,12 @@ void decide(void* context, int worker, int64_t b, Control& control) {
     for (int k = 0; k < s.size; ++k) theta[k] = a.mask[b * s.size + k] ? 0.0 : a.theta[b * s.size + k];
     return;
   }
-  a.match[b] = static_cast<int8_t>(search.run(a.most, a.eps, control, worker));
+  int answer = search.run(a.most, a.eps, control, worker);
+  if (answer < 0 && layer.is_scaled()) {  // biases and frozen parts of units without much effect count for nothing there: as they are
+    layer.read(a, b, false);
+    answer = search.run(a.most, a.eps, control, worker);
+  }
+  a.match[b] = static_cast<int8_t>(answer);
   if (a.match[b] != 1) return;
   for (int i = 0; i < layer.m; ++i)
     for (int q = 0; q < layer.total; ++q) a.pattern[(b * layer.m + i) * layer.total + q] = search.on(i, q);

@@ -7,7 +7,7 @@
 // Why a no is a no: the tableau only proposes. Multipliers g of the equations are solved for again, from C, e and the last basis, and the
 // two conditions of Farkas' lemma are tested on C and e themselves:
 //   g C <= kFarkas (|g| |C| + max |g| / 10) in every column,     g e > kTolerance max(1, max |g|).
-// Then ||C v - e||_1 max |g| >= g e - g C v, so every v >= 0 misses by more than kTolerance, unless its entries add up to more than 1e5.
+// Then ||C v - e||_1 max |g| >= g e - g C v, so every v >= 0 misses, unless sum_c v_c (||C_c||_1 + 1/10) > kTolerance / kFarkas = 2.5e5.
 // The sums have some ten terms and err by 1e-15 of them, with or without fused multiply-adds: far below kTolerance, and covered by kFarkas.
 // A yes is a basic solution, solved for again from C and e, whose basic entries are all above kTolerance (or, with a margin, above it).
 //
@@ -23,7 +23,7 @@ namespace sl {
 
 constexpr double kTolerance = 1e-9;  // relative to the sizes in a programme: smaller margins are undecided
 constexpr double kLeastCost = 1e-11, kLeastPivot = 1e-9;
-constexpr double kFarkas = 4e-15;  // what rounding may leave of g C: only v above 1e5 could make up for a miss of kTolerance
+constexpr double kFarkas = 4e-15;  // what rounding may leave of g C: only v of 1e5 or so could make up for a miss of kTolerance
 
 enum class Feasible : int { unknown = -1, no = 0, yes = 1 };
 

@@ -4,6 +4,7 @@
 //                and the columns of V whose length is zero span the kernel of A. Some 6 sweeps of m^2 / 2 pairs, 6 d + 4 m flops a pair.
 // invert         Gauss-Jordan with partial pivoting, k^3.
 // least_squares  min ||A w - b|| of full column rank, by Householder reflections, 2 rows k^2.
+// FineSum        a sum of products with twice the digits, where terms cancel.
 #pragma once
 #include <cmath>
 #include <utility>
@@ -13,6 +14,21 @@ namespace sl {
 // Without calls to the library, which fmax and fmin are; of NaN and a number, b.
 inline double larger(double a, double b) { return a > b ? a : b; }
 inline double smaller(double a, double b) { return a < b ? a : b; }
+
+// sum a b as s + e: products and additions are split into what is rounded and the rest, exactly, and the rests are added up (Dot2 of Ogita,
+// Rump and Oishi). Right to 2^-53 of itself and (count 2^-53)^2 of the sum of absolute terms, but for underflow.
+// Needs -ffp-contract=off, but for its own fused multiply-add.
+struct FineSum {
+  double s = 0, e = 0;
+  void add(double a, double b) {
+    const double product = a * b, sum = s + product, back = sum - s;
+    e += ((s - (sum - back)) + (product - back)) + std::fma(a, b, -product);
+    s = sum;
+  }
+  double value() const { return s + e; }
+  // How far value() is from what was added up, where `sizes` is the sum of absolute terms: 0 where no product and no sum was rounded.
+  double error(int count, double sizes) const { return e == 0 ? 0.0 : std::fabs(e - (value() - s)) + count * count * 0x1p-104 * sizes; }
+};
 
 // A: m columns of length d, one after the other; V: m columns of length m.
 inline void orthogonalise(double* A, int d, double* V, int m) {

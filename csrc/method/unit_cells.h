@@ -67,15 +67,17 @@ struct UnitCells {
   double N[kM * kM];  // [m][k]
   double right[kM];  // N^T p
   bool through_zero = false;  // N^T p = 0: u may be scaled
+  bool doubtful = false;  // an entry of N may be rounding, and matters because its sample is so small beside others
   std::vector<Corner> corners;
   std::vector<Ray> rays;
   std::vector<Bits> cells;
 
-  // X [d][m] is destroyed. scratch: 2 m d + 4 m^2 numbers.
+  // X [d][m] is destroyed. scratch: 2 m d + 4 m^2 + d numbers.
   void make(int samples, double* X, int d, const double* p, double* scratch) {
     m = samples;
     k = 0;
     busy = reached = 0;
+    doubtful = false;
     corners.clear();
     rays.clear();
     cells.clear();
@@ -111,43 +113,93 @@ struct UnitCells {
   }
 
  private:
-  // N: zero rows where idle, else orthogonal to range(X^T).
+  // N: zero rows where idle, else orthogonal to range(X^T). Where rows of X are nearly dependent, singular vectors of value zero are off by
+  // rounding over the smallest of the others, along its vector; a step of refinement, with a residual of twice the digits, mends that.
   void complement(double* X, int d, double* scratch) {
     int at[kM], count = 0;
     for (int i = 0; i < m; ++i)
       if (busy >> i & 1) at[count++] = i;
     std::fill_n(N, kM * kM, 0.0);
-    double most[kM], unit[kM], any = 0;
+    int unit[kM];  // exponents of two
+    bool any = false;
     for (int q = 0; q < count; ++q) {
-      most[q] = 0;
-      for (int r = 0; r < d; ++r) most[q] = larger(most[q], std::fabs(X[r * m + at[q]]));
-      unit[q] = most[q] > 0 ? std::ldexp(1.0, -std::ilogb(most[q]) - 1) : 1.0;  // small samples keep their digits beside large ones
-      any = larger(any, most[q]);
+      double most = 0;
+      for (int r = 0; r < d; ++r) most = larger(most, std::fabs(X[r * m + at[q]]));
+      unit[q] = most > 0 ? -std::ilogb(most) - 1 : 0;  // small samples keep their digits beside large ones
+      any |= most > 0;
     }
-    if (!(any > 0)) {
+    if (!any) {
       k = count;
       for (int q = 0; q < count; ++q) N[at[q] * k + q] = 1;
       return;
     }
     if (count == 1) return;
-    double *Y = scratch, *A = Y + count * d, *V = A + count * d, sigma[kM];
+    double *Y = scratch, *A = Y + count * d, *V = A + count * d, *along = V + count * count, sigma[kM];
     for (int r = 0; r < d; ++r)
-      for (int q = 0; q < count; ++q) Y[r * count + q] = X[r * m + at[q]] * unit[q];
+      for (int q = 0; q < count; ++q) Y[r * count + q] = std::ldexp(X[r * m + at[q]], unit[q]);
     to_one_size(Y, d, count);
     const double floor = kZero * larger(singular_values(Y, d, count, A, V, sigma), 1e-300);
     for (int c = 0; c < count; ++c) k += sigma[c] <= floor;
+    for (int c = 0; c < count; ++c) {
+      if (sigma[c] > floor) continue;
+      double* normal = V + c * count;
+      for (int r = 0; r < d; ++r) {
+        FineSum left;
+        for (int q = 0; q < count; ++q) left.add(Y[r * count + q], normal[q]);
+        along[r] = left.value();
+      }
+      for (int other = 0; other < count; ++other) {
+        if (!(sigma[other] > floor)) continue;
+        double by = 0;
+        for (int r = 0; r < d; ++r) by += A[other * d + r] / sigma[other] * along[r];
+        for (int q = 0; q < count; ++q) normal[q] -= by / sigma[other] * V[other * count + q];
+      }
+    }
+    set_apart(V, sigma, floor, unit, count);
     int column = 0;
     for (int c = 0; c < count; ++c) {
       if (sigma[c] > floor) continue;
-      double norm2 = 0;
+      const double* normal = V + c * count;
+      int top = 0;
+      bool some = false;
       for (int q = 0; q < count; ++q) {
-        // Rounding would look like a coefficient once columns are brought to one size.
-        const double value = std::fabs(V[c * count + q]) > kRounded ? V[c * count + q] * unit[q] : 0.0;
-        N[at[q] * k + column] = value;
-        norm2 += value * value;
+        if (!(std::fabs(normal[q]) > kRounded)) continue;
+        top = some && unit[q] < top ? top : unit[q];
+        some = true;
+      }
+      double norm2 = 0;
+      for (int q = 0; q < count; ++q) {  // rounding would look like a coefficient once columns are brought to one size
+        const double value = std::ldexp(normal[q], unit[q] - top);
+        const bool kept = std::fabs(normal[q]) > kRounded;
+        doubtful |= !kept && std::fabs(value) > kNoEntry;
+        N[at[q] * k + column] = kept ? value : 0.0;
+        norm2 += kept ? value * value : 0.0;
       }
       for (int q = 0; q < count; ++q) N[at[q] * k + column] /= std::sqrt(norm2);
       ++column;
+    }
+  }
+  // Samples far smaller than others have large entries in N: each in one column only, or columns would differ by rounding alone.
+  static void set_apart(double* V, const double* sigma, double floor, const int* unit, int count) {
+    const int least = *std::min_element(unit, unit + count);
+    bool done[kM] = {}, taken[kM] = {};
+    for (int step = 0; step < count; ++step) {
+      int q = -1, best = -1;
+      for (int i = 0; i < count; ++i)
+        if (!done[i] && unit[i] > least + kFarApart && (q < 0 || unit[i] > unit[q])) q = i;
+      if (q < 0) return;
+      done[q] = true;
+      const auto entry = [&](int c) -> double& { return V[c * count + q]; };
+      for (int c = 0; c < count; ++c)
+        if (!(sigma[c] > floor) && !taken[c] && (best < 0 || std::fabs(entry(c)) > std::fabs(entry(best)))) best = c;
+      if (best < 0 || !(std::fabs(entry(best)) > kRounded)) continue;
+      taken[best] = true;
+      for (int c = 0; c < count; ++c) {
+        if (sigma[c] > floor || taken[c]) continue;
+        const double f = entry(c) / entry(best);
+        for (int i = 0; i < count; ++i) V[c * count + i] -= f * V[best * count + i];
+        entry(c) = 0;
+      }
     }
   }
 
@@ -226,6 +278,8 @@ struct UnitCells {
 
   // Singular values, relative to the largest: zero below. Entries of unit vectors: rounding. Pivots: no basis.
   static constexpr double kZero = 1e-12, kRounded = 4e-15, kSingular = 1e-13;
+  static constexpr int kFarApart = 10;  // by so many powers of two
+  static constexpr double kNoEntry = 1e-10;  // what is left out of a column of N, whose largest entries are of order one
 };
 
 }  // namespace sl
