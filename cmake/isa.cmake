@@ -71,6 +71,8 @@ function(sublearn_add_isa_variants dispatch)  # dispatch: the target whose isa.c
       list(APPEND SUBLEARN_ISA_FLAGS_${isa} -Wno-maybe-uninitialized)
     endif()
     target_compile_options(${target} PRIVATE ${SUBLEARN_ISA_FLAGS_${isa}} ${SUBLEARN_KERNEL_OPTIMIZATION} ${SUBLEARN_ISA_OPTIMIZATION_${isa}} -fno-math-errno -fno-trapping-math)
+    # Read by source files that gain nothing from -O3 (CMakeLists.txt).
+    set_target_properties(${target} PROPERTIES SUBLEARN_OPTIMIZATION "${SUBLEARN_KERNEL_OPTIMIZATION}${SUBLEARN_ISA_OPTIMIZATION_${isa}}")
     target_compile_definitions(${dispatch} PRIVATE SL_HAS_${isa}=1)
     list(APPEND targets ${target})
   endforeach()
