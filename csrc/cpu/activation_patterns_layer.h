@@ -91,12 +91,12 @@ class LearningLayer {
         for (int c = 0; c < inputs_; ++c) {
           const int at = weight_at(s, k, j, c);
           if (mask[at]) continue;
-          sum.add(theta[at], signal_[c * m + i]);
+          sum.add(signal_[c * m + i], low_[c * m + i], theta[at]);
           sizes += std::fabs(theta[at]) * size_[c * m + i];
           error += std::fabs(theta[at]) * error_[c * m + i];
         }
         p[j * m + i] = sum.value();
-        error += sum.error(inputs_, sizes);
+        error += sum.error(inputs_, sizes) + std::fabs(sum.low());
         blurred_ |= error > 0 && !(std::fabs(p[j * m + i]) > error);  // not even its sign is known
         made_of = larger(made_of, std::ldexp(sizes, exponent[j]));
         scale = larger(scale, std::fabs(std::ldexp(p[j * m + i], exponent[j])));
@@ -153,12 +153,13 @@ class LearningLayer {
 
  private:
   int inputs_ = 0;  // what layer k reads: the layer below, and a row of ones with a bias
-  std::vector<double> signal_, next_;  // [inputs_][m]
+  std::vector<double> signal_, next_;       // [inputs_][m]
+  std::vector<double> low_, next_low_;      // what is added to signals: together they have twice the digits
   std::vector<double> size_, next_size_;  // the same of absolute weights and inputs: what signals are made of
-  std::vector<double> error_, next_error_;  // of signals, by rounding
+  std::vector<double> error_, next_error_;  // of these sums, by rounding
   double far_ = 0;
   bool blurred_ = false;
-  std::vector<double> X_, room_;
+  std::vector<double> X_, X_low_, room_;
   std::vector<int> places_;  // of a unit's learnable weights
   std::vector<uint64_t> integers_;
 
@@ -177,18 +178,20 @@ class LearningLayer {
     signal_.assign(x, x + s.inputs_size);
     size_.resize(signal_.size());
     error_.assign(signal_.size(), 0.0);
+    low_.assign(signal_.size(), 0.0);
     for (size_t c = 0; c < signal_.size(); ++c) size_[c] = std::fabs(signal_[c]);
     for (int l = 1; l < k; ++l) {
       next_.assign(static_cast<size_t>(s.widths[l]) * m, 0.0);
       next_size_.assign(next_.size(), 0.0);
       next_error_.assign(next_.size(), 0.0);
+      next_low_.assign(next_.size(), 0.0);
       for (int j = 0; j < s.widths[l]; ++j)
         for (int i = 0; i < m; ++i) {
           FineSum sum;
           double sizes = 0, error = 0;
           for (int c = 0; c < s.widths[l - 1]; ++c) {
             const double weight = theta[weight_at(s, l, j, c)];
-            sum.add(weight, signal_[c * m + i]);
+            sum.add(signal_[c * m + i], low_[c * m + i], weight);
             sizes += std::fabs(weight) * size_[c * m + i];
             error += std::fabs(weight) * error_[c * m + i];
           }
@@ -198,12 +201,14 @@ class LearningLayer {
           }
           error += sum.error(s.widths[l - 1] + 1, sizes);
           next_[j * m + i] = sum.value() < 0 ? 0.0 : sum.value();
+          next_low_[j * m + i] = sum.value() < 0 ? 0.0 : sum.low();
           next_size_[j * m + i] = sizes;
           next_error_[j * m + i] = sum.value() < -error ? 0.0 : error;
         }
       signal_.swap(next_);
       size_.swap(next_size_);
       error_.swap(next_error_);
+      low_.swap(next_low_);
     }
     blurred_ = false;
     for (size_t at = 0; k > 1 && at < signal_.size(); at += m) {
@@ -214,6 +219,7 @@ class LearningLayer {
       signal_.insert(signal_.end(), m, 1.0);
       size_.insert(size_.end(), m, 1.0);
       error_.insert(error_.end(), m, 0.0);
+      low_.insert(low_.end(), m, 0.0);
     }
     inputs_ = static_cast<int>(signal_.size()) / m;
   }
@@ -284,32 +290,36 @@ class LearningLayer {
   int learnable(const Shape& s, int k, int j, const bool* mask) {
     places_.clear();
     X_.clear();
+    X_low_.clear();
     for (int c = 0; c < inputs_; ++c) {
       const int at = weight_at(s, k, j, c);
       if (!mask[at]) continue;
       places_.push_back(at);
       X_.insert(X_.end(), signal_.begin() + c * m, signal_.begin() + (c + 1) * m);
+      X_low_.insert(X_low_.end(), low_.begin() + c * m, low_.begin() + (c + 1) * m);
     }
     return static_cast<int>(places_.size());
   }
 
   void read_unit(const Shape& s, int k, int j, const bool* mask) {
     const int d = learnable(s, k, j, mask);
-    room_.resize(2 * static_cast<size_t>(m) * d + 4 * m * m + d + m);
+    room_.resize(3 * static_cast<size_t>(m) * d + 4 * m * m + d + m);
     blurred_ |= nearly_dependent(d, k == 1);
     reach_far(d);
-    double* scaled = room_.data() + 2 * m * d + 4 * m * m + d;
+    double* scaled = room_.data() + 3 * m * d + 4 * m * m + d;
     for (int i = 0; i < m; ++i) scaled[i] = std::ldexp(p[j * m + i], exponent[j]) / scale;
-    units[j].make(m, X_.data(), d, scaled, room_.data());
+    units[j].make(m, X_.data(), X_low_.data(), d, scaled, room_.data());
     blurred_ |= units[j].doubtful;
   }
 
-  // By how much rounding in layers below moves pre-activations, times their 2^exponent, where weights are of the size of the student's.
+  // By how much rounding in layers below may move pre-activations, times their 2^exponent, where weights are of the size of the student's:
+  // the rank of what layer k reads is that of rounded numbers.
   double blur(const Shape& s, int k, const double* theta) const {
-    double weight = 0;
+    double weight = 0, rounded = 0;
     for (int c = 0; c < inputs_; ++c)
       for (int j = 0; j < n; ++j) weight = larger(weight, std::fabs(std::ldexp(theta[weight_at(s, k, j, c)], exponent[j])));
-    return weight * *std::max_element(error_.begin(), error_.end());
+    for (size_t at = 0; at < low_.size(); ++at) rounded = larger(rounded, std::fabs(low_[at]) + error_[at]);
+    return weight * rounded;
   }
 
   // far_ for the unit whose learnable weights read X_ [d][m].
@@ -329,7 +339,7 @@ class LearningLayer {
   }
 
   // Are the rows of X_ independent, but nearly dependent? exactly: X_ is what was given (then the rank mod a prime tells), not what came
-  // out of a layer: that is rounded, which moves the directions orthogonal to it by as much over its singular values.
+  // out of a layer, up to rounding.
   bool nearly_dependent(int d, bool exactly) {
     int rows = 0;
     double* X = room_.data();
@@ -344,27 +354,21 @@ class LearningLayer {
     if (!rows) return false;
     int columns = 0;
     for (int i = 0; i < m; ++i) columns += used[i];
-    for (int i = 0; i < m && !exactly; ++i) {  // of small samples every digit is right as well
-      double most = 0;
-      for (int r = 0; r < rows; ++r) most = larger(most, std::fabs(X[r * m + i]));
-      for (int r = 0; r < rows && most > 0; ++r) X[r * m + i] = std::ldexp(X[r * m + i], -std::ilogb(most) - 1);
-    }
     to_one_size(X, rows, m);
     double *A = X + rows * m, *V = A + rows * m, sigma[UnitCells::kM];
     const double largest = singular_values(X, rows, m, A, V, sigma);
     int clear = 0, any = 0;
     for (int i = 0; i < m; ++i) {
-      clear += sigma[i] >= (exactly ? kClear : kClearOfRounding) * largest;
+      clear += sigma[i] >= kClear * largest;
       any += sigma[i] > kRounded * largest;
     }
     if (!exactly) return any > clear;
     return clear < std::min(rows, columns) && rank_mod_mersenne(X, rows, m, integers_) > clear;
   }
 
-  static constexpr double kClear = 1e-9, kClearOfRounding = 1e-5, kRounded = 4e-15;  // singular values, relative to the largest: not zero
-  // above, of exact and of rounded rows; of rounding
+  static constexpr double kClear = 1e-9, kRounded = 4e-15;  // singular values, relative to the largest: not zero above; of rounding
   static constexpr int kOrdinary = 16, kNoEffect = -1000000;  // powers of two
-  static constexpr double kBlur = 1e-11;  // errors of signals, relative to the largest of their row
+  static constexpr double kBlur = 1e-20;  // errors of signals, relative to the largest of their row
   static constexpr double kUnderflow = 1e-300;  // sizes: products that underflow are right to 1e-320
 };
 

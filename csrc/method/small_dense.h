@@ -25,9 +25,14 @@ struct FineSum {
     e += ((s - (sum - back)) + (product - back)) + std::fma(a, b, -product);
     s = sum;
   }
+  void add(double a, double a_low, double b) {  // (a + a_low) b
+    add(a, b);
+    e += a_low * b;
+  }
+  // The sum is value() + low(), but for error(), where `sizes` is the sum of absolute terms; 0 where no product and no sum was rounded.
   double value() const { return s + e; }
-  // How far value() is from what was added up, where `sizes` is the sum of absolute terms: 0 where no product and no sum was rounded.
-  double error(int count, double sizes) const { return e == 0 ? 0.0 : std::fabs(e - (value() - s)) + count * count * 0x1p-104 * sizes; }
+  double low() const { return e - (value() - s); }
+  double error(int count, double sizes) const { return e == 0 ? 0.0 : count * count * 0x1p-102 * sizes; }
 };
 
 // A: m columns of length d, one after the other; V: m columns of length m.

@@ -25,13 +25,16 @@ namespace sl {
 constexpr int kMostPatternSamples = 8;  // 2^m patterns are listed per unit
 using Bits = uint32_t;  // bit i: sample i
 
-// X [d][m] row by row brought to rows of one size, by powers of two: the same span. Rows of zeros stay.
-inline void to_one_size(double* X, int d, int m) {
+// X [d][m] row by row brought to rows of one size, by powers of two: the same span. Rows of zeros stay. low: what is added to X, or null.
+inline void to_one_size(double* X, int d, int m, double* low = nullptr) {
   for (int r = 0; r < d; ++r) {
     double most = 0;
     for (int i = 0; i < m; ++i) most = larger(most, std::fabs(X[r * m + i]));
     if (!(most > 0)) continue;
-    for (int i = 0; i < m; ++i) X[r * m + i] = std::ldexp(X[r * m + i], -std::ilogb(most) - 1);
+    for (int i = 0; i < m; ++i) {
+      X[r * m + i] = std::ldexp(X[r * m + i], -std::ilogb(most) - 1);
+      if (low) low[r * m + i] = std::ldexp(low[r * m + i], -std::ilogb(most) - 1);
+    }
   }
 }
 
@@ -72,8 +75,8 @@ struct UnitCells {
   std::vector<Ray> rays;
   std::vector<Bits> cells;
 
-  // X [d][m] is destroyed. scratch: 2 m d + 4 m^2 + d numbers.
-  void make(int samples, double* X, int d, const double* p, double* scratch) {
+  // X + low [d][m]: what is read, with twice the digits. scratch: 3 m d + 4 m^2 + d numbers.
+  void make(int samples, const double* X, const double* low, int d, const double* p, double* scratch) {
     m = samples;
     k = 0;
     busy = reached = 0;
@@ -87,7 +90,7 @@ struct UnitCells {
       reached |= static_cast<Bits>(used) << i;
       busy |= static_cast<Bits>(used || p[i] != 0) << i;
     }
-    complement(X, d, scratch);
+    complement(X, low, d, scratch);
     double size = 0;
     through_zero = true;
     for (int c = 0; c < k; ++c) {
@@ -115,7 +118,7 @@ struct UnitCells {
  private:
   // N: zero rows where idle, else orthogonal to range(X^T). Where rows of X are nearly dependent, singular vectors of value zero are off by
   // rounding over the smallest of the others, along its vector; a step of refinement, with a residual of twice the digits, mends that.
-  void complement(double* X, int d, double* scratch) {
+  void complement(const double* X, const double* low, int d, double* scratch) {
     int at[kM], count = 0;
     for (int i = 0; i < m; ++i)
       if (busy >> i & 1) at[count++] = i;
@@ -134,10 +137,13 @@ struct UnitCells {
       return;
     }
     if (count == 1) return;
-    double *Y = scratch, *A = Y + count * d, *V = A + count * d, *along = V + count * count, sigma[kM];
+    double *Y = scratch, *rest = Y + count * d, *A = rest + count * d, *V = A + count * d, *along = V + count * count, sigma[kM];
     for (int r = 0; r < d; ++r)
-      for (int q = 0; q < count; ++q) Y[r * count + q] = std::ldexp(X[r * m + at[q]], unit[q]);
-    to_one_size(Y, d, count);
+      for (int q = 0; q < count; ++q) {
+        Y[r * count + q] = std::ldexp(X[r * m + at[q]], unit[q]);
+        rest[r * count + q] = std::ldexp(low[r * m + at[q]], unit[q]);
+      }
+    to_one_size(Y, d, count, rest);
     const double floor = kZero * larger(singular_values(Y, d, count, A, V, sigma), 1e-300);
     for (int c = 0; c < count; ++c) k += sigma[c] <= floor;
     for (int c = 0; c < count; ++c) {
@@ -145,7 +151,7 @@ struct UnitCells {
       double* normal = V + c * count;
       for (int r = 0; r < d; ++r) {
         FineSum left;
-        for (int q = 0; q < count; ++q) left.add(Y[r * count + q], normal[q]);
+        for (int q = 0; q < count; ++q) left.add(Y[r * count + q], rest[r * count + q], normal[q]);
         along[r] = left.value();
       }
       for (int other = 0; other < count; ++other) {
