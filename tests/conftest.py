@@ -2,6 +2,7 @@
 the package under test is the one meant."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 import sublearn
 from sublearn import _cpu
 from sublearn.backend.compiled import cuda_module
+from sublearn.study.files import write_bytes
+from sublearn.study.report import figures
+
+_DRAWN = figures._write
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -18,6 +23,27 @@ def isa(request):
     _cpu.set_isa(request.param)
     yield request.param
     _cpu.set_isa(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def figures_are_a_byte():
+    """Reports that tests have written draw nothing, for the time it takes; those that look at figures draw `with figures_drawn()`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_write", lambda plan, data, paths: [write_bytes(path, b"x") for path in paths])
+        yield
+
+
+@pytest.fixture(scope="session")
+def figures_drawn(figures_are_a_byte):
+    """A context in which reports draw their figures."""
+
+    @contextmanager
+    def drawn():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(figures, "_write", _DRAWN)
+            yield
+
+    return drawn
 
 
 @pytest.fixture

@@ -26,6 +26,13 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 from matplotlib.figure import Figure  # noqa: E402
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _drawn(figures_drawn):
+    with figures_drawn():
+        yield
+
+
 LABELS = ("_under", "a $x_{ b$ <i>", "x" * 50 + " word" * 60, "two\nlines & 50 %", "plain")
 GAPS = (
     """

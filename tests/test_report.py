@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 import pytest
 
 from sublearn import study
-from sublearn.study.files import write_bytes
 from sublearn.study.limits import Limits
 from sublearn.study.report import digests, figures, heat_squares, page, pictures, svg
 from sublearn.study.report import findings as facts
@@ -86,11 +85,6 @@ class Page(HTMLParser):
             self.scripts[self._script] = self.scripts.get(self._script, "") + data
 
 
-def draw_quickly(patch):
-    """Figures on disk are files with a byte."""
-    patch.setattr("sublearn.study.report.figures._write", lambda plan, data, paths: [write_bytes(path, b"x") for path in paths])
-
-
 def written(folder, spec, cells=None):
     made_up.fill(folder, spec, cells)
     return study.write_report(folder, spec).read_text(encoding="utf-8")
@@ -100,9 +94,7 @@ def written(folder, spec, cells=None):
 def two(tmp_path_factory):
     """(folder, page) of a study of two networks."""
     folder = tmp_path_factory.mktemp("two") / "s"
-    with pytest.MonkeyPatch.context() as patch:
-        draw_quickly(patch)
-        return folder, written(folder, study.parse_spec(SMALL))
+    return folder, written(folder, study.parse_spec(SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +106,6 @@ def large(tmp_path_factory):
         for module in ("report.write", "tables"):
             patch.setattr(f"sublearn.study.{module}.limits_of", lambda found: [Limits(0.1, 0.9, True, False, 99)] * len(found))
         return folder, spec, written(folder, spec)
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    draw_quickly(monkeypatch)
 
 
 # What comes first
@@ -168,7 +155,7 @@ def test_a_sentence_says_whether_a_match_exists_or_was_found():
     assert card_of(cell, matched=399, undecided=1, found_after=[1, 2, 3, 399]).startswith("A match is found in at most 99.8 % [")
 
 
-def test_what_was_not_run_has_no_finding(tmp_path, quick):
+def test_what_was_not_run_has_no_finding(tmp_path):
     text = written(tmp_path / "s", study.parse_spec(SMALL), [])
     assert text.count("Nothing was run yet.") >= 2 and "This study is not finished" in text and "is found in" not in text
 
@@ -237,7 +224,7 @@ def test_every_curve_has_a_switch_that_a_keyboard_reaches(two):
 # Families
 
 
-def test_a_family_is_one_section_with_heat_maps(tmp_path, quick):
+def test_a_family_is_one_section_with_heat_maps(tmp_path):
     spec = made_up.family((4, 8, 12), (6,))
     text = written(tmp_path / "s", spec)
     assert text.count('<article class="card across">') == 1 and text.count('<article class="card') == 1
@@ -277,7 +264,7 @@ def test_two_swept_parameters_are_shown_at_the_required_rank_and_at_budgets(tmp_
     assert sorted(i for key, squares in heat.squares.items() if not key.endswith(",0") for i in squares) == list(range(len(cells)))
 
 
-def test_many_strategies_become_a_heat_map(tmp_path, quick):
+def test_many_strategies_become_a_heat_map(tmp_path):
     text = SMALL.split("[[strategy]]")[0]
     for number in range(14):
         text += f'[[strategy]]\nlabel = "s{number}"\nkind = "block"\nwithin = "W"\nnetworks = ["other"]\n'
@@ -383,7 +370,7 @@ def test_a_second_report_touches_nothing(two, monkeypatch):
     assert stamps(folder) == before and len(before) > 20
 
 
-def test_a_new_row_draws_the_figures_of_its_network_only(tmp_path, quick):
+def test_a_new_row_draws_the_figures_of_its_network_only(tmp_path):
     folder, spec = tmp_path / "s", study.parse_spec(SMALL)
     cells = cells_of(spec)
     late = next(cell for cell in cells if cell.network_label == "other")
@@ -397,7 +384,7 @@ def test_a_new_row_draws_the_figures_of_its_network_only(tmp_path, quick):
     assert any("one" in name for name in set(after) - changed)
 
 
-def test_a_figure_that_is_gone_is_drawn_again_and_old_ones_are_taken_away(tmp_path, quick):
+def test_a_figure_that_is_gone_is_drawn_again_and_old_ones_are_taken_away(tmp_path):
     folder, spec = tmp_path / "s", study.parse_spec(SMALL)
     written(folder, spec)
     gone = next(folder.glob("figures/probability-other*.pdf"))

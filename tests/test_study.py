@@ -100,13 +100,14 @@ def _few_figures():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, figures_drawn):
     """(spec, folder) of the small study, run to its end and reported."""
     folder = tmp_path_factory.mktemp("done") / "sublearn-small"
     spec = parse()
     outcome = study.run(spec, folder)
     assert outcome.complete and not outcome.problems
-    study.write_report(folder)
+    with figures_drawn():
+        study.write_report(folder)
     return spec, folder
 
 
