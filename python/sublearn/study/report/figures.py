@@ -31,6 +31,7 @@ from .pictures import MOST_CURVES, MOST_STARTS, balanced, spread
 from .sections import is_share, of_way, pictured, ways_of
 
 MOST_FIGURES = 60  # of a study; more are drawn by sublearn.study.plot, when they are asked for
+DPI = 200  # of the PNG
 _METADATA: dict[str, dict[str, None]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "svg": {"Date": None},
@@ -97,7 +98,7 @@ def _write(plan: Plan, data: Any, paths: Iterable[Path]) -> None:
     from matplotlib.figure import Figure
 
     with plot.style(), rc_context({"svg.hashsalt": "sublearn"}):  # the same bytes for the same figure
-        figure = Figure(figsize=plan.size, layout="constrained")
+        figure = Figure(figsize=plan.size, dpi=DPI, layout="constrained")  # letters are as wide as in the PNG, and nearly as in the others
         FigureCanvasAgg(figure)
         ax = figure.add_subplot()
         plan.draw(data, ax)
@@ -109,7 +110,7 @@ def _write(plan: Plan, data: Any, paths: Iterable[Path]) -> None:
         for path in paths:
             form, buffer = path.suffix[1:], io.BytesIO()
             box: Any = {"bbox_inches": "tight", "pad_inches": 0.03} if plan.tight else {}
-            figure.savefig(buffer, format=form, dpi=200, metadata=_METADATA[form], **box)
+            figure.savefig(buffer, format=form, dpi=DPI, metadata=_METADATA[form], **box)
             write_bytes(path, buffer.getvalue())
 
 
