@@ -353,6 +353,18 @@ def test_five_thousand_cells_make_a_small_page(large):
     assert "60 more" not in text and re.search(r"\d+ more are drawn only there", text)
 
 
+def test_findings_of_many_networks_are_folded(tmp_path, quick):
+    networks = "".join(
+        f'[[network]]\nlabel = "n {k}"\nkind = "recurrent"\ninputs = 2\noutputs = 2\nhidden = {4 + k}\nsteps = 4\nshared = ["B", "D"]\n'
+        for k in range(30)
+    )
+    head, _, strategies = SMALL.partition("[[network]]")
+    text = written(tmp_path / "s", study.parse_spec(head + networks + "[[strategy]]" + strategies.split("[[strategy]]")[1]))
+    before, folded = text[: text.index('<h2 id="asked">')].split("<details><summary>6 more networks</summary>")
+    assert before.count('<article class="card') == 24 and folded.count('<article class="card') == 6
+    assert all(f'<details id="n{k}"><summary><b>n {k}</b> (8 cells)' in text for k in range(30))
+
+
 # Nothing twice
 
 
@@ -366,7 +378,7 @@ def test_a_second_report_touches_nothing(two, monkeypatch):
     folder, _ = two
     before = stamps(folder)
     monkeypatch.setattr("sublearn.study.report.write.summaries", lambda *_: pytest.fail("nothing is to be added up"))
-    study.write_report(folder, study.parse_spec(SMALL))
+    study.write_report(folder, study.parse_spec(SMALL, "elsewhere.toml"))
     assert stamps(folder) == before and len(before) > 20
 
 

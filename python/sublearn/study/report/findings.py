@@ -45,7 +45,7 @@ def _of_kind(counts: Comparison, kind: str) -> tuple[int, ...]:
 def section(told: Section, texts: Mapping[str, str]) -> dict[str, Any]:
     """A section with its finding, and with the numbers of its parts. texts: theory's limits of a cell, by its id."""
     facts = {name: getattr(told, name) for name in ("label", "anchor", "lead", "heats", "swept", "is_family")}
-    return facts | {"finding": _lead(told), "parts": [_part(part, texts) for part in told.parts]}
+    return facts | {"cell_count": len(told.cells), "finding": _lead(told), "parts": [_part(part, texts) for part in told.parts]}
 
 
 def _part(part: NetworkPart, texts: Mapping[str, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ templates/ (how it is said and how it looks).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..files import write_text
@@ -30,6 +31,7 @@ from .sections import sections
 __all__ = ["write_report"]
 
 REPORT, FIGURES = "report.html", "figures"
+FIRST_CARDS = 24  # findings of more networks are unfolded by who wants them
 
 
 def write_report(folder: str | Path, spec: Spec | None = None) -> Path:
@@ -56,7 +58,7 @@ def write_report(folder: str | Path, spec: Spec | None = None) -> Path:
 def _made_of(store: Store, spec: Spec) -> str:
     """A digest of all that a report is made of: the study, and every row that was read."""
     rows = [path.read_bytes() for path in (store.path, *row_files(store.folder)) if path.is_file()]
-    return digest(spec, store.note, *rows)
+    return digest(replace(spec, source=""), store.note, *rows)
 
 
 def _page(spec: Spec, found: list[Summary], limits: Sequence[Limits | None], store: Store, without: int) -> str:
@@ -75,6 +77,7 @@ def _page(spec: Spec, found: list[Summary], limits: Sequence[Limits | None], sto
         others=len({row["cell"] for row in store.rows} - {summary.cell.id for summary in found}),
         limits=any(limits),
         ramp=svg.MAP,
+        first_cards=FIRST_CARDS,
         setting=setting.asked(spec, found),
         reading=setting.reading(spec, found),
         sections=[findings.section(section, by_cell) for section in told],

@@ -186,6 +186,11 @@ const watch = new IntersectionObserver(entries => entries.forEach(entry => {
 }), {rootMargin: "300px"});
 all(document, "[data-ready]").forEach(figure => watch.observe(figure));
 
+addEventListener("hashchange", () => {
+  const there = document.getElementById(location.hash.slice(1));
+  if (there && there.tagName === "DETAILS") there.open = true;
+});
+
 let closed = [];
 addEventListener("beforeprint", () => {
   closed = all(document, "details:not([open])");
