@@ -1505,7 +1505,7 @@ def test_the_report_has_words_for_every_kind_of_strategy(kind):
     words = setting.sentence_of(StrategySpec("s", kind, ("W<",), ({},), ("rec",)))
     assert len(words) > 10 and ("W<" in words) == (about.within is not None or about.by_group)
     entry = {"label": "s", "sentence": words, "sizes": ["1"], "networks": ("rec",)}
-    text = page.render("asked.html", setting={"networks": [], "strategies": [entry], "quantities": []})
+    text = page.render("asked.html", setting={"networks": [], "strategies": [entry], "quantities": [], "families": 2})
     assert re.findall(r"<td>(.*?)</td>", text)[1] == words.replace("<", "&lt;")
 
 

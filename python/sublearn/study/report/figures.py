@@ -52,7 +52,7 @@ class Plan:
 
 
 def write_figures(folder: Path, spec: Spec, found: Sequence[Summary], limits: Sequence[Limits | None], digests: Digests) -> int:
-    """Draw the figures of all measured cells that are not there yet as they should be; how many a large study goes without.
+    """Draw the figures of all measured cells that are not there yet as they should be; how many beyond MOST_FIGURES are left out.
 
     Files that earlier reports drew and that the study has no more are taken away.
     """
@@ -115,10 +115,14 @@ def _write(plan: Plan, data: Any, paths: Iterable[Path]) -> None:
 
 
 def _plans(spec: Spec, measured: Sequence[Summary]) -> Iterator[Plan]:
-    """The figures in the order of their weight: of families and networks first, then of single strategies, then masks."""
+    """The figures in the order of their weight: of families and networks first, then of single strategies, then masks. A family that has
+    heat maps gets no figures of its networks, which may be hundreds."""
     own = {entry.label: [s for s in measured if s.cell.network_label == entry.label] for entry in spec.networks}
     for family, cells in _by_family(measured).items():
-        yield from _of_family(family, cells)
+        heats = list(_of_family(family, cells))
+        yield from heats
+        for network in {s.cell.network_label for s in cells} if heats else ():
+            own.pop(network, None)
     for network, cells in own.items():
         ways = ways_of(cells)
         if any(method == EXACT for method, _ in ways):

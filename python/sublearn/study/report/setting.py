@@ -22,9 +22,21 @@ def asked(spec: Spec, found: list[Summary]) -> dict[str, Any]:
     for strategy in spec.strategies:
         own = [s.cell for s in found if s.cell.strategy_label == strategy.label and not s.cell.control]
         sizes = list(dict.fromkeys(cell.arguments for cell in own if cell.network_label in strategy.networks))
-        strategies.append({"label": strategy.label, "sentence": sentence_of(strategy), "sizes": sizes, "networks": strategy.networks})
+        strategies.append({"label": strategy.label, "sentence": sentence_of(strategy), "sizes": sizes, "networks": _names(strategy, spec)})
     quantities = list(dict.fromkeys(summary.cell.quantity_text("found") for summary in found))
-    return {"networks": networks, "strategies": strategies, "quantities": quantities}
+    families = len({entry.family or entry.label for entry in spec.networks})
+    return {"networks": networks, "families": families, "strategies": strategies, "quantities": quantities}
+
+
+def _names(strategy: StrategySpec, spec: Spec) -> list[str]:
+    """The networks of a strategy, whole families by their name."""
+    families: dict[str, list[str]] = {}
+    for entry in spec.networks:
+        families.setdefault(entry.family or entry.label, []).append(entry.label)
+    own, names = set(strategy.networks), []
+    for family, labels in families.items():
+        names += [family] if own.issuperset(labels) else [label for label in labels if label in own]
+    return names
 
 
 def sentence_of(strategy: StrategySpec) -> str:
