@@ -203,6 +203,18 @@ def test_a_heat_map_shows_the_choice(browser, pages, width):
     assert colour[: len(before)] == colour[len(before) :]  # Python and the script colour alike
 
 
+def test_masks_show_the_weights_that_learn(browser, pages):
+    opened(browser, pages["curves"])
+    browser.execute_script("document.querySelectorAll('details').forEach(part => part.open = true)")
+    masks = browser.find_elements(By.CSS_SELECTOR, ".masks figure")
+    assert len(masks) == 4
+    for mask in masks:
+        grids = mask.find_elements(By.CSS_SELECTOR, "svg path:not(.thin)")
+        assert all(path.value_of_css_property("fill") == "rgb(11, 83, 148)" for path in grids)
+        squares = sum(path.get_attribute("d").count("M") for path in grids)
+        assert f", {squares}:" in mask.text and squares >= 5
+
+
 def test_five_thousand_cells_open_in_two_seconds(browser, pages):
     times = []
     for _ in range(3):

@@ -212,7 +212,7 @@ def _mask(cell: Cell) -> Mask:
         parts.append(f'<rect x="{at:.1f}" y="{top:.1f}" width="{width * side:.1f}" height="{height * side:.1f}" fill="{ground}"/>')
         corners = [(at + c * side, top + r * side) for r, c in zip(*np.nonzero(grid))]
         squares = "".join(f"M{x:.1f} {y:.1f}h{side:.1f}v{side:.1f}h-{side:.1f}z" for x, y in corners)
-        parts.append(f'<path fill="{LEARNABLE}" d="{squares}"/>')
+        parts.append(f'<path style="fill:{LEARNABLE}" d="{squares}"/>')
         if side >= 5:
             lines = "".join(f"M{at + c * side:.1f} {top:.1f}v{height * side:.1f}" for c in range(1, width))
             lines += "".join(f"M{at:.1f} {top + r * side:.1f}h{width * side:.1f}" for r in range(1, height))
@@ -221,4 +221,5 @@ def _mask(cell: Cell) -> Mask:
         at += width * side + max(1.5 * side, 14)
     size = round(at), round(20 + tallest * side)
     words = escape(f"mask of {cell.strategy_label}, {cell.arguments}")
-    return Mask(cell, f'<svg viewBox="-8 0 {size[0]} {size[1]}" role="img" aria-label="{words}">{"".join(parts)}</svg>', size[0])
+    start = f'<svg viewBox="-8 0 {size[0]} {size[1]}" style="width:min(100%,{size[0]}px)" role="img" aria-label="{words}">'
+    return Mask(cell, f"{start}{''.join(parts)}</svg>", size[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...model.strategies import STRATEGIES
+from ..plot.choice import PROBABILITIES
 from ..spec import Spec, StrategySpec
 from ..store import Store
 from ..summary import Summary
@@ -23,7 +24,8 @@ def asked(spec: Spec, found: list[Summary]) -> dict[str, Any]:
         own = [s.cell for s in found if s.cell.strategy_label == strategy.label and not s.cell.control]
         sizes = list(dict.fromkeys(cell.arguments for cell in own if cell.network_label in strategy.networks))
         strategies.append({"label": strategy.label, "sentence": sentence_of(strategy), "sizes": sizes, "networks": _names(strategy, spec)})
-    quantities = list(dict.fromkeys(summary.cell.quantity_text("found") for summary in found))
+    shares = (*PROBABILITIES, "")
+    quantities = list(dict.fromkeys(s.cell.quantity_text("found") if s.quantity in shares else s.quantity_text for s in found))
     families = len({entry.family or entry.label for entry in spec.networks})
     return {"networks": networks, "families": families, "strategies": strategies, "quantities": quantities}
 
