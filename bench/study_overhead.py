@@ -15,7 +15,7 @@ the first 8 cells twice before: the first time imports and fills caches and is n
 subtracted. `plan`: seconds of `study.plan` for the same cells without timing any.
 
 Large cells: a study of 4 cells of many trials with two workers, against `match_probability` with two threads on the same trials: trials per
-CPU second, and per second.
+CPU second, and per second, of all trials, and beyond a twentieth of them that was run before (so without the start of the workers).
 
 Nothing here compares kernels: they are the same. `--cells`, `--peer-cells` (of those that are slow with many: optuna's journal is read
 again and again), `--rounds`, `--large TRIALS`, `--json FILE`.
@@ -174,6 +174,14 @@ def alone(name: str, cells: int) -> dict[str, float]:
 
 def large(how: str, trials: int) -> dict[str, float]:
     """wall and cpu of all trials of a large study: its run with two workers, or the kernels with two threads."""
+    few = trials // 20
+    few_wall, few_cpu, few_trials = large_run(how, few)
+    wall, cpu, all_trials = large_run(how, trials)
+    whole = {"wall": wall, "cpu": cpu, "trials": all_trials}
+    return whole | {"wall_more": wall - few_wall, "cpu_more": cpu - few_cpu, "trials_more": all_trials - few_trials}
+
+
+def large_run(how: str, trials: int) -> tuple[float, float, int]:
     spec = study.parse_spec(LARGE.format(trials=trials))
     cells = study.cells_of(spec)
     with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +193,7 @@ def large(how: str, trials: int) -> dict[str, float]:
                 plain = {"method": cell.method, "seed": cell.seed, "task": cell.task_number, "screen": cell.screen, "tol": cell.tol}
                 sl.match_probability(cell.net, cell.strategy, trials, cell.shared, threads=2, **plain, **cell.options)
         wall, cpu = (after - begun for after, begun in zip(spent(), before, strict=True))
-    return {"wall": wall, "cpu": cpu, "trials": trials * len(cells)}
+    return wall, cpu, trials * len(cells)
 
 
 # All of them, by turns
@@ -278,10 +286,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"round {number + 1}: {how}: {told}", file=sys.stderr, flush=True)
                 rounds[how].append(told)
         result["large"] = rounds
-        for clock in ("cpu", "wall"):
-            rate = {how: statistics.median(one["trials"] / one[clock] for one in rounds[how]) for how in rounds}
-            share = statistics.median(b[clock] / a[clock] for a, b in zip(rounds["study.run"], rounds["direct"], strict=True))
-            print(f"large cells, trials per {clock} second: direct {rate['direct']:.0f}, two workers {rate['study.run']:.0f}, {share:.1%}")
+        for clock, of in product(("cpu", "wall"), ("", "_more")):
+            rate = {how: statistics.median(one[f"trials{of}"] / one[clock + of] for one in rounds[how]) for how in rounds}
+            share = statistics.median(b[clock + of] / a[clock + of] for a, b in zip(rounds["study.run"], rounds["direct"], strict=True))
+            what = f"large cells, trials per {clock} second{' beyond the start' if of else ''}"
+            print(f"{what}: direct {rate['direct']:.0f}, two workers {rate['study.run']:.0f}, {share:.1%}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
