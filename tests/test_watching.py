@@ -100,6 +100,15 @@ def test_rates_in_few_letters(rate, text):
     assert progress._short(rate) == text
 
 
+def test_a_run_that_finds_nothing_to_do_writes_nothing(tmp_path):
+    study.run(parse(), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert study.run(parse(), tmp_path).rows == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    study.run(parse(SMALL.replace('name = "small"', 'name = "small"\ntitle = "other"')), tmp_path)
+    assert (tmp_path / "results.csv").stat().st_mtime_ns > before[tmp_path / "results.csv"]
+
+
 def test_watching_ends_when_another_run_has_done_all(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with start(tmp_path, SMALL.replace("trials = 60", "trials = 300"), "small") as (process, folder):

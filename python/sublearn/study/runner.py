@@ -140,7 +140,8 @@ def _end(cells: list[Cell], store: Store, asked: dict[str, list[Range]] | None, 
         done, ends = store.done(), needed(cells, store.rows)
         outcome.left_in_all = sum(count for ranges in Work(cells, done, None, ends).missing.values() for _, count in ranges)
         outcome.left = sum(count for ranges in Work(cells, done, asked, ends).missing.values() for _, count in ranges)
-        write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
+        if outcome.rows or store.has_changed_since(store.folder / TABLE):
+            write_text(store.folder / TABLE, csv_text(summaries(cells, store.rows)))
     except StoreError as error:
         outcome.unwritable |= isinstance(error, DiskError)
         outcome.problems.append(str(error))

@@ -227,7 +227,21 @@ class Store:
 
     def save_spec(self, spec: Spec) -> None:
         """Keep the study's file as spec.toml, so that the folder can be read and reported on its own."""
-        write_text(self.folder / SPEC, spec.text)
+        path = self.folder / SPEC
+        try:
+            if path.read_bytes() == spec.text.encode("utf-8"):
+                return
+        except OSError:
+            pass  # there is none, or it is written anew
+        write_text(path, spec.text)
+
+    def has_changed_since(self, made: Path) -> bool:
+        """Is a file that was made of the rows and the study older than one of these, or not there?"""
+        try:
+            when = made.stat().st_mtime_ns
+            return any(path.stat().st_mtime_ns >= when for path in (*row_files(self.folder), self.path, self.folder / SPEC))
+        except OSError:
+            return True
 
     def spec(self) -> Spec:
         """The study this folder was made by. StoreError if it holds none, SpecError for one that cannot be run."""
