@@ -352,7 +352,7 @@ def test_five_thousand_cells_make_a_small_page(large):
     assert "2 more are drawn only there" in text and "Of families of networks the folder has heat maps" in text
 
 
-def test_findings_of_many_networks_are_folded(tmp_path, quick):
+def test_findings_of_many_networks_are_folded(tmp_path):
     networks = "".join(
         f'[[network]]\nlabel = "n {k}"\nkind = "recurrent"\ninputs = 2\noutputs = 2\nhidden = {4 + k}\nsteps = 4\nshared = ["B", "D"]\n'
         for k in range(30)
