@@ -200,3 +200,65 @@ def test_separating_directions_are_those_of_the_dual_programme():
         else:
             tops = [(found.direction @ points[:, owner == k]).max() for k in range(3)]
             assert found.direction @ target - sum(tops) == pytest.approx(-dual.fun, rel=1e-7)
+
+
+# Rounding
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("scale", [2.0**-1066, 2.0**-1040])
+def test_subnormal_targets_that_match_are_never_excluded(activation, scale):
+    """Their rounding is no small part of them: the targets next to a match are what the match rounds to."""
+    net = network(activation, widths=(2, 3, 2), samples=2)
+    for seed in range(12):
+        student, x, y, masks, _ = planted(net, 1, seed=seed)
+        student[:, net.slices["W2"]] = np.rint(student[:, net.slices["W2"]] * 16)  # scaled without rounding
+        teacher = student.copy()
+        teacher[:, net.slices["b1"]] += 1.0
+        y = sl.outputs(net, teacher, x.reshape(1, *net.x_shape)).reshape(1, -1) * scale
+        student[:, net.slices["W2"]] *= scale
+        theta, at, targets = student[0], x.reshape(net.x_shape), y.reshape(net.y_shape)
+        found = sl.decide(net, theta, at, targets, masks[0], method="exact", starts=1, iterations=5)
+        assert found.match != 0
+
+
+def test_a_rising_ray_counts_however_small_its_weight_is():
+    """V = 2^-1074 and u = 2^-30: the slope is positive, though its product underflows."""
+    curves = Curves(*(np.array([[value, 0.0]]) for value in (1.0, 0.0)), *np.zeros((2, 1, 2)), np.array([[2.0**-1074]]), np.zeros(1, bool))
+    margin, _ = excess(np.array([[1.0, -1.0 + 2.0**-30]]), "relu", curves)
+    assert margin == -np.inf
+    curves = curves._replace(outgoing=np.zeros((1, 1)))
+    assert excess(np.array([[1.0, -1.0 + 2.0**-30]]), "relu", curves)[0] > 0.9  # no unit at all: nothing reaches 1
+
+
+def test_numbers_beyond_float64_prove_nothing_and_raise_nothing():
+    net = network("relu", widths=(2, 2, 2, 1), samples=2, bias=("b2",))
+    theta = np.ones((1, net.size))
+    theta[:, net.slices["W1"]], theta[:, net.slices["W2"]], theta[:, net.slices["W3"]] = 1e200, 1e300, 1e308
+    mask = sl.only(net, "b2").draw(0).mask[None]
+    no, directions, starts = by_hull.settle(net, theta, np.ones((1, 4)), np.ones((1, 2)), mask, np.zeros((1, 2)))
+    assert not no.any() and not directions.any() and (starts == theta).all()
+    nothing = separate(np.array([[np.inf, 1.0]]), np.array([0, 0]), np.ones(1))
+    assert nothing.direction is None and not nothing.shares.any()
+
+
+def test_targets_stand_for_the_exact_outputs_of_a_teacher_that_computes_them_badly():
+    """Both samples have the same exact outputs, and the unit of the student the same values; computed, the teacher's differ: 2^53 a + w b +
+    2^53 c in two orders."""
+    net = network(widths=(3, 1, 1), samples=2)
+    a, b, c, w = 0.9034701816518086, -0.7434992493538084, 0.09401229776087457, 1.2084105603323426e16
+    x = np.array([[a, c], [b, b], [c, a]])
+    theta, teacher = np.array([1.0, 0.3, 1.0, 0.5, 1.0]), np.array([2.0**53, w, 2.0**53, 0.1, 1.0])
+    if net.slices["b1"].start != 3:
+        theta, teacher = theta[[0, 1, 2, 4, 3]], teacher[[0, 1, 2, 4, 3]]
+    y = sl.outputs(net, teacher, x)
+    found = sl.decide(net, theta, x, y, sl.only(net, "b1"), ("W2",), method="exact", teacher=teacher, starts=1, iterations=5)
+    assert found.match != 0
+
+
+def test_intervals_are_as_wide_as_their_rounded_ends():
+    """Past 2^52 the points of every grid are whole numbers, and the largest value lies half-way between two of them."""
+    p, a = np.array([[1.0, -1.0]]), 2.0**52 + np.array([[1.0, 0.0]])
+    tops, _ = by_hull._tops_of_tanh(p, a, -np.inf)
+    assert tops[0] >= 2 * np.tanh(0.5)
+    assert by_hull._tops_of_tanh(p, a - 2.0**52, np.inf)[0][0] >= 2 * np.tanh(0.5)

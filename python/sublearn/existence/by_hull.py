@@ -13,12 +13,13 @@ a sum of n curves, one for each unit, with one number s_j each. If some u in R^(
 (numerics/separation.py). What counts is the check in this file, which trusts nobody; each supremum is in one variable:
 
 - tanh: |tanh''| <= 0.77, so between two points of a grid of step h, F_j is at most the larger of its two values + 0.77 h^2 / 8 sum |p_jk|;
-  intervals that could hold the maximum are divided further; beyond the grid, 20 past the last a_jk, F_j is its limit +- 5e-18 sum |p_jk|.
+  intervals that could hold the maximum are divided further; beyond the grid, 20 past the last a_jk, F_j is its limit +- 1e-16 sum |p_jk|.
 - relu: F_j is piecewise linear: its corners -a_jk, 0, and its slope towards infinity, sum_k p_jk, which must not be positive.
 
 Rounding: floating point sums of n products are within (n + 2) 2^-53 times the sum of the absolute values; tanh of the C library within
-2^-50. Such bounds of a_j, p_j and t, and what the targets may be off by, are taken from the difference. Where that leaves it positive
-there is no match, also for any targets that round to these; otherwise nothing is known: no yes comes from here.
+2^-50; what underflows is below 2^-960. Such bounds of a_j, p_j and t, and what the targets may be off by, are taken from the difference.
+Where that leaves it positive there is no match, also for any targets that round to these; otherwise nothing is known: no yes comes from
+here.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _PAST = 20.0  # past the last a_jk tanh is 1 up to 2 exp(-40)
 _CURVATURE = 0.77  # |tanh''| <= 4 / (3 sqrt 3) = 0.7698..
 _UNIT = 2.0**-53
 _TANH = 2.0**-50
+_LEAST = 2.0**-960  # no error bound is below: products lose up to 2^-1075 where they underflow, whatever their factors are
 _MOST = 20_000  # intervals of one trial that are divided at a time; with more the bounds stay as they are
 _GRAIN = 2.0**30  # directions are whole multiples of 1 / _GRAIN: sums of them are exact
 
@@ -112,7 +114,7 @@ def _curves(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, m
     if f"b{last + 1}" in weights:
         free = mask[net.slices[f"b{last + 1}"]]
     target = y.reshape(net.y_shape) - fixed
-    target_error = off.reshape(net.y_shape) + fixed_error + 2 * _UNIT * (np.abs(y.reshape(net.y_shape)) + np.abs(fixed))
+    target_error = off.reshape(net.y_shape) + fixed_error + 2 * _UNIT * (np.abs(y.reshape(net.y_shape)) + np.abs(fixed)) + _LEAST
     return Curves(target, target_error, before[learning], before_error[learning], outgoing[:, learning], free)
 
 
@@ -120,7 +122,7 @@ def _affine(matrix: np.ndarray, below: np.ndarray, error: np.ndarray, bias: np.n
     """matrix below + bias, and bounds of the error of each number, for errors of `below`. phi changes no faster than its argument."""
     size = np.abs(matrix) @ np.abs(below) + (0.0 if bias is None else np.abs(bias)[:, None])
     value = matrix @ below + (0.0 if bias is None else bias[:, None])
-    return value, (1 + 1e-9) * (np.abs(matrix) @ error + (matrix.shape[1] + 3) * _UNIT * size)
+    return value, (1 + 1e-9) * (np.abs(matrix) @ error + (matrix.shape[1] + 3) * _UNIT * size) + _LEAST
 
 
 def _direction(activation: str, curves: Curves) -> tuple[np.ndarray | None, np.ndarray]:
@@ -187,7 +189,7 @@ def excess(u: np.ndarray, activation: str, curves: Curves) -> tuple[float, np.nd
     if curves.free.any() and u[curves.free].sum(axis=1).any():
         return -np.inf, np.zeros(len(curves.before))
     p = curves.outgoing.T @ u  # [n, m]
-    p_error = (len(u) + 2) * _UNIT * (np.abs(curves.outgoing.T) @ np.abs(u))
+    p_error = (len(u) + 2) * _UNIT * (np.abs(curves.outgoing.T) @ np.abs(u)) + _LEAST
     weight = np.abs(p) + p_error
     count = u.size + 4
     inner = float((u * curves.target).sum())
@@ -216,9 +218,11 @@ def _tops_of_tanh(p: np.ndarray, a: np.ndarray, enough: float) -> tuple[np.ndarr
     units, weight = len(p), np.abs(p).sum(axis=1)
     low, high = -a.max(axis=1) - _PAST, -a.min(axis=1) + _PAST
     steps = 128
+    # the points are rounded: intervals are so much wider than their step at most, after all divisions together
+    wider = 64 * _UNIT * np.maximum(np.abs(low), np.abs(high))
     grid = np.linspace(low, high, steps + 1).T  # [n, steps + 1]
     values = (p[:, None, :] * np.tanh(a[:, None, :] + grid[:, :, None])).sum(axis=2)
-    ends = np.abs(p.sum(axis=1)) + (2 * np.exp(-2 * _PAST) + (p.shape[1] + 2) * _UNIT) * weight
+    ends = np.abs(p.sum(axis=1)) + (2 * np.exp(-2 * (_PAST - 1)) + (p.shape[1] + 2) * _UNIT) * weight
     best, at = values.max(axis=1), grid[np.arange(units), values.argmax(axis=1)]
     # the intervals that may still hold a maximum: unit, left end, step, values at both ends
     unit = np.repeat(np.arange(units), steps)
@@ -226,8 +230,7 @@ def _tops_of_tanh(p: np.ndarray, a: np.ndarray, enough: float) -> tuple[np.ndarr
     one, two = values[:, :-1].ravel(), values[:, 1:].ravel()
     parts = 8
     while True:
-        # 1 + 1e-6: the ends of an interval are rounded, and so may be a little further apart than `step`
-        bounds = np.maximum(one, two) + (_CURVATURE / 8 * (1 + 1e-6)) * step**2 * weight[unit]
+        bounds = np.maximum(one, two) + (_CURVATURE / 8 * (1 + 1e-6)) * (step + wider[unit]) ** 2 * weight[unit]
         tops = np.maximum(ends, best)
         np.maximum.at(tops, unit, bounds)
         if tops.sum() < enough or np.maximum(best, np.abs(p.sum(axis=1))).sum() >= enough or step.max(initial=0.0) < 1e-5:
@@ -255,6 +258,7 @@ def _tops_of_relu(p: np.ndarray, u: np.ndarray, curves: Curves) -> tuple[np.ndar
     totals = u.sum(axis=1)  # exact: whole multiples of 1 / _GRAIN
     slope = curves.outgoing.T @ totals
     slope_error = (len(u) + 2) * _UNIT * (np.abs(curves.outgoing.T) @ np.abs(totals))
+    slope_error += _LEAST * ((curves.outgoing.T != 0) @ (totals != 0))  # with totals of 0 the slope is exactly 0
     tops = np.where(slope + slope_error > 0, np.inf, np.maximum(values.max(axis=1, initial=0.0), 0.0))
     return tops, corners[np.arange(len(a)), values.argmax(axis=1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..existence import by_hull, by_paths, by_patterns
-from ..existence.by_substitution import Plan, more_plans, plans, solve
+from ..existence.by_substitution import Enclosed, Plan, more_plans, outputs, plans, solve
 from ..existence.pattern_proofs import prove_last
 from ..homotopy.system import system_of
 from ..model.layers import plain
@@ -139,7 +139,7 @@ def _substitute(problem: Problem, open_: np.ndarray, search, students: np.ndarra
             *_teachers(problem, rows),
             problem.threads,
         )
-        refused = found.refused & np.array([plan.whole for plan in made])
+        refused = found.refused & np.array([plan.whole for plan in made]) & ~problem.coarse(rows)
         yes = found.proven.copy()
         near = np.flatnonzero(found.solved & ~found.proven & ~refused)  # solved, but not all that is asked for is part of the proof
         if len(near):
@@ -164,6 +164,7 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
     match, theta, proven = found.match, found.theta, found.certified
     doubt = np.flatnonzero((match == 1) & ~proven)
     match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
+    match[(match == 0) & problem.coarse(rows)] = -1
     yes, told = match == 1, match >= 0
     problem.theta[rows[yes]] = theta[yes]
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
@@ -179,6 +180,12 @@ def _separate(problem: Problem, open_: np.ndarray, keys: tuple[int, int, int], i
     if not len(rows):
         return
     off = EXACTLY * problem.rounding(problem.student[rows], rows, widely=True)
+    taught = np.flatnonzero(problem.taught[rows])
+    if len(taught):  # y stands for the exact outputs of its teacher, which may be further off than a first derivative tells
+        at = rows[taught]
+        with np.errstate(all="ignore"):
+            gap = outputs(plain(problem.net), Enclosed(problem.teacher[at]), problem.x[at], Enclosed(problem.y[at]), problem.threads)
+            off[taught] = np.maximum(off[taught], np.abs(gap.hi) + gap.rad)
     no, directions, starts = by_hull.settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], off)
     at = rows[no]
     problem.verdicts.settle(at, 0, Reason.HULL, certified=True)

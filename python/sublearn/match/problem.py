@@ -146,11 +146,23 @@ class Problem:
         return self.y[rows] - self.kernels.outputs(self.net.shape, np.ascontiguousarray(theta), self.x[rows], self.threads)
 
     def rounding(self, theta, rows, widely=False):
-        """float64 [rows, equations]: one eps of the numbers that outputs at theta and targets were made of; widely: by the teacher, too."""
+        """float64 [rows, equations]: one eps of the numbers that outputs at theta and targets were made of; widely, for a no: by the
+        teacher, too, and at least the step of the smallest numbers there are."""
         made_of = np.abs(self.y[rows]) + reach(self.net, theta, self.x[rows])
         if widely and self.taught[rows].any():
             made_of = made_of + self.taught[rows][:, None] * reach(self.net, self.teacher[rows], self.x[rows])
-        return self.eps * made_of
+        return self.eps * (made_of + self._smallest(rows)) if widely else self.eps * made_of
+
+    def coarse(self, rows):
+        """bool [rows]: are some targets subnormal, so that their rounding is no small part of them?"""
+        y, smallest = np.abs(self.y[rows]), self._smallest(rows)
+        return ((y > 0) & (y < smallest)).any(axis=1)
+
+    def _smallest(self, rows):
+        """float64 [rows, 1]: the smallest normal number of the dtype given, in units of y."""
+        normal = np.finfo(np.float64 if self.eps == EPS else np.float32).tiny
+        with np.errstate(over="ignore", under="ignore"):
+            return np.ldexp(float(normal), -self.units.y[rows])[:, None]
 
     def no_near_miss(self, theta, rows):
         """bool [rows]: are these points, which nothing certifies, solutions as far as numbers can tell?

@@ -19,11 +19,13 @@ def separate(points: np.ndarray, owner: np.ndarray, target: np.ndarray) -> Separ
 
     points [e, n], owner int [n]: the set that each point belongs to, 0, 1, ..; -1 for the end of a ray from 0, for which u . point <= 0 is
     asked. target [e]. The sets are the convex hulls of their points. u is the dual solution of: the target as a sum of one point of
-    each hull and a remainder of the least absolute sum (HiGHS); the shares are its primal one.
+    each hull and a remainder of the least absolute sum (HiGHS); the shares are its primal one. Numbers that are not finite: none.
     """
     from scipy.optimize import linprog
 
     size, count = points.shape
+    if not (np.isfinite(points).all() and np.isfinite(target).all()):
+        return Separation(None, np.zeros(count))
     sets = int(owner.max(initial=-1)) + 1
     equal = np.zeros((size + sets, count + 2 * size))
     equal[:size, :count] = points
