@@ -89,6 +89,14 @@ def test_ends_are_where_the_likelihood_ratio_reaches_its_bound(k, n, a):
     assert k in (0, n) or (low <= narrow[0] and narrow[1] <= high)  # all or nothing: Clopper-Pearson leaves half of its 5 % unused
 
 
+def test_cancellation_makes_the_interval_wider_only():
+    """All of 2^32 trials: M(p) is about exp(n (1 - p)). And the ends of 2^24 trials with a weight of 6e11, found with 60 digits."""
+    low, high = anytime(2**32, 2**32)
+    assert 1 - low == pytest.approx(math.log(20) / 2**32, rel=1e-2) and high == 1
+    low, high = anytime(5592405, 2**24, enough.weight_of(Stop(width=1e-6)))
+    assert 0.2810 < low <= 0.28215000884256312 and 0.3936513488915432 <= high < 0.3950
+
+
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.5, 0.97])
 @pytest.mark.parametrize("stop", [Stop(width=0.1), Stop(matches=30), Stop(width=0.05, matches=200)])
 def test_the_interval_covers_at_all_looks_together(p, stop):

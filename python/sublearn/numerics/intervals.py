@@ -16,6 +16,7 @@ import numpy as np
 __all__ = ["Weight", "anytime", "clopper_pearson", "student"]
 
 Weight = Callable[[np.ndarray], np.ndarray]
+_ROUNDING = 2.0**-50  # of a log-gamma function and its argument
 _SMALL = np.logspace(-9, -2, 57)
 _GRID = np.concatenate([_SMALL, np.linspace(0.01, 0.99, 99)[1:-1], 1 - _SMALL[::-1]])
 
@@ -73,14 +74,17 @@ def anytime(successes: int, trials: int, weight: Weight | None = None, level: fl
     k, n, level = _checked(successes, trials, level)
     if n == 0:
         return 0.0, 1.0
-    from scipy.special import betaln
+    from scipy.special import betaln, gammaln
 
     share = k / n
 
     def inside(p: np.ndarray) -> np.ndarray:
         a = np.ones_like(p) if weight is None else weight(p)
         likelihood = (k * np.log(p) if k else 0.0) + ((n - k) * np.log1p(-p) if k < n else 0.0)
-        return betaln(a * p + k, a * (1 - p) + n - k) - betaln(a * p, a * (1 - p)) - likelihood < -log(1 - level)
+        one, two = a * p, a * (1 - p)
+        all_ = np.stack([one, two, one + two, one + k, two + (n - k), one + two + n])  # n - k first: `two` may be far below 1
+        rounding = _ROUNDING * (np.abs(gammaln(all_)).sum(axis=0) + np.abs(likelihood))  # large numbers cancel: the interval gets wider
+        return betaln(all_[3], all_[4]) - betaln(one, two) - likelihood < -log(1 - level) + rounding
 
     def end(grid: np.ndarray, last: float) -> float:
         """From the outermost p of the grid (ascending away from `share`) that is inside: half of the step, again and again."""
