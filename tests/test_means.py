@@ -71,7 +71,7 @@ def test_values_without_a_sum_are_refused(value):
         Moments.of([1.0, value])
 
 
-@pytest.mark.parametrize("sums", [(2, 3, 4), (1, 2, 1), (1, 0, -1), (0, 1, 1), (3, 10, 33)])
+@pytest.mark.parametrize("sums", [(2, 3, 4), (1, 2, 1), (1, 0, -1), (0, 1, 1), (3, 10, 33), (2, 10**400, 10**800), (0, 0, 1)])
 def test_sums_that_no_values_have_are_seen(sums):
     assert not Moments(*sums).possible
 

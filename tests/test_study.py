@@ -751,6 +751,14 @@ def test_dyadic_rows_that_count_cover_all_trials_once(blocks):
     assert (once == everything).all()
 
 
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9)), max_size=12, unique=True), st.randoms())
+@settings(deadline=None)
+def test_which_rows_count_does_not_depend_on_their_order(blocks, random):
+    ranges = [(first, first + count) for first, count in blocks]
+    mixed = random.sample(ranges, len(ranges))
+    assert {ranges[place] for place in that_count(ranges)} == {mixed[place] for place in that_count(mixed)}
+
+
 def test_a_row_that_repeats_another_is_counted_once_with_a_note(tmp_path):
     again = row(first=4, seconds=7.0, threads=3, isa="avx512", version="0.2", labels={"network": "m", "strategy": "t", "size": "6"})
     opened = study.Store(write(tmp_path / "s", row(), row(first=4), row(), "", again))

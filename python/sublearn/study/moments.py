@@ -44,8 +44,10 @@ class Moments:
 
     @property
     def possible(self) -> bool:
-        """Are there values with these sums? (sum)^2 <= count * squares (Cauchy, Schwarz), and what is not 0 has a square of 1 at least."""
-        return self.count >= 0 and abs(self.total) <= self.squares and self.total**2 <= self.count * self.squares
+        """Are there values with these sums? (sum)^2 <= count * squares (Cauchy, Schwarz), what is not 0 has a square of 1 at least, and no
+        value is beyond LARGEST."""
+        most = self.count * int(LARGEST / UNIT) ** 2
+        return self.count >= 0 and abs(self.total) <= self.squares <= most and self.total**2 <= self.count * self.squares
 
     @property
     def mean(self) -> float:

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 
 def that_count(blocks: Sequence[tuple[int, int]]) -> list[int]:
-    """Places of the blocks (first, end) that count, ascending: the largest, of equals the earlier one, and none that meets one of these.
+    """Places of the blocks (first, end) that count, ascending: the largest, of equally large ones the first of the trials, and none that
+    meets one of these; of equal ones the earlier place.
 
     For dyadic blocks, which are nested or disjoint, these cover all that any of them covers. In n log n comparisons.
     """
     firsts: list[int] = []
     ends: list[int] = []
     places = []
-    for place in sorted(range(len(blocks)), key=lambda place: blocks[place][0] - blocks[place][1]):
+    for place in sorted(range(len(blocks)), key=lambda place: (blocks[place][0] - blocks[place][1], blocks[place][0])):
         first, end = blocks[place]
         at = bisect_right(firsts, first)
         if (at and ends[at - 1] > first) or (at < len(firsts) and firsts[at] < end):
