@@ -309,3 +309,17 @@ def test_numbers_too_large_to_be_split_prove_nothing_wrong(isa):
     assert not proven[0] or abs(theta[0, 3] - -10 / 3) < 1e-9
     theta, proven = prove_last(F((1, 2, 1), 1, "relu"), np.array([[*first, -1.0, 1.0]]), x, y, mask[:, :4])
     assert not proven[0] or abs(theta[0, 3] - 70 / 3) < 1e-9
+
+
+def test_targets_far_beyond_the_weights_are_not_refused():
+    """All weights are some 1e-138, the targets those of biases near 1, rounded: patterns say nothing of numbers so far apart."""
+    net = sl.Feedforward((2, 3, 1), samples=3, activation="relu", bias=("b1", "b2"))
+    theta = np.zeros(net.size)
+    theta[net.slices["W1"]] = 1e-138 * np.array([8.6, -4.0, -1.1, -10.5, -1.1, -3.9])
+    theta[net.slices["W2"]] = 1e-138 * np.array([13.798359130771963, 5.9, -18.2])
+    theta[net.slices["b1"]], theta[net.slices["b2"]] = 1e-138 * np.array([-9.8, -12.8, 0.2]), 6.067813250009893e-138
+    mask = np.zeros(net.size, dtype=bool)
+    mask[net.slices["b1"].start : net.slices["b1"].start + 2] = True
+    y = np.full((1, 3), 13.798359130771963e-138 * 0.4046019725919622 + 6.067813250009893e-138)
+    x = np.random.default_rng(0).normal(size=(2, 3))
+    assert sl.decide(net, theta, x, y, mask, method="exact", starts=1, iterations=3).match != 0

@@ -8,14 +8,16 @@ from ..existence import by_hull, by_paths, by_patterns
 from ..existence.by_substitution import Enclosed, Plan, more_plans, outputs, plans, solve
 from ..existence.pattern_proofs import prove_last
 from ..homotopy.system import system_of
-from ..model.layers import plain
+from ..model.layers import last_layer, plain
 from ..model.reasons import Reason
 from ..ops.arguments import distinct_rows
-from ..ops.units import constant_outputs
+from ..ops.units import constant_outputs, reach
 from ..ranks.generic_rank import attained_ranks, required_rank
 from .methods import EXACT, TOLERANCE
 from .problem import EXACTLY, NO_NEAR_MISS, Problem
 from .searches import search_by_newton
+
+_UNSEEN = 1e-12  # of the targets: what is smaller is lost in linear programmes
 
 
 def decide_exactly(problem, open_, starts, keys, iterations, paths) -> None:
@@ -164,7 +166,13 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
     match, theta, proven = found.match, found.theta, found.certified
     doubt = np.flatnonzero((match == 1) & ~proven)
     match[doubt[~problem.no_near_miss(theta[doubt], rows[doubt])]] = -1
-    match[(match == 0) & problem.coarse(rows)] = -1
+    no = np.flatnonzero(match == 0)
+    weights, bias = problem.theta[rows[no]], last_layer(problem.net)[1]
+    if bias is not None:
+        weights[:, problem.net.slices[bias]] = 0.0
+    with np.errstate(all="ignore"):  # beside such targets the programmes do not see what the student's own units do
+        own, asked = reach(problem.net, weights, problem.x[rows[no]]).max(axis=1), np.abs(problem.y[rows[no]]).max(axis=1)
+    match[no[problem.coarse(rows[no]) | ((own > 0) & (asked * _UNSEEN > own))]] = -1
     yes, told = match == 1, match >= 0
     problem.theta[rows[yes]] = theta[yes]
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
