@@ -5,10 +5,10 @@ Each run writes a file of its own there (shards.py) and reads all of them, so tw
 results.csv (one line per cell) and the xarray Dataset of `load` are made from the rows (tables.py). What a line may hold is in rows.py.
 
 What is no error: a torn last line, left by a run that was killed, is reported and ignored; a blank line holds nothing; a row that repeats
-another (the same trials with the same counts) is counted once; of rows that share trials the largest counts, of equals the first read
-(overlaps.py); a row whose verdicts were given by older rules (`rules`, see methods.RULES; absent in the rows of earlier versions, which had
-rules 1) is reported and set aside: kept in the file, never added, and its trials are run again. Any other line is an error that names the
-line.
+another (the same trials with the same counts) is counted once; of rows that share trials the largest counts, of equals that of the
+earlier trials, then the first read (overlaps.py); a row whose verdicts were given by older rules (`rules`, see methods.RULES; absent in
+the rows of earlier versions, which had rules 1) is reported and set aside: kept in the file, never added, and its trials are run again.
+Any other line is an error that names the line.
 """
 
 from __future__ import annotations
