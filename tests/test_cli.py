@@ -19,7 +19,7 @@ from sublearn.cli.doctor import instruction_set
 from sublearn.match.methods import RULES
 from sublearn.study import loop
 from sublearn.study.summary import summaries
-from tests.studies import IGNORES, LISTENS, child, rows_in, start
+from tests.studies import BLIND, IGNORES, LISTENS, child, rows_in, start
 
 SMALL = """
 [study]
@@ -218,7 +218,7 @@ def test_a_file_in_the_folders_place_is_exit_code_2(spec, tmp_path, capsys, verb
 @pytest.mark.parametrize("verb", ["plan", "run", "status", "report", "predict"])
 def test_labels_outside_the_terminals_encoding_are_escaped(tmp_path, verb):
     (tmp_path / "s.toml").write_text(SMALL.replace('"rec"', '"r\u00e9seau"'), encoding="utf-8")
-    code = "import sys\nfrom sublearn.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"{BLIND}import sys\nfrom sublearn.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 
     def run_in_ascii(*arguments):
         environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -450,13 +450,21 @@ def test_the_second_ctrl_c_stops_at_once(tmp_path):
 @pytest.mark.slow
 def test_two_runs_in_one_folder_are_safe(tmp_path):
     """Each writes a file of its own and sees what the other has; what both have measured counts once."""
-    slow = SLOW.replace("trials = 2000000", "trials = 8000").replace("[5]", "[5, 6, 7]").replace("starts = 200", "starts = 20")
-    with start(tmp_path, slow, "tiny") as (one, folder), start(tmp_path, slow, "tiny", known=1) as (other, _):
+    slow = SLOW.replace("trials = 2000000", "trials = 6000").replace("[5]", "[5, 6, 7]").replace("starts = 200", "starts = 20")
+    (tmp_path / "slow.toml").write_text(slow, encoding="utf-8")
+    code, folder = (
+        f"{LISTENS}{BLIND}import sys\nfrom sublearn.cli.main import main\nsys.exit(main(['run', 'slow.toml']))",
+        tmp_path / "sublearn-tiny",
+    )
+    with (
+        child(code, cwd=tmp_path) as one,
+        child(code, cwd=tmp_path) as other,
+    ):  # begun together, so that neither ends before the other starts
         assert [process.wait(timeout=300) for process in (one, other)] == [0, 0], (one.communicate(), other.communicate())
     opened, cells = study.Store(folder), study.cells_of(study.parse_spec(slow))
     assert len(list((folder / "rows").iterdir())) == 2
     found = summaries(cells, opened.rows)
-    assert all(summary.trials == 8000 for summary in found)
+    assert all(summary.trials == 6000 for summary in found)
     alone = study.run(study.parse_spec(slow), tmp_path / "alone").folder
     expected = summaries(cells, study.Store(alone).rows)
     assert [(s.matched, s.undecided, s.found_after) for s in found] == [(s.matched, s.undecided, s.found_after) for s in expected]

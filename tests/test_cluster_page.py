@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sublearn import study
+from tests.studies import BLIND
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "cluster.md").read_text(encoding="utf-8")
 STUDY = """
@@ -26,7 +27,9 @@ def shell(tmp_path):
     (tmp_path / "my.toml").write_text(STUDY, encoding="utf-8")
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "sublearn"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sublearn "$@"\n', encoding="utf-8")
+    main = f'{BLIND}import sys\nfrom sublearn.cli.main import main\nif __name__ == "__main__":\n    sys.exit(main())\n'
+    (tmp_path / "bin" / "main.py").write_text(main, encoding="utf-8")
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/bin/main.py" "$@"\n', encoding="utf-8")
     command.chmod(0o755)
     package = os.pathsep.join([str(Path(study.__file__).resolve().parents[2]), *(entry for entry in sys.path if entry)])
     path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])

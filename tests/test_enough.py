@@ -120,7 +120,7 @@ def test_stopping_by_an_ordinary_interval_would_not_cover():
 def test_simulated_studies_cover_and_save_trials():
     """Of cells with p drawn anew: at least 95 % of the intervals with which they end hold the truth. 2000 of them in docs/study.md."""
     random, held, spent, cell = np.random.default_rng(7), 0, 0, with_stop("{ width = 0.1 }")
-    studies, most = 300, 4096
+    studies, most = 200, 4096
     chance = random.beta(0.5, 0.5, studies)
     for p in chance:
         counts = (random.random(most) < p).cumsum()
