@@ -746,11 +746,11 @@ def test_what_is_called_maximal_is_solved_exactly(net, shared, expected):
     rng = np.random.default_rng(4)
     free = [name for name in net.groups if name not in shared]
     kappa, by_reason = required_rank(net, shared), {}
-    for tried in range(1500):
-        mask = random_mask(net, free, rng, rng.random() if tried else 2)
-        said = predict(net, Allocation.from_mask(net, mask), shared)
-        if said.kind == "maximal" and len(by_reason.setdefault(said.reason, [])) < 10:
-            by_reason[said.reason].append((mask, said))
+    masks = np.array([random_mask(net, free, rng, rng.random() if tried else 2) for tried in range(1500)])
+    told = predictions(net, masks, shared)
+    for mask, kind, reason in zip(masks, told.kind, told.reason, strict=True):
+        if kind == "maximal" and len(by_reason.setdefault(reason, [])) < 10:
+            by_reason[reason].append((mask, predict(net, Allocation.from_mask(net, mask), shared)))
     assert expected <= {reason.removeprefix("T9 via ") for reason in by_reason}
     for number, (mask, said) in enumerate(itertools.chain.from_iterable(by_reason.values())):
         assert mask.sum() >= kappa
