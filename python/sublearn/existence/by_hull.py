@@ -16,21 +16,24 @@ a sum of n curves, one for each unit, with one number s_j each. If some u in R^(
   intervals that could hold the maximum are divided further; beyond the grid, 20 past the last a_jk, F_j is its limit +- 1e-16 sum |p_jk|.
 - relu: F_j is piecewise linear: its corners -a_jk, 0, and its slope towards infinity, sum_k p_jk, which must not be positive.
 
-Rounding: floating point sums of n products are within (n + 2) 2^-53 times the sum of the absolute values; tanh of the C library within
-2^-50; what underflows is below 2^-960. Such bounds of a_j, p_j and t, and what the targets may be off by, are taken from the difference.
-Where that leaves it positive there is no match, also for any targets that round to these; otherwise nothing is known: no yes comes from
-here.
+Rounding: a_j and t are enclosed (by_substitution.outputs); floating point sums of n products are within (n + 2) 2^-53 times the sum of
+the absolute values; tanh of the C library within 2^-50; what underflows is below 2^-960. Such bounds of a_j, p_j and t, and what the
+targets may be off by, are taken from the difference. Where that leaves it positive there is no match, also for any targets that round to
+these; otherwise nothing is known: no yes comes from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from ..model.layers import plain
 from ..model.network import Feedforward, Network
 from ..numerics.separation import separate
+from .by_substitution import Enclosed, outputs
 
 LARGEST = 600  # equations + learning units of a linear programme
 _POINTS = 48  # of a curve in the programme, at first; with its two ends
@@ -72,7 +75,7 @@ def applies(net: Network, masks: np.ndarray) -> np.ndarray:
 
 
 def settle(
-    net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, off: np.ndarray
+    net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, off: np.ndarray, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """bool [n], float64 [n, equations], float64 [n, size]: which trials are proven to have no match, the direction u of each proof (0
     elsewhere), and where no proof was found a start for a search: the mean biases of the sum of hulls nearest to the targets.
@@ -83,8 +86,7 @@ def settle(
     no, directions, starts = np.zeros(len(theta), dtype=bool), np.zeros((len(theta), net.equations)), theta.copy()
     last = net.slices[f"b{len(net.widths) - 2}"]
     with np.errstate(all="ignore"):  # what overflows proves nothing: comparisons with NaN are false
-        for row in range(len(theta)):
-            curves = _curves(net, theta[row], x[row], y[row], masks[row], off[row])
+        for row, curves in enumerate(_curves(net, theta, x, y, masks, off, threads)):
             direction, shifts = _direction(net.activation, curves)
             if direction is not None:
                 no[row], directions[row] = True, direction.ravel()
@@ -93,36 +95,37 @@ def settle(
     return no, directions, starts
 
 
-def _curves(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, mask: np.ndarray, off: np.ndarray) -> Curves:
-    weights = {name: theta[where].reshape(net.groups[name]) for name, where in net.slices.items()}
+def _curves(
+    net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, off: np.ndarray, threads: int
+) -> Iterator[Curves]:
+    """The curves of each trial. What is fixed comes from enclosures of outputs: of the network up to the pre-activations of its last hidden
+    layer, and of the whole network without the units that learn."""
     last = len(net.widths) - 2
-    phi, below = _PHI[net.activation], x.reshape(net.x_shape)
-    error = np.zeros_like(below)
-    for layer in range(1, last):
-        below, error = _affine(weights[f"W{layer}"], below, error, weights.get(f"b{layer}"))
-        below, error = phi(below), error + _TANH * np.abs(phi(below))
-    before, before_error = _affine(weights[f"W{last}"], below, error, None)
-    learning = mask[net.slices[f"b{last}"]]
-    bias = np.where(learning, 0.0, weights[f"b{last}"])
-    outgoing = weights[f"W{last + 1}"]
-    acting, acting_error = before[~learning] + bias[~learning, None], before_error[~learning] + _UNIT * np.abs(before[~learning])
-    acting_error = acting_error + _UNIT * np.abs(acting)
-    fixed, fixed_error = _affine(
-        outgoing[:, ~learning], phi(acting), acting_error + _TANH * np.abs(phi(acting)), weights.get(f"b{last + 1}")
-    )
-    free = np.zeros(net.widths[-1], dtype=bool)
-    if f"b{last + 1}" in weights:
-        free = mask[net.slices[f"b{last + 1}"]]
-    target = y.reshape(net.y_shape) - fixed
-    target_error = off.reshape(net.y_shape) + fixed_error + 2 * _UNIT * (np.abs(y.reshape(net.y_shape)) + np.abs(fixed)) + _LEAST
-    return Curves(target, target_error, before[learning], before_error[learning], outgoing[:, learning], free)
+    front = replace(net, widths=net.widths[: last + 1], bias=tuple(name for name in net.groups if name[0] == "b" and int(name[1:]) < last))
+    own = np.concatenate([theta[:, net.slices[name]] for name in front.groups], axis=1)
+    before, before_error = _middles(outputs(plain(front), Enclosed(own), x, threads=threads))
+    outgoing = theta[:, net.slices[f"W{last + 1}"]].reshape(-1, *net.groups[f"W{last + 1}"])
+    learning = masks[:, net.slices[f"b{last}"]]
+    rest = theta.copy()
+    rest[:, net.slices[f"W{last + 1}"]] = np.where(learning[:, None, :], 0.0, outgoing).reshape(len(theta), -1)
+    missing, missing_error = _middles(outputs(net, Enclosed(rest), x, Enclosed(np.ascontiguousarray(y)), threads))
+    free = masks[:, net.slices[f"b{last + 1}"]] if f"b{last + 1}" in net.groups else np.zeros((len(theta), net.widths[-1]), dtype=bool)
+    for row, units in enumerate(learning):
+        shape = (net.widths[last], net.samples)
+        yield Curves(
+            -missing[row].reshape(net.y_shape),
+            (off[row] + missing_error[row]).reshape(net.y_shape),
+            before[row].reshape(shape)[units],
+            before_error[row].reshape(shape)[units],
+            outgoing[row][:, units],
+            free[row],
+        )
 
 
-def _affine(matrix: np.ndarray, below: np.ndarray, error: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """matrix below + bias, and bounds of the error of each number, for errors of `below`. phi changes no faster than its argument."""
-    size = np.abs(matrix) @ np.abs(below) + (0.0 if bias is None else np.abs(bias)[:, None])
-    value = matrix @ below + (0.0 if bias is None else bias[:, None])
-    return value, (1 + 1e-9) * (np.abs(matrix) @ error + (matrix.shape[1] + 3) * _UNIT * size) + _LEAST
+def _middles(balls: Enclosed) -> tuple[np.ndarray, np.ndarray]:
+    """Enclosed numbers as float64, and bounds of their errors."""
+    assert balls.lo is not None and balls.rad is not None
+    return balls.hi, (1 + 4 * _UNIT) * (np.abs(balls.lo) + balls.rad) + _LEAST
 
 
 def _direction(activation: str, curves: Curves) -> tuple[np.ndarray | None, np.ndarray]:

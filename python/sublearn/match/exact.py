@@ -194,7 +194,9 @@ def _separate(problem: Problem, open_: np.ndarray, keys: tuple[int, int, int], i
         with np.errstate(all="ignore"):
             gap = outputs(plain(problem.net), Enclosed(problem.teacher[at]), problem.x[at], Enclosed(problem.y[at]), problem.threads)
             off[taught] = np.maximum(off[taught], np.abs(gap.hi) + gap.rad)
-    no, directions, starts = by_hull.settle(problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], off)
+    no, directions, starts = by_hull.settle(
+        problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], off, problem.threads
+    )
     at = rows[no]
     problem.verdicts.settle(at, 0, Reason.HULL, certified=True)
     problem.keep_directions(at, directions[no])
