@@ -1,5 +1,7 @@
 """T13: proofs that biases cannot match. Planted matches are never excluded, proofs hold by brute force, relu agrees with all patterns."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -252,6 +254,22 @@ def test_targets_stand_for_the_exact_outputs_of_a_teacher_that_computes_them_bad
     if net.slices["b1"].start != 3:
         theta, teacher = theta[[0, 1, 2, 4, 3]], teacher[[0, 1, 2, 4, 3]]
     y = sl.outputs(net, teacher, x)
+    found = sl.decide(net, theta, x, y, sl.only(net, "b1"), ("W2",), method="exact", teacher=teacher, starts=1, iterations=5)
+    assert found.match != 0
+
+
+def test_other_verdicts_of_no_ask_what_a_teacher_computes_exactly():
+    """The relu twin of the test before (T11): the teacher's exact outputs are equal, the computed ones are not."""
+    net = network("relu", widths=(3, 1, 1), samples=2)
+    a, b, c, w = 0.9034701816518086, -0.7434992493538084, 0.09401229776087457, 1.2084105603323426e16
+    x = np.array([[a, c], [b, b], [c, a]])
+    theta, teacher = np.zeros(net.size), np.zeros(net.size)
+    theta[net.slices["W1"]], teacher[net.slices["W1"]] = (1.0, 0.3, 1.0), (2.0**53, w, 2.0**53)
+    theta[net.slices["W2"]] = teacher[net.slices["W2"]] = 1.0
+    teacher[net.slices["b1"]] = 1e3
+    y = sl.outputs(net, teacher, x)
+    exact = [2**53 * Fraction(p) + Fraction(w) * Fraction(b) + 2**53 * Fraction(q) + 1000 for p, q in ((a, c), (c, a))]
+    assert exact[0] == exact[1] and y[0, 0] != y[0, 1]  # one bias gives both exact outputs, none the computed ones
     found = sl.decide(net, theta, x, y, sl.only(net, "b1"), ("W2",), method="exact", teacher=teacher, starts=1, iterations=5)
     assert found.match != 0
 

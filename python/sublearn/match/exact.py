@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..existence import by_hull, by_paths, by_patterns
-from ..existence.by_substitution import Enclosed, Plan, more_plans, outputs, plans, solve
+from ..existence.by_substitution import Plan, more_plans, plans, solve
 from ..existence.pattern_proofs import prove_last
 from ..homotopy.system import system_of
 from ..model.layers import last_layer, plain
@@ -141,7 +141,8 @@ def _substitute(problem: Problem, open_: np.ndarray, search, students: np.ndarra
             *_teachers(problem, rows),
             problem.threads,
         )
-        refused = found.refused & np.array([plan.whole for plan in made]) & ~problem.coarse(rows)
+        refused = found.refused & np.array([plan.whole for plan in made])
+        refused[refused] = ~problem.coarse(rows[refused])
         yes = found.proven.copy()
         near = np.flatnonzero(found.solved & ~found.proven & ~refused)  # solved, but not all that is asked for is part of the proof
         if len(near):
@@ -172,7 +173,7 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
         weights[:, problem.net.slices[bias]] = 0.0
     with np.errstate(all="ignore"):  # beside such targets the programmes do not see what the student's own units do
         own, asked = reach(problem.net, weights, problem.x[rows[no]]).max(axis=1), np.abs(problem.y[rows[no]]).max(axis=1)
-    match[no[problem.coarse(rows[no]) | ((own > 0) & (asked * _UNSEEN > own))]] = -1
+    match[no[problem.coarse(rows[no], by_programmes=True) | ((own > 0) & (asked * _UNSEEN > own))]] = -1
     yes, told = match == 1, match >= 0
     problem.theta[rows[yes]] = theta[yes]
     problem.loss[rows[yes]] = problem.relative_loss(theta[yes], rows[yes])
@@ -190,10 +191,7 @@ def _separate(problem: Problem, open_: np.ndarray, keys: tuple[int, int, int], i
     off = EXACTLY * problem.rounding(problem.student[rows], rows, widely=True)
     taught = np.flatnonzero(problem.taught[rows])
     if len(taught):  # y stands for the exact outputs of its teacher, which may be further off than a first derivative tells
-        at = rows[taught]
-        with np.errstate(all="ignore"):
-            gap = outputs(plain(problem.net), Enclosed(problem.teacher[at]), problem.x[at], Enclosed(problem.y[at]), problem.threads)
-            off[taught] = np.maximum(off[taught], np.abs(gap.hi) + gap.rad)
+        off[taught] = np.maximum(off[taught], problem.off_teacher(rows[taught]))
     no, directions, starts = by_hull.settle(
         problem.net, problem.theta[rows], problem.x[rows], problem.y[rows], problem.masks[rows], off, problem.threads
     )

@@ -21,6 +21,7 @@ ROUNDING = 1e4  # a residual above this many eps (of the dtype given) of the num
 EXACTLY = 64  # within so many eps of them it is one
 _NOTHING = 1e-280  # error bounds are never below some 1e-290
 _TAUGHT = 1e-8  # targets that miss a teacher's outputs by more, relative to the largest, are not its targets, whatever rounding explains
+_SEEN = 1e-10  # of the largest target: a tenth of what linear programmes are solved to
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -153,10 +154,27 @@ class Problem:
             made_of = made_of + self.taught[rows][:, None] * reach(self.net, self.teacher[rows], self.x[rows])
         return self.eps * (made_of + self._smallest(rows)) if widely else self.eps * made_of
 
-    def coarse(self, rows):
-        """bool [rows]: are some targets subnormal, so that their rounding is no small part of them?"""
-        y, smallest = np.abs(self.y[rows]), self._smallest(rows)
-        return ((y > 0) & (y < smallest)).any(axis=1)
+    def coarse(self, rows, by_programmes=False):
+        """bool [rows]: are some targets further from what they stand for than a no allows for? They are subnormal, or computed by a teacher
+        that cancels, by more than a first derivative tells; by_programmes: or than linear programmes, which know no teacher, can see."""
+        y = np.abs(self.y[rows])
+        found = ((y > 0) & (y < self._smallest(rows))).any(axis=1)
+        taught = np.flatnonzero(self.taught[rows])
+        if len(taught):
+            at = rows[taught]
+            allowed = 16 * EXACTLY * self.rounding(self.teacher[at], at, widely=True)  # enclosures of tanh are wider than its rounding
+            if by_programmes:
+                allowed = np.minimum(allowed, _SEEN * y[taught].max(axis=1, keepdims=True))
+            found[taught] |= ~(self.off_teacher(at) <= np.maximum(allowed, _NOTHING)).all(axis=1)
+        return found
+
+    def off_teacher(self, rows):
+        """float64 [rows, equations]: what the targets of rows that have a teacher differ by, at most, from its exact outputs."""
+        from ..existence.by_substitution import Enclosed, outputs  # here: `import sublearn` should not pay for it
+
+        with np.errstate(all="ignore"):
+            gap = outputs(plain(self.net), Enclosed(self.teacher[rows]), self.x[rows], Enclosed(self.y[rows]), self.threads)
+            return np.abs(gap.hi) + np.abs(gap.lo) + gap.rad
 
     def _smallest(self, rows):
         """float64 [rows, 1]: the smallest normal number of the dtype given, in units of y."""

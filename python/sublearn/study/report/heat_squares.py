@@ -13,6 +13,7 @@ from typing import Any
 
 from ...match.methods import EXACT
 from ...match.probability import EXISTENCE
+from ..network_entry import value_text
 from ..plot.choice import PROBABILITIES
 from ..summary import Summary
 from . import svg
@@ -85,7 +86,7 @@ def value_of(parameters: Mapping[str, Any], key: str) -> Any:
     value = parameters.get(key)
     if value is None or isinstance(value, (int, float, str)):
         return value
-    return "-".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return value_text(tuple(value) if isinstance(value, list) else value)
 
 
 def _values(s: Summary) -> dict[str, Any]:
