@@ -5,6 +5,17 @@ import subprocess
 import sys
 import time
 
+NETWORK = """
+[[network]]
+label = "rec"
+kind = "recurrent"
+inputs = 1
+hidden = 4
+outputs = 1
+steps = 5
+shared = ["B", "D"]
+"""
+
 # a child of a shell's background job is started with SIGINT ignored: then no KeyboardInterrupt would ever come
 # (and under nohup SIGHUP is ignored)
 _OTHERS = "import signal\nfor other in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1): signal.signal(other, signal.SIG_DFL)\n"

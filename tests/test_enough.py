@@ -14,8 +14,10 @@ from sublearn.study.items import Item, Work, shares
 from sublearn.study.measure import measure
 from sublearn.study.spec import Stop
 from sublearn.study.summary import summaries
+from tests.studies import NETWORK
 
-TEXT = """
+TEXT = (
+    """
 [study]
 name = "stop"
 trials = 3000
@@ -24,20 +26,15 @@ method = ["newton", "exact"]
 control = false
 stop = { width = 0.1 }
 
-[[network]]
-label = "rec"
-kind = "recurrent"
-inputs = 1
-hidden = 4
-outputs = 1
-steps = 5
-shared = ["B", "D"]
-
+"""
+    + NETWORK
+    + """
 [[strategy]]
 kind = "scattered"
 within = "W"
 budgets = [3, 4, 5]
 """
+)
 SPEC = study.parse_spec(TEXT)
 CELLS = study.cells_of(SPEC)
 

@@ -20,8 +20,10 @@ from sublearn.study.measure import measure
 from sublearn.study.moments import LARGEST, UNIT, Moments
 from sublearn.study.report.sections import sections
 from sublearn.study.summary import summaries
+from tests.studies import NETWORK
 
-TEXT = """
+TEXT = (
+    """
 [study]
 name = "near"
 trials = 150
@@ -31,20 +33,15 @@ measure = ["matches", "loss"]
 descent = { steps = 50 }
 chunk = 32
 
-[[network]]
-label = "rec"
-kind = "recurrent"
-inputs = 1
-hidden = 4
-outputs = 1
-steps = 5
-shared = ["B", "D"]
-
+"""
+    + NETWORK
+    + """
 [[strategy]]
 kind = "scattered"
 within = "W"
 budgets = [3, 5]
 """
+)
 SPEC = study.parse_spec(TEXT)
 CELLS = study.cells_of(SPEC)
 NEAR = [cell for cell in CELLS if cell.quantity == "loss"]

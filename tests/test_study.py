@@ -31,7 +31,7 @@ from sublearn.study.report import findings, page, references, setting
 from sublearn.study.spec import METHODS, StrategySpec
 from sublearn.study.summary import Summary, summaries
 from sublearn.study.sweep import cells_of
-from tests.studies import start
+from tests.studies import NETWORK, start
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -1228,7 +1228,8 @@ def test_kill_at_any_moment_loses_at_most_a_chunk(tmp_path):
 
 # Method exact: existence beside findability
 
-BOTH = """
+BOTH = (
+    """
 [study]
 name = "both"
 trials = 120
@@ -1236,15 +1237,9 @@ starts = 3
 method = ["exact", "newton"]
 chunk = 50
 
-[[network]]
-label = "rec"
-kind = "recurrent"
-inputs = 1
-hidden = 4
-outputs = 1
-steps = 5
-shared = ["B", "D"]
-
+"""
+    + NETWORK
+    + """
 [[network]]
 label = "ff"
 kind = "feedforward"
@@ -1274,6 +1269,7 @@ within = ["W1", "W2"]
 budgets = [[3, 3], [0, 6]]
 networks = ["ff"]
 """
+)
 
 
 @pytest.fixture(scope="module")

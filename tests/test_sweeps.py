@@ -22,8 +22,10 @@ from sublearn.study.shards import line_of
 from sublearn.study.summary import summaries
 from sublearn.study.timing import Left, Rates
 from tests import kill_sweeps
+from tests.studies import NETWORK
 
-TEXT = """
+TEXT = (
+    """
 [study]
 name = "sweep"
 trials = 150
@@ -31,15 +33,9 @@ starts = 2
 method = ["newton", "exact"]
 chunk = 64
 
-[[network]]
-label = "rec"
-kind = "recurrent"
-inputs = 1
-hidden = 4
-outputs = 1
-steps = 5
-shared = ["B", "D"]
-
+"""
+    + NETWORK
+    + """
 [[strategy]]
 kind = "scattered"
 within = "W"
@@ -51,6 +47,7 @@ within = "W"
 budgets = [4]
 trials = 40
 """
+)
 SPEC = study.parse_spec(TEXT)
 CELLS = study.cells_of(SPEC)
 
