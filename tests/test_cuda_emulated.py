@@ -314,12 +314,14 @@ def test_networks(device, net, dtype):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
-@pytest.mark.parametrize("net", [NETWORKS[k] for k in (0, 1, 4, 5, 10, 11)], ids=names)
+@pytest.mark.parametrize("net", [NETWORKS[k] for k in (0, 1, 4, 5, 10, 11, 16, 17, 18)], ids=names)
 def test_fit(device, net, optimizer):
     checks.fits_agree_with_the_cpu(device, net, np.float64, optimizer)
 
 
-@pytest.mark.parametrize("net, shared", [(NETWORKS[0], ("B", "D")), (NETWORKS[1], ()), (NETWORKS[10], ("W1",))], ids=str)
+@pytest.mark.parametrize(
+    "net, shared", [(NETWORKS[0], ("B", "D")), (NETWORKS[1], ()), (NETWORKS[10], ("W1",)), (NETWORKS[16], ("W1", "g2"))], ids=str
+)
 def test_draws(net, shared):
     checks.draws_are_bit_equal(net, shared)
 

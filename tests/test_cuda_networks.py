@@ -118,6 +118,8 @@ SMOOTH = [
     sl.Recurrent(1, 8, 2, 3, activation="tanh"),
     sl.Feedforward((3, 5, 2), 4, bias=True),
     sl.Feedforward((2, 4, 3, 2), 3, activation="tanh"),
+    sl.Feedforward((2, 4, 3, 2), 3, activation="tanh", gain=True),
+    sl.Recurrent(1, 4, 2, 3, activation="tanh", gain=True, samples=2, leak=0.3),
 ]
 
 
@@ -216,6 +218,7 @@ NARROW = [
     (sl.Recurrent(2, 8, 2, 9, activation="tanh"), "W", (20,)),
     (sl.Recurrent(2, 4, 3, 3, activation="relu"), None, (4, 12)),
     (sl.Recurrent(2, 6, 1, 7, activation="relu"), "W", (9,)),
+    (sl.Recurrent(2, 8, 1, 3, activation="tanh", gain=True, samples=2, leak=0.5), None, (5, 9)),
 ]
 
 

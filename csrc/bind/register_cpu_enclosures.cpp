@@ -98,6 +98,7 @@ struct Call {
   Call(const sl::Shape& s, sl::SubstitutionForm form, const Balls& from, const Numbers& x, const Balls& y, int threads)
       : theta({x.shape(0), static_cast<int64_t>(s.size)}, numbers(from, {x.shape(0), static_cast<int64_t>(s.size)}, "theta")),
         proven(x.shape(0)), refused(x.shape(0)), near(x.shape(0)), first_gap({x.shape(0), static_cast<int64_t>(s.outputs)}) {
+    check(form == sl::SubstitutionForm::affine || s.plain(), "substitution: plain networks only");
     check_x(s, x, x.shape(0));
     const sl::EnclosedNumbers target = numbers(y, {x.shape(0), static_cast<int64_t>(s.equations)}, "y");
     a.shape = &s;
@@ -176,7 +177,8 @@ py::tuple substitute_last_rows(const sl::Shape& s, const Balls& theta, const Num
 // (theta, proven). pattern: None where the last layer learns, or for `nothing`.
 py::tuple pattern_proof(const sl::Shape& s, int layer, const Numbers& theta, const Numbers& x, const Numbers& y, const Array<bool>& learns,
                         const std::optional<Array<bool>>& pattern, bool nothing, int threads) {
-  check(s.kind == sl::Kind::feedforward && s.activation == sl::Activation::relu, "pattern_proof: feedforward relu networks only");
+  check(s.kind == sl::Kind::feedforward && s.activation == sl::Activation::relu && s.plain(),
+        "pattern_proof: plain feedforward relu networks only");
   check(layer >= 1 && layer <= s.layers, "layer: outside the network");
   const int64_t batch = theta.shape(0);
   check(theta.ndim() == 2 && theta.shape(1) == s.size, "theta: wrong shape");

@@ -11,7 +11,7 @@ namespace cpu_bindings {
 namespace {
 
 std::unique_ptr<sl::Shape> make_shape(const std::string& kind, const std::vector<int>& sizes, const std::string& activation,
-                                      const std::vector<bool>& biases) {
+                                      const std::vector<bool>& biases, const std::vector<bool>& gains, double leak, bool start) {
   sl::Activation act;
   if (activation == "linear") act = sl::Activation::linear;
   else if (activation == "relu") act = sl::Activation::relu;
@@ -19,16 +19,23 @@ std::unique_ptr<sl::Shape> make_shape(const std::string& kind, const std::vector
   else throw py::value_error("activation: expected linear, relu or tanh, got " + activation);
   for (int v : sizes) check(v >= 1, "sizes: every size must be at least 1");
   if (kind == "recurrent") {
-    check(sizes.size() == 4 && biases.size() == 2, "recurrent: expected 4 sizes and 2 biases");
-    return std::make_unique<sl::Shape>(sl::Shape::recurrent(sizes[0], sizes[1], sizes[2], sizes[3], act, biases[0], biases[1]));
+    check(sizes.size() == 5 && biases.size() == 2 && gains.size() <= 1, "recurrent: expected 5 sizes, 2 biases and at most 1 gain");
+    sl::Shape::Extras extras;
+    extras.gain = !gains.empty() && gains[0];
+    extras.start = start;
+    extras.leak = leak;
+    extras.sequences = sizes[4];
+    return std::make_unique<sl::Shape>(sl::Shape::recurrent(sizes[0], sizes[1], sizes[2], sizes[3], act, biases[0], biases[1], extras));
   }
   check(kind == "feedforward", "kind: expected recurrent or feedforward, got " + kind);
   const int layers = static_cast<int>(sizes.size()) - 2;
   check(layers >= 1 && layers <= sl::kMaxLayers && static_cast<int>(biases.size()) == layers,
         "feedforward: expected 1 to 16 layers, one bias flag each");
-  bool has[sl::kMaxLayers];
+  check(gains.size() < static_cast<size_t>(layers) || gains.empty(), "feedforward: expected at most one gain flag for each hidden layer");
+  bool has[sl::kMaxLayers], gained[sl::kMaxLayers] = {};
   for (int k = 0; k < layers; ++k) has[k] = biases[k];
-  return std::make_unique<sl::Shape>(sl::Shape::feedforward(sizes[0], layers, sizes.data() + 1, act, has));
+  for (size_t k = 0; k < gains.size(); ++k) gained[k] = gains[k];
+  return std::make_unique<sl::Shape>(sl::Shape::feedforward(sizes[0], layers, sizes.data() + 1, act, has, gained));
 }
 
 template <class T>
@@ -97,7 +104,8 @@ Array<int64_t> jacobian_mod(const sl::Shape& s, const Array<int64_t>& theta, con
 
 void register_networks(py::module_& m) {
   py::class_<sl::Shape>(m, "Shape")
-      .def(py::init(&make_shape), "kind"_a, "sizes"_a, "activation"_a, "biases"_a)
+      .def(py::init(&make_shape), "kind"_a, "sizes"_a, "activation"_a, "biases"_a, "gains"_a = std::vector<bool>(), "leak"_a = 1.0,
+           "start"_a = false)
       .def_readonly("size", &sl::Shape::size)
       .def_readonly("equations", &sl::Shape::equations)
       .def_property_readonly("group_begin", [](const sl::Shape& s) {

@@ -8,6 +8,7 @@ namespace {
 py::tuple activation_patterns(const sl::Shape& s, const Array<double>& theta, const Array<double>& x, const Array<double>& y,
                               const Array<bool>& masks, int layer, int64_t most, double eps, int threads) {
   check(s.kind == sl::Kind::feedforward && s.activation == sl::Activation::relu, "activation_patterns: relu feedforward networks only");
+  check(s.plain(), "activation_patterns: no gains");
   check(s.samples <= 8, "activation_patterns: at most 8 samples");
   check(layer >= 1 && layer < s.layers, "layer: expected a hidden layer");
   const int64_t batch = theta.shape(0);

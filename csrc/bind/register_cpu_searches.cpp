@@ -43,7 +43,8 @@ py::dict newton(const sl::Shape& s, const Array<double>& theta, const Array<doub
                    found.mutable_data(),
                    &iterations,
                    threads,
-                   norm2 ? norm2->data() : nullptr};
+                   norm2 ? norm2->data() : nullptr,
+                   s.first_gain};
   run([&](sl::Control& c) { sl::newton(a, c); });
   return py::dict("theta"_a = theta_out, "loss"_a = loss, "found"_a = found, "iterations"_a = iterations);
 }
@@ -80,7 +81,7 @@ py::dict continuation(const sl::Shape& s, const Array<std::complex<double>>& poi
                       const Array<int>& allocation, const Array<int>& from, const Array<int>& to, const Array<int>& group,
                       const Array<std::complex<double>>& start, bool stop_at_real, double aim, double least_step, int max_steps,
                       bool sliced, int threads) {
-  check(s.activation == sl::Activation::linear, "continuation: linear networks only");
+  check(s.activation == sl::Activation::linear && s.plain(), "continuation: plain linear networks only");
   const Indices in = indices_of(s, indices, indices.shape(0), false);
   const int k = in.budget;
   const int64_t width = s.size + s.inputs_size + (teacher ? s.size : s.equations) + (sliced ? s.equations + k : 0);

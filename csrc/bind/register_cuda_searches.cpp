@@ -37,7 +37,8 @@ void newton(const sl::Shape& s, const Array& theta, const Array& x, const Array&
                    numbers<int32_t>(found, {batch}, "found"),
                    numbers<int64_t>(iterations, {1}, "iterations"),
                    0,
-                   norm2 ? numbers<double>(*norm2, {batch}, "norm2") : nullptr};
+                   norm2 ? numbers<double>(*norm2, {batch}, "norm2") : nullptr,
+                   s.first_gain};
   const int8_t* rows = opened(open, batch);
   run(found, stream, [&](sl::cuda::Stream& on) {
     if (a.theta_out) copy_theta(a.students, a.theta_out, on);
@@ -53,7 +54,7 @@ void continuation(const sl::Shape& s, const Array& points, bool teacher, const A
                   const Array& allocation, const Array& from, const Array& to, const Array& group, const Array& start, bool stop_at_real,
                   double aim, double least_step, int max_steps, bool sliced, const Array& end, const Array& status, const Array& steps,
                   const Array& largest, const Array& correction, const Array& done, int64_t first, uintptr_t stream) {
-  check(s.activation == sl::Activation::linear, "continuation: linear networks only");
+  check(s.activation == sl::Activation::linear && s.plain(), "continuation: plain linear networks only");
   check(indices.shape.size() == 2 && indices.shape[1] >= 1, "indices: at least one learnable weight");
   const int64_t allocations = indices.shape[0], k = indices.shape[1], jobs = start.rows(), count = points.rows();
   check(rows.has_value() != mix.has_value() && (!sliced || rows), "either rows or mix; sliced: only with rows");

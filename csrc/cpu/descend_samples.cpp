@@ -434,7 +434,7 @@ void descend_students(void* context, int worker, int64_t piece, Control& control
 // lanes keep less of a tile in them).
 template <class T>
 bool descends_by_samples(const Shape& s, int learnable) {
-  if (s.kind != Kind::feedforward || s.layers != 2) return false;
+  if (s.kind != Kind::feedforward || s.layers != 2 || !s.plain()) return false;
   const double i = s.widths[0], h = s.widths[1], o = s.widths[2], r = learnable;
   const double packs = (s.samples + P / 2 * kLanes<T> - 1) / (P / 2 * kLanes<T>)*(P / 2);
   const double live = h * (1 - std::pow(1 - r / s.size, i + o));  // units with a learnable weight, if these are scattered

@@ -20,7 +20,7 @@ void jacobian_mod_item(void* context, int, int64_t item, Control&) {
   const Shape& s = *a.shape;
   const bool given = s.activation == Activation::tanh;
   int hidden = 0;
-  if (s.kind == Kind::recurrent) hidden = s.steps * s.hidden;
+  if (s.kind == Kind::recurrent) hidden = s.samples * s.steps * s.hidden;
   else
     for (int k = 1; k < s.layers; ++k) hidden += s.samples * s.widths[k];
   Scratch scratch;

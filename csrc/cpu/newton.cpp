@@ -147,7 +147,8 @@ class Worker {
     const Philox source(a_.seed, kStarts + static_cast<uint32_t>(start), a_.trials[b], a_.task);
     for (int k = 0; k < r_; ++k) {
       set_slot(model_, slots_, k, l, index[k]);
-      lane(trial_ + k, l) = start == 0 ? theta[index[k]] : normal(source, index[k]) * a_.start_scale[index[k]];
+      lane(trial_ + k, l) =
+          start == 0 ? theta[index[k]] : (index[k] >= s_.first_gain) + normal(source, index[k]) * a_.start_scale[index[k]];
       lane(at_ + k, l) = lane(trial_ + k, l);
     }
     double norm2 = 0;

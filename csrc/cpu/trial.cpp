@@ -41,7 +41,11 @@ void draw_one(void* context, int, int64_t k, Control&) {
   normals(Philox(a.seed, kStudent, trial, a.task), 0, s.size, student);
   normals(Philox(a.seed, kInputs, trial, a.task), 0, s.inputs_size, a.x + k * s.inputs_size);
   for (int g = 0; g < s.groups; ++g) {
-    const double scale = s.group_fan_in[g] ? a.gains[g] / std::sqrt(static_cast<double>(s.group_fan_in[g])) : a.gains[g];
+    if (s.group_fan_in[g] == kFanInOfGain) {
+      for (int i = s.group_begin[g]; i < s.group_begin[g + 1]; ++i) teacher[i] = student[i] = 1;
+      continue;
+    }
+    const double scale = s.group_fan_in[g] > 0 ? a.gains[g] / std::sqrt(static_cast<double>(s.group_fan_in[g])) : a.gains[g];
     for (int i = s.group_begin[g]; i < s.group_begin[g + 1]; ++i) {
       teacher[i] *= scale;
       student[i] = a.shared[g] ? teacher[i] : student[i] * scale;

@@ -702,7 +702,7 @@ __global__ void __launch_bounds__(cuda::kWarp)
 // False, and nothing done, where this kernel does not serve.
 inline bool continuation_lanes(const Shape& s, const ContinuationArgs& a, const Queue& queue, cuda::Stream& stream) {
   constexpr int kMost = 8;
-  if (s.kind != Kind::recurrent || s.hidden > kMost || a.budget > kMost || a.budget < 1) return false;
+  if (s.kind != Kind::recurrent || !s.plain() || s.hidden > kMost || a.budget > kMost || a.budget < 1) return false;
   if (int64_t{s.equations} * (8 * kMost) + 3 * int64_t{s.inputs_size} + 3 * int64_t{s.size} > 1 << 20) return false;  // sums stay in an int
   const bool four = s.hidden <= 4 && a.budget <= 4;
   const PathPlan plan(s, a, four ? 4 : kMost, four ? 4 : a.budget <= 6 ? 6 : kMost);

@@ -238,7 +238,7 @@ template <int N, int O, class T> bool descend_few_steps(const DescendArgs<T>& a,
 
 template <int N, class T> bool descend_in_registers(const DescendArgs<T>& a, cuda::Stream& stream, const int8_t* open) {
   const Shape& s = *a.students.shape;
-  if (s.hidden != N) return false;
+  if (s.hidden != N || !s.plain()) return false;
   if (descend_few_steps<N, 1>(a, stream, open) || descend_few_steps<N, 2>(a, stream, open)) return true;
   if (s.inputs + N + 1 > 254 || s.outputs > 254) return false;
   switch (s.outputs) {

@@ -50,7 +50,7 @@ template <class T> void jacobian_batch(const JacobianArgs<T>& a, cuda::Stream& s
 
 int given_activities(const Shape& s) {  // of tanh over GF(p), where there is no tanh: drawn
   if (s.activation != Activation::tanh) return 0;
-  if (s.kind == Kind::recurrent) return s.steps * s.hidden;
+  if (s.kind == Kind::recurrent) return s.samples * s.steps * s.hidden;
   int hidden = 0;
   for (int k = 1; k < s.layers; ++k) hidden += s.samples * s.widths[k];
   return hidden;

@@ -608,7 +608,7 @@ constexpr int kMostRows = 4;  // of the system per lane
 // False, and nothing done, where this kernel does not serve.
 inline bool newton_lanes(const NewtonArgs& a, const double* start_scale, const Jobs& queue, cuda::Stream& stream) {
   const Shape& s = *a.students.shape;
-  if (s.kind != Kind::recurrent || s.hidden > kGroup || s.inputs + kGroup >= 1 << 14 || s.outputs >= 1 << 14) return false;
+  if (s.kind != Kind::recurrent || !s.plain() || s.hidden > kGroup || s.inputs + kGroup >= 1 << 14 || s.outputs >= 1 << 14) return false;
   if ((int64_t{s.steps} + a.budget) * s.equations + s.inputs_size > 1 << 20) return false;  // keeps Plan's sums in an int
   const Plan plan(s, a.budget, a.group_learns);
   if (plan.system > kGroup * kMostRows || !fits_in_shared(plan.bytes(), kSharedNewton, stream)) return false;

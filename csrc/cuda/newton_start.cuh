@@ -59,7 +59,7 @@ struct Start {
   // Where this start begins in weight `flat`.
   __device__ __forceinline__ double from(const NewtonArgs& a, const double* scale, const Philox& source, int flat) const {
     return number == 0 ? a.students.theta[student * a.students.theta_stride + flat]
-                       : draws::normal(source, static_cast<uint64_t>(flat)) * scale[flat];
+                       : (flat >= a.first_gain) + draws::normal(source, static_cast<uint64_t>(flat)) * scale[flat];
   }
 
   // Whether the point of loss `tried` is taken. False for NaN.

@@ -21,7 +21,7 @@ struct Laws {
   double scale[kMaxGroups];
   int begin[kMaxGroups + 1];
   bool shared[kMaxGroups];
-  int groups;
+  int groups, first_gain;
 };
 
 // scaled: the numbers are weights of the network's groups. kStudent: those of shared groups come from the teacher's stream.
@@ -50,7 +50,7 @@ __global__ void draw_numbers(Philox first, uint32_t first_trial, int64_t count, 
           }
           v = teacher[q];
         }
-        v = v * laws.scale[g];
+        v = i < laws.first_gain ? v * laws.scale[g] : 1.0;
       }
       out[k * size + i] = v;
     }
@@ -111,8 +111,9 @@ void draw_trials(const TrialArgs& a, Stream& stream) {
   const Shape& s = *a.shape;
   Laws laws = {};
   laws.groups = s.groups;
+  laws.first_gain = s.first_gain;
   for (int g = 0; g < s.groups; ++g) {
-    laws.scale[g] = s.group_fan_in[g] ? a.gains[g] / std::sqrt(static_cast<double>(s.group_fan_in[g])) : a.gains[g];
+    laws.scale[g] = s.group_fan_in[g] > 0 ? a.gains[g] / std::sqrt(static_cast<double>(s.group_fan_in[g])) : a.gains[g];
     laws.begin[g + 1] = s.group_begin[g + 1];
     laws.shared[g] = a.shared[g];
   }

@@ -8,6 +8,13 @@
 //              column of a weight in [B W b] at row a, column k:  J[t, e] = sum_{s <= t} A(t, e, s)[a] z_s[k]
 //              column of D[e', a]:  J[t, e] = [e = e'] h_t[a];     of c[e']: [e = e'].
 //   For linear phi, A depends on t - s only (T o chains' entries instead of T^2 o / 2).
+// Beyond a plain network, with a leak a, gains g and a given h_0:
+//   f_t = phi([B W b] z_t),  s_t = s_{t-1} + a (f_t - s_{t-1}),  h_t = g * s_t  for t >= 1;  s_0 = h_0 as given, without gains
+//   z_t = [x_t ; h_{t-1} ; 1 ; s_t (with gains) ; f_t (with a leak)]
+//   H_t = dL/dh_t = D^T e_t + W^T delta_{t+1},  sigma_t = g * H_t + (1 - a) sigma_{t+1},  delta_t = a phi'_t * sigma_t,
+//   dL/dg = sum_t H_t * s_t
+//   rows of delta and A: [d / d (pre-activation) ; 0 of unused slots ; d / dh (with gains)]: a gain's column is then one like all others.
+// Several sequences lie one behind the other, in z with T + 1 rows each, in everything else with T.
 //
 // S is the scalar: float, double, a pack of them, Complex, ModP. N is the hidden size, or 0 for "at run time".
 // C is the entry type of the tables (S, or see scalar/lanes.h).
@@ -32,39 +39,51 @@ class Recurrent {
   // Bytes of a strip of a CUDA kernel. What the tables are for: outputs and either gradients or Jacobians, or all three. Without the chains
   // of the Jacobian they grow with T, not with its square.
   SL_HD static size_t scratch_bytes(const Shape& s, Tables tables = Tables::all) {
-    const size_t T = s.steps, n = s.hidden, o = s.outputs, R = s.inputs + n + 1;
-    const size_t chains = s.activation == Activation::linear ? T * o : T * o * T;
-    return sizeof(C) * ((T + 1) * R + T * n + (tables != Tables::jacobian ? T * n : 0) +
-                        (tables != Tables::gradient ? chains * (n + 1) + T + T * o : 0));
+    const size_t T = s.steps, n = s.hidden, o = s.outputs, M = s.samples, extra = (s.g >= 0 ? n : 0),
+                 R = s.inputs + n + 1 + extra + (s.leak != 1 ? n : 0);
+    const size_t chains = s.activation == Activation::linear ? T * o : M * T * o * T, step = n + 1 + extra;
+    return sizeof(C) * (M * (T + 1) * R + M * T * n + (tables != Tables::jacobian ? M * T * (extra ? step : n) : 0) +
+                        (tables != Tables::gradient ? chains * step + T + T * o : 0) + (s.leak != 1 ? n : 0));
   }
 
   template <class Memory>
   SL_HD Recurrent(const Shape& s, Memory& scratch, Tables tables = Tables::all)
-      : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), R_(s.inputs + s.hidden + 1),
-        linear_(s.activation == Activation::linear) {
-    const size_t T = T_, n = n_, o = o_;
-    const size_t chains = linear_ ? T * o : T * o * T;
-    z_ = take_array<C>(scratch, (T + 1) * R_);
-    drive_ = take_array<C>(scratch, T * n);
-    if (tables != Tables::jacobian) delta_ = take_array<C>(scratch, T * n);
+      : shape_(s), i_(s.inputs), n_(N ? N : s.hidden), o_(s.outputs), T_(s.steps), M_(s.samples),
+        R_(s.inputs + s.hidden + 1 + (s.g >= 0 ? s.hidden : 0) + (s.leak != 1 ? s.hidden : 0)),
+        delta_step_(s.g >= 0 ? 2 * s.hidden + 1 : s.hidden), A_step_(s.g >= 0 ? 2 * s.hidden + 1 : s.hidden + 1),
+        linear_(s.activation == Activation::linear), extra_(s.g >= 0 || s.leak != 1), leak_(Number<S>::of(s.leak)) {
+    const size_t T = T_, n = n_, o = o_, M = M_;
+    const size_t chains = linear_ ? T * o : M * T * o * T;
+    z_ = take_array<C>(scratch, M * (T + 1) * R_);
+    drive_ = take_array<C>(scratch, M * T * n);
+    if (s.leak != 1) sigma_ = take_array<C>(scratch, n);
+    if (tables != Tables::jacobian) delta_ = take_array<C>(scratch, M * T * delta_step_);
     if (tables == Tables::gradient) return;
-    A_ = take_array<C>(scratch, chains * (n + 1));
+    A_ = take_array<C>(scratch, chains * A_step_);
     right_ = take_array<C>(scratch, T);
     left_ = take_array<C>(scratch, T * o);
   }
 
-  SL_HD C* input(int flat) { return z_ + (flat / i_) * R_ + flat % i_; }
-  // What the last layer reads in step t, n values, after forward().
+  SL_HD C* input(int flat) {
+    if (shape_.plain()) return z_ + (flat / i_) * R_ + flat % i_;
+    const int of_x = M_ * T_ * i_;
+    if (flat >= of_x) return z_ + (flat - of_x) / n_ * (T_ + 1) * R_ + i_ + (flat - of_x) % n_;
+    const int row = flat / i_;
+    return z_ + (row / T_ * (T_ + 1) + row % T_) * R_ + flat % i_;
+  }
+  // What the last layer reads in step t of a plain network, n values, after forward().
   SL_HD const C* read_by_last(int t) const { return z_ + (t + 1) * R_ + i_; }
   SL_HD void inputs_ready(S one) {
-    for (int t = 0; t <= T_; ++t) z_[t * R_ + i_ + n_] = one;
+    for (int t = 0; t < M_ * (T_ + 1); ++t) z_[t * R_ + i_ + n_] = one;
   }
 
   // For memory that does not come zeroed: the entries that are read and never computed (h_0, the row of unused slots).
   SL_HD void blank() {
-    for (int a = 0; a < n_; ++a) z_[i_ + a] = S{};
-    const int chains = !A_ ? 0 : linear_ ? T_ * o_ : T_ * o_ * T_;
-    for (int q = 0; q < chains; ++q) A_[q * (n_ + 1) + n_] = S{};
+    if (!shape_.start)
+      for (int m = 0; m < M_; ++m)
+        for (int a = 0; a < n_; ++a) z_[m * (T_ + 1) * R_ + i_ + a] = S{};
+    const int chains = !A_ ? 0 : linear_ ? T_ * o_ : M_ * T_ * o_ * T_;
+    for (int q = 0; q < chains; ++q) A_[q * A_step_ + n_] = S{};
   }
 
   // Tells which groups may change between calls: the drive B x_t + b is computed once where it is fixed.
@@ -74,150 +93,78 @@ class Recurrent {
     learns_D_ = group_learns[2];
     int g = 3;
     learns_b_ = shape_.b >= 0 && group_learns[g++];
-    learns_c_ = shape_.c >= 0 && group_learns[g];
+    learns_c_ = shape_.c >= 0 && group_learns[g++];
+    learns_g_ = shape_.g >= 0 && group_learns[g];
     drive_fixed_ = !learns_B_ && !learns_b_;
+    second_ = drive_fixed_ && !learns_g_ && !shape_.start;
   }
   // Equations before this one cannot depend on a learnable weight (y_1 does not see W).
-  SL_HD int first_equation() const { return learns_B_ || learns_b_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
+  SL_HD int first_equation() const { return M_ > 1 || !second_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
 
   SL_HD void prepare(const C* theta) {
     const int n = N ? N : n_;
-    for (int t = 0; t < T_; ++t) {
+    for (int t = 0, row = 0; t < M_ * T_; ++t, ++row) {
+      if (M_ > 1 && t > 0 && t % T_ == 0) ++row;
       C* u = drive_ + t * n;
       for (int a = 0; a < n; ++a) u[a] = shape_.b >= 0 ? S(theta[shape_.b + a]) : S{};
-      rows_times(theta + shape_.B, i_, z_ + t * R_, n, i_, u);
+      rows_times(theta + shape_.B, i_, z_ + row * R_, n, i_, u);
     }
   }
 
   SL_HD void forward(const C* theta, C* y) {
-    const int n = N ? N : n_;
     if (!drive_fixed_) prepare(theta);
-    const C *W = theta + shape_.W, *D = theta + shape_.D;
-    S state[N ? N : 1] = {};  // h_{t-1}, in registers for compiled-in sizes
-    for (int t = 0; t < T_; ++t) {
-      C* h = z_ + (t + 1) * R_ + i_;
-      const C* u = drive_ + t * n;
-      if constexpr (N > 0 && N <= 8) {
-        S acc[N];
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) acc[a] = u[a];
-        if (t > 0) rows_step<N>(W, state, acc);
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) h[a] = acc[a];
-      } else {
-        for (int a = 0; a < n; ++a) h[a] = u[a];
-        if (t > 0) rows_times(W, n, z_ + t * R_ + i_, n, n, h);
-      }
-      if (hidden)
-        for (int a = 0; a < n; ++a) h[a] = hidden[t * n + a];
-      else if (!linear_) activate_all(shape_.activation, h, n);
-      for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
-      if constexpr (N > 0 && N <= 8) {
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) state[a] = h[a];
-        int e = 0;
-        for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, state, N, y + t * o_ + e);
-        if (e < o_) rows_tile<1, N>(D + e * N, N, state, N, y + t * o_ + e);
-      } else {
-        rows_times(D, n, h, o_, n, y + t * o_);
-      }
-    }
+    for (int m = 0; m < M_; ++m) forward_sequence(theta, m, y + m * T_ * o_);
   }
 
   // delta_t for every step that a learnable weight acts in.
   SL_HD void adjoints(const C* theta, const C* e) {
-    if (!(learns_B_ || learns_W_ || learns_b_)) return;
-    const int n = N ? N : n_;
-    const C *W = theta + shape_.W, *D = theta + shape_.D;
-    S after[N ? N : 1] = {};  // delta_{t+1}
-    for (int t = T_ - 1; t >= 0; --t) {
-      C* d = delta_ + t * n;
-      if (t == 0 && drive_fixed_) break;  // delta_1 is not needed for W
-      const C* h = z_ + (t + 1) * R_ + i_;
-      if constexpr (N > 0 && N <= 8) {
-        S acc[N] = {};
-        cols_tile<N>(D, N, e + t * o_, o_, acc);
-        if (t + 1 < T_) cols_step<N>(W, after, acc);
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) after[a] = acc[a];
-        if (!linear_) times_slope_all(shape_.activation, h, after, N);
-        SL_UNROLL(8)
-        for (int a = 0; a < N; ++a) d[a] = after[a];
-        continue;
-      } else {
-        cols_times<true>(D, n, e + t * o_, o_, n, d);
-        if (t + 1 < T_) cols_times(W, n, delta_ + (t + 1) * n, n, n, d);
-      }
-      times_slope_all(shape_.activation, h, d, n);
-    }
+    if (!(learns_B_ || learns_W_ || learns_b_ || learns_g_)) return;
+    for (int m = 0; m < M_; ++m) adjoints_of_sequence(theta, m, e + m * T_ * o_);
   }
 
   // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
   SL_HD void gradient(const C* theta, const C* e, C* g) {
-    const int n = N ? N : n_;
-    if (learns_D_) outer_sums(e, o_, o_, z_ + R_ + i_, R_, n, T_, g + shape_.D, n);
-    if (learns_c_)
-      for (int k = 0; k < o_; ++k) {
-        S sum{};
-        for (int t = 0; t < T_; ++t) sum += e[t * o_ + k];
-        g[shape_.c + k] = sum;
-      }
-    if (!(learns_B_ || learns_W_ || learns_b_)) return;
     adjoints(theta, e);
-    if (learns_W_ && T_ > 1) outer_sums(delta_ + n, n, n, z_ + R_ + i_, R_, n, T_ - 1, g + shape_.W, n);
-    if (learns_W_ && T_ == 1)
-      for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
-    if (learns_B_) outer_sums(delta_, n, n, z_, R_, i_, T_, g + shape_.B, i_);
-    if (learns_b_)
-      for (int a = 0; a < n; ++a) {
-        S sum{};
-        for (int t = 0; t < T_; ++t) sum += delta_[t * n + a];
-        g[shape_.b + a] = sum;
-      }
+    for (int m = 0; m < M_; ++m) gradient_of_sequence(m, e + m * T_ * o_, g);
   }
 
   // The gradient of one weight after `adjoints`: T products, where gradient() takes n^2 T for all weights of W.
   SL_HD S gradient_at(const C* e, SlotPlace p) const {
-    const int n = N ? N : n_;
-    const C *left = delta_ + p.left, *right = z_ + p.right;
     S sum{};
-    if (p.direct >= 0) {
-      left = e + p.direct, right = z_ + R_ + p.direct_right;
-      for (int t = 0; t < T_; ++t, left += o_, right += R_) sum += S(*left) * S(*right);
-    } else {
-      int t = 0;
-      if (drive_fixed_) ++t, left += n, right += R_;
-      for (; t < T_; ++t, left += n, right += R_) sum += S(*left) * S(*right);
+    for (int m = 0; m < M_; ++m) {
+      const C *left = delta_ + m * T_ * delta_step_ + p.left, *right = z_ + m * (T_ + 1) * R_ + p.right;
+      if (p.direct >= 0) {
+        left = e + m * T_ * o_ + p.direct, right = z_ + (m * (T_ + 1) + 1) * R_ + p.direct_right;
+        for (int t = 0; t < T_; ++t, left += o_, right += R_) sum += S(*left) * S(*right);
+      } else {
+        int t = 0;
+        if (second_) ++t, left += delta_step_, right += R_;
+        for (; t < T_; ++t, left += delta_step_, right += R_) sum += S(*left) * S(*right);
+      }
     }
     return sum;
   }
 
   // Fills the chains A for the state of forward(theta).
   SL_HD void sensitivities(const C* theta) {
-    const int n = N ? N : n_, stride = n + 1;
-    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    const int n = N ? N : n_;
+    const C* D = theta + shape_.D;
     if (linear_) {
       for (int e = 0; e < o_; ++e)
-        for (int a = 0; a < n; ++a) A_[e * stride + a] = D[e * n + a];
-      for (int q = 0; q + 1 < T_; ++q)
-        for (int e = 0; e < o_; ++e) chain_step(W, A_ + (q * o_ + e) * stride, A_ + ((q + 1) * o_ + e) * stride);
-    } else {
-      for (int t = 0; t < T_; ++t)
-        for (int e = 0; e < o_; ++e) {
-          C* top = chain(t, e, t);
-          for (int a = 0; a < n; ++a) top[a] = D[e * n + a];
-          times_slope_all(shape_.activation, z_ + (t + 1) * R_ + i_, top, n);
-          for (int s = t - 1; s >= 0; --s) {
-            C* to = chain(t, e, s);
-            chain_step(W, chain(t, e, s + 1), to);
-            times_slope_all(shape_.activation, z_ + (s + 1) * R_ + i_, to, n);
-          }
+        for (int q = 0; q < T_; ++q) {
+          C* to = A_ + (q * o_ + e) * A_step_;
+          if (q == 0)
+            for (int a = 0; a < n; ++a) to[a] = D[e * n + a];
+          else chain_step(theta + shape_.W, to - o_ * A_step_, to);
+          if (extra_) to_pre_activation(theta, z_, 0, q == 0, to);
         }
+    } else {
+      for (int m = 0; m < M_; ++m) sensitivities_of_sequence(theta, m);
     }
   }
 
   // out[e] = d y_e / ds after forward(theta), while theta and x move with given speeds: rate(k) of weight k, drift(k) of input k.
-  // Linear networks:  h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b',  y'_t = D h'_t + D' h_t + c'.
+  // Plain linear networks:  h'_t = W h'_{t-1} + W' h_{t-1} + B x'_t + B' x_t + b',  y'_t = D h'_t + D' h_t + c'.
   // work: [speed_entries]. Cost: twice a forward pass (a jet, values along with speeds, would be three times).
   SL_HD static size_t speed_entries(const Shape& s) { return 2 * static_cast<size_t>(s.hidden); }
   template <class Rate, class Drift>
@@ -260,6 +207,7 @@ class Recurrent {
       case 'W': return {p.row, i_ + p.col, -1, 0};
       case 'b': return {p.row, i_ + n_, -1, 0};
       case 'D': return {n_, 0, p.row, i_ + p.col};
+      case 'g': return {n_ + 1 + p.row, i_ + n_ + 1 + p.row, -1, 0};
       default: return {n_, 0, p.row, i_ + n_};
     }
   }
@@ -267,13 +215,19 @@ class Recurrent {
   // out[(t o + e) * stride] = J[t, e] of slot k, for equations from `first` on.
   template <class I>
   SL_HD void column(const Slots<L, I>& slots, int k, int first, C* out, int stride) {
+    for (int m = 0; m < M_; ++m) column_of_sequence(slots, k, m, first, out + m * T_ * o_ * stride, stride);
+  }
+
+ protected:
+  template <class I>
+  SL_HD void column_of_sequence(const Slots<L, I>& slots, int k, int m, int first, C* out, int stride) {
     const I *left = slots.left + k * L, *right = slots.right + k * L;
     const bool same = slots.same;
     const int t0 = first / o_;
-    for (int s = 0; s < T_; ++s) right_[s] = gather(z_ + s * R_, right, same);
-    const int rows = (N ? N : n_) + 1;
+    const C* const z = z_ + m * (T_ + 1) * R_;
+    for (int s = 0; s < T_; ++s) right_[s] = gather(z + s * R_, right, same);
     if (linear_) {
-      for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * rows, left, same);
+      for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * A_step_, left, same);
       for (int t = t0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
           S sum = S(left_[t * o_ + e]) * S(right_[0]);
@@ -284,22 +238,184 @@ class Recurrent {
       for (int t = t0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
           S sum{};
-          for (int s = 0; s <= t; ++s) sum += gather(chain(t, e, s), left, same) * S(right_[s]);
+          for (int s = 0; s <= t; ++s) sum += gather(chain(m, t, e, s), left, same) * S(right_[s]);
           out[(t * o_ + e) * stride] = sum;
         }
     }
     if (slots.any_direct(k)) {
       const I* direct = slots.direct + k * L;
       for (int t = t0; t < T_; ++t) {
-        const S h = gather(z_ + (t + 1) * R_, slots.direct_right + k * L, same);
+        const S h = gather(z + (t + 1) * R_, slots.direct_right + k * L, same);
         for (int l = 0; l < L; ++l)
           if (direct[l] >= 0) add_lane(out + (t * o_ + direct[l]) * stride, l, h);
       }
     }
   }
 
- protected:
-  SL_HD C* chain(int t, int e, int s) { return A_ + ((static_cast<size_t>(t) * o_ + e) * T_ + s) * (n_ + 1); }
+  SL_HD void sensitivities_of_sequence(const C* theta, int m) {
+    const int n = N ? N : n_;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    const C* const z = z_ + m * (T_ + 1) * R_;
+    for (int t = 0; t < T_; ++t)
+      for (int e = 0; e < o_; ++e)
+        for (int s = t; s >= 0; --s) {
+          C* to = chain(m, t, e, s);
+          if (s == t)
+            for (int a = 0; a < n; ++a) to[a] = D[e * n + a];
+          else chain_step(W, chain(m, t, e, s + 1), to);
+          if (extra_) to_pre_activation(theta, z, s, s == t, to);
+          else times_slope_all(shape_.activation, z + (s + 1) * R_ + i_, to, n);
+        }
+  }
+
+  SL_HD void forward_sequence(const C* theta, int m, C* y) {
+    const int n = N ? N : n_;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    C* const z = z_ + m * (T_ + 1) * R_;
+    S state[N ? N : 1] = {};  // h_{t-1}, in registers for compiled-in sizes
+    if constexpr (N > 0 && N <= 8) {
+      if (shape_.start) {
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) state[a] = z[i_ + a];
+      }
+    }
+    for (int t = 0; t < T_; ++t) {
+      C* h = z + (t + 1) * R_ + i_;
+      const C* u = drive_ + (m * T_ + t) * n;
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N];
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) acc[a] = u[a];
+        if (t > 0 || shape_.start) rows_step<N>(W, state, acc);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) h[a] = acc[a];
+      } else {
+        for (int a = 0; a < n; ++a) h[a] = u[a];
+        if (t > 0 || shape_.start) rows_times(W, n, z + t * R_ + i_, n, n, h);
+      }
+      if (hidden)
+        for (int a = 0; a < n; ++a) h[a] = hidden[(m * T_ + t) * n + a];
+      else if (!linear_) activate_all(shape_.activation, h, n);
+      if (extra_) leak_and_gain(theta, z, t);
+      for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
+      if constexpr (N > 0 && N <= 8) {
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) state[a] = h[a];
+        int e = 0;
+        for (; e + 2 <= o_; e += 2) rows_tile<2, N>(D + e * N, N, state, N, y + t * o_ + e);
+        if (e < o_) rows_tile<1, N>(D + e * N, N, state, N, y + t * o_ + e);
+      } else {
+        rows_times(D, n, h, o_, n, y + t * o_);
+      }
+    }
+  }
+
+  // From phi(..) of step t, where h_t will be, to h_t.
+  SL_HD void leak_and_gain(const C* theta, C* z, int t) {
+    C *row = z + t * R_, *h = row + R_ + i_, *s = row + i_ + n_ + 1, *f = row + R_ - n_;
+    const bool gains = shape_.g >= 0, leaks = shape_.leak != 1;
+    for (int a = 0; a < n_; ++a) {
+      S now = h[a];
+      if (leaks) {
+        f[a] = now;
+        // s_{t-1} is in the row before where gains act on it, and h_{t-1} elsewhere.
+        const S before = t > 0 && gains ? S(s[a - R_]) : t > 0 || shape_.start ? S(row[i_ + a]) : S{};
+        now = before + (now - before) * leak_;
+      }
+      if (gains) {
+        s[a] = now;
+        now = now * S(theta[shape_.g + a]);
+      }
+      h[a] = now;
+    }
+  }
+  SL_HD void adjoints_of_sequence(const C* theta, int m, const C* e) {
+    const int n = N ? N : n_;
+    const C *W = theta + shape_.W, *D = theta + shape_.D;
+    const C* const z = z_ + m * (T_ + 1) * R_;
+    C* const delta = delta_ + m * T_ * delta_step_;
+    S after[N ? N : 1] = {};  // delta_{t+1}
+    for (int t = T_ - 1; t >= 0; --t) {
+      C* d = delta + t * delta_step_;
+      if (t == 0 && second_) break;  // delta_1 is not needed for W
+      const C* h = z + (t + 1) * R_ + i_;
+      if constexpr (N > 0 && N <= 8) {
+        S acc[N] = {};
+        cols_tile<N>(D, N, e + t * o_, o_, acc);
+        if (t + 1 < T_) cols_step<N>(W, after, acc);
+        if (extra_) {
+          SL_UNROLL(8)
+          for (int a = 0; a < N; ++a) d[a] = acc[a];
+          to_pre_activation(theta, z, t, t + 1 == T_, d);
+          SL_UNROLL(8)
+          for (int a = 0; a < N; ++a) after[a] = d[a];
+          continue;
+        }
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) after[a] = acc[a];
+        if (!linear_) times_slope_all(shape_.activation, h, after, N);
+        SL_UNROLL(8)
+        for (int a = 0; a < N; ++a) d[a] = after[a];
+        continue;
+      } else {
+        cols_times<true>(D, n, e + t * o_, o_, n, d);
+        if (t + 1 < T_) cols_times(W, n, delta + (t + 1) * delta_step_, n, n, d);
+      }
+      if (extra_) to_pre_activation(theta, z, t, t + 1 == T_, d);
+      else times_slope_all(shape_.activation, h, d, n);
+    }
+  }
+
+  // H_t in d becomes delta_t; sigma of the step after is in sigma_, and becomes that of this step.
+  SL_HD void to_pre_activation(const C* theta, const C* z, int t, bool last, C* d) {
+    const C* row = z + t * R_;
+    const bool gains = shape_.g >= 0, leaks = shape_.leak != 1;
+    for (int a = 0; a < n_; ++a) {
+      S now = d[a];
+      if (gains) {
+        d[n_ + 1 + a] = now;
+        now = now * S(theta[shape_.g + a]);
+      }
+      if (leaks) {
+        if (!last) now += S(sigma_[a]) - S(sigma_[a]) * leak_;
+        sigma_[a] = now;
+        now = now * leak_;
+      }
+      d[a] = now;
+    }
+    times_slope_all(shape_.activation, leaks ? row + R_ - n_ : gains ? row + i_ + n_ + 1 : row + R_ + i_, d, n_);
+  }
+
+  // Sums over the steps of sequence m; g receives them from the first sequence and adds those of the others.
+  SL_HD void gradient_of_sequence(int m, const C* e, C* g) {
+    const int n = N ? N : n_;
+    const bool more = m > 0;
+    const C *z = z_ + m * (T_ + 1) * R_, *delta = delta_ + m * T_ * delta_step_;
+    auto sums = [&](const C* left, int step, int count, C* out) {
+      for (int k = 0; k < count; ++k) {
+        S sum = more ? S(out[k]) : S{};
+        for (int t = 0; t < T_; ++t) sum += left[t * step + k];
+        out[k] = sum;
+      }
+    };
+    if (learns_D_) outer_sums(e, o_, o_, z + R_ + i_, R_, n, T_, g + shape_.D, n, more);
+    if (learns_c_) sums(e, o_, o_, g + shape_.c);
+    const int first = shape_.start ? 0 : 1;  // W reads h_0 in step 1
+    if (learns_W_ && T_ > first)
+      outer_sums(delta + first * delta_step_, delta_step_, n, z + first * R_ + i_, R_, n, T_ - first, g + shape_.W, n, more);
+    if (learns_W_ && T_ == first)
+      for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
+    if (learns_B_) outer_sums(delta, delta_step_, n, z, R_, i_, T_, g + shape_.B, i_, more);
+    if (learns_b_) sums(delta, delta_step_, n, g + shape_.b);
+    if (learns_g_)
+      for (int a = 0; a < n; ++a) {
+        S sum = more ? S(g[shape_.g + a]) : S{};
+        for (int t = 0; t < T_; ++t) sum += S(delta[t * delta_step_ + n + 1 + a]) * S(z[t * R_ + i_ + n + 1 + a]);
+        g[shape_.g + a] = sum;
+      }
+  }
+
+  SL_HD C* chain(int m, int t, int e, int s) { return A_ + (((static_cast<size_t>(m) * T_ + t) * o_ + e) * T_ + s) * A_step_; }
   SL_HD void chain_step(const C* W, const C* from, C* to) {
     const int n = N ? N : n_;
     if constexpr (N > 0 && N <= 8) {
@@ -313,10 +429,12 @@ class Recurrent {
   }
 
   const Shape& shape_;
-  const int i_, n_, o_, T_, R_;
-  const bool linear_;
-  bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, drive_fixed_ = false;
-  C *z_, *drive_, *delta_ = nullptr, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
+  const int i_, n_, o_, T_, M_, R_, delta_step_, A_step_;
+  const bool linear_, extra_;
+  const S leak_;
+  bool learns_B_ = true, learns_W_ = true, learns_D_ = true, learns_b_ = true, learns_c_ = true, learns_g_ = true;
+  bool drive_fixed_ = false, second_ = false;  // second_: nothing that learns acts before the second step
+  C *z_, *drive_, *sigma_ = nullptr, *delta_ = nullptr, *A_ = nullptr, *right_ = nullptr, *left_ = nullptr;
 };
 
 }  // namespace SL_ISA

@@ -28,7 +28,7 @@ class Shallow {
   static constexpr int V = kRegisters >= 32 ? 4 : 2;  // samples at a time; with tiles of K = 4 units, 4 V accumulators
 
  public:
-  static bool fits(const Shape& s) { return s.kind == Kind::feedforward && s.layers == 2; }
+  static bool fits(const Shape& s) { return s.kind == Kind::feedforward && s.layers == 2 && s.plain(); }
 
   Shallow(const Shape& s, Scratch& scratch) : shape_(s), i_(s.widths[0]), h_(s.widths[1]), o_(s.widths[2]), m_(s.samples) {
     x_ = take(scratch, static_cast<size_t>(s.inputs_size));

@@ -2,7 +2,7 @@
 //
 //   rows_times:  out[i] += sum_j M[i][j] v[j]     (M v)
 //   cols_times:  out[j] += sum_i M[i][j] v[i]     (M^T v)
-//   outer_sums:  out[i][j] = sum_t left[t][i] right[t][j]
+//   outer_sums:  out[i][j] = sum_t left[t][i] right[t][j], or that more
 // M is row-major with the given stride between rows. Eight rows (or columns) are worked on at a time, so that a value of v is
 // loaded once for eight products and eight independent chains hide the latency of the multiply-add; then four, two, one.
 // A, B and O are the entry types of the operands' tables; Value<A> is the scalar.
@@ -172,9 +172,9 @@ template <class S> SL_INLINE void add_speed(S& sum, S m, S m_speed, S x, S x_spe
   sum += change;
 }
 
-// A tile of K x C accumulators: K + C loads for K C products per time step.
+// A tile of K x C accumulators: K + C loads for K C products per time step. more: added to what is in out.
 template <int K, int C, class A, class B, class O>
-SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int right_stride, int times, O* out, int out_stride) {
+SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int right_stride, int times, O* out, int out_stride, bool more) {
   using S = Value<A>;
   S acc[K][C] = {};
   for (int t = 0; t < times; ++t) {
@@ -192,33 +192,35 @@ SL_INLINE void outer_tile(const A* left, int left_stride, const B* right, int ri
   }
   SL_UNROLL(8)
   for (int k = 0; k < K; ++k) SL_UNROLL(8)
-  for (int c = 0; c < C; ++c) out[k * out_stride + c] = acc[k][c];
+  for (int c = 0; c < C; ++c) out[k * out_stride + c] = more ? S(out[k * out_stride + c]) + acc[k][c] : acc[k][c];
 }
 
 template <int K, class A, class B, class O>
-SL_INLINE void outer_rows(const A* left, int left_stride, const B* right, int right_stride, int columns, int times, O* out,
-                          int out_stride) {
+SL_INLINE void outer_rows(const A* left, int left_stride, const B* right, int right_stride, int columns, int times, O* out, int out_stride,
+                          bool more) {
   // K C accumulators, K + C + 1 registers in all, and at least eight independent chains where the sizes allow.
   constexpr int C = K == 8 ? (kRegisters >= 32 ? 3 : 1) : K == 4 ? (kRegisters >= 32 ? 5 : 3) : K == 2 ? 4 : 8;
   int j = 0;
-  for (; j + C <= columns; j += C) outer_tile<K, C>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
+  for (; j + C <= columns; j += C) outer_tile<K, C>(left, left_stride, right + j, right_stride, times, out + j, out_stride, more);
   if constexpr (C > 4)
-    for (; j + 4 <= columns; j += 4) outer_tile<K, 4>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
+    for (; j + 4 <= columns; j += 4) outer_tile<K, 4>(left, left_stride, right + j, right_stride, times, out + j, out_stride, more);
   if constexpr (C > 2)
-    for (; j + 2 <= columns; j += 2) outer_tile<K, 2>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
-  for (; j < columns; ++j) outer_tile<K, 1>(left, left_stride, right + j, right_stride, times, out + j, out_stride);
+    for (; j + 2 <= columns; j += 2) outer_tile<K, 2>(left, left_stride, right + j, right_stride, times, out + j, out_stride, more);
+  for (; j < columns; ++j) outer_tile<K, 1>(left, left_stride, right + j, right_stride, times, out + j, out_stride, more);
 }
 
 template <class A, class B, class O>
 SL_INLINE void outer_sums(const A* left, int left_stride, int rows, const B* right, int right_stride, int columns, int times, O* out,
-                          int out_stride) {
+                          int out_stride, bool more = false) {
   int i = 0;
   if constexpr (kRegisters >= 32)
     for (; i + 8 <= rows; i += 8)
-      outer_rows<8>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
-  for (; i + 4 <= rows; i += 4) outer_rows<4>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
-  for (; i + 2 <= rows; i += 2) outer_rows<2>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
-  for (; i < rows; ++i) outer_rows<1>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride);
+      outer_rows<8>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride, more);
+  for (; i + 4 <= rows; i += 4)
+    outer_rows<4>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride, more);
+  for (; i + 2 <= rows; i += 2)
+    outer_rows<2>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride, more);
+  for (; i < rows; ++i) outer_rows<1>(left + i, left_stride, right, right_stride, columns, times, out + i * out_stride, out_stride, more);
 }
 
 }  // namespace SL_ISA

@@ -1,6 +1,6 @@
 // newton: does a start of Levenberg-Marquardt reach theta_A with f = y* ? Many starts per student (D8, method "newton").
-//   Start 0 is the student's own weights; start s >= 1 draws every learnable weight k from N(0, start_scale[k]^2), from the
-//   counter-based stream (seed, task, first_trial + b, kStarts + s), so a start is the same whatever else runs.
+//   Start 0 is the student's own weights; start s >= 1 draws every learnable weight k from N(0, start_scale[k]^2), or N(1, ..) for a
+//   gain, from the counter-based stream (seed, task, first_trial + b, kStarts + s), so a start is the same whatever else runs.
 //   A student is matched by its first start (in number) with sum (y - y*)^2 < tol * norm2; later starts are then skipped. norm2 is
 //   ||y*||^2, or given for each student: a target of zero has no size of its own.
 //   indices [batch or 1][budget], the same budget for all.
@@ -33,6 +33,7 @@ struct NewtonArgs {
   int64_t* iterations_out;
   int threads;
   const double* norm2 = nullptr;  // [batch], or null: ||y*||^2
+  int first_gain = 1 << 30;  // of the shape: these weights start around 1
 };
 SL_PER_ISA(void newton(const NewtonArgs&, Control&);)
 }  // namespace sl

@@ -29,6 +29,11 @@ struct Ball {
   SL_INLINE Ball& operator+=(Ball b) { return *this = *this + b; }
   SL_INLINE double most() const { return (std::fabs(mid) + rad) * kUp; }  // an upper bound of the absolute value
 };
+namespace SL_ISA {
+template <> struct Number<Ball> {
+  static SL_INLINE Ball of(double v) { return Ball(v); }
+};
+}  // namespace SL_ISA
 SL_INLINE Ball tanh_of(Ball z) { return z; }  // never called
 SL_INLINE Ball relu_of(Ball z) { return z; }
 SL_INLINE Ball gate_by(Ball, Ball g) { return g; }

@@ -1,7 +1,7 @@
 // complex.h: a complex number over any real scalar or pack, with + - *. (std::complex is slow on the CPU: its product
 // checks for infinities, and it cannot hold packs.)
 #pragma once
-#include "core/hostdev.h"
+#include "scalar/lanes.h"
 
 namespace sl {
 template <class R>
@@ -14,4 +14,9 @@ struct Complex {
   friend SL_HD Complex operator*(Complex a, Complex b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
   SL_HD Complex& operator+=(Complex b) { return *this = *this + b; }
 };
+namespace SL_ISA {
+template <class R> struct Number<Complex<R>> {
+  static SL_INLINE Complex<R> of(double v) { return {Number<R>::of(v), R{}}; }
+};
+}  // namespace SL_ISA
 }  // namespace sl

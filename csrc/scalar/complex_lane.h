@@ -15,6 +15,9 @@ struct alignas(16) ComplexLane {  // 16 bytes: one load of a thread
   using Real = double;
   double re, im;
 };
+template <> struct Number<ComplexLane> {
+  static SL_INLINE ComplexLane of(double v) { return {v, 0.0}; }
+};
 struct Product {
   ComplexLane a, b;
   SL_INLINE operator ComplexLane() const { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }

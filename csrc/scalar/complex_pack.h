@@ -21,6 +21,10 @@ template <> struct Traits<ComplexPack> {
   static constexpr int lanes = kLanes<double>;
 };
 
+template <> struct Number<ComplexPack> {
+  static SL_INLINE ComplexPack of(double v) { return {constant<Pack<double>>(v), Pack<double>{}}; }
+};
+
 SL_INLINE ComplexPack operator+(ComplexPack a, ComplexPack b) { return {a.re + b.re, a.im + b.im}; }
 SL_INLINE ComplexPack operator-(ComplexPack a, ComplexPack b) { return {a.re - b.re, a.im - b.im}; }
 SL_INLINE ComplexPack operator-(ComplexPack a) { return {-a.re, -a.im}; }

@@ -34,6 +34,11 @@ template <class S> SL_INLINE S constant(typename Traits<S>::Scalar x) {
 template <> SL_INLINE float constant<float>(float x) { return x; }
 template <> SL_INLINE double constant<double>(double x) { return x; }
 
+// A given real number as a scalar: rounded to float, in every lane, exact mod p.
+template <class S> struct Number {
+  static SL_INLINE S of(double v) { return constant<S>(static_cast<typename Traits<S>::Scalar>(v)); }
+};
+
 template <class S> SL_INLINE S square_root(S x) {
   if constexpr (Traits<S>::lanes == 1) {
     return std::sqrt(x);

@@ -4,6 +4,7 @@
 // form 2^31 - C with small C, so that a product is reduced by folding its high part: x = hi 2^31 + lo = lo + C hi (mod P).
 // Eliminations take any odd p, a Modulus, and reduce by Montgomery's rule (see modp_pack.h).
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 #include "scalar/lanes.h"
@@ -31,7 +32,23 @@ struct ModP {
   SL_HD SL_INLINE ModP& operator+=(ModP b) { return *this = *this + b; }
 };
 
+// A float64 is a whole number times a power of two: its exact value mod p.
+template <uint32_t P> SL_HD inline ModP<P> residue_of(double v) {
+  int exponent;
+  const double fraction = std::frexp(v, &exponent);  // v = fraction 2^exponent, 1/2 <= |fraction| < 1
+  const int64_t whole = static_cast<int64_t>(fraction * 9007199254740992.0) % int64_t{P};  // 2^53
+  exponent -= 53;
+  ModP<P> r(static_cast<uint32_t>(whole < 0 ? whole + P : whole)), two(exponent < 0 ? (P + 1) / 2 : 2);
+  for (int e = exponent < 0 ? -exponent : exponent; e > 0; e >>= 1, two = two * two)
+    if (e & 1) r = r * two;
+  return r;
+}
+
 namespace SL_ISA {
+
+template <uint32_t P> struct Number<ModP<P>> {
+  static SL_INLINE ModP<P> of(double v) { return residue_of<P>(v); }
+};
 
 struct Modulus {
   uint32_t p, inverse;  // inverse = p^-1 mod 2^32, by Newton's iteration

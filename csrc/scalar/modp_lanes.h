@@ -18,6 +18,10 @@ template <uint32_t P> struct Traits<ModPLanes<P>> {
   static constexpr int lanes = kModLanes;
 };
 
+template <uint32_t P> struct Number<ModPLanes<P>> {
+  static SL_INLINE ModPLanes<P> of(double v) { return {every_lane(residue_of<P>(v).v)}; }
+};
+
 // x < 2^62 in every lane: less than 2^31 + 2^36, then than 2^31 + 400 C, then at most P.
 template <uint32_t P> SL_INLINE ModWide folded(ModWide x) {
   constexpr uint32_t C = (uint32_t{1} << 31) - P, low = (uint32_t{1} << 31) - 1;

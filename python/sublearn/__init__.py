@@ -21,7 +21,22 @@ from .match.probability import MatchResult, match_probability
 from .model.allocation import Allocation
 from .model.network import Feedforward, Recurrent
 from .model.parameters import Parameters
-from .model.strategies import block, columns, diagonal, even_rows, everything, only, per_column, per_row, rows, scattered, split
+from .model.strategies import (
+    biases,
+    block,
+    columns,
+    diagonal,
+    even_rows,
+    everything,
+    gains,
+    only,
+    per_column,
+    per_row,
+    readout,
+    rows,
+    scattered,
+    split,
+)
 from .model.strategy import Strategy
 from .ops.fit import FitResult, fit
 from .ops.jacobian import jacobian, outputs
@@ -55,6 +70,7 @@ __all__ = [
     "attained_rank",
     "backend_of",
     "best_allocation",
+    "biases",
     "block",
     "capacity",
     "columns",
@@ -68,6 +84,7 @@ __all__ = [
     "everything",
     "explain",
     "fit",
+    "gains",
     "jacobian",
     "levenberg_marquardt",
     "machine",
@@ -83,6 +100,7 @@ __all__ = [
     "predictions",
     "rank",
     "rank_mod",
+    "readout",
     "required_rank",
     "rows",
     "scattered",

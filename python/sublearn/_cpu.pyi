@@ -51,7 +51,14 @@ __all__: list[str] = [
 
 class Shape:
     def __init__(
-        self, kind: str, sizes: collections.abc.Sequence[typing.SupportsInt], activation: str, biases: collections.abc.Sequence[bool]
+        self,
+        kind: str,
+        sizes: collections.abc.Sequence[typing.SupportsInt],
+        activation: str,
+        biases: collections.abc.Sequence[bool],
+        gains: collections.abc.Sequence[bool] = [],
+        leak: typing.SupportsFloat = 1.0,
+        start: bool = False,
     ) -> None: ...
     @property
     def equations(self) -> int: ...

@@ -2,29 +2,48 @@
 
 import numpy as np
 
-PHI = {"linear": lambda z: z, "relu": lambda z: np.where(z > 0, z, 0.0), "tanh": np.tanh}
+PHI = {"linear": lambda z: z, "relu": lambda z: np.where(z.real > 0, z, 0.0), "tanh": np.tanh}
 SLOPE = {"linear": lambda h: np.ones_like(h), "relu": lambda h: (h > 0).astype(h.dtype), "tanh": lambda h: 1 - h * h}
 
 
-def outputs(net, theta, x):
-    """y of one student; theta [size], x [*net.x_shape]. Works on complex theta too (linear and tanh)."""
+def outputs(net, theta, x, h0=None):
+    """y of one student; theta [size], x [*net.x_shape], h0 [(samples,) hidden]. Works on complex theta too."""
     g, phi = net.unpack(theta), PHI[net.activation]
     if hasattr(net, "steps"):
-        h, ys = np.zeros(net.hidden, dtype=theta.dtype), []
-        for t in range(net.steps):
-            h = phi(g["W"] @ h + g["B"] @ x[t] + g.get("b", 0))
-            ys.append(g["D"] @ h + g.get("c", 0))
-        return np.stack(ys)
+        starts = np.zeros((net.samples, net.hidden)) if h0 is None else np.reshape(h0, (net.samples, net.hidden))
+        sequences = []
+        for inputs, start in zip(x.reshape(net.samples, net.steps, net.inputs), starts):
+            h = state = start.astype(theta.dtype)
+            ys = []
+            for t in range(net.steps):
+                f = phi(g["W"] @ h + g["B"] @ inputs[t] + g.get("b", 0))
+                state = f if net.leak == 1 else (1 - net.leak) * state + net.leak * f
+                h = g.get("g", 1) * state
+                ys.append(g["D"] @ h + g.get("c", 0))
+            sequences.append(np.stack(ys))
+        return np.stack(sequences).reshape(net.y_shape)
     a = x
     layers = len(net.widths) - 1
     for k in range(1, layers + 1):
         z = g[f"W{k}"] @ a + (g[f"b{k}"][:, None] if f"b{k}" in g else 0)
-        a = z if k == layers else phi(z)
+        a = z if k == layers else g.get(f"g{k}", np.ones(1))[:, None] * phi(z)
     return a
 
 
+def jacobian(net, theta, x, h0=None):
+    """d f / d theta [equations, size], column by column by complex steps: exact to rounding."""
+    columns = []
+    for k in range(net.size):
+        moved = theta.astype(complex)
+        moved[k] += 1e-30j
+        columns.append(outputs(net, moved, x, h0).imag.ravel() / 1e-30)
+    return np.stack(columns, axis=1)
+
+
 def gradient(net, theta, x, y):
-    """d/dtheta of sum (f - y)^2, by the textbook backward pass; [size]."""
+    """d/dtheta of sum (f - y)^2, by the textbook backward pass (a plain network) or by complex steps; [size]."""
+    if net.extended:
+        return 2 * jacobian(net, theta, x).T @ (outputs(net, theta, x) - y).ravel()
     g, phi, slope = net.unpack(theta), PHI[net.activation], SLOPE[net.activation]
     out = {name: np.zeros(shape) for name, shape in net.groups.items()}
     if hasattr(net, "steps"):

@@ -60,7 +60,7 @@ def network_in(text: str) -> Any:
     """The network in a text like those of `Network.describe`."""
     from ..model.network import network_from_spec
 
-    form = 'such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2"'
+    form = 'such as "recurrent 2-8-2, T=6, linear" or "feedforward 3-4-2, m=3, relu, bias b1+b2, gain g1"'
     words = re.split(r"[,\s]+", text.strip())
     if len(words) < 3 or words[0] not in ("recurrent", "feedforward") or not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})+", words[1]):
         raise Refused(f"--network: expected a network {form}, got {short(text)}")
@@ -75,9 +75,15 @@ def network_in(text: str) -> Any:
             key, value = count, int(word[2:])
         elif word in ("linear", "relu", "tanh"):
             key, value = "activation", word
-        elif word == "bias":
-            names = rest.pop(0).split("+") if rest and re.fullmatch(r"[bc][0-9]*(\+[bc][0-9]*)*", rest[0]) else None
-            key, value = "bias", names or True
+        elif word in ("bias", "gain"):
+            letters = "bc" if word == "bias" else "g"
+            names = rest.pop(0).split("+") if rest and re.fullmatch(rf"[{letters}][0-9]*(\+[{letters}][0-9]*)*", rest[0]) else None
+            key, value = word, names or True
+        elif rest and words[0] == "recurrent" and rest[0] == "sequences" and re.fullmatch("[0-9]{1,9}", word):
+            rest.pop(0)
+            key, value = "samples", int(word)
+        elif rest and word == "leak" and re.fullmatch(r"[0-9.]{1,20}(e-?[0-9]{1,2})?", rest[0]):
+            key, value = "leak", _number(rest.pop(0))
         else:
             raise Refused(f"--network: expected a network {form}, got {short(word)} in {short(text)}")
         if key in plain:
@@ -93,6 +99,13 @@ def network_in(text: str) -> Any:
         return network_from_spec(plain)
     except (ValueError, TypeError) as error:
         raise Refused(f"--network: {error}") from None
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # the network says what is wrong with it
 
 
 def strategy_in(net: Any, text: str, shared: tuple[str, ...]) -> Any:

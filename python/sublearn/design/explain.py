@@ -17,7 +17,7 @@ from ..model.strategy import Strategy, fixed_allocation
 from ..numerics.matroid import Tableau, cheapest_basis, rank
 from ..ranks.closed_forms import feature_rank, signals
 from ..ranks.column_matroid import DRAWS, column_matroid, columns, prices
-from ..ranks.generic_rank import attained_ranks, free_weights, required_rank
+from ..ranks.generic_rank import attained_ranks, choosable, whole_rank
 
 __all__ = ["Explanation", "explain"]
 
@@ -26,12 +26,12 @@ __all__ = ["Explanation", "explain"]
 class Unmet:
     """One combination of equations that the learnable weights cannot move, although all weights could.
 
-    equation: (output, step or sample) counted from 0; tied_to: the other equations in the combination, met first.
-    text: the same in words.
+    equation: (output, step or sample) counted from 0, with several sequences (output, step, sequence); tied_to: the other equations in
+    the combination, met first. text: the same in words.
     """
 
-    equation: tuple[int, int]
-    tied_to: tuple[tuple[int, int], ...]
+    equation: tuple[int, ...]
+    tied_to: tuple[tuple[int, ...], ...]
     text: str
 
 
@@ -141,7 +141,7 @@ def explain(
     allocation = fixed_allocation(net, allocation, shared)
     price = prices(net, cost)
     tableau, kappa = column_matroid(net, shared)
-    free = free_weights(plain(net), shared)
+    free = choosable(plain(net), shared)
     mask = allocation.mask
     tableau.restart(np.flatnonzero(mask))
     rho = int(tableau.members.sum())
@@ -182,8 +182,8 @@ def _unmet(net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.n
     of the extension minus its combination of the first ones is zero on A and not on N.
     """
     model = plain(net)
-    kappa = required_rank(model, shared)
-    free = free_weights(model, shared)
+    kappa = whole_rank(model, shared)
+    free = choosable(model, shared)
     for draw in DRAWS:
         J, p = columns(model, draw)
         on_all = Tableau(J.T * free[:, None], p)
@@ -208,15 +208,15 @@ def _unmet(net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.n
     return unmet, moves
 
 
-def _equation(net: Network, row: int) -> tuple[int, int]:
-    """(output, step or sample) of an equation, counted from 0."""
-    first, second = divmod(int(row), net.y_shape[1])
-    return (second, first) if isinstance(net, Recurrent) else (first, second)
+def _equation(net: Network, row: int) -> tuple[int, ...]:
+    """(output, sample), (output, step) or (output, step, sequence) of an equation, counted from 0."""
+    place = tuple(int(k) for k in np.unravel_index(int(row), net.y_shape))
+    return place[::-1] if isinstance(net, Recurrent) else place
 
 
 def _in_words(net: Network, row: int, tied: np.ndarray) -> Unmet:
     word = "step" if isinstance(net, Recurrent) else "sample"
-    name = lambda e: f"output {e[0]} at {word} {e[1]}"  # noqa: E731
+    name = lambda e: f"output {e[0]} at {word} {e[1]}" + (f" of sequence {e[2]}" if len(e) > 2 else "")  # noqa: E731
     equation, others = _equation(net, row), tuple(_equation(net, other) for other in tied)
     if not others:
         text = f"{name(equation)}: no learnable weight acts on it"
@@ -234,7 +234,7 @@ def _lines(net: Network, contraction: Tableau, useful: np.ndarray) -> tuple[Line
     found = []
     for name, place in net.unpack(np.arange(net.size)).items():
         lines = [(f"all of {name}", place.reshape(-1))]
-        if not net.is_bias(name):
+        if place.ndim == 2:
             lines += [(f"row {k} of {name}", row) for k, row in enumerate(place)]
             lines += [(f"column {k} of {name}", column) for k, column in enumerate(place.T)]
         for text, line in lines:
@@ -251,6 +251,8 @@ def _rules(net: Network, mask: np.ndarray, shared: tuple[str, ...], rho: int, ka
     used = {name for name, part in groups.items() if part.any()}
     matrix, bias = last_layer(model)
     counts = {name: part.reshape(part.shape[0], -1).sum(axis=1) for name, part in groups.items()}
+    if model.extended:
+        return
     if used and used <= {matrix, bias}:
         f = feature_rank(model)
         have = counts[matrix] + (counts[bias] if bias else 0)

@@ -19,7 +19,7 @@ from ..model.network import Network
 from ..model.strategy import Strategy, fixed_allocation
 from ..numerics.matroid import Cap, Infeasible, Laminar, cheapest_basis, cheapest_capped, cheapest_common, closure, crossing, rank
 from ..ranks.column_matroid import column_matroid
-from ..ranks.generic_rank import free_weights
+from ..ranks.generic_rank import choosable
 
 _SAME = 1e-12  # relative difference of total costs that counts as rounding
 _FINER = 0.1  # costs are looked at again where the largest that matters is below this share of the largest
@@ -66,7 +66,7 @@ class Problem:
     def __init__(self, net: Network, cost: np.ndarray, limits: list[Cap], shared: tuple[str, ...]) -> None:
         self.net, self.shared, self.limits = net, shared, limits
         self.tableau, self.kappa = column_matroid(net, shared)
-        self.choice = free_weights(plain(net), shared)  # what could be chosen without limits
+        self.choice = choosable(plain(net), shared)  # what could be chosen without limits
         self.free = self.choice.copy()  # what a limit of 0 forbids is no element at all, whatever other limits there are
         for members, most in limits:
             if most == 0:

@@ -144,7 +144,7 @@ def _candidates(problem: Problem, start: np.ndarray, rng: np.random.Generator) -
 def _solvable_candidates(problem: Problem, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Cheapest row and column structures of T7; ties are drawn."""
     net = problem.net
-    if not isinstance(net, Recurrent) or net.activation != "linear" or net.steps == 1:
+    if not isinstance(net, Recurrent) or net.extended or net.activation != "linear" or net.steps == 1:
         return
     n, o, T = net.hidden, net.outputs, net.steps
     place = {name: part.reshape(part.shape[0], -1) for name, part in net.unpack(np.arange(net.size)).items()}

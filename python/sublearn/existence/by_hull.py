@@ -61,7 +61,7 @@ class Curves(NamedTuple):
 
 def applies(net: Network, masks: np.ndarray) -> np.ndarray:
     """bool [n] for masks bool [n, size]: only biases of the last hidden layer learn, one at least, and output biases, or not."""
-    if not isinstance(net, Feedforward) or net.activation == "linear" or len(net.widths) < 3:
+    if not isinstance(net, Feedforward) or net.extended or net.activation == "linear" or len(net.widths) < 3:
         return np.zeros(len(masks), dtype=bool)
     last = len(net.widths) - 2
     if f"b{last}" not in net.groups:

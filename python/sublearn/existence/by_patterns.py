@@ -36,7 +36,7 @@ _PROVEN = 256  # matches that are proven side by side
 
 def applies(net: Network, masks: np.ndarray) -> np.ndarray:
     """bool [n] for masks bool [n, size]: learnable weights only in one hidden layer (its biases included) of a relu network."""
-    if not isinstance(net, Feedforward) or net.activation != "relu" or len(net.widths) < 3 or net.samples > _MOST_SAMPLES:
+    if not isinstance(net, Feedforward) or net.extended or net.activation != "relu" or len(net.widths) < 3 or net.samples > _MOST_SAMPLES:
         return np.zeros(len(masks), dtype=bool)
     return _layer(net, masks) > 0
 

@@ -36,7 +36,7 @@ from ..ops.units import constant_outputs, reach
 from ..ranks.affine import affine, affine_parts
 from ..ranks.block_structures import output_splits, structures_in
 from ..ranks.closed_forms import target_rank
-from ..ranks.generic_rank import attained_ranks, required_rank
+from ..ranks.generic_rank import attained_ranks, required_rank, whole_rank
 
 _ROUNDING = 256  # targets are taken to be right to so many eps of the numbers they were made of
 _FOLLOWS = 1e-8  # equations that follow from others may miss by so much, relative to the outputs: more shows that something is wrong
@@ -98,7 +98,7 @@ class Solution(NamedTuple):
 def plans(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list[list[Plan]]:
     """The row and column forms inside masks bool [k, size]: MP = 1 (linear), or a verdict for every trial (tanh and relu: row forms)."""
     found: list[list[Plan]] = [[] for _ in masks]
-    if not isinstance(net, Recurrent):
+    if not isinstance(net, Recurrent) or net.extended:
         return found
     for name, has, witness in structures_in(replace(net, activation="linear"), masks, shared):
         row = name.startswith("row")
@@ -124,7 +124,7 @@ def more_plans(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> list
         return found
     straight = affine(net, masks)
     rows = np.flatnonzero(~straight)
-    has, parts = affine_parts(net, masks[rows], required_rank(net, shared))
+    has, parts = affine_parts(net, masks[rows], whole_rank(net, shared))
     for k in np.flatnonzero(straight):
         found[k].append(Plan("affine", masks[k]))
     for k, part in zip(rows[has], parts[has]):
@@ -211,8 +211,8 @@ def solve(
 
 def saturated(net: Network, shared: tuple[str, ...]) -> bool:
     """Are there more equations that depend on the weights than kappa? Then some follow from the others."""
-    constant = net.outputs if isinstance(net, Recurrent) and first_output_right(net, shared) else 0
-    return required_rank(net, shared) < net.equations - constant
+    constant = net.outputs * net.samples if isinstance(net, Recurrent) and first_output_right(net, shared) else 0
+    return whole_rank(net, shared) < net.equations - constant
 
 
 class _Trials:
@@ -279,7 +279,7 @@ def _solve_like(trial: _Trials, made: list[Plan]) -> None:
 
 def _affine(trial: _Trials, use: np.ndarray) -> None:
     """kappa equations and kappa weights with good pivots; the equations from differences of outputs, exact but for rounding."""
-    net, kappa = trial.net, required_rank(trial.net, trial.shared)
+    net, kappa = trial.net, whole_rank(trial.net, trial.shared)
     enough = use.sum(axis=1) >= kappa
     if kappa == 0 or not enough.any():
         trial.proven[:] = False

@@ -37,7 +37,7 @@ def prove_last(net: Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray, ma
 
     Samples with every feature exactly zero need a target of exactly zero; the others are solved, if each row can learn as many weights.
     """
-    if not isinstance(net, Feedforward):
+    if not isinstance(net, Feedforward) or net.extended:
         return theta.copy(), np.zeros(len(theta), dtype=bool)
     return cpu.pattern_proof(net.shape, len(net.widths) - 1, theta, *_flat(x, y), masks, None, False, 1)
 

@@ -54,8 +54,8 @@ class System:
     """
 
     def __init__(self, net: Network, shared: tuple[str, ...]):
-        if net.activation != "linear":
-            raise ValueError(f"net: expected a linear network, got {net.describe()}")
+        if net.activation != "linear" or net.extended:
+            raise ValueError(f"net: expected a linear network without gains and leak, of one sequence, got {net.describe()}")
         self.net, self.shared = net, shared
         self.kappa = required_rank(net, shared)
         self.impulse = isinstance(net, Recurrent) and net.inputs == 1 and not net.bias  # an output bias is no response to an input

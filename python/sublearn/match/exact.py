@@ -21,7 +21,7 @@ _UNSEEN = 1e-12  # of the targets: what is smaller is lost in linear programmes
 
 
 def decide_exactly(problem, open_, starts, keys, iterations, paths) -> None:
-    linear = plain(problem.net).activation == "linear"
+    linear = plain(problem.net).activation == "linear" and not problem.net.extended  # paths are followed in plain networks only
     _certify_affine(problem)
     _substitute(problem, open_, plans)
     _enumerate(problem, open_)

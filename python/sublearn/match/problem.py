@@ -47,6 +47,18 @@ class Data(NamedTuple):
     eps: float = EPS
 
 
+def without_idle_gains(net: Network, data: Data, gains: np.ndarray | None) -> tuple[Network, Data, np.ndarray | None]:
+    """The same question of the network without gains, where none learns and all are 1: more theorems are about it. They are the last
+    weights of the flat order, so that what is found goes back with ones behind it."""
+    bare = replace(net, gain=False)
+    rest = [data.theta[:, bare.size :], *([] if data.teacher is None else [data.teacher[:, bare.size :]])]
+    if not net.gain or data.masks[:, bare.size :].any() or not all((part == 1).all() for part in rest):
+        return net, data, gains
+    cut = lambda rows: None if rows is None else rows[:, : bare.size]  # noqa: E731
+    data = data._replace(theta=cut(data.theta), masks=cut(data.masks), teacher=cut(data.teacher))
+    return bare, data, None if gains is None else gains[: len(bare.groups)]
+
+
 class Problem:
     """The batch as rows, in units of its own (ops/units.py), and the verdicts while they are being filled in.
 
@@ -110,7 +122,14 @@ class Problem:
         """
         net = self.net
         rows = open_ & self.taught & (self.x[:, 0] != 0)
-        if not (isinstance(net, Recurrent) and net.activation == "linear" and net.inputs == 1 and not net.bias and rows.any()):
+        if not (
+            isinstance(net, Recurrent)
+            and net.activation == "linear"
+            and net.inputs == 1
+            and not net.bias
+            and not net.extended
+            and rows.any()
+        ):
             return
         where = net.slices["W"]
         if self.drawn:

@@ -70,6 +70,8 @@ def screen_here(problem: Problem, open_: np.ndarray) -> None:
     for name in problem.shared:
         common[net.slices[name]] = True
     draws = np.random.default_rng(2).standard_normal((_SCREEN_DRAWS, net.size)) * law
+    for name in net.gain:  # those of a teacher
+        draws[:, net.slices[name]] = 1.0
     every = np.arange(net.size, dtype=np.intc)[None]
     step = max(1, _SCREEN_BYTES // (8 * net.size * net.equations))
     rows = np.flatnonzero(open_)
@@ -83,13 +85,24 @@ def screen_here(problem: Problem, open_: np.ndarray) -> None:
             theta = np.where(common, problem.theta[some], draw)
             if net.activation == "tanh":
                 sane &= _unsaturated(net, theta, problem.x[some], common)
-            J = problem.kernels.jacobian(net.shape, theta, problem.x[some], every, problem.threads)
-            J = J * column_scale(J)[:, None]
-            attained = np.maximum(attained, rank(np.where(problem.masks[some][:, None], J, 0.0)))
+            jacobian = lambda at, some=some: problem.kernels.jacobian(net.shape, at, problem.x[some], every, problem.threads)  # noqa: E731
+            J = jacobian(theta)
+            own = J if not net.gain else jacobian(_own_gains(problem, some, theta))
+            J, own = (part * column_scale(part)[:, None] for part in (J, own))
+            attained = np.maximum(attained, rank(np.where(problem.masks[some][:, None], own, 0.0)))
             required = np.maximum(required, rank(np.where(free, J, 0.0), _CLEAR))
         low = some[sane & (attained < required)]
         problem.verdicts.settle(low, 0, "T1")
         open_[low] = False
+
+
+def _own_gains(problem: Problem, rows: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """theta [rows, size] with the gains of the students where these do not learn: they are no random numbers."""
+    theta, learns = theta.copy(), problem.masks[rows]
+    for name in problem.net.gain:
+        where = problem.net.slices[name]
+        theta[:, where] = np.where(learns[:, where], theta[:, where], problem.theta[rows][:, where])
+    return theta
 
 
 def _ranks_here(problem: Problem, rows: np.ndarray, common: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,8 +111,17 @@ def _ranks_here(problem: Problem, rows: np.ndarray, common: np.ndarray, free: np
     for draw in range(2):
         theta = np.random.default_rng([3, draw]).integers(0, P, net.size)
         theta = np.where(common, residues(problem.theta[rows]), theta)
-        J = cpu.jacobian_mod(net.shape, theta, residues(problem.x[rows]), 0, P)
-        for k, chosen in enumerate((problem.masks[rows], np.broadcast_to(free, (len(rows), net.size)))):
+        own = theta
+        if net.gain:  # the student's where they do not learn, 1 in the teacher
+            gains = np.zeros(net.size, dtype=bool)
+            for name in net.gain:
+                gains[net.slices[name]] = True
+            own = np.where(gains & ~problem.masks[rows], residues(problem.theta[rows]), theta)
+            theta = np.where(gains, 1, theta)
+        x = residues(problem.x[rows])
+        J = cpu.jacobian_mod(net.shape, theta, x, 0, P)
+        pairs = ((J if own is theta else cpu.jacobian_mod(net.shape, own, x, 0, P), problem.masks[rows]), (J, free[None]))
+        for k, (J, chosen) in enumerate(pairs):
             ranks[k] = np.maximum(ranks[k], cpu.rank_mod(np.ascontiguousarray(np.where(chosen[:, None], J, 0)), P))
     return ranks[0], ranks[1]
 
@@ -109,12 +131,15 @@ def _unsaturated(net: Network, theta: np.ndarray, x: np.ndarray, common: np.ndar
     name = next(iter(net.groups))
     first, inputs = theta[:, net.slices[name]].reshape(-1, *net.groups[name]), np.abs(x.reshape(-1, *net.x_shape))
     if isinstance(net, Recurrent):
-        inputs = np.swapaxes(inputs, 1, 2)
+        inputs = np.swapaxes(inputs.reshape(len(inputs), -1, net.inputs), 1, 2)
     most = (np.abs(first) @ inputs).max(axis=(1, 2))
     if not common[net.slices[name]].any():
         theta[:, net.slices[name]] /= np.maximum(most, 1.0)[:, None]
         most = np.minimum(most, 1.0)
-    groups = net.unpack(theta)
+    groups = {name: np.abs(part) for name, part in net.unpack(theta).items()}
+    for name in net.gain:  # of what a matrix reads
+        reader = "W" if name == "g" else f"W{int(name[1:]) + 1}"
+        groups[reader] = groups[reader] * groups[name][:, None, :]
     largest = most + (np.abs(groups["W"]).sum(axis=2).max(axis=1) if isinstance(net, Recurrent) else 0.0)
     for bias in net.bias:
         if bias != last_layer(net)[1]:

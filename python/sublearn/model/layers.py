@@ -24,6 +24,14 @@ def has_effect(net: Network) -> np.ndarray:
     return effect
 
 
+def gains_of_last_hidden_layer(net: Network) -> str | None:
+    """Name of the gains in front of the last layer, None where there are none. At T > 1 those of a recurrent network act earlier too."""
+    if isinstance(net, Recurrent):
+        return "g" if net.gain and net.steps == 1 else None
+    name = f"g{len(net.widths) - 2}"
+    return name if name in net.gain else None
+
+
 def last_layer(net: Network) -> tuple[str, str | None]:
     """Names of the last layer's matrix and of the output bias, None if the network has no output bias."""
     matrix, bias = ("D", "c") if isinstance(net, Recurrent) else (f"W{len(net.widths) - 1}", f"b{len(net.widths) - 1}")
@@ -31,5 +39,5 @@ def last_layer(net: Network) -> tuple[str, str | None]:
 
 
 def first_output_right(net: Network, shared: tuple[str, ...]) -> bool:
-    """Recurrent: y_1 = D (B x_1 + b) + c is the teacher's, because every group in it is shared."""
+    """Recurrent: y_1 = D phi(B x_1 + b) + c is the teacher's in every sequence, because every group in it is shared."""
     return all(name in shared for name in net.groups if name != "W")

@@ -2,21 +2,22 @@
 
 `Recurrent` and `Feedforward` hold sizes only, no weights and no mathematics: outputs and Jacobians are
 compiled. A flat vector `theta` [..., size] holds the groups one after the other, each in C order:
-B, W, D, then b, c (recurrent), or W1 .. WL, then b1 .. bL (feedforward), as far as the network has them.
+B, W, D, then b, c, then g (recurrent), or W1 .. WL, then b1 .. bL, then g1 .. g{L-1} (feedforward), as far
+as the network has them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from .._checks import list_of_names, whole_number
+from .._checks import list_of_names, positive, whole_number
 from ..backend.compiled import cpu
 from .parameters import LARGEST_SIZE, Parameters
 
@@ -29,6 +30,7 @@ class Network(Parameters, ABC):
 
     activation: Activation
     bias: tuple[str, ...]
+    gain: tuple[str, ...]
 
     # What a network is made of
 
@@ -37,17 +39,26 @@ class Network(Parameters, ABC):
 
     @abstractmethod
     def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
-        """(name, shape, fan-in; None for a bias) of every group in flat order."""
+        """(name, shape, fan-in; None for a bias and a gain) of every group in flat order."""
 
     @property
     @abstractmethod
-    def x_shape(self) -> tuple[int, int]:
+    def x_shape(self) -> tuple[int, ...]:
         """Shape of one trial's inputs x, without a batch axis."""
 
     @property
     @abstractmethod
-    def y_shape(self) -> tuple[int, int]:
+    def y_shape(self) -> tuple[int, ...]:
         """Shape of one trial's outputs y, without a batch axis."""
+
+    @property
+    def extended(self) -> bool:
+        """Whether there is more to it than D1 has: gains, a leak or several sequences. Theorems whose proof needs D1 ask this."""
+        return bool(self.gain)
+
+    @abstractmethod
+    def at(self, m: int) -> Any:
+        """The same network with m samples (Feedforward) or m steps (Recurrent)."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -58,8 +69,8 @@ class Network(Parameters, ABC):
         """Plain numbers, names and lists that TOML and JSON can hold; `network_from_spec` reads them back."""
 
     @abstractmethod
-    def _compiled_shape(self) -> tuple[str, list[int], str, list[bool]]:
-        """The four arguments of `cpu.Shape`."""
+    def _compiled_shape(self) -> tuple[Any, ...]:
+        """The arguments of `cpu.Shape`."""
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any]) -> Network:
@@ -71,7 +82,7 @@ class Network(Parameters, ABC):
 
     @property
     def fan_in(self) -> dict[str, int | None]:
-        """Name to the number of weights into one unit (the scale of D3); None for a bias."""
+        """Name to the number of weights into one unit (the scale of D3); None for a bias and a gain."""
         return {name: fan_in for name, _, fan_in in self._layout()}
 
     @property
@@ -84,7 +95,7 @@ class Network(Parameters, ABC):
         fan_in = self.fan_in
         if name not in fan_in:
             raise ValueError(f"name: expected one of the groups {', '.join(fan_in)}, got {name!r}")
-        return fan_in[name] is None
+        return fan_in[name] is None and name not in self.gain
 
     # The compiled twin of this description
 
@@ -104,11 +115,12 @@ class Network(Parameters, ABC):
             if count > LARGEST_SIZE:
                 raise ValueError(f"network: expected at most {LARGEST_SIZE} {what}, got {count}")
 
-    def _bias_text(self) -> str:
-        return f", bias {'+'.join(self.bias)}" if self.bias else ""
+    def _units_text(self) -> str:
+        return "".join(f", {what} {'+'.join(names)}" for what, names in (("bias", self.bias), ("gain", self.gain)) if names)
 
-    def _bias_spec(self, every: tuple[str, ...]) -> bool | list[str]:
-        return list(self.bias) if self.bias and self.bias != every else bool(self.bias)
+    def _units_spec(self, biases: tuple[str, ...], gains: tuple[str, ...]) -> dict[str, Any]:
+        bias = {"bias": list(self.bias) if self.bias and self.bias != biases else bool(self.bias)}
+        return bias | ({"gain": list(self.gain) if self.gain != gains else True} if self.gain else {})
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,6 +130,10 @@ class Recurrent(Network):
     Groups: B [hidden, inputs], W [hidden, hidden], D [outputs, hidden], and with `bias` b [hidden] and
     c [outputs]. `bias`: False, True (both), or a tuple of names such as ("b",).
     x is [steps, inputs], y is [steps, outputs].
+    gain: with True there is a gain of every unit, group g [hidden]: h_t = g * phi(..) is what W and D read. Gains
+    are 1 in teachers and students until they learn; one that is 0 takes its unit out.
+    samples: one network, many sequences: x is [samples, steps, inputs], y [samples, steps, outputs] where samples > 1.
+    leak: a in (0, 1], constant: s_t = (1 - a) s_{t-1} + a phi(..), and h_t = s_t, or g * s_t.
 
     >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
     >>> net.groups, net.size, net.equations
@@ -130,30 +146,49 @@ class Recurrent(Network):
     steps: int
     activation: Activation = "linear"
     bias: bool | tuple[str, ...] = False
+    gain: bool | tuple[str, ...] = False
+    samples: int = 1
+    leak: float = 1.0
 
     def __post_init__(self) -> None:
+        sizes = ("inputs", "hidden", "outputs", "steps", "samples")
         self._keep(
-            **{name: whole_number(name, getattr(self, name), 1, most=LARGEST_SIZE) for name in ("inputs", "hidden", "outputs", "steps")},
+            **{name: whole_number(name, getattr(self, name), 1, most=LARGEST_SIZE) for name in sizes},
             activation=_checked_activation(self.activation),
-            bias=_checked_bias(self.bias, ("b", "c")),
+            bias=_checked_units("bias", self.bias, ("b", "c")),
+            gain=_checked_units("gain", self.gain, ("g",)),
+            leak=_checked_leak(self.leak),
         )
 
     def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
         i, n, o = self.inputs, self.hidden, self.outputs
-        every = [("B", (n, i), i), ("W", (n, n), n), ("D", (o, n), n), ("b", (n,), None), ("c", (o,), None)]
-        return [row for row in every if row[2] is not None or row[0] in self.bias]
+        every = [("B", (n, i), i), ("W", (n, n), n), ("D", (o, n), n), ("b", (n,), None), ("c", (o,), None), ("g", (n,), None)]
+        return [row for row in every if row[2] is not None or row[0] in self.bias + self.gain]
 
     @property
-    def x_shape(self) -> tuple[int, int]:
-        return (self.steps, self.inputs)
+    def x_shape(self) -> tuple[int, ...]:
+        return (*self._sequences, self.steps, self.inputs)
 
     @property
-    def y_shape(self) -> tuple[int, int]:
-        return (self.steps, self.outputs)
+    def y_shape(self) -> tuple[int, ...]:
+        return (*self._sequences, self.steps, self.outputs)
+
+    @property
+    def _sequences(self) -> tuple[int, ...]:
+        return (self.samples,) if self.samples > 1 else ()
+
+    @property
+    def extended(self) -> bool:
+        return bool(self.gain) or self.samples > 1 or self.leak != 1
+
+    def at(self, m: int) -> Recurrent:
+        return replace(self, steps=m)
 
     def describe(self) -> str:
         widths = f"{self.inputs}-{self.hidden}-{self.outputs}"
-        return f"recurrent {widths}, T={self.steps}, {self.activation}{self._bias_text()}"
+        sequences = f", {self.samples} sequences" if self.samples > 1 else ""
+        leak = f", leak {self.leak!r}" if self.leak != 1 else ""
+        return f"recurrent {widths}, T={self.steps}{sequences}, {self.activation}{leak}{self._units_text()}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -163,16 +198,19 @@ class Recurrent(Network):
             "outputs": self.outputs,
             "steps": self.steps,
             "activation": self.activation,
-            "bias": self._bias_spec(("b", "c")),
+            **self._units_spec(("b", "c"), ("g",)),
+            **({"samples": self.samples} if self.samples > 1 else {}),
+            **({"leak": self.leak} if self.leak != 1 else {}),
         }
 
-    def _compiled_shape(self) -> tuple[str, list[int], str, list[bool]]:
-        sizes = [self.inputs, self.hidden, self.outputs, self.steps]
-        return "recurrent", sizes, self.activation, ["b" in self.bias, "c" in self.bias]
+    def _compiled_shape(self) -> tuple[Any, ...]:
+        sizes = [self.inputs, self.hidden, self.outputs, self.steps, self.samples]
+        return "recurrent", sizes, self.activation, ["b" in self.bias, "c" in self.bias], ["g" in self.gain], self.leak
 
     def __repr__(self) -> str:
         sizes = f"inputs={self.inputs}, hidden={self.hidden}, outputs={self.outputs}, steps={self.steps}"
-        return f"Recurrent({sizes}, activation={self.activation!r}{_bias_repr(self.bias)})"
+        more = (f", samples={self.samples}" if self.samples > 1 else "") + (f", leak={self.leak!r}" if self.leak != 1 else "")
+        return f"Recurrent({sizes}, activation={self.activation!r}{_units_repr(self)}{more})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,6 +219,9 @@ class Feedforward(Network):
 
     Groups: W1 [n_1, n_0] .. WL [n_L, n_{L-1}], and with `bias` b1 [n_1] .. bL [n_L].
     `bias`: False, True (all), or a tuple of names such as ("b2",). x is [n_0, samples], y is [n_L, samples].
+    gain: False, True, or a tuple of names such as ("g1",): gains of the units of hidden layers, g1 [n_1] .. g{L-1} [n_{L-1}],
+    with which layer k sends g_k * phi(..) to the layer above. They are 1 in teachers and students until they learn; one that
+    is 0 takes its unit out.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> net.groups, net.size, net.equations
@@ -191,6 +232,7 @@ class Feedforward(Network):
     samples: int
     activation: Activation = "linear"
     bias: bool | tuple[str, ...] = False
+    gain: bool | tuple[str, ...] = False
 
     def __post_init__(self) -> None:
         if isinstance(self.widths, str) or not isinstance(self.widths, (Sequence, np.ndarray)):
@@ -202,30 +244,35 @@ class Feedforward(Network):
             widths=widths,
             samples=whole_number("samples", self.samples, 1, most=LARGEST_SIZE),
             activation=_checked_activation(self.activation),
-            bias=_checked_bias(self.bias, self._every_bias(len(widths) - 1)),
+            bias=_checked_units("bias", self.bias, self._every("b", len(widths) - 1)),
+            gain=_checked_units("gain", self.gain, self._every("g", len(widths) - 2)),
         )
 
     @staticmethod
-    def _every_bias(layers: int) -> tuple[str, ...]:
-        return tuple(f"b{k}" for k in range(1, layers + 1))
+    def _every(letter: str, layers: int) -> tuple[str, ...]:
+        return tuple(f"{letter}{k}" for k in range(1, layers + 1))
 
     def _layout(self) -> list[tuple[str, tuple[int, ...], int | None]]:
         n = self.widths
         layers = range(1, len(n))
         biases = [(f"b{k}", (n[k],), None) for k in layers if f"b{k}" in self.bias]
-        return [(f"W{k}", (n[k], n[k - 1]), n[k - 1]) for k in layers] + biases
+        gains = [(f"g{k}", (n[k],), None) for k in layers if f"g{k}" in self.gain]
+        return [(f"W{k}", (n[k], n[k - 1]), n[k - 1]) for k in layers] + biases + gains
 
     @property
-    def x_shape(self) -> tuple[int, int]:
+    def x_shape(self) -> tuple[int, ...]:
         return (self.widths[0], self.samples)
 
     @property
-    def y_shape(self) -> tuple[int, int]:
+    def y_shape(self) -> tuple[int, ...]:
         return (self.widths[-1], self.samples)
+
+    def at(self, m: int) -> Feedforward:
+        return replace(self, samples=m)
 
     def describe(self) -> str:
         widths = "-".join(map(str, self.widths))
-        return f"feedforward {widths}, m={self.samples}, {self.activation}{self._bias_text()}"
+        return f"feedforward {widths}, m={self.samples}, {self.activation}{self._units_text()}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -233,21 +280,22 @@ class Feedforward(Network):
             "widths": list(self.widths),
             "samples": self.samples,
             "activation": self.activation,
-            "bias": self._bias_spec(self._every_bias(len(self.widths) - 1)),
+            **self._units_spec(self._every("b", len(self.widths) - 1), self._every("g", len(self.widths) - 2)),
         }
 
-    def _compiled_shape(self) -> tuple[str, list[int], str, list[bool]]:
-        biases = [name in self.bias for name in self._every_bias(len(self.widths) - 1)]
-        return "feedforward", [self.samples, *self.widths], self.activation, biases
+    def _compiled_shape(self) -> tuple[Any, ...]:
+        biases = [name in self.bias for name in self._every("b", len(self.widths) - 1)]
+        gains = [name in self.gain for name in self._every("g", len(self.widths) - 2)]
+        return "feedforward", [self.samples, *self.widths], self.activation, biases, gains
 
     def __repr__(self) -> str:
         sizes = f"widths={self.widths}, samples={self.samples}"
-        return f"Feedforward({sizes}, activation={self.activation!r}{_bias_repr(self.bias)})"
+        return f"Feedforward({sizes}, activation={self.activation!r}{_units_repr(self)})"
 
 
 _KINDS = {
-    "recurrent": (Recurrent, ("inputs", "hidden", "outputs", "steps"), ("activation", "bias")),
-    "feedforward": (Feedforward, ("widths", "samples"), ("activation", "bias")),
+    "recurrent": (Recurrent, ("inputs", "hidden", "outputs", "steps"), ("activation", "bias", "gain", "samples", "leak")),
+    "feedforward": (Feedforward, ("widths", "samples"), ("activation", "bias", "gain")),
 }
 
 
@@ -256,7 +304,7 @@ def network_from_spec(spec: Mapping[str, Any]) -> Network:
 
     {"kind": "recurrent", "inputs": 2, "hidden": 8, "outputs": 2, "steps": 6}
     {"kind": "feedforward", "widths": [3, 4, 2], "samples": 3, "activation": "tanh", "bias": ["b2"]}
-    Without "activation" and "bias": linear, no bias.
+    Without "activation", "bias" and "gain": linear, no bias, no gains.
     Errors: ValueError that names the unknown kind, the missing key or the unknown key.
     """
     if not isinstance(spec, Mapping):
@@ -281,14 +329,21 @@ def _checked_activation(activation: Any) -> Activation:
     return cast("Activation", activation)
 
 
-def _checked_bias(bias: object, every: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(bias, (bool, np.bool_)):
-        return every if bias else ()
-    if not isinstance(bias, (tuple, list)):
-        raise TypeError(f"bias: expected False, True or a tuple of names out of {', '.join(every)}, got {bias!r}")
-    chosen = list_of_names("bias", bias, every)
+def _checked_units(what: str, given: object, every: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(given, (bool, np.bool_)):
+        return every if given else ()
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"{what}: expected False, True or a tuple of names out of {', '.join(every) or 'none'}, got {given!r}")
+    chosen = list_of_names(what, given, every)
     return tuple(name for name in every if name in chosen)
 
 
-def _bias_repr(bias: tuple[str, ...]) -> str:
-    return f", bias={bias!r}" if bias else ""
+def _checked_leak(leak: object) -> float:
+    value = positive("leak", leak)
+    if value > 1:
+        raise ValueError(f"leak: expected a number above 0 and up to 1, got {leak!r}")
+    return value
+
+
+def _units_repr(net: Network) -> str:
+    return "".join(f", {what}={names!r}" for what, names in (("bias", net.bias), ("gain", net.gain)) if names)

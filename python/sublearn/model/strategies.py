@@ -15,7 +15,9 @@ import numpy as np
 
 from .._checks import list_of_names, whole_number
 from .allocation import Allocation
-from .checks import check_parameters, shared_groups
+from .checks import check_net, check_parameters, shared_groups
+from .layers import last_layer
+from .network import Network
 from .parameters import Parameters
 from .recipe import Piece
 from .strategy import Strategy, as_strategy
@@ -250,6 +252,40 @@ def only(net: Parameters, *groups: str) -> Strategy:
         raise ValueError(f"groups: expected at least one out of {', '.join(net.groups)}, got none")
     names = tuple(name for name in net.groups if name in names)
     return _always(net, f"only({', '.join(names)})", _positions(net, names), {"kind": "only", "groups": list(names)})
+
+
+@_kind("all biases that are not shared")
+def biases(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
+    """All biases that are not shared: one random network, many tasks, one vector of biases each (Williams et al. 2024). `only`, by what
+    the groups are.
+
+    >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3, bias=True, gain=True)
+    >>> sl.biases(net).name, sl.gains(net).name, sl.readout(net).name
+    ('only(b1, b2)', 'only(g1)', 'only(W2, b2)')
+    """
+    check_net(net)
+    return _but_shared(net, "biases (bias=True makes some)", net.bias, shared)
+
+
+@_kind("all gains of units that are not shared")
+def gains(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
+    """All gains of units that are not shared; see `biases`."""
+    check_net(net)
+    return _but_shared(net, "gains (gain=True makes some)", net.gain, shared)
+
+
+@_kind("the last layer, as far as it is not shared")
+def readout(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
+    """All weights of the last layer, its bias included, as far as it is not shared; see `biases`."""
+    check_net(net)
+    return _but_shared(net, "a last layer", tuple(name for name in last_layer(net) if name is not None), shared)
+
+
+def _but_shared(net: Network, what: str, names: tuple[str, ...], shared: tuple[str, ...]) -> Strategy:
+    own = [name for name in names if name not in shared_groups(net, shared)]
+    if not own:
+        raise ValueError(f"net: expected a network with {what} that are not shared, got none in {net.describe()}")
+    return only(net, *own)
 
 
 @_kind("all weights that are not shared")

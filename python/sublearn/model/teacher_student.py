@@ -18,7 +18,7 @@ from .network import Network
 @dataclass(frozen=True)
 class TeacherStudent:
     """net; shared: groups in which student and teacher are equal, in flat order; gains float [groups] in flat order: weights are
-    N(0, gain^2 / fan_in), biases N(0, gain^2).
+    N(0, gain^2 / fan_in), biases N(0, gain^2); gains of units are 1.
 
     Real data enter beside it: whatever has teachers, students and inputs of its own.
     """
@@ -35,7 +35,7 @@ class TeacherStudent:
 
     @cached_property
     def gains_by_group(self) -> dict[str, float]:
-        return dict(zip(self.net.groups, self.gains))
+        return {name: gain for name, gain in zip(self.net.groups, self.gains) if name not in self.net.gain}
 
     @cached_property
     def is_shared(self) -> np.ndarray:
@@ -52,7 +52,7 @@ def check_gains(net: Network, gains: Mapping[str, float] | None) -> np.ndarray:
         gains = {}
     if not isinstance(gains, Mapping):
         raise TypeError(f"gains: expected a dict of numbers by group, got {type(gains).__name__}")
-    list_of_names("gains", list(gains), tuple(net.groups))
+    list_of_names("gains", list(gains), tuple(name for name in net.groups if name not in net.gain))
     for name, gain in gains.items():
         if isinstance(gain, (bool, np.bool_)) or not isinstance(gain, Real):
             raise TypeError(f"gains[{name!r}]: expected a number, got {gain!r} ({type(gain).__name__})")

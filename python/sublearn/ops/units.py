@@ -2,7 +2,8 @@
 
 Whether weights exist that match does not depend on units. Exact symmetries of f(theta; x) = y, for a linear or relu network:
 x by a, the matrix of layer k by w_k, biases and signal after layer k by a w_1 .. w_k, y by all of them (recurrent: B is the first layer, D
-the last, W keeps its size). For tanh the pre-activations must stay: a w_1 = 1, inner layers keep theirs, the last layer and y are free.
+the last, W keeps its size; gains and leaks have no unit). For tanh the pre-activations must stay: a w_1 = 1, inner layers keep theirs, the
+last layer and y are free.
 `units` picks one representative, so that searches, tolerances and slacks see numbers of order one, and every problem of a family
 gets the same verdict, bit for bit where the factors are powers of two. All factors are powers of two: nothing is rounded.
 """
@@ -138,6 +139,8 @@ def constant_outputs(net: Network, masks: np.ndarray) -> np.ndarray:
         still = ~row & ~inner.any(axis=1)[:, None]
         return np.repeat(still[:, :, None], net.samples, axis=2).reshape(k, net.equations)
     at_once = learns["B"].any(axis=(1, 2)) | (learns["b"].any(axis=1) if "b" in learns else False)
+    if "g" in learns:
+        at_once = at_once | learns["g"].any(axis=1)
     still = np.repeat((~row & ~at_once[:, None])[:, None], net.steps, axis=1)
     still[:, 1:] &= ~learns["W"].any(axis=(1, 2))[:, None, None]
-    return still.reshape(k, net.equations)
+    return np.tile(still, (1, net.samples, 1)).reshape(k, net.equations)

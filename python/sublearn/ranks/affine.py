@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..model.layers import has_effect, last_layer, plain
+from ..model.layers import gains_of_last_hidden_layer, has_effect, last_layer, plain
 from ..model.network import Feedforward, Network, Recurrent
 from .closed_forms import attained_rank_formula
 from .generic_rank import ranks_at
@@ -22,17 +22,20 @@ def affine(net: Network, masks: np.ndarray) -> np.ndarray:
     """bool [k] for masks bool [k, size]: are the outputs affine in the learnable weights (T2)?
 
     Linear: no path from an input or a bias to an output passes two learnable edges (or one of them twice). A
-    step of W joins any two units. relu and tanh: weights of the last layer only. Weights that do not act are
-    no edge of any path.
+    step of W joins any two units. A gain is an edge between what enters its unit and what leaves it. relu and
+    tanh: weights of the last layer and gains in front of it only. Weights that do not act are no edge of any path.
     """
     net = plain(net)
-    if net.activation != "linear":
-        first, *other = [name for name in last_layer(net) if name is not None]
-        inner = has_effect(net)
-        for name in (first, *other):
-            inner[net.slices[name]] = False
-        return ~masks[:, inner].any(axis=1)
     groups = net.unpack(masks)
+    if net.activation != "linear":
+        matrix, bias = last_layer(net)
+        gain = gains_of_last_hidden_layer(net)
+        inner = has_effect(net)
+        for name in (matrix, bias, gain):
+            if name is not None:
+                inner[net.slices[name]] = False
+        straight = ~masks[:, inner].any(axis=1)
+        return straight if gain is None else straight & ~(groups[gain] & groups[matrix].any(axis=1)).any(axis=1)
     return ~(_meet_recurrent if isinstance(net, Recurrent) else _meet_feedforward)(net, groups)
 
 
@@ -41,11 +44,12 @@ def _meet_recurrent(net: Recurrent, groups: dict[str, np.ndarray]) -> np.ndarray
     if "b" in groups:
         into = into | groups["b"]
     out = groups["D"].any(axis=1)  # a learnable edge of D starts in this unit
+    gain = groups.get("g", np.zeros_like(into))
     if net.steps == 1:
-        return (into & out).any(axis=1)
+        return ((into & out) | (gain & (into | out))).any(axis=1)
     W = groups["W"]
     row, column = W.any(axis=2), W.any(axis=1)  # a learnable edge of W ends, starts in this unit
-    meet = into.any(axis=1) & out.any(axis=1)
+    meet = (into.any(axis=1) & out.any(axis=1)) | gain.any(axis=1)  # a gain acts at every step
     if net.steps == 2:
         return meet | (into & column).any(axis=1) | (row & out).any(axis=1)
     some = row.any(axis=1)
@@ -62,9 +66,15 @@ def _meet_feedforward(net: Feedforward, groups: dict[str, np.ndarray]) -> np.nda
         into = groups[f"W{k}"].any(axis=2)
         if f"b{k}" in groups:
             into = into | groups[f"b{k}"]
-        meet |= (into & groups[f"W{k + 1}"].any(axis=1)).any(axis=1)
+        out = groups[f"W{k + 1}"].any(axis=1)
+        gain = groups.get(f"g{k}", np.zeros_like(into))
+        meet |= ((into & out) | (gain & (into | out))).any(axis=1)
+        some = into.any(axis=1) | gain.any(axis=1)
         for later in range(k + 2, layers + 1):
-            meet |= into.any(axis=1) & groups[f"W{later}"].any(axis=(1, 2))
+            meet |= some & groups[f"W{later}"].any(axis=(1, 2))
+        for later in range(k + 1, layers):
+            if f"g{later}" in groups:
+                meet |= some & groups[f"g{later}"].any(axis=1)
     return meet
 
 
@@ -93,13 +103,17 @@ def affine_families(net: Network) -> list[Family]:
     net = plain(net)
     matrix, bias = last_layer(net)
     outer = [(matrix, None, None)] + [(bias, None, None)] * (bias is not None)
+    gain = gains_of_last_hidden_layer(net)
+    families: list[Family] = []
+    if gain is not None:  # of every unit its gain, or its outgoing weights
+        beside: list[tuple[str, int | None, int | None]] = [(gain, 0, None), (matrix, None, 1)]
+        families.append(_family(net, net.groups[gain][0], beside + [(name, None, None) for name in (bias,) if name is not None]))
     if net.activation != "linear":
-        return [_family(net, 1, outer)]
+        return families or [_family(net, 1, outer)]
     if isinstance(net, Feedforward):
         layers = len(net.widths) - 1
         if layers == 1:
             return [_family(net, 1, outer)]
-        families = []
         for k in range(1, layers):
             parts = [(f"W{k}", 0, None), (f"b{k}", 0, None), (f"W{k + 1}", None, 1)]
             parts += [(f"b{later}", None, None) for later in range(k + 1, layers + 1)]
@@ -107,15 +121,12 @@ def affine_families(net: Network) -> list[Family]:
         return families
     n = net.hidden
     if net.steps == 1:  # every unit: its incoming or its outgoing weights
-        return [_family(net, n, [("B", 0, None), ("b", 0, None), ("D", None, 1), ("c", None, None)])]
+        return [*families, _family(net, n, [("B", 0, None), ("b", 0, None), ("D", None, 1), ("c", None, None)])]
     if net.steps == 2:  # W as one layer between the units at step 1 (its columns) and at step 2 (its rows)
         before = [("B", 0, None), ("b", 0, None), ("W", None, 1), ("c", None, None)]
         after = [("W", 0, None), ("D", None, 1), ("c", None, None)]
         return [_family(net, n, before), _family(net, n, after)]
-    families = [
-        _family(net, 1, outer),
-        _family(net, 1, [("B", None, None), ("b", None, None), ("c", None, None)]),
-    ]
+    families = [_family(net, 1, outer), _family(net, 1, [("B", None, None), ("b", None, None), ("c", None, None)])]
     if net.steps == 3 and n > 1:  # W from units in S to units out of S
         families.append(_family(net, n, [("W", 1, 0), ("c", None, None)]))
     return families

@@ -32,7 +32,7 @@ def structures_in(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> l
     all of c may learn (then c is solved first, as a block of its own). The conditions o <= n, T - 1 <= n and o (T - 1) <= n hold where so
     many weights exist.
     """
-    if not isinstance(net, Recurrent) or net.activation != "linear" or net.steps == 1 or not len(masks):
+    if not isinstance(net, Recurrent) or net.extended or net.activation != "linear" or net.steps == 1 or not len(masks):
         return []
     n, o, T = net.hidden, net.outputs, net.steps
     groups = net.unpack(masks)
@@ -66,7 +66,7 @@ def change_of_basis(net: Network, masks: np.ndarray, shared: tuple[str, ...]) ->
     invertible. c has to be shared, or all of it learnable.
     """
     has, witness = np.zeros(len(masks), dtype=bool), np.zeros_like(masks)
-    if not isinstance(net, Recurrent) or net.activation != "linear":
+    if not isinstance(net, Recurrent) or net.extended or net.activation != "linear":
         return has, witness
     whole = {name: masks[:, net.slices[name]].all(axis=1) for name in net.groups}
     constant = whole["c"] if "c" in whole and "c" not in shared else np.ones(len(masks), dtype=bool)
@@ -119,7 +119,7 @@ def output_splits(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> l
     inner weights are. Masks where no row is, or all are (then T2 decides), are in no split.
     """
     net = plain(net)
-    if net.activation != "linear" or feature_rank(net) < target_rank(net, shared):
+    if net.activation != "linear" or net.extended or feature_rank(net) < target_rank(net, shared):
         return []
     matrix, bias = last_layer(net)
     groups = net.unpack(masks)

@@ -23,11 +23,11 @@ from ..model.network import Feedforward, Network, Recurrent
 def required_rank_bound(net: Network, shared: tuple[str, ...] = ()) -> int:
     """Upper bound of kappa, any activation: weights that act, and outputs not the teacher's anyway."""
     free = has_effect(net)
-    for name in shared:
+    for name in (*shared, *net.gain):  # gains are 1 in every teacher
         free[net.slices[name]] = False
     equations = net.equations
     if isinstance(net, Recurrent) and first_output_right(net, shared):
-        equations -= net.outputs
+        equations -= net.outputs * net.samples
     return min(int(free.sum()), equations)
 
 
@@ -39,7 +39,7 @@ def required_rank_formula(net: Network, shared: tuple[str, ...] = ()) -> int | N
     with no bias or all.
     """
     net = plain(net)
-    if net.activation != "linear":
+    if net.activation != "linear" or net.extended:
         return None
     if isinstance(net, Recurrent):
         return _required_recurrent(net, frozenset(shared))
@@ -115,8 +115,8 @@ def signals(net: Network) -> tuple[tuple[int, bool], ...]:
     if net.activation == "relu":
         raise ValueError("net: expected a linear or tanh network, got relu (its ranks change from region to region)")
     if isinstance(net, Recurrent):
-        rank = min(net.hidden, net.steps)
-        return ((rank, rank == net.steps),)
+        rank = min(net.hidden, net.samples * net.steps)
+        return ((rank, rank == net.samples * net.steps),)
     n, m = net.widths, net.samples
     rank = min(n[0], m)
     out = [(rank, rank == m)]
@@ -144,7 +144,7 @@ def target_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
     """Dimension of a space that holds every row of y, whatever the free weights are (linear)."""
     net = plain(net)
     if isinstance(net, Recurrent):
-        return net.steps
+        return net.samples * net.steps
     layers = len(net.widths) - 1
     known = 0  # layers that teacher and student share from the inputs on: their signal is the same
     while known < layers - 1 and all(f"{kind}{known + 1}" in shared for kind in "Wb" if f"{kind}{known + 1}" in net.groups):
@@ -167,7 +167,10 @@ def attained_rank_formula(net: Network, masks: np.ndarray) -> tuple[np.ndarray, 
     net = plain(net)
     groups = {name: part if part.ndim == 3 else part[:, :, None] for name, part in net.unpack(masks).items()}
     rows = {name: part.sum(axis=2, dtype=np.int64) for name, part in groups.items()}
-    bound, exact = (_attained_recurrent if isinstance(net, Recurrent) else _attained_feedforward)(net, groups, rows)
+    if net.extended:
+        bound, exact = np.full(len(masks), net.equations), np.zeros(len(masks), dtype=bool)
+    else:
+        bound, exact = (_attained_recurrent if isinstance(net, Recurrent) else _attained_feedforward)(net, groups, rows)
     acting = masks[:, has_effect(net)].sum(axis=1, dtype=np.int64)
     exact |= acting == 0
     return np.minimum(bound, np.minimum(acting, net.equations)), exact
@@ -281,6 +284,8 @@ class LineRule(NamedTuple):
 def line_rule(net: Network, names: frozenset[str]) -> LineRule | None:
     """The rule for allocations inside the groups `names`, None if their rho is no such sum (T4, T5, T6, T12)."""
     net = plain(net)
+    if net.extended:
+        return None
     matrix, bias = last_layer(net)
     if names == {matrix, bias} - {None}:
         outputs, inputs = net.groups[matrix]

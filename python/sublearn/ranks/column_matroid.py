@@ -16,7 +16,7 @@ from .._checks import no_mask
 from ..model.layers import plain
 from ..model.network import Network
 from ..numerics.matroid import Tableau
-from .generic_rank import free_weights, point, required_rank
+from .generic_rank import choosable, point, whole_rank
 
 DRAWS = range(4, 8)  # random points tried until one has the required rank; attained ranks (ranks/generic_rank.py) use 0 to 3
 
@@ -28,7 +28,10 @@ def columns(net: Network, draw: int) -> tuple[np.ndarray, int]:
 
 
 def column_matroid(net: Network, shared: tuple[str, ...]) -> tuple[Tableau, int]:
-    """The columns of J_N mod p, those not in N zero, reduced to kappa rows; and kappa. ValueError for relu (no matroid)."""
+    """The columns of J_N mod p, those not in N zero, reduced to kappa rows; and kappa, which counts gains here (`whole_rank`).
+
+    ValueError for relu (no matroid).
+    """
     net = plain(net)
     if net.activation == "relu":
         raise ValueError(
@@ -41,8 +44,8 @@ def column_matroid(net: Network, shared: tuple[str, ...]) -> tuple[Tableau, int]
 
 @lru_cache(maxsize=8)
 def _reduced(net: Network, shared: tuple[str, ...]) -> tuple[Tableau, int]:
-    kappa = required_rank(net, shared)
-    free = free_weights(net, shared)
+    kappa = whole_rank(net, shared)
+    free = choosable(net, shared)
     for draw in DRAWS:
         J, p = columns(net, draw)
         tableau = Tableau(np.where(free, J, 0), p)

@@ -31,6 +31,7 @@ def required_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
     """kappa (D6): rank of the Jacobian in all weights that are not shared, at a generic point; what a match needs at least.
 
     shared: names of the groups that student and teacher have in common.
+    Gains do not count: they are 1 in every teacher.
     Linear and tanh: exact up to the error probability of two primes. relu: the largest found in sampled
     regions. Errors: ValueError for an unknown group, TypeError for a str as `shared`.
     Source: Schlisselberg & Darshan 2025, and docs/theory.md (T1, T3).
@@ -58,7 +59,7 @@ def attained_ranks(net: Network, masks: np.ndarray, shared: tuple[str, ...] = ()
     net = plain(net)
     if net.activation == "relu":
         return region_ranks(net, masks).max(axis=1)
-    return attained_with_bounds(net, masks, required_with_error(net, shared).rank)[0]
+    return attained_with_bounds(net, masks, required_with_error(net, shared).whole)[0]
 
 
 def check_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.ndarray:
@@ -76,21 +77,39 @@ def check_masks(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> np.
 
 
 def free_weights(net: Network, shared: tuple[str, ...]) -> np.ndarray:
-    """bool [size]: the weights of N that the outputs depend on."""
+    """bool [size]: the weights of N that the outputs depend on and that differ between teachers. Gains do not."""
     free = has_effect(net)
-    for name in shared:
+    for name in (*shared, *net.gain):
         free[net.slices[name]] = False
     return free
+
+
+def choosable(net: Network, shared: tuple[str, ...]) -> np.ndarray:
+    """bool [size]: the weights of N that the outputs depend on, gains included: what an allocation may hold."""
+    some = has_effect(net)
+    for name in shared:
+        some[net.slices[name]] = False
+    return some
+
+
+def whole_rank(net: Network, shared: tuple[str, ...]) -> int:
+    """Rank of all weights that are not shared, gains included: what gives a match near every teacher. Linear and tanh.
+
+    It is kappa, unless units have gains whose outgoing weights are shared: other outgoing weights could not do what these gains do, so
+    that students reach outputs that no teacher has.
+    """
+    return required_with_error(plain(net), shared).whole
 
 
 # Mod p
 
 
 class Required(NamedTuple):
-    """kappa and the probability that it is larger (0.0 if an upper bound proves it)."""
+    """kappa, the probability that it is larger (0.0 if an upper bound proves it), and the rank with gains (`whole_rank`)."""
 
     rank: int
     error: float
+    whole: int
 
 
 @lru_cache(maxsize=1024)
@@ -106,7 +125,10 @@ def required_with_error(net: Network, shared: tuple[str, ...]) -> Required:
     if rank > most or (formula is not None and rank < formula):
         said = f"the bound {bound}" if formula is None else f"the closed form (T3) {formula}"
         raise RuntimeError(f"{net.describe()}, shared {shared}: required rank mod p {rank} contradicts {said}")
-    return Required(rank, 0.0 if rank == most else miss(net, rank + 1, 2))
+    whole, every = rank, choosable(net, shared)[None]
+    if (every != free).any():
+        whole = max(rank, *(int(ranks_at(net, every, draw)[0]) for draw in range(2)))
+    return Required(rank, 0.0 if rank == most else miss(net, rank + 1, 2), whole)
 
 
 def attained_with_bounds(net: Network, masks: np.ndarray, kappa: int) -> tuple[np.ndarray, np.ndarray]:
@@ -187,6 +209,8 @@ def _regions(net: Network) -> np.ndarray:
     theta = rng.standard_normal((count, net.size))
     for name, where in net.slices.items():
         theta[:, where] /= np.sqrt(net.fan_in[name] or 1)
+        if name in net.gain:
+            theta[:, where] = 1.0
     x = rng.standard_normal((count, net.shape.inputs_size))
     J = cpu.jacobian(net.shape, theta, x, np.arange(net.size, dtype=np.intc)[None])
     J.setflags(write=False)
@@ -212,5 +236,15 @@ def region_ranks(net: Network, masks: np.ndarray) -> np.ndarray:
 def required_in_regions(net: Network, shared: tuple[str, ...]) -> np.ndarray:
     """int64 [regions]: rank of all weights that are not shared, in every sampled region."""
     ranks = region_ranks(net, free_weights(net, shared)[None])[0]
+    ranks.setflags(write=False)
+    return ranks
+
+
+@lru_cache(maxsize=256)
+def whole_in_regions(net: Network, shared: tuple[str, ...]) -> np.ndarray:
+    """int64 [regions]: `whole_rank` in every sampled region."""
+    if (choosable(net, shared) == free_weights(net, shared)).all():
+        return required_in_regions(net, shared)
+    ranks = region_ranks(net, choosable(net, shared)[None])[0]
     ranks.setflags(write=False)
     return ranks

@@ -11,7 +11,7 @@ from ..model.network import network_from_spec
 from .spec import NetworkSpec, SpecError
 from .toml_table import MOST_CELLS, Table, names, number, whole_numbers
 
-SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias")  # of a network
+SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias", "gain", "leak")  # of a network
 NETWORK_KEYS = ("label", *SHAPE_KEYS, "shared", "gains", "trials", "stop", "starts", "method")
 COUNTS = ("inputs", "hidden", "outputs", "steps", "samples")  # keys that are one whole number, or several
 
@@ -52,12 +52,18 @@ def _swept(table: Table) -> dict[str, list[Any]]:
             found[key] = table.take(key, whole_numbers, 'a whole number, or several such as [4, 8], "4..8" or "4..16 step 4"')
         elif key == "activation" and isinstance(value, list):
             found[key] = list(dict.fromkeys(table.take(key, names, 'an activation, or several such as ["tanh", "relu"]')))
+        elif key == "leak" and isinstance(value, list):
+            found[key] = list(dict.fromkeys(table.take(key, _numbers, "a number, or several such as [0.1, 1.0]")))
         elif key == "widths" and isinstance(value, list) and value and all(isinstance(entry, list) for entry in value):
             table.take(key, _lists_of_counts, "widths such as [3, 4, 2], or several such as [[3, 4, 2], [3, 8, 2]]")
             found[key] = list(dict.fromkeys(map(tuple, value)))
         if key in found and not found[key]:
             table.fail(key, "at least one value", value)
     return found
+
+
+def _numbers(value: list[Any]) -> list[float] | None:
+    return [float(one) for one in value] if all(number(one) is not None for one in value) else None
 
 
 def _lists_of_counts(value: list[list[Any]]) -> list[list[Any]] | None:
@@ -77,9 +83,10 @@ def _network(table: Table, parameters: Mapping[str, Any], family: str) -> Networ
     if len(shared) == len(groups):
         table.fail("shared", "at least one group that is not shared (else the student is the teacher)", list(shared))
     gains = table.take("gains", lambda value: value if isinstance(value, dict) else None, "a table such as { W = 1.5 }", {})
+    drawn = [group for group in groups if group not in net.gain]
     for group, gain in gains.items():
-        if group not in groups:
-            table.fail(f"gains.{group}", f"one of the groups {', '.join(groups)}", group)
+        if group not in drawn:
+            table.fail(f"gains.{group}", f"one of the groups {', '.join(drawn)}", group)
         if number(gain) is None or gain <= 0:
             table.fail(f"gains.{group}", "a positive number", gain)
     label = table.text("label", net.describe())

@@ -122,8 +122,8 @@ def parity_bounds(
     shared = check_shared(net, shared)
     model, allocation = plain(net), fixed_allocation(net, allocation, shared)
     trials, seed = whole_number("trials", trials, 1, most=LARGEST_WORD + 1), whole_number("seed", seed, 0)
-    if model.activation != "linear":
-        raise ValueError(f"net: expected a linear network, got {net.describe()}")
+    if model.activation != "linear" or model.extended:
+        raise ValueError(f"net: expected a linear network without gains and leak, of one sequence, got {net.describe()}")
     said = predictions(net, allocation.mask[None], shared)
     kappa = said.required_rank
     if allocation.budget != kappa:

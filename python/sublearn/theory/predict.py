@@ -32,6 +32,7 @@ from ..ranks.generic_rank import (
     region_ranks,
     required_in_regions,
     required_with_error,
+    whole_in_regions,
 )
 from .proofs import proofs_of
 
@@ -171,7 +172,7 @@ def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), d
     distinct, which = distinct_rows(masks)
     judge = _judge_relu if plain(net).activation == "relu" else _judge
     found = judge(plain(net), distinct, shared)
-    if degree and plain(net).activation == "linear":
+    if degree and plain(net).activation == "linear" and not net.extended:
         _use_degrees(plain(net), found, shared)
     part = found.witness & (found.witness != distinct).any(axis=1)[:, None]
     return Predictions(
@@ -223,22 +224,32 @@ def _judge(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> _Verdict
     """Linear and tanh networks."""
     required = required_with_error(net, shared)
     kappa = required.rank
-    ranks, bounds = attained_with_bounds(net, masks, kappa)
+    ranks, bounds = attained_with_bounds(net, masks, required.whole)
     found = _Verdicts(masks, ranks, kappa)
     for rank in np.unique(ranks[ranks < kappa]).tolist():
         rows = ranks == rank
         text = f"the learnable weights reach {rank} of the {kappa} dimensions that a match needs, so MP = 0"
         found.settle(rows, "minimal", "T1", np.where(bounds[rows] < kappa, 0.0, miss(net, rank + 1, 2)), text)
-    full = np.flatnonzero(ranks == kappa)
+    beside = (kappa <= ranks) & (ranks < required.whole)
+    text = (
+        f"kappa = {kappa}, but gains in front of shared weights reach {required.whole} dimensions, most of them no teacher's: "
+        "with fewer no theorem applies"
+    )
+    found.settle(beside, "unknown", "T1", required.error, text)
+    every = beside & masks[:, free_weights(net, shared)].all(axis=1)
+    text = "every weight in which teachers differ may learn: the teacher's own weights are a match, so MP = 1"
+    found.settle(every, "maximal", "D4", 0.0, text)
+    full = np.flatnonzero(ranks == required.whole)
     proofs = proofs_of(net, masks[full], shared, required)
-    text = f"rho = kappa = {kappa}, so MP > 0; no structure was found that makes it 1"
+    reached = "rho = kappa" if required.whole == kappa else f"rho = {required.whole}, kappa"
+    text = f"{reached} = {kappa}, so MP > 0; no structure was found that makes it 1"
     found.settle(full[proofs.open], "intermediate", "T1", required.error, text)
     proven = ~np.equal(proofs.reason, None)
     part = (proofs.witness != masks[full]).any(axis=1)
     for k in np.flatnonzero(proven).tolist():
         found.reason[full[k]] = f"T9 via {proofs.reason[k]}" if part[k] else proofs.reason[k]
     rows = full[proven]
-    texts = {text: f"rho = kappa = {kappa} and {text}, so MP = 1" for text in set(proofs.text[proven])}
+    texts = {text: f"{reached} = {kappa} and {text}, so MP = 1" for text in set(proofs.text[proven])}
     found.settle(rows, "maximal", found.reason[rows], proofs.error[proven], [texts[text] for text in proofs.text[proven]])
     found.witness[rows] = proofs.witness[proven]
     return found
@@ -268,15 +279,15 @@ def _use_degrees(net: Network, found: _Verdicts, shared: tuple[str, ...]) -> Non
 
 def _judge_relu(net: Network, masks: np.ndarray, shared: tuple[str, ...]) -> _Verdicts:
     """T11. In a dead region the last hidden layer is silent for all inputs: outputs are the output bias, or zero."""
-    free, needed = free_weights(net, shared), required_in_regions(net, shared)
+    free, needed, whole = free_weights(net, shared), required_in_regions(net, shared), whole_in_regions(net, shared)
     reached = region_ranks(net, masks)
     kappa = int(needed.max())
     found = _Verdicts(masks, reached.max(axis=1), kappa)
     bias = last_layer(net)[1]
-    outputs = net.y_shape[-1] if bias == "c" else net.y_shape[0]
+    outputs = net.groups[bias][0] if bias is not None else 0
     dead = outputs if bias is not None and bias not in shared else 0
     dead_reached = masks[:, net.slices[bias]].sum(axis=1) if dead else np.zeros(len(masks), dtype=np.int64)
-    same = (reached == needed) & (needed > 0)
+    same = (reached == whole) & (needed > 0)
     for row, rank in enumerate(found.rank.tolist()):
         if masks[row, free].all():
             text = "every weight that is not shared may learn: the teacher's own weights are a match, so MP = 1"

@@ -53,7 +53,7 @@ def proofs_of(net: Network, masks: np.ndarray, shared: tuple[str, ...], required
             text = f"the equations can be solved block by block ({name})"
             proofs.settle(open_[take], f"T7 {name}", witness[take], 0.0, text)
     open_ = proofs.open
-    found, parts = affine_parts(net, masks[open_], required.rank)
+    found, parts = affine_parts(net, masks[open_], required.whole)
     text = "the outputs are affine in enough of the learnable weights"
     proofs.settle(open_[found], "T2", parts[found], required.error, text)
     open_ = proofs.open
