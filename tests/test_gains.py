@@ -73,6 +73,32 @@ def gains_alone(net):
     return [sl.gains(net).draw(0).mask] if net.gain else []
 
 
+@pytest.mark.parametrize(
+    "net", [net for net in NETS if hasattr(net, "steps")] + [sl.Recurrent(2, 8, 2, 4), sl.Recurrent(1, 5, 2, 3, "tanh")], ids=names
+)
+def test_states_before_the_first_step(net):
+    theta, x = drawn(net, 11)
+    h0 = np.random.default_rng(7).normal(size=(11, *net.h0_shape))
+    y = np.stack([twin.outputs(net, *three) for three in zip(theta, x, h0)])
+    np.testing.assert_allclose(sl.outputs(net, theta, x, h0=h0), y, rtol=1e-12, atol=1e-12)
+    J = np.stack([twin.jacobian(net, *three) for three in zip(theta, x, h0)])
+    np.testing.assert_allclose(sl.jacobian(net, theta, x, sl.everything(net), h0=h0), J, rtol=1e-11, atol=1e-11)
+    groups = [sl.only(net, name).draw(0).mask for name in net.groups]
+    for mask in (sl.everything(net).draw(0).mask, masks_of(net, net.size // 2, 11), *groups):
+        found = sl.fit(net, theta, x, y + 1, mask, steps=1, optimizer="sgd", lr=1e-3, h0=h0)
+        change = 2e-3 * np.einsum("bek,be->bk", J, np.ones((11, net.equations)))
+        np.testing.assert_allclose(found.theta, theta + np.where(mask, change, 0), rtol=1e-10, atol=1e-10)
+    assert np.array_equal(sl.outputs(net, theta, x, h0=np.zeros(net.h0_shape)), sl.outputs(net, theta, x))
+    with pytest.raises(ValueError, match="h0: expected shape"):
+        sl.outputs(net, theta, x, h0=h0[..., 1:])
+
+
+def test_states_are_for_recurrent_networks():
+    net = sl.Feedforward((2, 3, 1), 2)
+    with pytest.raises(ValueError, match="h0: expected None"):
+        sl.outputs(net, np.zeros(net.size), np.zeros(net.x_shape), h0=np.zeros(3))
+
+
 @pytest.mark.parametrize("net", [net for net in NETS if net.activation == "linear"], ids=names)
 def test_outputs_mod_p_are_exact(net):
     """A linear network with whole weights has rational outputs; the leak is its float64, a whole number over a power of two."""

@@ -105,7 +105,7 @@ class Network(Parameters, ABC):
         return cpu.Shape(*self._compiled_shape())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("shape", "_table")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("shape", "shape_from_h0", "_table")}
 
     def _keep(self, **fields: Any) -> None:
         for name, value in fields.items():
@@ -134,6 +134,7 @@ class Recurrent(Network):
     are 1 in teachers and students until they learn; one that is 0 takes its unit out.
     samples: one network, many sequences: x is [samples, steps, inputs], y [samples, steps, outputs] where samples > 1.
     leak: a in (0, 1], constant: s_t = (1 - a) s_{t-1} + a phi(..), and h_t = s_t, or g * s_t.
+    h_0 = 0, unless a call is given `h0`, what the units send before the first step (no gains act on it; s_0 = h_0).
 
     >>> net = sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6)
     >>> net.groups, net.size, net.equations
@@ -180,6 +181,16 @@ class Recurrent(Network):
     @property
     def extended(self) -> bool:
         return bool(self.gain) or self.samples > 1 or self.leak != 1
+
+    @property
+    def h0_shape(self) -> tuple[int, ...]:
+        """Shape of the states before the first step, where they are given with the inputs."""
+        return (*self._sequences, self.hidden)
+
+    @cached_property
+    def shape_from_h0(self) -> Any:
+        """The `cpu.Shape` of this network with states given before the first step, behind x."""
+        return cpu.Shape(*self._compiled_shape(), start=True)
 
     def at(self, m: int) -> Recurrent:
         return replace(self, steps=m)

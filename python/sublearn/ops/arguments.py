@@ -13,8 +13,9 @@ import numpy as np
 
 from .._checks import LARGEST_INT, no_mask, whole_number
 from ..backend.arrays import on_device, to_numpy
+from ..backend.kernels import Kernels
 from ..model.allocation import Allocation
-from ..model.network import Network
+from ..model.network import Network, Recurrent
 from ..model.strategy import Strategy, fixed_allocation
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -43,6 +44,21 @@ def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtyp
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(f"{name}: expected finite numbers, got {array[tuple(where)]} at {where}")
     return rows
+
+
+def given_inputs(kernels: Kernels, net: Network, x: object, h0: object, dtype: np.dtype) -> tuple[Any, Batched]:
+    """(compiled shape, rows [batch or 1, numbers]) of the inputs of a call: x, and behind it the states before the first step, if given."""
+    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, dtype)
+    if h0 is None:
+        return net.shape, inputs
+    if not isinstance(net, Recurrent):
+        raise ValueError(f"h0: expected None for a network without states, {net.describe()}, got {type(h0).__name__}")
+    starts = float_array("h0", kernels.from_caller("h0", h0), net.h0_shape, dtype)
+    if not (isinstance(inputs.rows, np.ndarray) and isinstance(starts.rows, np.ndarray)):
+        raise TypeError("h0: expected x and h0 in the memory of the CPU, got arrays on a GPU")
+    batch = common_batch(x=inputs, h0=starts)
+    both = [np.broadcast_to(part.rows, (batch or 1, part.rows.shape[1])) for part in (inputs, starts)]
+    return net.shape_from_h0, Batched(np.concatenate(both, axis=1), batch)
 
 
 def _numpy(name: str, value: Any) -> np.ndarray:

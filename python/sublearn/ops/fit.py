@@ -12,7 +12,7 @@ from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.checks import check_net
 from ..model.network import Network
-from .arguments import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from .arguments import common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
 
 Optimizer = Literal["sgd", "momentum", "adam"]
 OPTIMIZERS = get_args(Optimizer)
@@ -49,6 +49,7 @@ def fit(
     lr: float = 1e-2,
     tol: float | None = None,
     *,
+    h0: np.ndarray | None = None,
     threads: int | None = None,
     backend: Backend = "auto",
     stream: object = None,
@@ -56,8 +57,8 @@ def fit(
     """Minimises loss = sum over equations of (f(theta; x) - y)^2 over the learnable weights of every student.
 
     theta [batch, size], x [batch, *net.x_shape], y [batch, *net.y_shape], float32 or float64; allocation: an Allocation, or a bool
-    array [size] or [batch, size] (budgets may differ). Any batch axis may be absent. Only learnable weights have gradients,
-    optimiser state and updates; the input is not touched.
+    array [size] or [batch, size] (budgets may differ). Any batch axis may be absent. h0: see `outputs`.
+    Only learnable weights have gradients, optimiser state and updates; the input is not touched.
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
     tol: a student stops when its loss is at most tol times the sum of squares of its y. A student that diverges stops at its last
     finite theta, with status "diverged". Arrays of numpy, torch or cupy; the result lives where they live.
@@ -73,7 +74,7 @@ def fit(
     kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
     weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
     dtype = weights.rows.dtype
-    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, dtype)
+    shape, inputs = given_inputs(kernels, net, x, h0, dtype)
     targets = float_array("y", kernels.from_caller("y", y), net.y_shape, dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
@@ -83,7 +84,7 @@ def fit(
     lr = positive("lr", lr)
     tol = -1.0 if tol is None else positive("tol", tol, zero=True, none=True)
     out = kernels.fit(
-        net.shape,
+        shape,
         weights.rows,
         inputs.rows,
         targets.rows,

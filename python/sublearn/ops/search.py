@@ -14,7 +14,7 @@ from ..backend.selection import Backend
 from ..model.checks import check_trial_range
 from ..model.network import Network
 from ..model.teacher_student import check_gains
-from .arguments import common_batch, float_array, index_rows, learnable, shape_back, thread_count
+from .arguments import common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
 
 WIDE = 3.0  # wide starts: standard deviation over that of the student's own law; 3 to 5 find the most per start
 
@@ -55,6 +55,7 @@ def levenberg_marquardt(
     y: np.ndarray,
     allocation: object,
     *,
+    h0: np.ndarray | None = None,
     starts: int = 1,
     iterations: int = 200,
     tol: float = 1e-20,
@@ -69,10 +70,11 @@ def levenberg_marquardt(
     """Least squares of ||f(theta; x) - y||^2 over the learnable weights of every student, by Levenberg-Marquardt steps from several starts.
 
     theta [batch, size], x [batch, *net.x_shape], y [batch, *net.y_shape], float64; allocation: an Allocation, or a bool array [size] or
-    [batch, size] (one budget for all: the search of one call has as many columns). Any batch axis may be absent.
-    Start 0 of a student is theta itself; the others are N(0, (3 gain)^2 / fan_in) in its learnable weights, those of trial first + k of
-    (seed, task) for student k (Philox, so they depend on neither batch nor threads). A start ends after `iterations` accepted or rejected
-    steps, when it stalls, or when the relative loss falls below tol; a student ends with its first start that does.
+    [batch, size] (one budget for all: the search of one call has as many columns). Any batch axis may be absent. h0: see `outputs`.
+    Start 0 of a student is theta itself; the others are N(0, (3 gain)^2 / fan_in) in its learnable weights, N(1, 3^2) in gains of units,
+    those of trial first + k of (seed, task) for student k (Philox, so they depend on neither batch nor threads). A start ends after
+    `iterations` accepted or rejected steps, when it stalls, or when the relative loss falls below tol; a student ends with its first start
+    that does.
     Nothing is scaled beforehand and nothing is proven: `decide` scales a problem to units of its own and gives verdicts.
     Arrays of numpy, torch or cupy; the result lives where they live. Source: the damping of Transtrum & Sethna 2012, with geodesic
     acceleration. Errors: TypeError for other or mixed dtypes, ValueError for shapes, nan, inf and numbers out of range.
@@ -86,7 +88,7 @@ def levenberg_marquardt(
     kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
     double = np.dtype(np.float64)
     weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,), double)
-    inputs = float_array("x", kernels.from_caller("x", x), net.x_shape, double)
+    shape, inputs = given_inputs(kernels, net, x, h0, double)
     targets = float_array("y", kernels.from_caller("y", y), net.y_shape, double)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
@@ -101,7 +103,7 @@ def levenberg_marquardt(
     scale = start_scale(net, check_gains(net, gains))
     trials = (np.uint32(first) + np.arange(count, dtype=np.uint32)).astype(np.uint32)
     out = kernels.newton(
-        net.shape,
+        shape,
         weights.rows,
         inputs.rows,
         targets.rows,
