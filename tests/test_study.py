@@ -215,8 +215,8 @@ BAD = {
     ),
     "missing size": (SMALL.replace("hidden = 4\n", ""), ["network[1] ('rec')", "missing hidden"]),
     "wrong size": (
-        SMALL.replace("hidden = 4", "samples = 4\nhidden = 4"),
-        ["network[1] ('rec')", "unknown samples"],
+        SMALL.replace("hidden = 4", "widths = [4, 2]\nhidden = 4"),
+        ["network[1] ('rec')", "unknown widths"],
     ),
     "size of zero": (SMALL.replace("hidden = 4", "hidden = 0"), ["network[1] ('rec')", "hidden", "got 0"]),
     "activation": (

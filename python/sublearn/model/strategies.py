@@ -269,14 +269,23 @@ def biases(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
 
 @_kind("all gains of units that are not shared")
 def gains(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
-    """All gains of units that are not shared; see `biases`."""
+    """All gains of units that are not shared; see `biases`. They alone match up to floor(n / o) samples (T2).
+
+    >>> net = sl.Feedforward(widths=(3, 8, 2), samples=4, activation="tanh", gain=True)
+    >>> sl.predict(net, sl.gains(net)).kind, sl.predict(net.at(5), sl.gains(net.at(5))).kind
+    ('maximal', 'minimal')
+    """
     check_net(net)
     return _but_shared(net, "gains (gain=True makes some)", net.gain, shared)
 
 
 @_kind("the last layer, as far as it is not shared")
 def readout(net: Network, shared: tuple[str, ...] = ()) -> Strategy:
-    """All weights of the last layer, its bias included, as far as it is not shared; see `biases`."""
+    """All weights of the last layer, its bias included, as far as it is not shared; see `biases`.
+
+    >>> sl.readout(sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6, bias=True)).name
+    'only(D, c)'
+    """
     check_net(net)
     return _but_shared(net, "a last layer", tuple(name for name in last_layer(net) if name is not None), shared)
 
