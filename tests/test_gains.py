@@ -88,7 +88,7 @@ def test_states_before_the_first_step(net):
         found = sl.fit(net, theta, x, y + 1, mask, steps=1, optimizer="sgd", lr=1e-3, h0=h0)
         change = 2e-3 * np.einsum("bek,be->bk", J, np.ones((11, net.equations)))
         np.testing.assert_allclose(found.theta, theta + np.where(mask, change, 0), rtol=1e-10, atol=1e-10)
-    assert np.array_equal(sl.outputs(net, theta, x, h0=np.zeros(net.h0_shape)), sl.outputs(net, theta, x))
+    np.testing.assert_allclose(sl.outputs(net, theta, x, h0=np.zeros(net.h0_shape)), sl.outputs(net, theta, x), rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="h0: expected shape"):
         sl.outputs(net, theta, x, h0=h0[..., 1:])
 
@@ -153,7 +153,7 @@ def test_draws_are_those_without_gains(net):
         assert np.array_equal(getattr(trial, name)[:, : bare.size], getattr(without, name))
         assert (getattr(trial, name)[:, bare.size :] == 1).all()
     assert np.array_equal(trial.x, without.x)
-    assert np.array_equal(trial.y, without.y)
+    np.testing.assert_allclose(trial.y, without.y, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("net", [net for net in NETS if net.gain], ids=names)

@@ -136,7 +136,8 @@ def test_verdicts_of_idle_gains_are_those_without_gains(method):
         results = []
         for one in (net, bare):
             trial = sl.draw_trials(one, sl.scattered(one, 4, group), 40, shared=shared)
-            results.append(sl.decide(one, trial.student, trial.x, trial.y, trial.mask, shared, method=method, starts=4))
+            y = sl.draw_trials(bare, sl.scattered(bare, 4, group), 40, shared=shared).y  # to the bit
+            results.append(sl.decide(one, trial.student, trial.x, y, trial.mask, shared, method=method, starts=4))
         with_gains, without = results
         for name in ("match", "certified", "reason", "start", "loss"):
             np.testing.assert_array_equal(getattr(with_gains, name), getattr(without, name))

@@ -1,4 +1,4 @@
-// models.h: picks the network class for a shape, and fills its lanes and slots. Hidden sizes 4 and 8 of recurrent networks are compiled in
+// models.h: picks the network class for a shape, and fills its lanes and slots. Hidden sizes 4 and 8 of plain recurrent networks are compiled in
 // (loops of known length, accumulators in registers); every other size runs the same source with sizes at run time.
 #pragma once
 #include "network/feedforward.h"
@@ -13,7 +13,7 @@ template <class M> struct Type { using type = M; };
 template <class S, class F>
 SL_INLINE void with_model(const Shape& s, F&& f) {
   if (s.kind == Kind::feedforward) return f(Type<Feedforward<S>>{});
-  switch (s.hidden) {
+  switch (s.plain() ? s.hidden : 0) {
     case 4: return f(Type<Recurrent<S, 4>>{});
     case 8: return f(Type<Recurrent<S, 8>>{});
     default: return f(Type<Recurrent<S, 0>>{});

@@ -16,7 +16,7 @@
 //   rows of delta and A: [d / d (pre-activation) ; 0 of unused slots ; d / dh (with gains)]: a gain's column is then one like all others.
 // Several sequences lie one behind the other, in z with T + 1 rows each, in everything else with T.
 //
-// S is the scalar: float, double, a pack of them, Complex, ModP. N is the hidden size, or 0 for "at run time".
+// S is the scalar: float, double, a pack of them, Complex, ModP. N is the hidden size of a plain network, or 0: any, at run time.
 // C is the entry type of the tables (S, or see scalar/lanes.h).
 // All tables live in scratch memory given by the caller (a pack of 8 doubles at n = 8, T = 6: 7 KB of tables and weights).
 // Cost of a forward pass T n (n + i + o) multiply-adds, of a gradient the same twice, of a Jacobian T o n^2 + r T^2 o / 2.
@@ -34,6 +34,7 @@ template <class S, int N = 0, class C = S>
 class Recurrent {
  public:
   static constexpr int L = Traits<S>::lanes;
+  static constexpr bool kPlain = N > 0;
   const C* hidden = nullptr;  // given activities [T * n] for tanh over GF(p); null otherwise
 
   // Bytes of a strip of a CUDA kernel. What the tables are for: outputs and either gradients or Jacobians, or all three. Without the chains
@@ -65,7 +66,7 @@ class Recurrent {
   }
 
   SL_HD C* input(int flat) {
-    if (shape_.plain()) return z_ + (flat / i_) * R_ + flat % i_;
+    if (kPlain || shape_.plain()) return z_ + (flat / i_) * R_ + flat % i_;
     const int of_x = M_ * T_ * i_;
     if (flat >= of_x) return z_ + (flat - of_x) / n_ * (T_ + 1) * R_ + i_ + (flat - of_x) % n_;
     const int row = flat / i_;
@@ -79,11 +80,11 @@ class Recurrent {
 
   // For memory that does not come zeroed: the entries that are read and never computed (h_0, the row of unused slots).
   SL_HD void blank() {
-    if (!shape_.start)
-      for (int m = 0; m < M_; ++m)
+    if (!starts())
+      for (int m = 0; m < sequences(); ++m)
         for (int a = 0; a < n_; ++a) z_[m * (T_ + 1) * R_ + i_ + a] = S{};
     const int chains = !A_ ? 0 : linear_ ? T_ * o_ : M_ * T_ * o_ * T_;
-    for (int q = 0; q < chains; ++q) A_[q * A_step_ + n_] = S{};
+    for (int q = 0; q < chains; ++q) A_[q * A_step() + n_] = S{};
   }
 
   // Tells which groups may change between calls: the drive B x_t + b is computed once where it is fixed.
@@ -96,15 +97,15 @@ class Recurrent {
     learns_c_ = shape_.c >= 0 && group_learns[g++];
     learns_g_ = shape_.g >= 0 && group_learns[g];
     drive_fixed_ = !learns_B_ && !learns_b_;
-    second_ = drive_fixed_ && !learns_g_ && !shape_.start;
+    second_ = drive_fixed_ && !learns_g_ && !starts();
   }
   // Equations before this one cannot depend on a learnable weight (y_1 does not see W).
-  SL_HD int first_equation() const { return M_ > 1 || !second_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
+  SL_HD int first_equation() const { return sequences() > 1 || !second_ || learns_D_ || learns_c_ ? 0 : (T_ > 1 ? o_ : 0); }
 
   SL_HD void prepare(const C* theta) {
     const int n = N ? N : n_;
-    for (int t = 0, row = 0; t < M_ * T_; ++t, ++row) {
-      if (M_ > 1 && t > 0 && t % T_ == 0) ++row;
+    for (int t = 0, row = 0; t < sequences() * T_; ++t, ++row) {
+      if (sequences() > 1 && t > 0 && t % T_ == 0) ++row;
       C* u = drive_ + t * n;
       for (int a = 0; a < n; ++a) u[a] = shape_.b >= 0 ? S(theta[shape_.b + a]) : S{};
       rows_times(theta + shape_.B, i_, z_ + row * R_, n, i_, u);
@@ -113,33 +114,33 @@ class Recurrent {
 
   SL_HD void forward(const C* theta, C* y) {
     if (!drive_fixed_) prepare(theta);
-    for (int m = 0; m < M_; ++m) forward_sequence(theta, m, y + m * T_ * o_);
+    for (int m = 0; m < sequences(); ++m) forward_sequence(theta, m, y + m * T_ * o_);
   }
 
   // delta_t for every step that a learnable weight acts in.
   SL_HD void adjoints(const C* theta, const C* e) {
     if (!(learns_B_ || learns_W_ || learns_b_ || learns_g_)) return;
-    for (int m = 0; m < M_; ++m) adjoints_of_sequence(theta, m, e + m * T_ * o_);
+    for (int m = 0; m < sequences(); ++m) adjoints_of_sequence(theta, m, e + m * T_ * o_);
   }
 
   // g[k] = dL/dtheta[k] for every weight of the groups that learn; needs the state of forward(theta).
   SL_HD void gradient(const C* theta, const C* e, C* g) {
     adjoints(theta, e);
-    for (int m = 0; m < M_; ++m) gradient_of_sequence(m, e + m * T_ * o_, g);
+    for (int m = 0; m < sequences(); ++m) gradient_of_sequence(m, e + m * T_ * o_, g);
   }
 
   // The gradient of one weight after `adjoints`: T products, where gradient() takes n^2 T for all weights of W.
   SL_HD S gradient_at(const C* e, SlotPlace p) const {
     S sum{};
-    for (int m = 0; m < M_; ++m) {
-      const C *left = delta_ + m * T_ * delta_step_ + p.left, *right = z_ + m * (T_ + 1) * R_ + p.right;
+    for (int m = 0; m < sequences(); ++m) {
+      const C *left = delta_ + m * T_ * delta_step() + p.left, *right = z_ + m * (T_ + 1) * R_ + p.right;
       if (p.direct >= 0) {
         left = e + m * T_ * o_ + p.direct, right = z_ + (m * (T_ + 1) + 1) * R_ + p.direct_right;
         for (int t = 0; t < T_; ++t, left += o_, right += R_) sum += S(*left) * S(*right);
       } else {
         int t = 0;
-        if (second_) ++t, left += delta_step_, right += R_;
-        for (; t < T_; ++t, left += delta_step_, right += R_) sum += S(*left) * S(*right);
+        if (second_) ++t, left += delta_step(), right += R_;
+        for (; t < T_; ++t, left += delta_step(), right += R_) sum += S(*left) * S(*right);
       }
     }
     return sum;
@@ -152,14 +153,14 @@ class Recurrent {
     if (linear_) {
       for (int e = 0; e < o_; ++e)
         for (int q = 0; q < T_; ++q) {
-          C* to = A_ + (q * o_ + e) * A_step_;
+          C* to = A_ + (q * o_ + e) * A_step();
           if (q == 0)
             for (int a = 0; a < n; ++a) to[a] = D[e * n + a];
-          else chain_step(theta + shape_.W, to - o_ * A_step_, to);
-          if (extra_) to_pre_activation(theta, z_, 0, q == 0, to);
+          else chain_step(theta + shape_.W, to - o_ * A_step(), to);
+          if (extra()) to_pre_activation(theta, z_, 0, q == 0, to);
         }
     } else {
-      for (int m = 0; m < M_; ++m) sensitivities_of_sequence(theta, m);
+      for (int m = 0; m < sequences(); ++m) sensitivities_of_sequence(theta, m);
     }
   }
 
@@ -215,10 +216,16 @@ class Recurrent {
   // out[(t o + e) * stride] = J[t, e] of slot k, for equations from `first` on.
   template <class I>
   SL_HD void column(const Slots<L, I>& slots, int k, int first, C* out, int stride) {
-    for (int m = 0; m < M_; ++m) column_of_sequence(slots, k, m, first, out + m * T_ * o_ * stride, stride);
+    for (int m = 0; m < sequences(); ++m) column_of_sequence(slots, k, m, first, out + m * T_ * o_ * stride, stride);
   }
 
  protected:
+  SL_HD int sequences() const { return kPlain ? 1 : M_; }
+  SL_HD bool starts() const { return !kPlain && shape_.start; }
+  SL_HD bool extra() const { return !kPlain && extra_; }
+  SL_HD int delta_step() const { return kPlain ? N : delta_step_; }
+  SL_HD int A_step() const { return kPlain ? N + 1 : A_step_; }
+
   template <class I>
   SL_HD void column_of_sequence(const Slots<L, I>& slots, int k, int m, int first, C* out, int stride) {
     const I *left = slots.left + k * L, *right = slots.right + k * L;
@@ -227,7 +234,7 @@ class Recurrent {
     const C* const z = z_ + m * (T_ + 1) * R_;
     for (int s = 0; s < T_; ++s) right_[s] = gather(z + s * R_, right, same);
     if (linear_) {
-      for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * A_step_, left, same);
+      for (int q = 0; q < T_ * o_; ++q) left_[q] = gather(A_ + q * A_step(), left, same);
       for (int t = t0; t < T_; ++t)
         for (int e = 0; e < o_; ++e) {
           S sum = S(left_[t * o_ + e]) * S(right_[0]);
@@ -263,7 +270,7 @@ class Recurrent {
           if (s == t)
             for (int a = 0; a < n; ++a) to[a] = D[e * n + a];
           else chain_step(W, chain(m, t, e, s + 1), to);
-          if (extra_) to_pre_activation(theta, z, s, s == t, to);
+          if (extra()) to_pre_activation(theta, z, s, s == t, to);
           else times_slope_all(shape_.activation, z + (s + 1) * R_ + i_, to, n);
         }
   }
@@ -274,7 +281,7 @@ class Recurrent {
     C* const z = z_ + m * (T_ + 1) * R_;
     S state[N ? N : 1] = {};  // h_{t-1}, in registers for compiled-in sizes
     if constexpr (N > 0 && N <= 8) {
-      if (shape_.start) {
+      if (starts()) {
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) state[a] = z[i_ + a];
       }
@@ -286,17 +293,17 @@ class Recurrent {
         S acc[N];
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) acc[a] = u[a];
-        if (t > 0 || shape_.start) rows_step<N>(W, state, acc);
+        if (t > 0 || starts()) rows_step<N>(W, state, acc);
         SL_UNROLL(8)
         for (int a = 0; a < N; ++a) h[a] = acc[a];
       } else {
         for (int a = 0; a < n; ++a) h[a] = u[a];
-        if (t > 0 || shape_.start) rows_times(W, n, z + t * R_ + i_, n, n, h);
+        if (t > 0 || starts()) rows_times(W, n, z + t * R_ + i_, n, n, h);
       }
       if (hidden)
         for (int a = 0; a < n; ++a) h[a] = hidden[(m * T_ + t) * n + a];
       else if (!linear_) activate_all(shape_.activation, h, n);
-      if (extra_) leak_and_gain(theta, z, t);
+      if (extra()) leak_and_gain(theta, z, t);
       for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
       if constexpr (N > 0 && N <= 8) {
         SL_UNROLL(8)
@@ -319,7 +326,7 @@ class Recurrent {
       if (leaks) {
         f[a] = now;
         // s_{t-1} is in the row before where gains act on it, and h_{t-1} elsewhere.
-        const S before = t > 0 && gains ? S(s[a - R_]) : t > 0 || shape_.start ? S(row[i_ + a]) : S{};
+        const S before = t > 0 && gains ? S(s[a - R_]) : t > 0 || starts() ? S(row[i_ + a]) : S{};
         now = before + (now - before) * leak_;
       }
       if (gains) {
@@ -333,17 +340,17 @@ class Recurrent {
     const int n = N ? N : n_;
     const C *W = theta + shape_.W, *D = theta + shape_.D;
     const C* const z = z_ + m * (T_ + 1) * R_;
-    C* const delta = delta_ + m * T_ * delta_step_;
+    C* const delta = delta_ + m * T_ * delta_step();
     S after[N ? N : 1] = {};  // delta_{t+1}
     for (int t = T_ - 1; t >= 0; --t) {
-      C* d = delta + t * delta_step_;
+      C* d = delta + t * delta_step();
       if (t == 0 && second_) break;  // delta_1 is not needed for W
       const C* h = z + (t + 1) * R_ + i_;
       if constexpr (N > 0 && N <= 8) {
         S acc[N] = {};
         cols_tile<N>(D, N, e + t * o_, o_, acc);
         if (t + 1 < T_) cols_step<N>(W, after, acc);
-        if (extra_) {
+        if (extra()) {
           SL_UNROLL(8)
           for (int a = 0; a < N; ++a) d[a] = acc[a];
           to_pre_activation(theta, z, t, t + 1 == T_, d);
@@ -359,9 +366,9 @@ class Recurrent {
         continue;
       } else {
         cols_times<true>(D, n, e + t * o_, o_, n, d);
-        if (t + 1 < T_) cols_times(W, n, delta + (t + 1) * delta_step_, n, n, d);
+        if (t + 1 < T_) cols_times(W, n, delta + (t + 1) * delta_step(), n, n, d);
       }
-      if (extra_) to_pre_activation(theta, z, t, t + 1 == T_, d);
+      if (extra()) to_pre_activation(theta, z, t, t + 1 == T_, d);
       else times_slope_all(shape_.activation, h, d, n);
     }
   }
@@ -390,7 +397,7 @@ class Recurrent {
   SL_HD void gradient_of_sequence(int m, const C* e, C* g) {
     const int n = N ? N : n_;
     const bool more = m > 0;
-    const C *z = z_ + m * (T_ + 1) * R_, *delta = delta_ + m * T_ * delta_step_;
+    const C *z = z_ + m * (T_ + 1) * R_, *delta = delta_ + m * T_ * delta_step();
     auto sums = [&](const C* left, int step, int count, C* out) {
       for (int k = 0; k < count; ++k) {
         S sum = more ? S(out[k]) : S{};
@@ -400,22 +407,22 @@ class Recurrent {
     };
     if (learns_D_) outer_sums(e, o_, o_, z + R_ + i_, R_, n, T_, g + shape_.D, n, more);
     if (learns_c_) sums(e, o_, o_, g + shape_.c);
-    const int first = shape_.start ? 0 : 1;  // W reads h_0 in step 1
+    const int first = starts() ? 0 : 1;  // W reads h_0 in step 1
     if (learns_W_ && T_ > first)
-      outer_sums(delta + first * delta_step_, delta_step_, n, z + first * R_ + i_, R_, n, T_ - first, g + shape_.W, n, more);
+      outer_sums(delta + first * delta_step(), delta_step(), n, z + first * R_ + i_, R_, n, T_ - first, g + shape_.W, n, more);
     if (learns_W_ && T_ == first)
       for (int k = 0; k < n * n; ++k) g[shape_.W + k] = S{};
-    if (learns_B_) outer_sums(delta, delta_step_, n, z, R_, i_, T_, g + shape_.B, i_, more);
-    if (learns_b_) sums(delta, delta_step_, n, g + shape_.b);
+    if (learns_B_) outer_sums(delta, delta_step(), n, z, R_, i_, T_, g + shape_.B, i_, more);
+    if (learns_b_) sums(delta, delta_step(), n, g + shape_.b);
     if (learns_g_)
       for (int a = 0; a < n; ++a) {
         S sum = more ? S(g[shape_.g + a]) : S{};
-        for (int t = 0; t < T_; ++t) sum += S(delta[t * delta_step_ + n + 1 + a]) * S(z[t * R_ + i_ + n + 1 + a]);
+        for (int t = 0; t < T_; ++t) sum += S(delta[t * delta_step() + n + 1 + a]) * S(z[t * R_ + i_ + n + 1 + a]);
         g[shape_.g + a] = sum;
       }
   }
 
-  SL_HD C* chain(int m, int t, int e, int s) { return A_ + (((static_cast<size_t>(m) * T_ + t) * o_ + e) * T_ + s) * A_step_; }
+  SL_HD C* chain(int m, int t, int e, int s) { return A_ + (((static_cast<size_t>(m) * T_ + t) * o_ + e) * T_ + s) * A_step(); }
   SL_HD void chain_step(const C* W, const C* from, C* to) {
     const int n = N ? N : n_;
     if constexpr (N > 0 && N <= 8) {
