@@ -5,8 +5,10 @@
 #define SL_HD __host__ __device__
 #define SL_INLINE __host__ __device__ __forceinline__
 #define SL_DEVICE __device__ __forceinline__
+#define SL_APART __host__ __device__ __noinline__  // what few callers need must not take the registers of all
 #else
 #define SL_HD
+#define SL_APART __attribute__((noinline))
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SL_INLINE inline  // checks make code so long that copies of it take most of the time to compile
 #else

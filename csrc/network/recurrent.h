@@ -157,7 +157,7 @@ class Recurrent {
           if (q == 0)
             for (int a = 0; a < n; ++a) to[a] = D[e * n + a];
           else chain_step(theta + shape_.W, to - o_ * A_step(), to);
-          if (extra()) to_pre_activation(theta, z_, 0, q == 0, to);
+          if (extra()) to_pre_activation(shape_, theta, leak_, z_, R_, q == 0, sigma_, to);
         }
     } else {
       for (int m = 0; m < sequences(); ++m) sensitivities_of_sequence(theta, m);
@@ -270,7 +270,7 @@ class Recurrent {
           if (s == t)
             for (int a = 0; a < n; ++a) to[a] = D[e * n + a];
           else chain_step(W, chain(m, t, e, s + 1), to);
-          if (extra()) to_pre_activation(theta, z, s, s == t, to);
+          if (extra()) to_pre_activation(shape_, theta, leak_, z + s * R_, R_, s == t, sigma_, to);
           else times_slope_all(shape_.activation, z + (s + 1) * R_ + i_, to, n);
         }
   }
@@ -303,7 +303,7 @@ class Recurrent {
       if (hidden)
         for (int a = 0; a < n; ++a) h[a] = hidden[(m * T_ + t) * n + a];
       else if (!linear_) activate_all(shape_.activation, h, n);
-      if (extra()) leak_and_gain(theta, z, t);
+      if (extra()) leak_and_gain(shape_, theta, leak_, z + t * R_, R_, t == 0);
       for (int e = 0; e < o_; ++e) y[t * o_ + e] = shape_.c >= 0 ? S(theta[shape_.c + e]) : S{};
       if constexpr (N > 0 && N <= 8) {
         SL_UNROLL(8)
@@ -318,20 +318,22 @@ class Recurrent {
   }
 
   // From phi(..) of step t, where h_t will be, to h_t.
-  SL_HD void leak_and_gain(const C* theta, C* z, int t) {
-    C *row = z + t * R_, *h = row + R_ + i_, *s = row + i_ + n_ + 1, *f = row + R_ - n_;
-    const bool gains = shape_.g >= 0, leaks = shape_.leak != 1;
-    for (int a = 0; a < n_; ++a) {
+  // (This and to_pre_activation are functions apart, which see nothing of the object: a kernel then keeps its members in registers.)
+  SL_APART static void leak_and_gain(const Shape& shape, const C* theta, S leak, C* row, int R, bool first) {
+    const int i = shape.inputs, n = shape.hidden;
+    C *h = row + R + i, *s = row + i + n + 1, *f = row + R - n;
+    const bool gains = shape.g >= 0, leaks = shape.leak != 1;
+    for (int a = 0; a < n; ++a) {
       S now = h[a];
       if (leaks) {
         f[a] = now;
         // s_{t-1} is in the row before where gains act on it, and h_{t-1} elsewhere.
-        const S before = t > 0 && gains ? S(s[a - R_]) : t > 0 || starts() ? S(row[i_ + a]) : S{};
-        now = before + (now - before) * leak_;
+        const S before = !first && gains ? S(s[a - R]) : !first || shape.start ? S(row[i + a]) : S{};
+        now = before + (now - before) * leak;
       }
       if (gains) {
         s[a] = now;
-        now = now * S(theta[shape_.g + a]);
+        now = now * S(theta[shape.g + a]);
       }
       h[a] = now;
     }
@@ -353,7 +355,7 @@ class Recurrent {
         if (extra()) {
           SL_UNROLL(8)
           for (int a = 0; a < N; ++a) d[a] = acc[a];
-          to_pre_activation(theta, z, t, t + 1 == T_, d);
+          to_pre_activation(shape_, theta, leak_, z + t * R_, R_, t + 1 == T_, sigma_, d);
           SL_UNROLL(8)
           for (int a = 0; a < N; ++a) after[a] = d[a];
           continue;
@@ -368,29 +370,29 @@ class Recurrent {
         cols_times<true>(D, n, e + t * o_, o_, n, d);
         if (t + 1 < T_) cols_times(W, n, delta + (t + 1) * delta_step(), n, n, d);
       }
-      if (extra()) to_pre_activation(theta, z, t, t + 1 == T_, d);
+      if (extra()) to_pre_activation(shape_, theta, leak_, z + t * R_, R_, t + 1 == T_, sigma_, d);
       else times_slope_all(shape_.activation, h, d, n);
     }
   }
 
   // H_t in d becomes delta_t; sigma of the step after is in sigma_, and becomes that of this step.
-  SL_HD void to_pre_activation(const C* theta, const C* z, int t, bool last, C* d) {
-    const C* row = z + t * R_;
-    const bool gains = shape_.g >= 0, leaks = shape_.leak != 1;
-    for (int a = 0; a < n_; ++a) {
+  SL_APART static void to_pre_activation(const Shape& shape, const C* theta, S leak, const C* row, int R, bool last, C* sigma, C* d) {
+    const int i = shape.inputs, n = shape.hidden;
+    const bool gains = shape.g >= 0, leaks = shape.leak != 1;
+    for (int a = 0; a < n; ++a) {
       S now = d[a];
       if (gains) {
-        d[n_ + 1 + a] = now;
-        now = now * S(theta[shape_.g + a]);
+        d[n + 1 + a] = now;
+        now = now * S(theta[shape.g + a]);
       }
       if (leaks) {
-        if (!last) now += S(sigma_[a]) - S(sigma_[a]) * leak_;
-        sigma_[a] = now;
-        now = now * leak_;
+        if (!last) now += S(sigma[a]) - S(sigma[a]) * leak;
+        sigma[a] = now;
+        now = now * leak;
       }
       d[a] = now;
     }
-    times_slope_all(shape_.activation, leaks ? row + R_ - n_ : gains ? row + i_ + n_ + 1 : row + R_ + i_, d, n_);
+    times_slope_all(shape.activation, leaks ? row + R - n : gains ? row + i + n + 1 : row + R + i, d, n);
   }
 
   // Sums over the steps of sequence m; g receives them from the first sequence and adds those of the others.
