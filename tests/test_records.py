@@ -110,6 +110,9 @@ def test_records_pickle_and_copy(made, way):
                 if isinstance(mine, np.ndarray):
                     assert theirs.dtype == mine.dtype
                     np.testing.assert_array_equal(theirs, mine)
+                elif field.name == "state":
+                    assert theirs.step == mine.step == 2 and theirs.net == mine.net
+                    np.testing.assert_array_equal(theirs.learned, mine.learned)
                 elif field.name == "evidence":
                     assert {m: str(seen) for m, seen in theirs.items()} == {m: str(seen) for m, seen in mine.items()}
                 else:

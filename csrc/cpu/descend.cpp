@@ -35,13 +35,14 @@ void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scr
   position[s.size] = s.size;
 
   const int count = some.count - pack * L < L ? static_cast<int>(some.count - pack * L) : L;
-  S target2{};
+  S target2{};  // what tol is relative to
   for (int l = 0; l < L; ++l) {
     const int64_t b = some.student(pack * L + (l < count ? l : 0));
     for (int k = 0; k < s.size; ++k) lane(theta + position[k], l) = in.theta[b * in.theta_stride + k];
     for (int k = 0; k < r; ++k) {
       const int flat = a.indices[b * a.index_stride + k];
       update.learn(k, l, position[flat]);
+      if (a.more.resumed) lane(theta + position[flat], l) = a.more.learned[b * r + k];
     }
     for (int k = 0; k < E; ++k) lane(target + k, l) = a.y[b * a.y_stride + k];
   }
@@ -49,7 +50,7 @@ void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scr
     S* x = net.input(k);
     for (int l = 0; l < L; ++l) lane(x, l) = in.x[some.student(pack * L + (l < count ? l : 0)) * in.x_stride + k];
   }
-  for (int k = 0; k < E; ++k) target2 += target[k] * target[k];
+  for (int k = 0; k < E; ++k) target2 += a.more.loss == Loss::softmax ? target[k] : target[k] * target[k];
   for (int k = 0; k <= s.size; ++k) other[k] = theta[k];
   net.learn(a.group_learns);
   if (a.index_stride == 0) net.learn_only(a.indices, r);
@@ -61,13 +62,41 @@ void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scr
   S loss = constant<S>(infinity);
   M alive{};
   alive = alive == alive;
-  int64_t done[L];
+  int64_t before[L] = {}, done[L] = {};  // steps of calls before, and with those of this call
   int8_t status[L];
-  for (int l = 0; l < L; ++l) {
-    done[l] = 0;
-    status[l] = static_cast<int8_t>(FitStatus::steps_done);
-  }
-  UpdateRule<T> rule(a.optimizer, a.lr);
+  for (int l = 0; l < L; ++l) status[l] = static_cast<int8_t>(FitStatus::steps_done);
+  // f(student, k, its moments in lane l) for what lane l learns.
+  auto each_moment = [&](int l, auto&& f) {
+    const int64_t b = some.student(pack * L + l);
+    for (int k = 0; k < r; ++k) {
+      const int flat = a.indices[b * a.index_stride + k];
+      if (flat < s.size) f(b * r + k, update.moments(k, position[flat]));
+    }
+  };
+  // A lane's moments are kept as they are when it stops: they go on changing, its weights do not.
+  auto keep_moments = [&](int l, bool zero) {
+    if (!a.more.first || l >= count) return;
+    each_moment(l, [&](int64_t at, Moments<S> m) {
+      a.more.first[at] = zero ? T(0) : lane(m.first, l);
+      if (a.more.second) a.more.second[at] = zero ? T(0) : lane(m.second, l);
+    });
+  };
+  if (a.more.resumed)
+    for (int l = 0; l < count; ++l) {
+      const int64_t b = some.student(pack * L + l);
+      before[l] = done[l] = a.steps_out[b];
+      if (a.status_out[b] == static_cast<int8_t>(FitStatus::diverged)) {
+        status[l] = a.status_out[b];
+        alive[l] = 0;
+      }
+      if (a.more.first)
+        each_moment(l, [&](int64_t at, Moments<S> m) {
+          lane(m.first, l) = a.more.first[at];
+          if (a.more.second) lane(m.second, l) = a.more.second[at];
+        });
+    }
+  M still = ~alive;  // lanes that have only a loss to tell
+  UpdateRule<T> rule(a);
   for (int64_t step = 0;; ++step) {
     S now = net.loss_gradient(theta, target, g, step < a.steps);
     // A lane whose loss is no longer finite goes back to its last finite weights and stops.
@@ -78,24 +107,30 @@ void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scr
       for (int l = 0; l < L; ++l)
         if (bad[l]) {
           status[l] = static_cast<int8_t>(FitStatus::diverged);
-          done[l] = step > 0 ? step - 1 : 0;
+          done[l] = before[l] + (step > 0 ? step - 1 : 0);
           if (step == 0) lane(&loss, l) = lane(&now, l);
+          keep_moments(l, true);
         }
       alive = alive & ~bad;
     }
-    loss = select<S>(alive, now, loss);
+    loss = select<S>(alive | still, now, loss);
+    still = M{};
     const M reached = alive & (loss <= goal);
     if (any<M>(reached)) {
       for (int l = 0; l < L; ++l)
         if (reached[l]) {
           status[l] = static_cast<int8_t>(FitStatus::converged);
-          done[l] = step;
+          done[l] = before[l] + step;
+          keep_moments(l, false);
         }
       alive = alive & ~reached;
     }
     if (step == a.steps || !any<M>(alive)) {
       for (int l = 0; l < L; ++l)
-        if (alive[l]) done[l] = step;
+        if (alive[l]) {
+          done[l] = before[l] + step;
+          keep_moments(l, false);
+        }
       break;
     }
     if ((step & 255) == 255 && control.should_stop(worker)) return;
@@ -110,7 +145,9 @@ void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scr
     a.status_out[b] = status[l];
     for (int k = 0; k < r; ++k) {
       const int flat = a.indices[b * a.index_stride + k];
-      if (flat < s.size) a.theta_out[b * s.size + flat] = lane(theta + position[flat], l);
+      if (flat >= s.size) continue;
+      if (a.theta_out) a.theta_out[b * s.size + flat] = lane(theta + position[flat], l);
+      if (a.more.learned) a.more.learned[b * r + k] = lane(theta + position[flat], l);
     }
   }
 }
@@ -125,7 +162,7 @@ void descend_network(void* context, int worker, int64_t pack, Control& control) 
   auto run = [&](auto type) {
     using Update = typename decltype(type)::type;
     Scratch scratch;
-    Net net(s, listed, scratch);
+    Net net(s, a.more.loss, listed, scratch);
     descend_pack<Update>(some, net, scratch, worker, pack, control);
   };
   if (a.index_stride == 0) run(Type<SameUpdate<S>>{});
@@ -137,7 +174,7 @@ template <class T>
 void descend_in_lanes(const SomeStudents<T>& some, Control& control) {
   const DescendArgs<T>& a = *some.args;
   const int64_t packs = (some.count + kLanes<T> - 1) / kLanes<T>;
-  with_sweep<Pack<T>>(*a.students.shape, [&](auto type) {
+  with_sweep<Pack<T>>(*a.students.shape, a.more.loss, [&](auto type) {
     parallel_for(packs, a.threads, control, descend_network<typename decltype(type)::type, T>, const_cast<SomeStudents<T>*>(&some));
   });
 }
@@ -164,10 +201,19 @@ void descend_batch(const DescendArgs<T>& a, Control& control) {
   if (others) descend_in_lanes(SomeStudents<T>{&a, order + few, others}, control);
 }
 
+template <class T>
+void descend_from(DescendArgs<T> a, Control& control) {
+  BiasCorrection correction;
+  for (int64_t t = 0; t < a.more.begun; ++t) correction.next_step();
+  a.more.power1 = correction.power1;
+  a.more.power2 = correction.power2;
+  descend_batch(a, control);
+}
+
 }  // namespace
 
-void descend(const DescendArgs<float>& a, Control& c) { descend_batch(a, c); }
-void descend(const DescendArgs<double>& a, Control& c) { descend_batch(a, c); }
+void descend(const DescendArgs<float>& a, Control& c) { descend_from(a, c); }
+void descend(const DescendArgs<double>& a, Control& c) { descend_from(a, c); }
 
 }  // namespace SL_ISA
 }  // namespace sl

@@ -2,20 +2,23 @@
 //
 //   h = phi(W1 x + b1),  y = W2 h + b2,  e = 2 (y - y*),  loss = sum (y - y*)^2
 //   dL/dW2_ej = sum_s e_e h_j,  dL/db2_e = sum_s e_e,  delta_j = phi'(h_j) sum_e W2_ej e_e,  dL/dW1_ji = sum_s delta_j x_i
-// A bias is a weight from an input, or from a unit, that is always 1.
+// A bias is a weight from an input, or from a unit, that is always 1. With softmax, e and the loss are those of method/losses.h.
 //
 // With students in the lanes (descend.cpp) every lane learns other weights, so all gradients are computed and then masked. Samples in the
 // lanes share the mask, and what does not learn costs nothing:
-//   - pre-activations begin at their frozen part z0, the sum over frozen weights, computed once;
+//   - pre-activations begin at their frozen part z0, the sum over frozen weights, computed once, and once for all students where they
+//     share weights, inputs and mask (many tasks of one network);
 //   - a unit with no learnable weight on either side belongs to the target;
 //   - only learnable weights have gradients, only units with learnable incoming weights have a delta.
 // Multiply-adds per sample: 2 r1 + r2 + o (h + h1), r1 and r2 learnable weights in the two layers, h1 units with learnable incoming
 // weights; with students in the lanes 2 i h + 3 o h. At 5-8-2 with 16 learnable weights 58 against 128.
 //
-// Learnable weights lie in slots, those of W1 and b1 first, unit by unit. A step takes blocks of P packs of samples forward and back while
-// outputs and errors are in registers, and leaves one pack of partial sums per slot; lane_sums turns L of those into one pack of
-// gradients, so that the optimiser moves L weights at once. Two students take turns, because a step waits for the one before it.
-// The limit is loads, two a cycle (docs/speed.md).
+// Learnable weights lie in slots, those of W1 and b1 first, unit by unit. A step takes blocks of P packs of samples forward and back and
+// leaves one pack of partial sums per slot; lane_sums turns L of those into one pack of gradients, so that the optimiser moves L weights
+// at once. Two small students take turns, because a step waits for the one before it.
+// Up to two outputs and their errors stay in registers all the way, and the limit is loads, two a cycle (docs/speed.md). More outputs lie in
+// memory: then kTile units go forward, and their activities, still in L1, are sent to tiles of kRows outputs x P packs of accumulators
+// (kRows + P loads for kRows P multiply-adds); back, kUnits units share each load of an error. The order of every sum is the same.
 #include "cpu/descend_samples.h"
 
 #include <cmath>
@@ -23,6 +26,7 @@
 
 #include "core/scratch.h"
 #include "cpu/descend_updates.h"
+#include "method/losses.h"
 #include "network/activation.h"
 #include "network/slots.h"
 #include "network/tiles.h"
@@ -35,8 +39,13 @@ namespace SL_ISA {
 static_assert(kActivations == 3, "an activation is written out here");
 namespace {
 
-constexpr int P = 4;           // packs of samples in a block; a last block may have half of them
+constexpr int P = 4;  // packs of samples in a block; a last block may have half of them
 constexpr int kStudents = 16;  // most in one piece of work: they share the packed inputs
+constexpr int kTile = 32;  // units whose activities of a block (8 KB with AVX-512) stay in L1 on their way to many outputs
+constexpr int kRows = kRegisters >= 32 ? 5 : 2;  // outputs of a tile of accumulators
+constexpr int kUnits = kRegisters >= 32 ? 4 : 2;  // units that share the loads of errors
+constexpr int kAhead = 16;  // units whose z0, past what L2 holds, is asked for ahead
+constexpr size_t kLarge = 2048;  // packs of z0 from which a student keeps its core busy, and two would only share its caches
 
 template <class T>
 class Learner {
@@ -48,9 +57,11 @@ class Learner {
 
   // Rows of samples are a whole number of half blocks.
   static int packs_of_samples(const Shape& s) { return (s.samples + P / 2 * L - 1) / (P / 2 * L) * (P / 2); }
+  static size_t blocks_of_samples(const Shape& s) { return (static_cast<size_t>(packs_of_samples(s)) + P - 1) / P; }
   static size_t packs_of_slots(int budget) { return (static_cast<size_t>(budget) + L - 1) / L; }
 
  public:
+  static size_t frozen_packs(const Shape& s) { return static_cast<size_t>(s.widths[1]) * blocks_of_samples(s) * P; }
   static size_t input_packs(const Shape& s) { return (static_cast<size_t>(s.widths[0]) + 1) * static_cast<size_t>(packs_of_samples(s)); }
 
   // x [i][m] as rows of packs and a row of ones. Past the last sample all are 0, and so are activities and errors.
@@ -60,12 +71,14 @@ class Learner {
     for (int k = 0; k < m * L; ++k) lane(rows + s.widths[0] * m, k) = k < s.samples ? T(1) : T(0);
   }
 
-  Learner(const DescendArgs<T>& a, Scratch& scratch)
-      : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)) {
+  // shared: z0 of all students, computed by another Learner; null: each has its own.
+  Learner(const DescendArgs<T>& a, Scratch& scratch, S* shared = nullptr)
+      : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)), shared_(shared) {
     const size_t h = static_cast<size_t>(h_) + 1, o = static_cast<size_t>(o_), m = static_cast<size_t>(m_);
     const size_t packs = packs_of_slots(a.budget), slots = packs * L;
-    z0_ = take_array<S>(scratch, h * m);
+    z0_ = shared ? shared : take_array<S>(scratch, frozen_packs(s_));
     t0_ = take_array<S>(scratch, o * m);
+    target_ = softmax() ? take_array<S>(scratch, o * m) : nullptr;
     act_ = take_array<S>(scratch, h * P);
     e_ = take_array<S>(scratch, o * P);
     g_ = take_array<S>(scratch, slots);
@@ -76,11 +89,13 @@ class Learner {
     row_ = take_array<const S*>(scratch, slots);
     out_ = take_array<Outgoing>(scratch, slots);
     flat_ = take_array<int>(scratch, slots);
+    which_ = take_array<int>(scratch, slots);
     into_ = take_array<int>(scratch, h);
     unit_ = take_array<int>(scratch, h);
     W2_ = take_array<T>(scratch, h * o);
-    learns_ = take_array<bool>(scratch, static_cast<size_t>(s_.size));
+    entry_ = take_array<int>(scratch, static_cast<size_t>(s_.size));
   }
+  S* frozen() const { return z0_; }
 
   void begin(int64_t b, const S* x) {
     b_ = b;
@@ -89,47 +104,49 @@ class Learner {
     const T* y = a_.y + b * a_.y_stride;
     S target2{};
     for (int e = 0; e < o_; ++e) {
-      S* t = t0_ + e * m_;
+      S* t = (softmax() ? target_ : t0_) + e * m_;
       pack_row(y + e * s_.samples, s_.samples, m_, t);
       for (int p = 0; p < m_; ++p) {
-        target2 += t[p] * t[p];
-        t[p] = -t[p];
+        target2 += softmax() ? t[p] : t[p] * t[p];
+        if (softmax()) t0_[e * m_ + p] = S{};
+        else t[p] = -t[p];
       }
     }
     for (int k = 0; k < a_.budget; ++k)
-      if (indices[k] < s_.size) learns_[indices[k]] = true;
+      if (indices[k] < s_.size) entry_[indices[k]] = k + 1;
+    if (!shared_) freeze(theta, x);
     slots_ = live_ = 0;
     const S* ones = x + i_ * m_;
     const int rows = s_.bias[0] >= 0 ? i_ + 1 : i_;
     for (int j = 0; j < h_; ++j) {
-      S* z = z0_ + live_ * m_;
-      for (int p = 0; p < m_; ++p) z[p] = S{};
       const int before = slots_;
       for (int q = 0; q < rows; ++q) {
         const int flat = q < i_ ? s_.weight[0] + j * i_ + q : s_.bias[0] + j;
-        if (learns_[flat]) {
+        if (entry_[flat]) {
           row_[slots_] = x + q * m_;
           take_slot(flat, theta);
-        } else {
-          add(theta[flat], x + q * m_, z);
         }
       }
       bool leaves = false;
-      for (int e = 0; e < o_; ++e) leaves |= learns_[s_.weight[1] + e * h_ + j];
+      for (int e = 0; e < o_; ++e) leaves |= entry_[s_.weight[1] + e * h_ + j] != 0;
       if (slots_ > before || leaves) {
         for (int e = 0; e < o_; ++e) W2_[live_ * o_ + e] = theta[s_.weight[1] + e * h_ + j];
         unit_[live_] = j;
         into_[live_++] = slots_ - before;
       } else {
-        activate_all(s_.activation, z, m_);
-        for (int e = 0; e < o_; ++e) add(theta[s_.weight[1] + e * h_ + j], z, t0_ + e * m_);
+        for (int e = 0; e < o_; ++e) {
+          const T w = theta[s_.weight[1] + e * h_ + j];
+          for (int p = 0; p < m_; ++p) t0_[e * m_ + p] += w * z0(j, p);
+        }
       }
     }
     incoming_ = slots_;
+    biases_only_ = live_ > 0 && incoming_ == live_;
+    for (int u = 0; u < incoming_; ++u) biases_only_ &= row_[u] == ones;
     for (int u = 0; u < live_; ++u)
       for (int e = 0; e < o_; ++e) {
         const int flat = s_.weight[1] + e * h_ + unit_[u];
-        if (learns_[flat]) {
+        if (entry_[flat]) {
           out_[slots_ - incoming_] = {u, e};
           take_slot(flat, theta);
         }
@@ -138,16 +155,19 @@ class Learner {
     if (s_.bias[1] >= 0)
       for (int e = 0; e < o_; ++e) {
         const int flat = s_.bias[1] + e;
-        W2_[live_ * o_ + e] = learns_[flat] ? theta[flat] : T(0);
-        if (learns_[flat]) {
+        W2_[live_ * o_ + e] = entry_[flat] ? theta[flat] : T(0);
+        if (entry_[flat]) {
           ones_ = ones;
           out_[slots_ - incoming_] = {live_, e};
           take_slot(flat, theta);
         } else {
-          add(theta[flat], ones, t0_ + e * m_);
+          for (int p = 0; p < m_; ++p) t0_[e * m_ + p] += theta[flat] * ones[p];
         }
       }
-    for (int k = 0; k < slots_; ++k) learns_[flat_[k]] = false;
+    before_steps_ = 0;
+    running_ = true;
+    if (a_.more.resumed) resume();
+    for (int k = 0; k < slots_; ++k) entry_[flat_[k]] = 0;
     packs_ = static_cast<int>(packs_of_slots(slots_));
     for (int k = 0; k < packs_; ++k) {
       for (int l = 0; l < L; ++l) {
@@ -157,19 +177,22 @@ class Learner {
         }
       }
       before_[k] = theta_[k];
-      first_[k] = second_[k] = S{};
+      if (!a_.more.resumed) first_[k] = second_[k] = S{};
     }
     loss_ = static_cast<T>(__builtin_inf());
     goal_ = a_.tol >= 0 ? total_of<S>(target2) * static_cast<T>(a_.tol) : T(-1);
     status_ = FitStatus::steps_done;
-    running_ = true;
   }
 
   // The loss, and the gradients' partial sums, after `step` updates; whether an update follows.
   SL_INLINE bool evaluate(int64_t step) {
     if (!running_) return false;
-    const bool want = step < a_.steps;
-    const T now = o_ == 1 ? sweep<1>(want) : o_ == 2 ? sweep<2>(want) : sweep<0>(want);
+    const bool want = step < a_.steps && !stopped_;
+    const T now = softmax() ? sweep<0>(want) : o_ == 1 ? sweep<1>(want) : o_ == 2 ? sweep<2>(want) : sweep<0>(want);
+    if (stopped_) {  // it diverged in an earlier call: only its loss is told
+      loss_ = now;
+      return stop(FitStatus::diverged, 0);
+    }
     if (!(now < static_cast<T>(__builtin_inf()))) {  // back to the last finite weights
       std::swap(theta_, before_);
       if (step == 0) loss_ = now;
@@ -194,12 +217,86 @@ class Learner {
 
   void finish() const {
     a_.loss_out[b_] = loss_;
-    a_.steps_out[b_] = done_;
+    a_.steps_out[b_] = before_steps_ + done_;
     a_.status_out[b_] = static_cast<int8_t>(status_);
-    for (int k = 0; k < slots_; ++k) a_.theta_out[b_ * s_.size + flat_[k]] = weights()[k];
+    const bool keep = status_ != FitStatus::diverged;
+    for (int k = 0; k < slots_; ++k) {
+      const int64_t at = b_ * a_.budget + which_[k];
+      if (a_.theta_out) a_.theta_out[b_ * s_.size + flat_[k]] = weights()[k];
+      if (a_.more.learned) a_.more.learned[at] = weights()[k];
+      if (a_.more.first) a_.more.first[at] = keep ? lane(first_, k) : T(0);
+      if (a_.more.second) a_.more.second[at] = keep ? lane(second_, k) : T(0);
+    }
   }
 
  private:
+  bool softmax() const { return a_.more.loss == Loss::softmax; }
+  SL_INLINE S& z0(int unit, int p) const { return z0_[(static_cast<size_t>(p / P) * h_ + unit) * P + p % P]; }
+
+  // Frozen parts of pre-activations; activities of units with no learnable weight on either side.
+  void freeze(const T* theta, const S* x) {
+    const int biases = s_.bias[0] >= 0 ? h_ : 0;
+    auto any_learns = [&](int first, int count, int stride) {
+      for (int k = 0; k < count; ++k)
+        if (entry_[first + k * stride]) return true;
+      return false;
+    };
+    auto fixed = [&](int j) { return !any_learns(s_.weight[0] + j * i_, i_, 1); };
+    for (int j = 0; j < h_; ++j) into_[j] = fixed(j);
+    for (int at = 0; at < m_; at += P) {  // the inputs of a block stay in L1
+      const int packs = m_ - at < P ? m_ - at : P;
+      int j = 0;
+      for (; packs == P && j + kUnits <= h_; j += kUnits) {
+        bool together = true;
+        for (int k = 0; k < kUnits; ++k) together &= into_[j + k] != 0;
+        if (together) freeze_units<kUnits, P>(theta, x + at, j, &z0(j, at));
+        else
+          for (int k = 0; k < kUnits; ++k) freeze_unit(theta, x + at, j + k, P, &z0(j + k, at));
+      }
+      for (; j < h_; ++j) freeze_unit(theta, x + at, j, packs, &z0(j, at));
+      for (j = 0; j < h_; ++j) {
+        S* z = &z0(j, at);
+        if (biases && !entry_[s_.bias[0] + j])
+          for (int p = 0; p < packs; ++p) z[p] += theta[s_.bias[0] + j] * x[i_ * m_ + at + p];
+        if (into_[j] && !(biases && entry_[s_.bias[0] + j]) && !any_learns(s_.weight[1] + j, o_, h_)) activate_all(s_.activation, z, packs);
+      }
+    }
+  }
+  void freeze_unit(const T* theta, const S* x, int j, int packs, S* z) const {
+    for (int p = 0; p < packs; ++p) z[p] = S{};
+    for (int q = 0, flat = s_.weight[0] + j * i_; q < i_; ++q, ++flat)
+      if (!entry_[flat])
+        for (int p = 0; p < packs; ++p) z[p] += theta[flat] * x[q * m_ + p];
+  }
+  template <int K, int U>
+  SL_INLINE void freeze_units(const T* theta, const S* x, int j, S* z) const {
+    S sum[K][U] = {};
+    const T* W1 = opaque(theta + s_.weight[0] + j * i_);
+    for (int q = 0; q < i_; ++q, x += m_)
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) sum[k][p] += W1[k * i_ + q] * x[p];
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) z[k * P + p] = sum[k][p];
+  }
+
+  // Weights and moments as calls before left them.
+  void resume() {
+    for (int k = 0; k < static_cast<int>(packs_of_slots(a_.budget)); ++k) first_[k] = second_[k] = S{};
+    for (int k = 0; k < slots_; ++k) {
+      const int64_t at = b_ * a_.budget + which_[k];
+      lane(theta_, k) = a_.more.learned[at];
+      if (a_.more.first) lane(first_, k) = a_.more.first[at];
+      if (a_.more.second) lane(second_, k) = a_.more.second[at];
+    }
+    for (int k = 0; k < slots_ - incoming_; ++k) W2_[out_[k].unit * o_ + out_[k].output] = weights()[incoming_ + k];
+    before_steps_ = a_.steps_out[b_];
+    stopped_ = a_.status_out[b_] == static_cast<int8_t>(FitStatus::diverged);
+  }
+
   static void pack_row(const T* from, int samples, int packs, S* to) {
     for (int p = samples / L; p < packs; ++p) to[p] = S{};
     __builtin_memcpy(to, from, sizeof(T) * static_cast<size_t>(samples));
@@ -207,11 +304,9 @@ class Learner {
   const T* weights() const { return reinterpret_cast<const T*>(theta_); }
   void take_slot(int flat, const T* theta) {
     flat_[slots_] = flat;
+    which_[slots_] = entry_[flat] - 1;
     lane(theta_ + slots_ / L, slots_ % L) = theta[flat];
     ++slots_;
-  }
-  void add(T w, const S* from, S* to) const {
-    for (int p = 0; p < m_; ++p) to[p] += w * from[p];
   }
   bool stop(FitStatus status, int64_t done) {
     status_ = status;
@@ -240,34 +335,44 @@ class Learner {
       for (int p = 0; p < U; ++p) y[e * U + p] = t0_[e * m_ + at + p];
     const T* w = weights();
     const S* const* row = row_;
-    for (int u = 0; u < live_; ++u) {
-      S z[U];
-#pragma GCC unroll 4
-      for (int p = 0; p < U; ++p) z[p] = z0_[u * m_ + at + p];
-      int n = into_[u];
-      for (; n >= 4; n -= 4, w += 4, row += 4) weigh<4, U>(w, row, at, z);
-      switch (n) {
-        case 3: weigh<3, U>(w, row, at, z); break;
-        case 2: weigh<2, U>(w, row, at, z); break;
-        case 1: weigh<1, U>(w, row, at, z); break;
-        default: break;
+    const S* z0 = z0_ + static_cast<size_t>(at / P) * h_ * P;
+    if (O == 0 && biases_only_) {
+      for (int u = 0; u < live_; u += kTile) {
+        const int end = u + kTile < live_ ? u + kTile : live_;
+        with_bias<U>(u, end, at, z0);
+        send_many<U>(u, end, y);
       }
-      w += n;
-      row += n;
-      S* act = act_ + u * P;
-      if (s_.activation == Activation::relu) {
+    } else {
+      for (int u = 0; u < live_; ++u) {
+        S z[U];
 #pragma GCC unroll 4
-        for (int p = 0; p < U; ++p) z[p] = rectified(z[p]);
-      } else if (s_.activation == Activation::tanh) {
+        for (int p = 0; p < U; ++p) { z[p] = z0[unit_[u] * P + p]; }
+        int n = into_[u];
+        for (; n >= 4; n -= 4, w += 4, row += 4) weigh<4, U>(w, row, at, z);
+        switch (n) {
+          case 3: weigh<3, U>(w, row, at, z); break;
+          case 2: weigh<2, U>(w, row, at, z); break;
+          case 1: weigh<1, U>(w, row, at, z); break;
+          default: break;
+        }
+        w += n;
+        row += n;
+        S* act = act_ + u * P;
+        if (s_.activation == Activation::relu) {
+#pragma GCC unroll 4
+          for (int p = 0; p < U; ++p) z[p] = rectified(z[p]);
+        } else if (s_.activation == Activation::tanh) {
+#pragma GCC unroll 4
+          for (int p = 0; p < U; ++p) act[p] = z[p];
+          all_tanh(act, U);
+#pragma GCC unroll 4
+          for (int p = 0; p < U; ++p) z[p] = act[p];
+        }
 #pragma GCC unroll 4
         for (int p = 0; p < U; ++p) act[p] = z[p];
-        all_tanh(act, U);
-#pragma GCC unroll 4
-        for (int p = 0; p < U; ++p) z[p] = act[p];
+        if constexpr (O > 0) send<U, O>(u, z, y);
+        else if (u % kTile == kTile - 1 || u + 1 == live_) send_many<U>(u / kTile * kTile, u + 1, y);
       }
-#pragma GCC unroll 4
-      for (int p = 0; p < U; ++p) act[p] = z[p];
-      send<U, O>(u, z, y);
     }
     if (ones_) {
       S one[U];
@@ -276,12 +381,105 @@ class Learner {
       send<U, O>(live_, one, y);
     }
     S loss{};
+    if (!O && softmax()) {
+      for (int p = 0; p < U; ++p) loss += softmax_loss(y + p, target_ + at + p, o, U, m_, y + p);
+      for (int k = 0; k < o * U; ++k) y[k] *= T(0.5);  // back() takes half of e
+    } else {
 #pragma GCC unroll 2
-    for (int e = 0; e < o; ++e)
+      for (int e = 0; e < o; ++e)
 #pragma GCC unroll 4
-      for (int p = 0; p < U; ++p) loss += y[e * U + p] * y[e * U + p];
+        for (int p = 0; p < U; ++p) loss += y[e * U + p] * y[e * U + p];
+    }
     if (want) back<U, O>(at, y);
     return loss;
+  }
+
+  // Activities of units `begin` up to `end` where of what they read only a bias learns.
+  template <int U>
+  __attribute__((noinline)) void with_bias(int begin, int end, int at, const S* z0) {
+    S one[U];
+#pragma GCC unroll 4
+    for (int p = 0; p < U; ++p) one[p] = row_[0][at + p];
+    const T* w = weights();
+    for (int u = begin; u < end; ++u) {
+      S z[U];
+      S* act = act_ + u * P;
+      const S* from = z0 + unit_[u] * P;
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) {
+        z[p] = from[p] + w[u] * one[p];
+        if (s_.activation == Activation::relu) z[p] = rectified(z[p]);
+        act[p] = z[p];
+        __builtin_prefetch(from + kAhead * P + p);
+      }
+    }
+    if (s_.activation == Activation::tanh) all_tanh(act_ + begin * P, (end - begin) * P);
+  }
+  template <int U>
+  __attribute__((noinline)) void back_to_biases(int at, const S* y) {
+    S one[U];
+#pragma GCC unroll 4
+    for (int p = 0; p < U; ++p) one[p] = row_[0][at + p];
+    int u = 0;
+    for (; u + kUnits <= live_; u += kUnits) back_to_bias<kUnits, U>(u, at == 0, one, y);
+    for (; u < live_; ++u) back_to_bias<1, U>(u, at == 0, one, y);
+  }
+  template <int K, int U>
+  SL_INLINE void back_to_bias(int u, bool begins, const S* one, const S* y) {
+    S d[K][U];
+    errors_of<K, U, 0>(u, y, d);
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      const S* act = act_ + (u + k) * P;
+      S sum = begins ? S{} : g_[u + k];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) {
+        if (s_.activation == Activation::relu) d[k][p] = gate_by(act[p], d[k][p]);
+        else if (s_.activation == Activation::tanh) d[k][p] -= act[p] * act[p] * d[k][p];
+        sum += d[k][p] * one[p];
+      }
+      g_[u + k] = sum;
+    }
+  }
+
+  // Activities of units `begin` up to `end` to all outputs.
+  template <int U>
+  SL_INLINE void send_many(int begin, int end, S* y) const {
+    int e = 0;
+    for (; e + kRows <= o_; e += kRows) send_tile<kRows, U>(begin, end, e, y);
+    if constexpr (kRows > 4) {
+      if (o_ - e == 4) return send_tile<4, U>(begin, end, e, y);
+      if (o_ - e == 3) return send_tile<3, U>(begin, end, e, y);
+      if (o_ - e == 2) return send_tile<2, U>(begin, end, e, y);
+    }
+    if (o_ - e == 1) send_tile<1, U>(begin, end, e, y);
+  }
+  template <int K, int U>
+  __attribute__((noinline)) void send_tile(int begin, int end, int e, S* y) const {
+    S sum[K][U];
+#pragma GCC unroll 5
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) sum[k][p] = y[(e + k) * U + p];
+    const int o = o_;
+    const T* W2 = opaque(W2_ + begin * o + e);
+    const S* act = act_ + begin * P;
+    for (int u = begin; u < end; ++u, W2 += o, act += P) {
+      S z[U];
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) {
+        z[p] = act[p];
+        hold(z[p]);
+      }
+#pragma GCC unroll 5
+      for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) sum[k][p] += W2[k] * z[p];
+    }
+#pragma GCC unroll 5
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) y[(e + k) * U + p] = sum[k][p];
   }
 
   template <int N, int U>
@@ -311,34 +509,26 @@ class Learner {
     const bool begins = at == 0;
     const S* const* row = row_;
     S* g = g_;
-    for (int u = 0; u < live_; ++u) {
-      int n = into_[u];
-      if (n == 0) continue;
-      const T* W2 = W2_ + u * o;
-      const S* act = act_ + u * P;
-      S d[U];
-#pragma GCC unroll 4
-      for (int p = 0; p < U; ++p) d[p] = W2[0] * y[p];
-#pragma GCC unroll 2
-      for (int e = 1; e < o; ++e)
-#pragma GCC unroll 4
-        for (int p = 0; p < U; ++p) d[p] += W2[e] * y[e * U + p];
-      if (s_.activation == Activation::relu) {
-#pragma GCC unroll 4
-        for (int p = 0; p < U; ++p) d[p] = gate_by(act[p], d[p]);
-      } else if (s_.activation == Activation::tanh) {
-#pragma GCC unroll 4
-        for (int p = 0; p < U; ++p) d[p] -= act[p] * act[p] * d[p];
+    int u = 0;
+    if (O == 0 && biases_only_) {
+      back_to_biases<U>(at, y);
+      g += live_;
+      u = live_;
+    }
+    if constexpr (O == 0)
+      for (; u + kUnits <= live_; u += kUnits) {
+        int learn = 0;
+        for (int k = 0; k < kUnits; ++k) learn += into_[u + k];
+        if (learn == 0) continue;
+        S d[kUnits][U];
+        errors_of<kUnits, U, O>(u, y, d);
+        for (int k = 0; k < kUnits; ++k) collect_unit<U>(u + k, at, d[k], row, g, begins);
       }
-      for (; n >= 4; n -= 4, g += 4, row += 4) collect<4, U>(row, at, d, g, begins);
-      switch (n) {
-        case 3: collect<3, U>(row, at, d, g, begins); break;
-        case 2: collect<2, U>(row, at, d, g, begins); break;
-        case 1: collect<1, U>(row, at, d, g, begins); break;
-        default: break;
-      }
-      g += n;
-      row += n;
+    for (; u < live_; ++u) {
+      if (into_[u] == 0) continue;
+      S d[1][U];
+      errors_of<1, U, O>(u, y, d);
+      collect_unit<U>(u, at, d[0], row, g, begins);
     }
     const int outgoing = slots_ - incoming_;
     if (O && outgoing > 0)
@@ -350,6 +540,47 @@ class Learner {
       for (int p = 0; p < U; ++p) sum += e[p] * act[p];
       g[k] = sum;
     }
+  }
+
+  // d[k] = sum_e W2_ek y_e for K units from u on.
+  template <int K, int U, int O>
+  SL_INLINE void errors_of(int u, const S* y, S (&d)[K][U]) const {
+    const int o = O ? O : o_;
+    const T* W2 = opaque(W2_ + u * o);
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) d[k][p] = W2[k * o] * y[p];
+#pragma GCC unroll 2
+    for (int e = 1; e < o; ++e) {
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k)
+#pragma GCC unroll 4
+        for (int p = 0; p < U; ++p) d[k][p] += W2[k * o + e] * y[e * U + p];
+    }
+  }
+  // Gradients of the weights into one unit, whose slots begin at row and g; d becomes its delta.
+  template <int U>
+  SL_INLINE void collect_unit(int u, int at, S* d, const S* const*& row, S*& g, bool begins) const {
+    int n = into_[u];
+    if (n == 0) return;
+    const S* act = act_ + u * P;
+    if (s_.activation == Activation::relu) {
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) d[p] = gate_by(act[p], d[p]);
+    } else if (s_.activation == Activation::tanh) {
+#pragma GCC unroll 4
+      for (int p = 0; p < U; ++p) d[p] -= act[p] * act[p] * d[p];
+    }
+    for (; n >= 4; n -= 4, g += 4, row += 4) collect<4, U>(row, at, d, g, begins);
+    switch (n) {
+      case 3: collect<3, U>(row, at, d, g, begins); break;
+      case 2: collect<2, U>(row, at, d, g, begins); break;
+      case 1: collect<1, U>(row, at, d, g, begins); break;
+      default: break;
+    }
+    g += n;
+    row += n;
   }
 
   template <int N, int U>
@@ -371,27 +602,30 @@ class Learner {
   const DescendArgs<T>& a_;
   const Shape& s_;
   const int i_, h_, o_, m_;  // m_: packs of samples
-  S *z0_, *t0_;              // [live][m], [o][m]: frozen parts of pre-activations, and of y - y*
-  S *act_, *e_;              // [live + 1][P], [o][P]: activities and y - y* of one block
-  S* g_;                     // [slots]: gradients before the sum over lanes
+  S* const shared_;
+  S *z0_, *t0_, *target_;  // [m / P][h][P], [o][m]: frozen parts of pre-activations, and of y - y* (with softmax of y; y* by itself)
+  S *act_, *e_;  // [live + 1][P], [o][P]: activities and y - y* of one block
+  S* g_;  // [slots]: gradients before the sum over lanes
   S *theta_, *before_, *first_, *second_;  // [slots / L]: weights, those before the last update, moments
-  const S** row_;            // [slots]: what a learnable weight of the first layer reads
+  const S** row_;  // [slots]: what a learnable weight of the first layer reads
   Outgoing* out_;
-  int *flat_, *into_, *unit_;  // flat index of a slot; learnable weights into a live unit, and which unit that is
-  T* W2_;                      // [live + 1][o]
-  bool* learns_;               // [size]
-  const S* ones_ = nullptr;    // the unit that is always 1, where a bias of the outputs learns
+  int *flat_, *which_;  // [slots]: flat index, and place in the student's list of indices
+  int *into_, *unit_;  // [live]: learnable weights into a live unit, and which unit that is
+  T* W2_;  // [live + 1][o]
+  int* entry_;  // [size]: place in that list + 1, 0 where frozen; in begin() only
+  const S* ones_ = nullptr;  // the unit that is always 1, where a bias of the outputs learns
   int live_ = 0, slots_ = 0, incoming_ = 0, packs_ = 0;
-  int64_t b_ = 0, done_ = 0;
+  int64_t b_ = 0, before_steps_ = 0, done_ = 0;  // steps of calls before, and of this one
   T loss_ = 0, goal_ = 0;
   FitStatus status_ = FitStatus::steps_done;
-  bool running_ = false;
+  bool biases_only_ = false, running_ = false, stopped_ = false;
 };
 
 template <class T>
 struct Pieces {
   const SomeStudents<T>* some;
   int64_t students;  // in one piece
+  Pack<T>* frozen;  // of all of them, or null
 };
 
 template <class T>
@@ -404,27 +638,35 @@ void descend_students(void* context, int worker, int64_t piece, Control& control
   const Shape& s = *in.shape;
   const size_t inputs = Learner<T>::input_packs(s);
   Scratch scratch;
-  Learner<T> pair[2] = {Learner<T>(a, scratch), Learner<T>(a, scratch)};
-  S* x[2] = {take_array<S>(scratch, inputs), take_array<S>(scratch, inputs)};
+  S* x[2] = {take_array<S>(scratch, inputs), in.x_stride ? take_array<S>(scratch, inputs) : nullptr};
   if (in.x_stride == 0) Learner<T>::pack_inputs(s, in.x, x[0]);
   const int64_t begin = piece * pieces.students, end = begin + pieces.students < some.count ? begin + pieces.students : some.count;
-  for (int64_t first = begin; first < end; first += 2) {
-    const int count = end - first < 2 ? 1 : 2;
-    for (int k = 0; k < count; ++k) {
-      const int64_t b = some.student(first + k);
-      if (in.x_stride) Learner<T>::pack_inputs(s, in.x + b * in.x_stride, x[k]);
-      pair[k].begin(b, in.x_stride ? x[k] : x[0]);
+  auto descend_some = [&](Learner<T>* learner, int most) {
+    for (int64_t first = begin; first < end && !control.stopped(); first += most) {
+      const int count = end - first < most ? 1 : most;
+      for (int k = 0; k < count; ++k) {
+        const int64_t b = some.student(first + k);
+        if (in.x_stride) Learner<T>::pack_inputs(s, in.x + b * in.x_stride, x[k]);
+        learner[k].begin(b, in.x_stride ? x[k] : x[0]);
+      }
+      UpdateRule<T> rule(a);
+      for (int64_t step = 0;; ++step) {
+        const bool one = learner[0].evaluate(step), two = count == 2 && learner[1].evaluate(step);
+        if (!one && !two) break;
+        if ((step & 255) == 255 && control.should_stop(worker)) return;
+        rule.next_step();
+        if (one) learner[0].update(rule);
+        if (two) learner[1].update(rule);
+      }
+      for (int k = 0; k < count; ++k) learner[k].finish();
     }
-    UpdateRule<T> rule(a.optimizer, a.lr);
-    for (int64_t step = 0;; ++step) {
-      const bool one = pair[0].evaluate(step), two = pair[1].evaluate(step);
-      if (!one && !two) break;
-      if ((step & 255) == 255 && control.should_stop(worker)) return;
-      rule.next_step();
-      if (one) pair[0].update(rule);
-      if (two) pair[1].update(rule);
-    }
-    for (int k = 0; k < count; ++k) pair[k].finish();
+  };
+  if (Learner<T>::frozen_packs(s) < kLarge) {
+    Learner<T> pair[2] = {Learner<T>(a, scratch, pieces.frozen), Learner<T>(a, scratch, pieces.frozen)};
+    descend_some(pair, 2);
+  } else {
+    Learner<T> one(a, scratch, pieces.frozen);
+    descend_some(&one, 1);
   }
 }
 
@@ -448,7 +690,17 @@ void descend_by_samples(const SomeStudents<T>& some, Control& control) {
   const int threads = some.args->threads;
   int64_t students = some.count / (4 * worker_count(some.count, threads)) / 2 * 2;
   students = students < 2 ? 2 : students > kStudents ? kStudents : students;
-  Pieces<T> pieces{&some, students};
+  Pieces<T> pieces{&some, students, nullptr};
+  const DescendArgs<T>& a = *some.args;
+  const Students<T>& in = a.students;
+  Scratch scratch;
+  if (in.theta_stride == 0 && in.x_stride == 0 && a.index_stride == 0 && some.count > 1) {
+    Pack<T>* x = take_array<Pack<T>>(scratch, Learner<T>::input_packs(*in.shape));
+    Learner<T>::pack_inputs(*in.shape, in.x, x);
+    Learner<T> first(a, scratch);
+    first.begin(some.student(0), x);
+    pieces.frozen = first.frozen();
+  }
   parallel_for((some.count + students - 1) / students, threads, control, descend_students<T>, &pieces);
 }
 

@@ -6,7 +6,9 @@
 // products, where all of them take 320 products.
 #pragma once
 #include "cpu/networks.h"
+#include "method/losses.h"
 #include "network/shallow.h"
+#include "ops/descend.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -19,7 +21,7 @@ class Sweep {
   virtual void learn(const bool* group_learns) = 0;
   virtual void learn_only(const int* indices, int count) = 0;  // g is needed for these weights only (they are the same in all lanes)
   virtual void prepare(const S* theta) = 0;  // inputs are in place
-  // Sum over the equations of (y - y*)^2, and with `want` its gradient in g.
+  // The loss, and with `want` its gradient in g.
   virtual S loss_gradient(const S* theta, const S* target, S* g, bool want) = 0;
 
  protected:
@@ -30,7 +32,8 @@ template <class Model, class S>
 class TwoPasses final : public Sweep<S>, private Network<Model, S> {
  public:
   // `listed`: how many weights learn_only may name.
-  TwoPasses(const Shape& s, int listed, Scratch& scratch) : Net(s, scratch, Tables::gradient), shape_(s), equations_(s.equations) {
+  TwoPasses(const Shape& s, Loss loss, int listed, Scratch& scratch)
+      : Net(s, scratch, Tables::gradient), shape_(s), loss_(loss), equations_(s.equations) {
     y_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     e_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     list_ = take_array<Listed>(scratch, static_cast<size_t>(listed));
@@ -55,12 +58,7 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
   }
   S loss_gradient(const S* theta, const S* target, S* g, bool want) override {
     Net::forward(theta, y_);
-    S loss{};
-    for (int k = 0; k < equations_; ++k) {
-      const S d = y_[k] - target[k];
-      loss += d * d;
-      e_[k] = d + d;
-    }
+    const S loss = loss_ == Loss::squared ? squared(target) : softmax(target);
     if (!want) return loss;
     if (count_ == 0) Net::gradient(theta, e_, g);
     else Net::gradient(theta, e_, list_, count_, g);
@@ -70,7 +68,27 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
  private:
   using Net = Network<Model, S>;
   static constexpr int kDensePerListed = 4;  // so many of all gradients take as long as one by itself (measured: 2 to 4)
+
+  SL_INLINE S squared(const S* target) {
+    S loss{};
+    for (int k = 0; k < equations_; ++k) {
+      const S d = y_[k] - target[k];
+      loss += d * d;
+      e_[k] = d + d;
+    }
+    return loss;
+  }
+  __attribute__((noinline)) S softmax(const S* target) {
+    const bool columns = shape_.kind == Kind::feedforward;  // the outputs of one sample lie a row of samples apart
+    const int outputs = columns ? shape_.widths[shape_.layers] : shape_.outputs, places = equations_ / outputs;
+    const int next = columns ? 1 : outputs, stride = columns ? places : 1;
+    S loss{};
+    for (int k = 0; k < places; ++k) loss += softmax_loss(y_ + k * next, target + k * next, outputs, stride, stride, e_ + k * next);
+    return loss;
+  }
+
   const Shape& shape_;
+  const Loss loss_;
   const int equations_;
   int count_ = 0, dense_ = 0;
   S *y_, *e_;
@@ -82,7 +100,7 @@ class OnePass final : public Sweep<S>, private Shallow<S> {
   using Net = Shallow<S>;
 
  public:
-  OnePass(const Shape& s, int /*listed*/, Scratch& scratch) : Net(s, scratch) {}
+  OnePass(const Shape& s, Loss /*squared*/, int /*listed*/, Scratch& scratch) : Net(s, scratch) {}
   S* input(int flat) override { return Net::input(flat); }
   int position(int flat) const override { return Net::position(flat); }
   void learn(const bool* group_learns) override { Net::learn(group_learns); }
@@ -92,8 +110,8 @@ class OnePass final : public Sweep<S>, private Shallow<S> {
 };
 
 template <class S, class F>
-SL_INLINE void with_sweep(const Shape& s, F&& f) {
-  if (Shallow<S>::fits(s)) return f(Type<OnePass<S>>{});
+SL_INLINE void with_sweep(const Shape& s, Loss loss, F&& f) {
+  if (Shallow<S>::fits(s) && loss == Loss::squared) return f(Type<OnePass<S>>{});
   with_model<S>(s, [&](auto type) { f(Type<TwoPasses<typename decltype(type)::type, S>>{}); });
 }
 

@@ -45,10 +45,16 @@ template <class S, class M> SL_INLINE S minus_in(M lanes, S w, S x) { return w -
 template <class T>
 class UpdateRule {
  public:
-  UpdateRule(Optimizer optimizer, double lr) : optimizer_(optimizer), lr_(lr), rate_(static_cast<T>(lr)) {}
+  explicit UpdateRule(const DescendArgs<T>& a)
+      : optimizer_(a.optimizer), lr_(a.lr), schedule_(a.more.schedule), horizon_(a.more.horizon), done_(a.more.begun) {
+    correction_.power1 = a.more.power1;
+    correction_.power2 = a.more.power2;
+  }
   void next_step() {
+    const double lr = lr_ * part_of_rate(schedule_, done_++, horizon_);
     correction_.next_step();
-    rate1_ = static_cast<T>(correction_.rate(lr_));
+    rate_ = static_cast<T>(lr);
+    rate1_ = static_cast<T>(correction_.rate(lr));
     scale2_ = static_cast<T>(correction_.scale());
   }
   Optimizer optimizer() const { return optimizer_; }
@@ -68,9 +74,16 @@ class UpdateRule {
  private:
   const Optimizer optimizer_;
   const double lr_;
-  const T rate_;
-  T rate1_ = 0, scale2_ = 0;
+  const Schedule schedule_;
+  const int64_t horizon_;
+  int64_t done_;
+  T rate_ = 0, rate1_ = 0, scale2_ = 0;
   BiasCorrection correction_;
+};
+
+// Where an update keeps the moments of slot k of a lane, whose weight lies at `position`.
+template <class S> struct Moments {
+  S *first, *second;  // second: null where there is none
 };
 
 // Calls f(constant of the optimiser), so that the choice is outside the loop over the weights.
@@ -96,6 +109,7 @@ class SameUpdate {
     if (lane == 0 && position < size_) place_[count_++] = position;
   }
   void ready(const S*) {}
+  Moments<S> moments(int k, int) { return {first_ + k, second_ + k}; }
   void restore(M, const S*) {}
   void step(const UpdateRule<T>& rule, const S* g, M alive, const S* from, S* to) {
     with_optimizer(rule, [&](auto kind) {
@@ -125,6 +139,7 @@ class DenseUpdate {
     on_ = static_cast<M*>(scratch.take(sizeof(M) * static_cast<size_t>(size)));
     lanes_ = static_cast<LaneMask<M>*>(scratch.take(sizeof(LaneMask<M>) * static_cast<size_t>(size)));
     place_ = static_cast<int*>(scratch.take(sizeof(int) * static_cast<size_t>(size)));
+    slot_ = static_cast<int*>(scratch.take(sizeof(int) * static_cast<size_t>(size)));
   }
   void learn(int, int lane, int position) {
     if (position < size_) on_[position][lane] = -1;
@@ -133,9 +148,11 @@ class DenseUpdate {
     for (int k = 0; k < size_; ++k)
       if (any<M>(on_[k])) {
         lanes_[count_] = lane_mask<M>(on_[k]);
+        slot_[k] = count_;
         place_[count_++] = k;
       }
   }
+  Moments<S> moments(int, int position) { return {first_ + slot_[position], nullptr}; }
   void restore(M, const S*) {}
   void step(const UpdateRule<T>& rule, const S* g, M alive, const S* from, S* to) {
     with_optimizer(rule, [&](auto kind) {
@@ -155,7 +172,7 @@ class DenseUpdate {
   S* first_;
   M* on_;
   LaneMask<M>* lanes_;  // [count]: of the weights that some lane learns
-  int* place_;
+  int *place_, *slot_;  // [count]: where that weight lies, [size]: which of them it is
 };
 
 template <class S>
@@ -172,6 +189,7 @@ class OwnUpdate {
   }
   void learn(int k, int lane, int position) { at_[k * L + lane] = static_cast<uint32_t>(position * L + lane); }
   void ready(const S* theta) { restore(M{}, theta); }
+  Moments<S> moments(int k, int) { return {first_ + k, second_ + k}; }
   void restore(M, const S* theta) {
     for (int k = 0; k < r_; ++k) weight_[k] = gathered(theta, k);
   }

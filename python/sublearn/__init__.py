@@ -39,9 +39,11 @@ from .model.strategies import (
 )
 from .model.strategy import Strategy
 from .ops.fit import FitResult, fit
+from .ops.fit_state import FitState
 from .ops.jacobian import jacobian, outputs
 from .ops.rank import rank, rank_mod
 from .ops.search import SearchResult, levenberg_marquardt
+from .ops.targets import accuracy
 from .ranks.generic_rank import required_rank
 from .theory.bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds, predict_strategy
 from .theory.predict import Prediction, Predictions, attained_rank, predict, predictions
@@ -54,6 +56,7 @@ __all__ = [
     "Explanation",
     "Feedforward",
     "FitResult",
+    "FitState",
     "Impossible",
     "MatchBounds",
     "MatchResult",
@@ -67,6 +70,7 @@ __all__ = [
     "Trials",
     "Verdicts",
     "__version__",
+    "accuracy",
     "attained_rank",
     "backend_of",
     "best_allocation",

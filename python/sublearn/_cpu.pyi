@@ -159,6 +159,20 @@ def fit(
     lr: typing.SupportsFloat,
     tol: typing.SupportsFloat,
     threads: typing.SupportsInt = 0,
+    loss: typing.SupportsInt = 0,
+    schedule: typing.SupportsInt = 0,
+    horizon: typing.SupportsInt = 0,
+    begun: typing.SupportsInt = 0,
+    left: tuple[
+        typing.Annotated[npt.ArrayLike, np.float32],
+        typing.Annotated[npt.ArrayLike, np.float32] | None,
+        typing.Annotated[npt.ArrayLike, np.float32] | None,
+        typing.Annotated[npt.ArrayLike, np.int64],
+        typing.Annotated[npt.ArrayLike, np.int8],
+    ]
+    | None = None,
+    compact: bool = False,
+    keep: bool = False,
 ) -> dict[str, typing.Any]: ...
 @typing.overload
 def fit(
@@ -172,6 +186,20 @@ def fit(
     lr: typing.SupportsFloat,
     tol: typing.SupportsFloat,
     threads: typing.SupportsInt = 0,
+    loss: typing.SupportsInt = 0,
+    schedule: typing.SupportsInt = 0,
+    horizon: typing.SupportsInt = 0,
+    begun: typing.SupportsInt = 0,
+    left: tuple[
+        typing.Annotated[npt.ArrayLike, np.float64],
+        typing.Annotated[npt.ArrayLike, np.float64] | None,
+        typing.Annotated[npt.ArrayLike, np.float64] | None,
+        typing.Annotated[npt.ArrayLike, np.int64],
+        typing.Annotated[npt.ArrayLike, np.int8],
+    ]
+    | None = None,
+    compact: bool = False,
+    keep: bool = False,
 ) -> dict[str, typing.Any]: ...
 def fma_peak(bits: typing.SupportsInt, threads: typing.SupportsInt = 0) -> float:
     """

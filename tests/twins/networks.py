@@ -40,10 +40,20 @@ def jacobian(net, theta, x, h0=None):
     return np.stack(columns, axis=1)
 
 
-def gradient(net, theta, x, y):
-    """d/dtheta of sum (f - y)^2, by the textbook backward pass (a plain network) or by complex steps; [size]."""
+def loss_of(f, y, loss):
+    """The loss of outputs f given targets y (softmax: probabilities), and its derivative; outputs along the last axis."""
+    if loss == "squared":
+        return np.sum((f - y) ** 2), 2 * (f - y)
+    log_sum = f.max(-1, keepdims=True) + np.log(np.exp(f - f.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    return np.sum(y * (log_sum - f)), y.sum(-1, keepdims=True) * np.exp(f - log_sum) - y
+
+
+def gradient(net, theta, x, y, loss="squared"):
+    """d/dtheta of the loss, by the textbook backward pass (a plain network) or by complex steps; [size]."""
     if net.extended:
-        return 2 * jacobian(net, theta, x).T @ (outputs(net, theta, x) - y).ravel()
+        f = outputs(net, theta, x)
+        e = loss_of(f, y, loss)[1] if hasattr(net, "steps") else loss_of(f.T, y.T, loss)[1].T
+        return jacobian(net, theta, x).T @ e.ravel()
     g, phi, slope = net.unpack(theta), PHI[net.activation], SLOPE[net.activation]
     out = {name: np.zeros(shape) for name, shape in net.groups.items()}
     if hasattr(net, "steps"):
@@ -52,7 +62,7 @@ def gradient(net, theta, x, y):
             hs.append(phi(g["W"] @ hs[-1] + g["B"] @ x[t] + g.get("b", 0)))
         back = np.zeros(net.hidden)
         for t in reversed(range(net.steps)):
-            e = 2 * (g["D"] @ hs[t + 1] + g.get("c", 0) - y[t])
+            e = loss_of(g["D"] @ hs[t + 1] + g.get("c", 0), y[t], loss)[1]
             out["D"] += np.outer(e, hs[t + 1])
             delta = slope(hs[t + 1]) * (g["D"].T @ e + back)
             out["B"] += np.outer(delta, x[t])
@@ -68,7 +78,7 @@ def gradient(net, theta, x, y):
         for k in range(1, layers + 1):
             z = g[f"W{k}"] @ acts[-1] + (g[f"b{k}"][:, None] if f"b{k}" in g else 0)
             acts.append(z if k == layers else phi(z))
-        delta = 2 * (acts[-1] - y)
+        delta = loss_of(acts[-1].T, y.T, loss)[1].T
         for k in range(layers, 0, -1):
             out[f"W{k}"] = delta @ acts[k - 1].T
             if f"b{k}" in out:
@@ -78,13 +88,13 @@ def gradient(net, theta, x, y):
     return net.pack(out)
 
 
-def fit(net, theta, x, y, mask, steps, optimizer, lr):
+def fit(net, theta, x, y, mask, steps, optimizer, lr, loss="squared"):
     """Masked descent of one student, as the optimisers are defined; returns theta and its loss."""
     theta = theta.copy()
     m = np.zeros(net.size)
     q = np.zeros(net.size)
     for t in range(1, steps + 1):
-        g = gradient(net, theta, x, y)
+        g = gradient(net, theta, x, y, loss)
         if optimizer == "sgd":
             change = lr * g
         elif optimizer == "momentum":
@@ -95,4 +105,5 @@ def fit(net, theta, x, y, mask, steps, optimizer, lr):
             q = 0.999 * q + 0.001 * g * g
             change = lr * (m / (1 - 0.9**t)) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8)
         theta[mask] -= change[mask]
-    return theta, np.sum((outputs(net, theta, x) - y) ** 2)
+    f = outputs(net, theta, x)
+    return theta, loss_of(f, y, loss)[0] if hasattr(net, "steps") else loss_of(f.T, y.T, loss)[0]

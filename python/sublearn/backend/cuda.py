@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from .arrays import as_torch, device_view, empty_like_caller, on_device
 from .compiled import cpu
-from .kernels import Rows
+from .kernels import FitOptions, Rows
 from .memory import byte_count, rows_of_a_call
 
 _INDEX = np.dtype(np.intc)
@@ -24,6 +24,7 @@ class CudaKernels:
     where the caller has numpy arrays, or tensors of the CPU (torch).
     """
 
+    fits_with_options = False
     largest_side = 128  # what fits the shared memory of a block
 
     def __init__(self, module: Any, device: int, stream: int, leader: Any = None, torch: bool = False):
@@ -143,7 +144,10 @@ class CudaKernels:
         lr: float,
         tol: float,
         threads: int = 0,
+        options: FitOptions | None = None,
     ) -> dict[str, Rows]:
+        if options is not None:
+            raise ValueError("options: expected None on a GPU")
         batch = _batch_of(theta, x, y, indices)
         inputs = {"theta": theta, "x": x, "y": y, "indices": np.asarray(indices, _INDEX)}
         learns = self._module.groups_used(shape, np.ascontiguousarray(indices, _INDEX))

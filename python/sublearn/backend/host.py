@@ -8,13 +8,14 @@ import numpy as np
 
 from .arrays import as_torch
 from .compiled import cpu
-from .kernels import Rows
+from .kernels import FitOptions, Rows
 
 
 class HostKernels:
     """`Kernels` of the CPU. torch: the caller's arrays are tensors."""
 
     on_device = False
+    fits_with_options = True
     largest_side = 512  # the largest measured, where the kernel is 4 times faster than an SVD (docs/speed.md)
 
     def __init__(self, torch: bool = False):
@@ -58,8 +59,11 @@ class HostKernels:
         lr: float,
         tol: float,
         threads: int = 0,
+        options: FitOptions | None = None,
     ) -> dict[str, Rows]:
-        return cpu.fit(shape, theta, x, y, indices, steps, optimizer, lr, tol, threads)
+        o = options or FitOptions()
+        more = (o.loss, o.schedule, o.horizon, o.begun, o.left, o.compact, o.keep)
+        return cpu.fit(shape, theta, x, y, indices, steps, optimizer, lr, tol, threads, *more)
 
     def newton(
         self,

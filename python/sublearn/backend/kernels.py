@@ -6,6 +6,7 @@ batch: of numpy, or for a GPU views of device arrays, which are used where they 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,11 +16,30 @@ from .compiled import cpu
 Rows: TypeAlias = Any  # a numpy array, or an Array of the CUDA module
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """What `fit` may have beside plain steps, on the CPU (csrc/ops/descend.h: DescendMore).
+
+    loss: 0 squared, 1 softmax; schedule: 0 constant, 1 cosine, 2 linear, which end at step `horizon`; begun: steps of calls before, and
+    left what they left: (learned, first, second, steps, status); compact: no theta in the result; keep: learned, first and second in
+    the result, [batch, budget], as far as the optimiser has them.
+    """
+
+    loss: int = 0
+    schedule: int = 0
+    horizon: int = 0
+    begun: int = 0
+    left: tuple[Any, ...] | None = None
+    compact: bool = False
+    keep: bool = False
+
+
 class Kernels(Protocol):
     """on_device: whether the caller's arrays live on a GPU, and with them the results. largest_side: of a matrix, for `rank_real`.
-    threads: of the CPU, 0: all cores; a GPU ignores them."""
+    threads: of the CPU, 0: all cores; a GPU ignores them. fits_with_options: whether `fit` takes FitOptions."""
 
     on_device: bool
+    fits_with_options: bool
     largest_side: int
 
     # ---- arrays in and out ----
@@ -63,6 +83,7 @@ class Kernels(Protocol):
         lr: float,
         tol: float,
         threads: int = 0,
+        options: FitOptions | None = None,
     ) -> dict[str, Rows]:
         """Gradient descent: theta [batch, size], loss [batch], steps int64 [batch], status int8 [batch] (0 steps done, 1 converged,
         2 diverged).
