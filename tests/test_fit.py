@@ -21,10 +21,16 @@ MANY_SAMPLES = [
     sl.Feedforward((20, 5, 1), 130, bias=("b2",)),
     sl.Feedforward((12, 11, 4), 64, activation="relu", bias=("b1",)),
 ]
+# Many hidden units and steps, few learnable weights: units in the lanes, students in pairs and alone, padded and full packs.
+MANY_UNITS = [
+    sl.Recurrent(3, 46, 2, 17, activation="tanh", bias=True),
+    sl.Recurrent(2, 48, 9, 16, activation="relu", bias=("c",)),
+    sl.Recurrent(1, 144, 1, 18),
+]
 
 
 @pytest.mark.parametrize("optimizer,lr", [("sgd", 1e-3), ("momentum", 3e-4), ("adam", 1e-2)])
-@pytest.mark.parametrize("net", NETWORKS + SHALLOW + MANY_SAMPLES, ids=names)
+@pytest.mark.parametrize("net", NETWORKS + SHALLOW + MANY_SAMPLES + MANY_UNITS[:1], ids=names)
 def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
     theta, x, y = students(net, 11, seed=2)
     mask = masks(net, 11, 6, seed=3)
@@ -40,7 +46,7 @@ def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("net", NETWORKS[:8] + NETWORKS[9:12] + MANY_SAMPLES, ids=names)
+@pytest.mark.parametrize("net", NETWORKS[:8] + NETWORKS[9:12] + MANY_SAMPLES + MANY_UNITS, ids=names)
 def test_one_result_for_every_batch_and_thread_count(net, dtype, isa):
     theta, x, y = students(net, 37, seed=4, dtype=dtype)
     mask = masks(net, 37, 4, seed=5)
@@ -71,8 +77,9 @@ def test_loss_is_the_loss_at_theta():
     [
         (sl.Recurrent(2, 8, 2, 6), "D", 3e-3),
         (sl.Feedforward((5, 8, 2), 64, activation="relu", bias=True), "b2", 1e-4),
+        (sl.Recurrent(2, 32, 2, 16, activation="tanh"), "D", 3e-3),
     ],
-    ids=["students_in_lanes", "samples_in_lanes"],
+    ids=["students_in_lanes", "samples_in_lanes", "units_in_lanes"],
 )
 def test_each_student_stops_by_itself(net, group, lr):
     """A planted target: students that start nearer stop earlier, and all end below tol."""
@@ -95,8 +102,12 @@ def test_each_student_stops_by_itself(net, group, lr):
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 @pytest.mark.parametrize(
     "net,group",
-    [(sl.Recurrent(2, 8, 2, 6), "W"), (sl.Feedforward((5, 8, 2), 64, bias=("b1",)), "b1")],
-    ids=["students_in_lanes", "samples_in_lanes"],
+    [
+        (sl.Recurrent(2, 8, 2, 6), "W"),
+        (sl.Feedforward((5, 8, 2), 64, bias=("b1",)), "b1"),
+        (sl.Recurrent(2, 32, 2, 16), "B"),
+    ],
+    ids=["students_in_lanes", "samples_in_lanes", "units_in_lanes"],
 )
 def test_divergence_stops_at_the_last_finite_theta(net, group, optimizer, isa):
     theta, x, y = students(net, 10, seed=7)

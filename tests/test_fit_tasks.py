@@ -7,7 +7,7 @@ import pytest
 
 import sublearn as sl
 from tests.cases import masks, names, students
-from tests.test_fit import MANY_SAMPLES, SHALLOW
+from tests.test_fit import MANY_SAMPLES, MANY_UNITS, SHALLOW
 from tests.twins import networks as twin
 
 NETS = [
@@ -17,6 +17,7 @@ NETS = [
     sl.Feedforward((6, 40, 7), 50, activation="relu", bias=True),
     sl.Recurrent(2, 8, 3, 6, activation="tanh", bias=True),
     sl.Recurrent(2, 19, 2, 4, activation="relu"),
+    *MANY_UNITS[:2],
 ]
 
 
