@@ -24,7 +24,7 @@ template <class T> Array<T> carried(const Array<T>* before, const std::vector<in
 template <class T>
 py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const Array<T>& y, const Array<int>& indices, int64_t steps,
              int optimizer, double lr, double tol, int threads, int loss, int schedule, int64_t horizon, int64_t begun,
-             const std::optional<Left<T>>& left, bool compact, bool keep) {
+             const std::optional<Left<T>>& left, bool compact, bool keep, int batch_size, uint64_t seed) {
   const int64_t batch = std::max({theta.shape(0), x.shape(0), y.shape(0), indices.shape(0)});
   const Indices in = indices_of(s, indices, batch, true);
   const std::vector<char> learns = groups_of(s, in, batch);
@@ -42,6 +42,11 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
   more.horizon = horizon;
   more.begun = begun;
   more.resumed = left.has_value();
+  check(batch_size == 0 || (s.kind == sl::Kind::feedforward && batch_size > 0 && batch_size <= s.samples && tol < 0 && begun >= 0),
+        "batch_size: expected samples of a feedforward network, and no tol");
+  more.batch_size = batch_size;
+  more.seed = seed;
+  keep |= batch_size > 0;
   py::dict out("loss"_a = losses, "steps"_a = done, "status"_a = status);
   auto kept = [&](const char* name, const Array<T>* before) {
     Array<T> now = carried<T>(before, slots, name);
@@ -80,7 +85,7 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
 template <class T> void register_fit_of(py::module_& m) {
   m.def("fit", &fit<T>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
         "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0, "loss"_a = 0, "schedule"_a = 0, "horizon"_a = 0, "begun"_a = 0,
-        "left"_a = py::none(), "compact"_a = false, "keep"_a = false);
+        "left"_a = py::none(), "compact"_a = false, "keep"_a = false, "batch_size"_a = 0, "seed"_a = 0);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <utility>
 
+#include "cpu/descend_minibatches.h"
 #include "cpu/descend_samples.h"
 #include "cpu/descend_sweeps.h"
 #include "cpu/descend_units.h"
@@ -99,6 +100,14 @@ void descend_pack(const SomeStudents<T>& some, Sweep<Pack<T>>& net, Scratch& scr
   M still = ~alive;  // lanes that have only a loss to tell
   UpdateRule<T> rule(a);
   for (int64_t step = 0;; ++step) {
+    if (step == a.steps && !a.more.last_loss) {
+      for (int l = 0; l < L; ++l)
+        if (alive[l]) {
+          done[l] = before[l] + step;
+          keep_moments(l, false);
+        }
+      break;
+    }
     S now = net.loss_gradient(theta, target, g, step < a.steps);
     // A lane whose loss is no longer finite goes back to its last finite weights and stops.
     const M bad = alive & ~(now < constant<S>(infinity));
@@ -210,7 +219,8 @@ void descend_from(DescendArgs<T> a, Control& control) {
   for (int64_t t = 0; t < a.more.begun; ++t) correction.next_step();
   a.more.power1 = correction.power1;
   a.more.power2 = correction.power2;
-  descend_batch(a, control);
+  if (a.more.batch_size > 0) descend_by_minibatches<T>(a, descend_batch<T>, control);
+  else descend_batch(a, control);
 }
 
 }  // namespace

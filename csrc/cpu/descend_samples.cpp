@@ -188,6 +188,7 @@ class Learner {
   SL_INLINE bool evaluate(int64_t step) {
     if (!running_) return false;
     const bool want = step < a_.steps && !stopped_;
+    if (!want && !a_.more.last_loss) return stop(stopped_ ? FitStatus::diverged : FitStatus::steps_done, stopped_ ? 0 : step);
     const T now = softmax() ? sweep<0>(want) : o_ == 1 ? sweep<1>(want) : o_ == 2 ? sweep<2>(want) : sweep<0>(want);
     if (stopped_) {  // it diverged in an earlier call: only its loss is told
       loss_ = now;

@@ -481,7 +481,7 @@ void descend_pair(void* context, int worker, int64_t pair, Control& control) {
 template <class T>
 bool descends_by_units(const Shape& s, int learnable) {
   // Plain networks only, whose groups are B, W, D, b, c and whose equations are steps x outputs; others take the sweep of descend.cpp.
-  if (s.kind != Kind::recurrent || s.groups != 3 + (s.b >= 0) + (s.c >= 0)) return false;
+  if (s.kind != Kind::recurrent || !s.plain() || s.groups != 3 + (s.b >= 0) + (s.c >= 0)) return false;
   if (s.equations != s.steps * s.outputs || s.inputs_size != s.steps * s.inputs) return false;
   const int lanes = (s.hidden + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
   return s.hidden >= 32 && s.steps >= 16 && s.hidden * 8 >= lanes * 7 && learnable <= s.hidden * (s.hidden / 8 + 1);

@@ -46,7 +46,8 @@ template <class T>
 class UpdateRule {
  public:
   explicit UpdateRule(const DescendArgs<T>& a)
-      : optimizer_(a.optimizer), lr_(a.lr), schedule_(a.more.schedule), horizon_(a.more.horizon), done_(a.more.begun) {
+      : optimizer_(a.optimizer), lr_(a.optimizer == Optimizer::adam ? a.lr : a.lr * a.more.gradient),
+        epsilon_(static_cast<T>(kEpsilon / a.more.gradient)), schedule_(a.more.schedule), horizon_(a.more.horizon), done_(a.more.begun) {
     correction_.power1 = a.more.power1;
     correction_.power2 = a.more.power2;
   }
@@ -62,7 +63,7 @@ class UpdateRule {
     if constexpr (kind == Optimizer::adam) {
       first = first_moment<T>(first, d);
       second = second_moment<T>(second, d);
-      return first * rate1_ / (square_root(second * scale2_) + T(kEpsilon));
+      return first * rate1_ / (square_root(second * scale2_) + epsilon_);
     } else if constexpr (kind == Optimizer::momentum) {
       first = velocity<T>(first, d);
       return first * rate_;
@@ -74,6 +75,7 @@ class UpdateRule {
  private:
   const Optimizer optimizer_;
   const double lr_;
+  const T epsilon_;  // a factor of all gradients leaves Adam's changes as they are, but for this
   const Schedule schedule_;
   const int64_t horizon_;
   int64_t done_;

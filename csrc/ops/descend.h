@@ -28,6 +28,10 @@ template <class T> struct DescendMore {
   int64_t begun = 0;  // steps of calls before,
   double power1 = 1, power2 = 1;  // and Adam's 0.9^begun and 0.999^begun
   T *learned = nullptr, *first = nullptr, *second = nullptr;  // [batch][budget]: learnable weights, first and second moments
+  int batch_size = 0;  // samples of a step (cpu/descend_minibatches.cpp), drawn by `seed`; 0: all
+  uint64_t seed = 0;
+  double gradient = 1;  // what gradients are multiplied with
+  bool last_loss = true;  // whether the loss after the last step is wanted
   bool resumed = false;  // the three hold what calls before left; otherwise they are only written
 };
 

@@ -173,6 +173,8 @@ def fit(
     | None = None,
     compact: bool = False,
     keep: bool = False,
+    batch_size: typing.SupportsInt = 0,
+    seed: typing.SupportsInt = 0,
 ) -> dict[str, typing.Any]: ...
 @typing.overload
 def fit(
@@ -200,6 +202,8 @@ def fit(
     | None = None,
     compact: bool = False,
     keep: bool = False,
+    batch_size: typing.SupportsInt = 0,
+    seed: typing.SupportsInt = 0,
 ) -> dict[str, typing.Any]: ...
 def fma_peak(bits: typing.SupportsInt, threads: typing.SupportsInt = 0) -> float:
     """

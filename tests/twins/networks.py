@@ -88,22 +88,28 @@ def gradient(net, theta, x, y, loss="squared"):
     return net.pack(out)
 
 
-def fit(net, theta, x, y, mask, steps, optimizer, lr, loss="squared"):
-    """Masked descent of one student, as the optimisers are defined; returns theta and its loss."""
+def fit(net, theta, x, y, mask, steps, optimizer, lr, loss="squared", batches=None):
+    """Masked descent of one student, as the optimisers are defined; returns theta and its loss. lr: a number, or a function of the step
+    0, 1, ..; batches: a function of the step that gives the samples of its gradient, of a feedforward network."""
     theta = theta.copy()
     m = np.zeros(net.size)
     q = np.zeros(net.size)
     for t in range(1, steps + 1):
-        g = gradient(net, theta, x, y, loss)
+        if batches is None:
+            g = gradient(net, theta, x, y, loss)
+        else:
+            which = batches(t - 1)
+            g = gradient(net.at(len(which)), theta, x[:, which], y[:, which], loss) * net.samples / len(which)
+        rate = lr(t - 1) if callable(lr) else lr
         if optimizer == "sgd":
-            change = lr * g
+            change = rate * g
         elif optimizer == "momentum":
             m = 0.9 * m + g
-            change = lr * m
+            change = rate * m
         else:
             m = 0.9 * m + 0.1 * g
             q = 0.999 * q + 0.001 * g * g
-            change = lr * (m / (1 - 0.9**t)) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8)
+            change = rate * (m / (1 - 0.9**t)) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8)
         theta[mask] -= change[mask]
     f = outputs(net, theta, x)
     return theta, loss_of(f, y, loss)[0] if hasattr(net, "steps") else loss_of(f.T, y.T, loss)[0]

@@ -22,7 +22,7 @@ class FitOptions:
 
     loss: 0 squared, 1 softmax; schedule: 0 constant, 1 cosine, 2 linear, which end at step `horizon`; begun: steps of calls before, and
     left what they left: (learned, first, second, steps, status); compact: no theta in the result; keep: learned, first and second in
-    the result, [batch, budget], as far as the optimiser has them.
+    the result, [batch, budget], as far as the optimiser has them; batch_size: samples of a step, drawn by seed, 0: all of them.
     """
 
     loss: int = 0
@@ -32,6 +32,8 @@ class FitOptions:
     left: tuple[Any, ...] | None = None
     compact: bool = False
     keep: bool = False
+    batch_size: int = 0
+    seed: int = 0
 
 
 class Kernels(Protocol):

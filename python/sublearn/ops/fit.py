@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from ..backend.dispatch import kernels_for
 from ..backend.kernels import FitOptions, Kernels
 from ..backend.selection import Backend
 from ..model.checks import check_net
-from ..model.network import Network
-from .arguments import common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
+from ..model.network import Feedforward, Network
+from .arguments import Batched, common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
 from .fit_state import FitState, check_state
 from .targets import softmax_targets
 
@@ -21,6 +21,8 @@ Optimizer = Literal["sgd", "momentum", "adam"]
 OPTIMIZERS = get_args(Optimizer)
 Loss = Literal["squared", "softmax"]
 LOSSES = get_args(Loss)
+Schedule = Literal["constant", "cosine", "linear"]
+SCHEDULES = get_args(Schedule)
 STATUS = ("steps done", "converged", "diverged")
 
 
@@ -30,6 +32,8 @@ class FitResult:
     theta, steps int64 [batch] contained in theta (those before `state` included), status str [batch]: "steps done", "converged" (tol
     reached) or "diverged" (stopped at the last finite theta). Where the input lives on a GPU, so do all four, and status holds the codes
     0, 1, 2 (int8) of these words. state: what a later call goes on from; None where a GPU computed.
+    Where they were asked for: trace and held_out [batch, k], the loss of the data fitted and of those held out, after so many steps as
+    moments int64 [k] says.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 2, shared=("W1",))
@@ -43,6 +47,9 @@ class FitResult:
     steps: np.ndarray
     status: np.ndarray
     state: FitState | None = None
+    moments: np.ndarray | None = None
+    trace: np.ndarray | None = None
+    held_out: np.ndarray | None = None
 
 
 def fit(
@@ -58,6 +65,12 @@ def fit(
     *,
     h0: np.ndarray | None = None,
     loss: Loss = "squared",
+    schedule: Schedule = "constant",
+    horizon: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    trace: int | None = None,
+    held_out: tuple[np.ndarray, np.ndarray] | None = None,
     state: FitState | None = None,
     compact: bool = False,
     threads: int | None = None,
@@ -73,15 +86,23 @@ def fit(
     (recurrent: over steps), in nats, where y are integer labels [batch, samples] (recurrent [batch, steps]) from 0 to outputs - 1, or
     probabilities [batch, *net.y_shape] that add up to 1 over the outputs.
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
+    schedule: how the rate falls over the steps t = 0, 1, ..: "constant"; "cosine" lr (1 + cos(pi t / horizon)) / 2; "linear"
+    lr (1 - t / horizon); 0 from step `horizon` on, which is the last of this call unless it is given.
+    batch_size: samples of each step (feedforward). An epoch takes them from one order of all samples, drawn from `seed` and the number of
+    the epoch and the same for all students, without replacement; it has samples // batch_size steps. Gradients are multiplied by samples /
+    batch_size, so that lr means the same for every size. The losses of the result are of all samples.
+    trace: the loss before the first step, after every `trace` steps and after the last one. held_out: (x, y) as x and y, of any number of
+    samples (recurrent: steps); their loss at the same moments, or without `trace` at the end. Neither changes what is found.
     tol: a student stops when its loss is at most tol times the sum of squares of its y; with softmax, tol nats per sample (or step).
+    Not with batch_size, whose steps do not know the loss.
     A student that diverges stops at its last finite theta, with status "diverged".
     state: the .state of an earlier result. Learnable weights and the optimiser go on from there, whatever theta says of them; steps are
     those to come. One student's steps are the same in one call or in several.
     compact: theta of the result is [batch, r], the learnable weights of an allocation of one mask by ascending flat index. Then theta
     [size] and x [*net.x_shape] may serve many tasks, y [tasks, ..], and nothing frozen is copied.
-    Arrays of numpy, torch or cupy; the result lives where they live. A GPU has plain steps only: no softmax, state or compact.
+    Arrays of numpy, torch or cupy; the result lives where they live. A GPU has plain steps only, without these options.
     Errors: TypeError for other or mixed dtypes; ValueError for shapes, nan, inf, lr or tol out of range, labels that no output has, a
-    state of another net, allocation, optimizer, loss or dtype.
+    state of another net, allocation, optimizer, loss, batch_size, seed or dtype.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 10, shared=("W1",))
@@ -101,64 +122,126 @@ def fit(
     """
     check_net(net)
     kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
-    _check_choice("loss", loss, LOSSES)
-    _check_backend(kernels, loss=loss != "squared", state=state is not None, compact=compact)
+    _check_choices(loss=(loss, LOSSES), optimizer=(optimizer, OPTIMIZERS), schedule=(schedule, SCHEDULES))
+    asked = {"horizon": horizon, "batch_size": batch_size, "trace": trace, "held_out": held_out, "state": state, "compact": compact or None}
+    if not kernels.fits_with_options:
+        _refuse(loss=loss != "squared", schedule=schedule != "constant", **{name: value is not None for name, value in asked.items()})
     weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
     dtype = weights.rows.dtype
     shape, inputs = given_inputs(kernels, net, x, h0, dtype)
-    if loss == "softmax":
-        targets = softmax_targets(net, y, dtype)
-    else:
-        targets = float_array("y", kernels.from_caller("y", y), net.y_shape, dtype)
+    targets = _targets(kernels, net, "y", y, loss, dtype)
     masks = learnable(net, allocation)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
     steps = whole_number("steps", steps, 0, most=LARGEST_LONG)
-    _check_choice("optimizer", optimizer, OPTIMIZERS)
     lr = positive("lr", lr)
     tol = -1.0 if tol is None else positive("tol", tol, zero=True, none=True)
+    seed = whole_number("seed", seed, 0, most=2**64 - 1)
     indices = index_rows(masks.rows, pad=net.size)
     if compact and masks.batch is not None:
         raise ValueError(f"compact: expected an allocation of one mask [size], got {masks.batch} masks")
-    how: dict[str, object] = {"optimizer": optimizer, "loss": loss}
+    if batch_size is not None:
+        batch_size = _checked_batch_size(net, batch_size, tol)
+    how: dict[str, object] = {"optimizer": optimizer, "loss": loss, "batch_size": batch_size, "seed": seed}
     before = None if state is None else check_state(state, batch or 1, dtype, net, indices, how)
+    begun = before.step if before else 0
+    if horizon is None:
+        horizon = begun + steps
     options = FitOptions(
         loss=LOSSES.index(loss),
-        begun=before.step if before else 0,
+        schedule=SCHEDULES.index(schedule),
+        horizon=whole_number("horizon", horizon, 0, most=LARGEST_LONG),
+        begun=begun,
         left=before.left if before else None,
         compact=compact,
         keep=True,
+        batch_size=batch_size or 0,
+        seed=seed,
     )
-    out = kernels.fit(
-        shape,
-        weights.rows,
-        inputs.rows,
-        targets.rows,
-        indices,
-        steps,
-        OPTIMIZERS.index(optimizer),
-        lr,
-        tol,
-        thread_count(threads),
-        options if kernels.fits_with_options else None,
-    )
+    numbers = OPTIMIZERS.index(optimizer), lr, tol, thread_count(threads)
+
+    def descend(to: int, **changes: Any) -> dict[str, Any]:
+        more = replace(options, **changes) if kernels.fits_with_options else None
+        return kernels.fit(shape, weights.rows, inputs.rows, targets.rows, indices, to, *numbers, more)
+
+    if trace is None and held_out is None:
+        out, seen = descend(steps), {}
+    else:
+        if h0 is not None and held_out is not None:
+            raise ValueError("held_out: expected None with h0, whose states belong to x")
+        held = None if held_out is None else _held_out(kernels, net, held_out, loss, dtype, batch)
+        moments = _moments(steps, trace)
+        losses: dict[str, list[np.ndarray]] = {"trace": [], "held_out": []}
+        at = 0
+        for to in moments:  # in several calls, which are one: what is seen on the way changes nothing
+            out = descend(to - at, begun=begun + at, left=options.left, compact=compact or to < steps)
+            at = to
+            options = replace(options, left=(out["learned"], out.get("first"), out.get("second"), out["steps"], out["status"]))
+            losses["trace"].append(out["loss"])
+            if held is not None:
+                more = replace(options, compact=True, batch_size=0)
+                losses["held_out"].append(kernels.fit(held[0], weights.rows, *held[1:], indices, 0, *numbers, more)["loss"])
+        wanted = {"trace": trace, "held_out": held_out}
+        seen = {name: np.stack(losses[name], axis=1) for name, value in wanted.items() if value is not None}
     status = out["status"] if kernels.on_device else np.array(STATUS)[out["status"]]
     back = lambda array, shape=(): kernels.to_caller(shape_back(array, batch, shape))  # noqa: E731
     after = None
     if kernels.fits_with_options:
         left = out["learned"], out.get("first"), out.get("second"), out["steps"].copy(), out["status"]
-        after = FitState(net, indices, optimizer, loss, options.begun + steps, *left)
+        after = FitState(net, indices, optimizer, loss, batch_size, seed, begun + steps, *left)
     found = back(out["learned"].copy(), indices.shape[1:]) if compact else back(out["theta"], (net.size,))
-    return FitResult(found, back(out["loss"]), back(out["steps"]), back(status), after)
+    shown = {name: back(array, array.shape[1:]) for name, array in seen.items()}
+    if seen:
+        shown["moments"] = begun + np.array(moments)
+    return FitResult(found, back(out["loss"]), back(out["steps"]), back(status), after, **shown)
 
 
-def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+def _check_choices(**asked: tuple[object, tuple[str, ...]]) -> None:
+    for name, (value, known) in asked.items():
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
 
 
-def _check_backend(kernels: Kernels, **asked: bool) -> None:
+def _refuse(**asked: bool) -> None:
     """ValueError for an option that a GPU does not have."""
-    if not kernels.fits_with_options:
-        for name, value in asked.items():
-            if value:
-                raise ValueError(f'{name}: this option of fit runs on the CPU only; pass arrays of the CPU and backend="cpu"')
+    for name, value in asked.items():
+        if value:
+            raise ValueError(f'{name}: this option of fit runs on the CPU only; pass arrays of the CPU and backend="cpu"')
+
+
+def _targets(kernels: Kernels, net: Network, name: str, y: Any, loss: str, dtype: np.dtype) -> Batched:
+    if loss == "softmax":
+        return softmax_targets(net, y, dtype, name)
+    return float_array(name, kernels.from_caller(name, y), net.y_shape, dtype)
+
+
+def _checked_batch_size(net: Network, batch_size: int, tol: float) -> int:
+    if not isinstance(net, Feedforward):
+        raise ValueError(f"batch_size: expected None for {net.describe()}, got {batch_size}: only feedforward networks have minibatches")
+    if tol >= 0:
+        raise ValueError("tol: expected None with batch_size, whose steps do not know the loss of all samples")
+    return whole_number("batch_size", batch_size, 1, net.samples, "the samples")
+
+
+def _moments(steps: int, trace: int | None) -> list[int]:
+    """After how many steps of this call the loss is told."""
+    if trace is None:
+        return [steps]
+    every = whole_number("trace", trace, 1, most=LARGEST_LONG)
+    return sorted({*range(0, steps + 1, every), steps})
+
+
+def _held_out(kernels: Kernels, net: Network, data: Any, loss: str, dtype: np.dtype, batch: int | None) -> tuple[Any, Any, Any]:
+    """Shape, x and y of the data held out, which may have another number of samples or steps."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"held_out: expected (x, y), got {type(data).__name__}")
+    x, y = data
+    places = 1 if isinstance(net, Feedforward) else 0
+    if getattr(x, "ndim", 0) < 2:
+        raise ValueError("held_out: expected x as [*net.x_shape] or [batch, *net.x_shape], of any number of samples or steps")
+    other = net.at(x.shape[places - 2])
+    inputs = float_array("held_out x", kernels.from_caller("held_out x", x), other.x_shape, dtype)
+    targets = _targets(kernels, other, "held_out y", y, loss, dtype)
+    for name, rows in (("held_out x", inputs), ("held_out y", targets)):
+        if rows.batch not in (None, batch):
+            raise ValueError(f"{name}: expected the batch of the fit, {batch or 'none'}, got {rows.batch}")
+    return other.shape, inputs.rows, targets.rows

@@ -16,7 +16,8 @@ class FitState:
     step: steps of all calls so far (of the students that have not stopped). learned [batch, r]: learnable weights, by ascending flat index,
     zeros where a student learns fewer than r; first, second: the optimiser's moments of the same shape, None where it has none (those of a
     student that has diverged are 0); steps int64, status int8 [batch]: those of the result (0 steps done, 1 converged, 2 diverged).
-    net, indices int32 [batch or 1, r], optimizer, loss: what a later call must have in common, and dtype.
+    net, indices int32 [batch or 1, r], optimizer, loss, batch_size, seed: what a later call must have in common, and dtype. The place in
+    the stream of minibatches is a function of step, seed and batch_size.
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 2, shared=("W1",))
@@ -31,6 +32,8 @@ class FitState:
     indices: np.ndarray
     optimizer: str
     loss: str
+    batch_size: int | None
+    seed: int
     step: int
     learned: np.ndarray
     first: np.ndarray | None
