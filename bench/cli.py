@@ -12,7 +12,16 @@ from pathlib import Path
 
 from . import harness, machine
 
-WORKLOADS = {"W1": "w1_rank", "W2": "w2_rank_mod", "W3": "w3_fit_recurrent", "W4": "w4_newton", "W5": "w5_fit_relu", "W6": "w6_exact"}
+WORKLOADS = {
+    "W1": "w1_rank",
+    "W2": "w2_rank_mod",
+    "W3": "w3_fit_recurrent",
+    "W4": "w4_newton",
+    "W5": "w5_fit_relu",
+    "W6": "w6_exact",
+    "W7": "w7_fit_biases_recurrent",
+    "W8": "w8_fit_biases_relu",
+}
 OK, FAILED, BAD, INTERRUPTED = 0, 1, 2, 130
 
 

@@ -1,4 +1,5 @@
-"""What the peers of the fit workloads (W3, W5) share: how a peer's training run becomes a candidate, and when its answer counts as ours."""
+"""What the peers of the fit workloads (W3, W5, W7, W8) share: how a peer's training run becomes a candidate, and when its answer counts
+as ours."""
 
 from __future__ import annotations
 
@@ -27,6 +28,22 @@ def compiling_torch(options: Options):
     if options.quick:
         raise Skipped("left out with --quick (compiling takes a minute)")
     return torch_cpu(options)
+
+
+def scan_of(jax, jnp, w, gradient: Callable, steps: int, lr: float):
+    """Adam (0.9, 0.999, 1e-8) of weights w in one scan of jax."""
+
+    def body(carry, _):
+        w, m, v, k = carry
+        g = gradient(w)
+        k = k + 1
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g * g
+        w = w - lr * (m / (1 - 0.9**k)) / (jnp.sqrt(v / (1 - 0.999**k)) + 1e-8)
+        return (w, m, v, k), None
+
+    zero = jnp.zeros_like(w)
+    return jax.lax.scan(body, (w, zero, zero, jnp.zeros((), w.dtype)), None, length=steps)[0][0]
 
 
 NAMES = {"torch": "torch bmm + mask", "torch compiled": "torch.compile", "jax": "jax vmap(grad) + scan"}

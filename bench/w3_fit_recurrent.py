@@ -19,7 +19,7 @@ import numpy as np
 import sublearn as sl
 
 from . import machine
-from .fit_peers import CHECK_STEPS, candidate, compiling_torch, peers, same_loss
+from .fit_peers import CHECK_STEPS, candidate, compiling_torch, peers, same_loss, scan_of
 from .harness import OURS, Candidate, Options, Sweep, Table, goal_of, measure, short, sweep, thread_steps
 from .libraries import jax_cpu, torch_cpu
 
@@ -129,24 +129,8 @@ def _jax(problem: Problem, options: Options) -> Candidate:
         return total
 
     gradient = jax.vmap(jax.grad(loss))
-    train = jax.jit(lambda W, steps: adam_scan(jax, jnp, W, lambda W: gradient(W, b, D, Y) * M, steps), static_argnums=1)
+    train = jax.jit(lambda W, steps: scan_of(jax, jnp, W, lambda W: gradient(W, b, D, Y) * M, steps, LR), static_argnums=1)
     return candidate("jax", lambda steps: train(W0, steps).block_until_ready(), len(W0), 20 if options.quick else 100)
-
-
-def adam_scan(jax, jnp, W, gradient, steps: int):
-    """Adam (0.9, 0.999, 1e-8) in one scan."""
-
-    def body(carry, _):
-        W, m, v, k = carry
-        g = gradient(W)
-        k = k + 1
-        m = 0.9 * m + 0.1 * g
-        v = 0.999 * v + 0.001 * g * g
-        W = W - LR * (m / (1 - 0.9**k)) / (jnp.sqrt(v / (1 - 0.999**k)) + 1e-8)
-        return (W, m, v, k), None
-
-    zero = jnp.zeros_like(W)
-    return jax.lax.scan(body, (W, zero, zero, jnp.zeros((), W.dtype)), None, length=steps)[0][0]
 
 
 PEERS = peers(torch=_torch_bmm, torch_compiled=_torch_compile, jax=_jax)

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 import bench
-from bench import harness, w1_rank, w2_rank_mod, w3_fit_recurrent, w4_newton, w5_fit_relu, w6_exact
+from bench import (
+    harness,
+    w1_rank,
+    w2_rank_mod,
+    w3_fit_recurrent,
+    w4_newton,
+    w5_fit_relu,
+    w6_exact,
+    w7_fit_biases_recurrent,
+    w8_fit_biases_relu,
+)
 from bench.harness import OURS, Candidate, Options, Peer, Table, Timing, interleave, measure
 
 QUICK = Options(peers=True, quick=True, threads=1)
@@ -177,7 +187,7 @@ def test_without_peers_they_are_listed_as_left_out():
 
 
 def test_bad_arguments(tmp_path, capsys):
-    assert bench.main(["W9"]) == 2 and "expected workloads out of W1, W2, W3, W4, W5, W6, got W9" in capsys.readouterr().err
+    assert bench.main(["W9"]) == 2 and "expected workloads out of W1, W2, W3, W4, W5, W6, W7, W8, got W9" in capsys.readouterr().err
     assert bench.main(["W1", "--threads", "0"]) == 2 and "expected a whole number >= 1" in capsys.readouterr().err
     assert bench.main(["W1", "--json", str(tmp_path / "no" / "such.json")]) == 2 and "--json" in capsys.readouterr().err
 
@@ -192,6 +202,8 @@ def test_every_goal_belongs_to_a_table():
         "W3": {(d, "8 hidden") for d in ("float32", "float64")},
         "W4": {("float64", "8 hidden")},
         "W5": {(d, f"m = {m}") for d in ("float32", "float64") for m in (16, 64)},
+        "W7": {("float32", "3-64-3, T = 100")},
+        "W8": {("float32", "64-512-10, m = 1000")},
         "W6": {("float64", f"{case}, {unit}") for case in w6_exact.CASES for unit in ("paths", "trials")},
     }
     stated = {name: {(d, c) for d, cases in goals[name].items() if d != "against" for c in cases} for name in goals}
@@ -219,6 +231,16 @@ def test_the_loss_peers_are_held_to_is_ours(module):
     assert w3_fit_recurrent.same_loss(fitted.loss, before, fitted.loss, "float64") is None
     assert "differs" in w3_fit_recurrent.same_loss(fitted.loss, before, fitted.loss * 1.001, "float64")
     assert "differs" in w3_fit_recurrent.same_loss(fitted.loss, before, fitted.loss * np.nan, "float64")
+
+
+@pytest.mark.parametrize(
+    "module, sizes", [(w7_fit_biases_recurrent, {"n": 9, "steps": 7}), (w8_fit_biases_relu, {"hidden": 20, "samples": 40})]
+)
+def test_the_loss_of_biases_is_ours(module, sizes):
+    problem = module.problem_of(np.float64, students=3, **sizes)
+    fitted = module.fit(problem, 13, 1)
+    np.testing.assert_allclose(module.loss(problem, fitted.theta), fitted.loss, rtol=1e-12)
+    assert (fitted.loss < module.fit(problem, 0, 1).loss).all()
 
 
 def test_searches_count_what_they_match():
