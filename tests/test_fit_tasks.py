@@ -18,16 +18,17 @@ NETS = [
     sl.Recurrent(2, 8, 3, 6, activation="tanh", bias=True),
     sl.Recurrent(2, 19, 2, 4, activation="relu"),
     *MANY_UNITS[:2],
+    sl.Feedforward((3, 5, 4), 6, activation="tanh", bias=True, gain=True),
+    sl.Recurrent(2, 4, 3, 5, activation="tanh", bias=True, gain=True, samples=3, leak=0.5),
 ]
 
 
 def classes(net, batch, seed=0):
     """Integer labels, and the same as probabilities."""
-    axis = 1 if isinstance(net, sl.Recurrent) else 0
-    outputs, places = net.y_shape[axis], net.y_shape[1 - axis]
-    labels = np.random.default_rng(seed).integers(outputs, size=(batch, places))
-    one_hot = np.eye(outputs)[labels]
-    return labels, one_hot if axis else one_hot.transpose(0, 2, 1)
+    axis = len(net.y_shape) - 1 if isinstance(net, sl.Recurrent) else 0
+    places = net.y_shape[:axis] + net.y_shape[axis + 1 :]
+    labels = np.random.default_rng(seed).integers(net.y_shape[axis], size=(batch, *places))
+    return labels, np.moveaxis(np.eye(net.y_shape[axis])[labels], -1, axis + 1)
 
 
 @pytest.mark.parametrize("optimizer,lr", [("sgd", 1e-2), ("momentum", 3e-3), ("adam", 1e-2)])
@@ -49,7 +50,7 @@ def test_softmax_steps_follow_finite_differences(net, isa):
     """One step of plain descent is -lr times the gradient, whatever the probabilities."""
     theta, x, _ = students(net, 1, seed=4)
     rng = np.random.default_rng(5)
-    axis = 2 if isinstance(net, sl.Recurrent) else 1
+    axis = len(net.y_shape) if isinstance(net, sl.Recurrent) else 1
     y = rng.random((1, *net.y_shape))
     y /= y.sum(axis, keepdims=True)
     mask = sl.everything(net)
@@ -157,6 +158,21 @@ def test_a_state_of_another_descent_is_refused():
             call()
     with pytest.raises(TypeError, match="state: expected the .state of a FitResult"):
         sl.fit(net, theta, x, y, a, state=theta)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"loss": "softmax"}, {"compact": True}, {"schedule": "linear"}, {"batch_size": 2}, {"trace": 1}, {"held_out": (0, 0)}, {"state": 0}],
+    ids=lambda option: next(iter(option)),
+)
+def test_a_gpu_refuses_options_by_name(option, monkeypatch):
+    class OfAGpu:
+        fits_with_options = False
+
+    monkeypatch.setattr("sublearn.ops.fit.kernels_for", lambda *_, **__: OfAGpu())
+    net = sl.Feedforward((3, 4, 2), 3)
+    with pytest.raises(ValueError, match=f'{next(iter(option))}: this option of fit runs on the CPU only; pass .* backend="cpu"'):
+        sl.fit(net, *students(net, 3), sl.everything(net), **option)
 
 
 def test_bad_classes_are_named():

@@ -83,8 +83,8 @@ def fit(
     array [size] or [batch, size] (budgets may differ). Any batch axis may be absent. h0: see `outputs`.
     Only learnable weights have gradients, optimiser state and updates; the input is not touched.
     loss: "squared", the sum over equations of (f(theta; x) - y)^2; "softmax", the cross-entropy -log softmax(f)[y] summed over samples
-    (recurrent: over steps), in nats, where y are integer labels [batch, samples] (recurrent [batch, steps]) from 0 to outputs - 1, or
-    probabilities [batch, *net.y_shape] that add up to 1 over the outputs.
+    (recurrent: over steps), in nats, where y are integer labels from 0 to outputs - 1, of y's shape without the axis of the outputs
+    ([batch, samples], recurrent [batch, steps]), or probabilities [batch, *net.y_shape] that add up to 1 over the outputs.
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
     schedule: how the rate falls over the steps t = 0, 1, ..: "constant"; "cosine" lr (1 + cos(pi t / horizon)) / 2; "linear"
     lr (1 - t / horizon); 0 from step `horizon` on, which is the last of this call unless it is given.

@@ -42,10 +42,10 @@ def softmax_targets(net: Network, y: object, dtype: np.dtype, name: str = "y") -
     """Rows of probabilities in C order of y, from integer labels or from probabilities [*net.y_shape], with or without a batch axis."""
     axis = output_axis(net)
     if getattr(y, "dtype", None) is not None and np.asarray(to_numpy(name, y)).dtype.kind in "iu":
-        labels = class_labels(net, y, name)
-        one_hot = np.zeros((*labels.shape, net.y_shape[axis]), dtype)
-        np.put_along_axis(one_hot, labels[..., None], 1, axis=-1)
-        return float_array(name, np.moveaxis(one_hot, -1, axis - len(net.y_shape)), net.y_shape, dtype)
+        labels, where = class_labels(net, y, name), axis - len(net.y_shape)
+        one_hot = np.zeros((*labels.shape[: labels.ndim - len(net.y_shape) + 1], *net.y_shape), dtype)
+        np.put_along_axis(one_hot, np.expand_dims(labels, where), 1, axis=where)
+        return float_array(name, one_hot, net.y_shape, dtype)
     rows = float_array(name, y, net.y_shape, dtype)
     shaped = rows.rows.reshape(-1, *net.y_shape)
     if shaped.min(initial=0) < 0 or np.abs(shaped.sum(axis=axis + 1) - 1).max(initial=0) > SUM_TOLERANCE:
