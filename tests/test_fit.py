@@ -27,10 +27,16 @@ MANY_UNITS = [
     sl.Recurrent(2, 48, 9, 16, activation="relu", bias=("c",)),
     sl.Recurrent(1, 144, 1, 18),
 ]
+# Sequences in the lanes: full, padded and several packs of them, tiles of 8, 4, 2 and 1 units.
+SEQUENCES = [
+    sl.Recurrent(2, 15, 3, 3, activation="tanh", bias=True, samples=15),
+    sl.Recurrent(1, 9, 1, 4, activation="relu", bias=("b",), samples=32),
+    sl.Recurrent(3, 4, 2, 1, samples=16),
+]
 
 
 @pytest.mark.parametrize("optimizer,lr", [("sgd", 1e-3), ("momentum", 3e-4), ("adam", 1e-2)])
-@pytest.mark.parametrize("net", NETWORKS + SHALLOW + MANY_SAMPLES + MANY_UNITS[:1], ids=names)
+@pytest.mark.parametrize("net", NETWORKS + SHALLOW + MANY_SAMPLES + MANY_UNITS[:1] + SEQUENCES[:1], ids=names)
 def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
     theta, x, y = students(net, 11, seed=2)
     mask = masks(net, 11, 6, seed=3)
@@ -46,7 +52,7 @@ def test_equals_the_twin_after_100_steps(net, optimizer, lr, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("net", NETWORKS[:8] + NETWORKS[9:12] + MANY_SAMPLES + MANY_UNITS, ids=names)
+@pytest.mark.parametrize("net", NETWORKS[:8] + NETWORKS[9:12] + MANY_SAMPLES + MANY_UNITS + SEQUENCES, ids=names)
 def test_one_result_for_every_batch_and_thread_count(net, dtype, isa):
     theta, x, y = students(net, 37, seed=4, dtype=dtype)
     mask = masks(net, 37, 4, seed=5)
@@ -106,8 +112,9 @@ def test_each_student_stops_by_itself(net, group, lr):
         (sl.Recurrent(2, 8, 2, 6), "W"),
         (sl.Feedforward((5, 8, 2), 64, bias=("b1",)), "b1"),
         (sl.Recurrent(2, 32, 2, 16), "B"),
+        (sl.Recurrent(2, 8, 2, 6, samples=16), "W"),
     ],
-    ids=["students_in_lanes", "samples_in_lanes", "units_in_lanes"],
+    ids=["students_in_lanes", "samples_in_lanes", "units_in_lanes", "sequences_in_lanes"],
 )
 def test_divergence_stops_at_the_last_finite_theta(net, group, optimizer, isa):
     theta, x, y = students(net, 10, seed=7)

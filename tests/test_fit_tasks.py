@@ -7,7 +7,7 @@ import pytest
 
 import sublearn as sl
 from tests.cases import masks, names, students
-from tests.test_fit import MANY_SAMPLES, MANY_UNITS, SHALLOW
+from tests.test_fit import MANY_SAMPLES, MANY_UNITS, SEQUENCES, SHALLOW
 from tests.twins import networks as twin
 
 NETS = [
@@ -18,6 +18,7 @@ NETS = [
     sl.Recurrent(2, 8, 3, 6, activation="tanh", bias=True),
     sl.Recurrent(2, 19, 2, 4, activation="relu"),
     *MANY_UNITS[:2],
+    SEQUENCES[0],
     sl.Feedforward((3, 5, 4), 6, activation="tanh", bias=True, gain=True),
     sl.Recurrent(2, 4, 3, 5, activation="tanh", bias=True, gain=True, samples=3, leak=0.5),
 ]

@@ -11,6 +11,7 @@
 
 #include "cpu/descend_minibatches.h"
 #include "cpu/descend_samples.h"
+#include "cpu/descend_sequences.h"
 #include "cpu/descend_sweeps.h"
 #include "cpu/descend_units.h"
 #include "cpu/descend_updates.h"
@@ -189,12 +190,13 @@ void descend_in_lanes(const SomeStudents<T>& some, Control& control) {
   });
 }
 
-// Recurrent networks with many units: units in the lanes. Students with few learnable weights, samples in the lanes, from the front of
+// Recurrent networks of many sequences: sequences in the lanes; with many units: units in the lanes. Students with few learnable weights, samples in the lanes, from the front of
 // `order`; the others, students in the lanes, from its end.
 template <class T>
 void descend_batch(const DescendArgs<T>& a, Control& control) {
   const Shape& s = *a.students.shape;
   const int64_t batch = a.students.batch;
+  if (descends_by_sequences<T>(s)) return descend_by_sequences(SomeStudents<T>{&a, nullptr, batch}, control);
   if (descends_by_units<T>(s, a.budget)) return descend_by_units(SomeStudents<T>{&a, nullptr, batch}, control);
   Scratch scratch;
   int64_t* order = take_array<int64_t>(scratch, static_cast<size_t>(batch));

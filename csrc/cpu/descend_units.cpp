@@ -14,15 +14,11 @@
 // Every sum has the order that it has in network/recurrent.h: the same bits.
 #include "cpu/descend_units.h"
 
-#include <utility>
-
 #include "core/scratch.h"
-#include "cpu/descend_updates.h"
+#include "cpu/descend_one_student.h"
 #include "method/losses.h"
 #include "network/activation.h"
-#include "network/slots.h"
 #include "network/tiles.h"
-#include "scalar/pack.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -34,17 +30,17 @@ constexpr int kPacksAlone = kRegisters >= 32 ? 16 : 8;  // of one student
 constexpr int kTimes = 8;                              // steps of time whose outputs are summed side by side
 
 template <class T>
-class Learner {
+class Learner : public OneStudent<T> {
+  using One = OneStudent<T>;
   using S = Pack<T>;
-  static constexpr int L = kLanes<T>;
-  struct Slot {  // a learnable weight: where it lies, and again where W and D lie twice, and where its gradient is
-    T *value, *twin;
-    const T* gradient;
-  };
+  using One::a_;
+  using One::L;
+  using One::softmax;
+  using typename One::Slot;
 
  public:
   Learner(const DescendArgs<T>& a, Scratch& scratch)
-      : a_(a), s_(*a.students.shape), i_(s_.inputs), n_(s_.hidden), o_(s_.outputs), times_(s_.steps), H_((n_ + L - 1) / L),
+      : One(a, scratch), s_(*a.students.shape), i_(s_.inputs), n_(s_.hidden), o_(s_.outputs), times_(s_.steps), H_((n_ + L - 1) / L),
         O_((o_ + L - 1) / L), R_(H_ * L), F_(O_ * L) {
     const size_t i = static_cast<size_t>(i_), n = static_cast<size_t>(n_), o = static_cast<size_t>(o_), times = static_cast<size_t>(times_);
     const size_t R = static_cast<size_t>(R_), F = static_cast<size_t>(F_);
@@ -59,17 +55,11 @@ class Learner {
     gD_ = learns_D_ ? take(o * R) : nullptr;
     gb_ = take(R), gc_ = take(o);
     if (softmax()) f_ = take_array<S>(scratch, o), t_ = take_array<S>(scratch, o);
-    const size_t packs = (static_cast<size_t>(a.budget) + L - 1) / L;
-    theta_ = take_array<S>(scratch, packs), before_ = take_array<S>(scratch, packs);
-    first_ = take_array<S>(scratch, packs), second_ = take_array<S>(scratch, packs), g_ = take_array<S>(scratch, packs);
-    slot_ = take_array<Slot>(scratch, static_cast<size_t>(a.budget));
   }
 
   void begin(int64_t student) {
-    student_ = student;
-    const T* theta = a_.students.theta + student * a_.students.theta_stride;
+    const T* theta = One::theta_of(student);
     x_ = a_.students.x + student * a_.students.x_stride;
-    const int* indices = a_.indices + student * a_.index_stride;
     for (int a = 0; a < n_; ++a) {
       for (int k = 0; k < n_; ++k) rows_[a * R_ + k] = columns_[k * R_ + a] = theta[s_.W + a * n_ + k];
       for (int j = 0; j < i_; ++j) B_[j * R_ + a] = theta[s_.B + a * i_ + j];
@@ -84,38 +74,11 @@ class Learner {
       target_[k] = a_.y[student * a_.y_stride + k];
       size += softmax() ? target_[k] : target_[k] * target_[k];
     }
-    for (slots_ = 0; slots_ < a_.budget && indices[slots_] < s_.size; ++slots_) slot_[slots_] = slot_of(indices[slots_]);
-    packs_ = (slots_ + L - 1) / L;
-    for (int k = 0; k < packs_; ++k) theta_[k] = g_[k] = first_[k] = second_[k] = S{};
-    for (int k = 0; k < slots_; ++k) lane(theta_, k) = *slot_[k].value;
-    before_steps_ = 0;
-    stopped_ = false;
-    if (a_.more.resumed) resume();
-    for (int k = 0; k < packs_; ++k) before_[k] = theta_[k];
-    goal_ = a_.tol >= 0 ? size * static_cast<T>(a_.tol) : T(-1);
-    loss_ = static_cast<T>(__builtin_inf());
-    status_ = FitStatus::steps_done;
-    running_ = true;
+    One::begin_slots(student, size, [this](int flat) { return slot_of(flat); });
   }
-  bool running() const { return running_; }
 
   // After forward(): the loss, what becomes of the student, and whether an update follows.
-  bool judge(int64_t step) {
-    const bool want = step < a_.steps && !stopped_;
-    const T now = softmax() ? softmax_errors() : squared_errors();
-    if (stopped_) {  // it diverged in an earlier call: only its loss is told
-      loss_ = now;
-      return stop(FitStatus::diverged, 0);
-    }
-    if (!(now < static_cast<T>(__builtin_inf()))) {  // back to the last finite weights
-      std::swap(theta_, before_);
-      if (step == 0) loss_ = now;
-      return stop(FitStatus::diverged, step > 0 ? step - 1 : 0);
-    }
-    loss_ = now;
-    if (now <= goal_) return stop(FitStatus::converged, step);
-    return want || stop(FitStatus::steps_done, step);
-  }
+  bool judge(int64_t step) { return One::judge_loss(softmax() ? softmax_errors() : squared_errors(), step); }
 
   // Activities and outputs of Q students.
   template <int Q>
@@ -141,37 +104,7 @@ class Learner {
     }
   }
 
-  void update(const UpdateRule<T>& rule) {
-    for (int k = 0; k < slots_; ++k) lane(g_, k) = *slot_[k].gradient;
-    with_optimizer(rule, [&](auto kind) {
-      for (int k = 0; k < packs_; ++k) {
-        const S w = theta_[k];
-        before_[k] = w;
-        S change = rule.template change<decltype(kind)::value>(g_[k], first_[k], second_[k]);
-        hold(change);  // rounded by itself, as it is under the masks of descend_updates.h
-        theta_[k] = w - change;
-      }
-    });
-    put_weights();
-  }
-
-  void finish() const {
-    a_.loss_out[student_] = loss_;
-    a_.steps_out[student_] = before_steps_ + done_;
-    a_.status_out[student_] = static_cast<int8_t>(status_);
-    const int* indices = a_.indices + student_ * a_.index_stride;
-    const bool keep = status_ != FitStatus::diverged;
-    for (int k = 0; k < slots_; ++k) {
-      const int64_t at = student_ * a_.budget + k;
-      if (a_.theta_out) a_.theta_out[student_ * s_.size + indices[k]] = lane(theta_, k);
-      if (a_.more.learned) a_.more.learned[at] = lane(theta_, k);
-      if (a_.more.first) a_.more.first[at] = keep ? lane(first_, k) : T(0);
-      if (a_.more.second) a_.more.second[at] = keep ? lane(second_, k) : T(0);
-    }
-  }
-
  private:
-  bool softmax() const { return a_.more.loss == Loss::softmax; }
   void learn() {
     learns_B_ = a_.group_learns[0];
     learns_W_ = a_.group_learns[1];
@@ -190,29 +123,6 @@ class Learner {
       default: return {c_ + p.row, nullptr, gc_ + p.row};
     }
   }
-  void put_weights() {
-    for (int k = 0; k < slots_; ++k) {
-      *slot_[k].value = lane(theta_, k);
-      if (slot_[k].twin) *slot_[k].twin = lane(theta_, k);
-    }
-  }
-  void resume() {
-    for (int k = 0; k < slots_; ++k) {
-      const int64_t at = student_ * a_.budget + k;
-      lane(theta_, k) = a_.more.learned[at];
-      if (a_.more.first) lane(first_, k) = a_.more.first[at];
-      if (a_.more.second) lane(second_, k) = a_.more.second[at];
-    }
-    put_weights();
-    before_steps_ = a_.steps_out[student_];
-    stopped_ = a_.status_out[student_] == static_cast<int8_t>(FitStatus::diverged);
-  }
-  bool stop(FitStatus status, int64_t done) {
-    status_ = status;
-    done_ = done;
-    return running_ = false;
-  }
-
   // f(constant number of packs, first pack) over H packs.
   template <int Q, class F>
   static SL_INLINE void each_tile(int H, F&& f) {
@@ -402,7 +312,6 @@ class Learner {
       for (int g = 0; g < G; ++g) reinterpret_cast<S*>(out + k * R_)[g] = sum[k][g];
   }
 
-  const DescendArgs<T>& a_;
   const Shape& s_;
   const int i_, n_, o_, times_;
   const int H_, O_, R_, F_;  // packs of units and of outputs, and their lanes
@@ -413,14 +322,7 @@ class Learner {
   T *y_, *e_, *target_;       // [T][o]
   T *gW_, *gB_, *gD_, *gb_, *gc_;
   S *f_ = nullptr, *t_ = nullptr;                // [o]: outputs and targets of a pack of steps of time
-  S *theta_, *before_, *first_, *second_, *g_;  // [slots / L]: weights, those before the last update, moments, gradients
-  Slot* slot_;
   const T* x_ = nullptr;
-  int slots_ = 0, packs_ = 0;
-  int64_t student_ = 0, before_steps_ = 0, done_ = 0;
-  T loss_ = 0, goal_ = 0;
-  FitStatus status_ = FitStatus::steps_done;
-  bool running_ = false, stopped_ = false;
 };
 
 template <class T>

@@ -50,6 +50,9 @@ def loss_of(f, y, loss):
 
 def gradient(net, theta, x, y, loss="squared"):
     """d/dtheta of the loss, by the textbook backward pass (a plain network) or by complex steps; [size]."""
+    if getattr(net, "steps", 0) and net.samples > 1 and not net.gain and net.leak == 1:  # sequence by sequence
+        one = type(net)(net.inputs, net.hidden, net.outputs, net.steps, net.activation, net.bias)
+        return sum(gradient(one, theta, a, b, loss) for a, b in zip(x, y))
     if net.extended:
         f = outputs(net, theta, x)
         e = loss_of(f, y, loss)[1] if hasattr(net, "steps") else loss_of(f.T, y.T, loss)[1].T
