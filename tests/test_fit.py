@@ -32,6 +32,7 @@ SEQUENCES = [
     sl.Recurrent(2, 15, 3, 3, activation="tanh", bias=True, samples=15),
     sl.Recurrent(1, 9, 1, 4, activation="relu", bias=("b",), samples=32),
     sl.Recurrent(3, 4, 2, 1, samples=16),
+    sl.Recurrent(2, 5, 2, 3, activation="tanh", bias=True, samples=3),  # too few: students in the lanes
 ]
 
 

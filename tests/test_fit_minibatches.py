@@ -14,6 +14,7 @@ NETS = [
     sl.Feedforward((3, 5, 2), 23, activation="tanh", bias=True),  # students in the lanes
     sl.Feedforward((4, 30, 5), 90, activation="relu", bias=True),  # samples in the lanes
     sl.Feedforward((3, 4, 6, 2), 20, activation="relu", bias=True),
+    sl.Recurrent(2, 5, 2, 3, activation="tanh", bias=True, samples=17),
 ]
 
 
@@ -66,7 +67,7 @@ def test_schedules_equal_the_twin(schedule, isa):
 def test_one_result_for_every_batch_thread_count_and_number_of_calls(net, dtype, isa):
     theta, x, y = students(net, 70, seed=3, dtype=dtype)
     theta[3] *= 1e10  # diverges
-    for mask in (masks(net, 70, 5, seed=4), sl.only(net, "b1", "b2").allocation.mask):
+    for mask in (masks(net, 70, 5, seed=4), sl.only(net, *net.bias[:2]).allocation.mask):
         how = {"batch_size": 5, "seed": 9, "schedule": "cosine", "horizon": 40, "lr": 0.05, "optimizer": "momentum"}
         whole = sl.fit(net, theta, x, y, mask, steps=31, threads=1, **how)
         same = [sl.fit(net, theta, x, y, mask, steps=31, threads=2, **how)]
@@ -160,5 +161,5 @@ def test_bad_options_are_named():
     ]:
         with pytest.raises(error, match=message):
             sl.fit(net, theta, x, y, a, **change)
-    with pytest.raises(ValueError, match="batch_size: expected None for recurrent 2-3-2"):
+    with pytest.raises(ValueError, match="batch_size: expected a whole number from 1 to 1 .the sequences., got 2"):
         sl.fit(rnn, *students(rnn, 2), sl.everything(rnn), batch_size=2)

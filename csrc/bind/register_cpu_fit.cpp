@@ -42,8 +42,8 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
   more.horizon = horizon;
   more.begun = begun;
   more.resumed = left.has_value();
-  check(batch_size == 0 || (s.kind == sl::Kind::feedforward && batch_size > 0 && batch_size <= s.samples && tol < 0 && begun >= 0),
-        "batch_size: expected samples of a feedforward network, and no tol");
+  check(batch_size == 0 || (batch_size > 0 && batch_size <= s.samples && tol < 0 && begun >= 0),
+        "batch_size: expected at most the samples of the network, and no tol");
   more.batch_size = batch_size;
   more.seed = seed;
   keep |= batch_size > 0;

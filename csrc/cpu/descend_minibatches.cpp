@@ -39,11 +39,27 @@ void draw_order(uint64_t seed, int64_t epoch, int samples, int* order) {
   }
 }
 
-// rows x samples -> rows x count
+// Of an array in which samples lie by columns, [rows][m], or by rows, [m][numbers]: those of a minibatch.
 template <class T>
 void take_columns(const T* from, int rows, int samples, const int* which, int count, T* to) {
   for (int j = 0; j < rows; ++j)
     for (int k = 0; k < count; ++k) to[j * count + k] = from[j * samples + which[k]];
+}
+template <class T>
+void take_rows(const T* from, int numbers, const int* which, int count, T* to) {
+  for (int k = 0; k < count; ++k) std::memcpy(to + k * numbers, from + which[k] * numbers, sizeof(T) * static_cast<size_t>(numbers));
+}
+template <class T>
+void take_inputs(const Shape& s, const T* from, const int* which, int count, T* to) {
+  if (s.kind == Kind::feedforward) return take_columns(from, s.widths[0], s.samples, which, count, to);
+  const int numbers = s.steps * s.inputs;
+  take_rows(from, numbers, which, count, to);
+  if (s.start) take_rows(from + s.samples * numbers, s.hidden, which, count, to + count * numbers);
+}
+template <class T>
+void take_targets(const Shape& s, const T* from, const int* which, int count, T* to) {
+  if (s.kind == Kind::feedforward) take_columns(from, s.widths[s.layers], s.samples, which, count, to);
+  else take_rows(from, s.steps * s.outputs, which, count, to);
 }
 
 template <class T>
@@ -51,7 +67,7 @@ void descend_group(void* context, int worker, int64_t group, Control& control) {
   const Work<T>& work = *static_cast<const Work<T>*>(context);
   const DescendArgs<T>& all = *work.args;
   const Shape& s = *all.students.shape;
-  const int m = s.samples, size = all.more.batch_size, inputs = s.widths[0], outputs = s.widths[s.layers], r = all.budget;
+  const int m = s.samples, size = all.more.batch_size, r = all.budget;
   const int64_t first = group * work.students;
   const int64_t count = all.students.batch - first < work.students ? all.students.batch - first : work.students;
 
@@ -80,8 +96,8 @@ void descend_group(void* context, int worker, int64_t group, Control& control) {
 
   Shape part = s;
   part.samples = size;
-  part.equations = outputs * size;
-  part.inputs_size = inputs * size;
+  part.equations = s.equations / m * size;
+  part.inputs_size = s.inputs_size / m * size;
   Scratch scratch;
   const int64_t own_x = all.students.x_stride ? count : 1, own_y = all.y_stride ? count : 1;
   T* x = take_array<T>(scratch, static_cast<size_t>(own_x * part.inputs_size));
@@ -123,9 +139,8 @@ void descend_group(void* context, int worker, int64_t group, Control& control) {
     const int64_t t = all.more.begun + k, epoch = t / per_epoch;
     if (epoch != drawn) draw_order(all.more.seed, drawn = epoch, m, order);
     const int* which = order + t % per_epoch * size;
-    for (int64_t b = 0; b < own_x; ++b)
-      take_columns(whole.students.x + b * s.inputs_size, inputs, m, which, size, x + b * part.inputs_size);
-    for (int64_t b = 0; b < own_y; ++b) take_columns(whole.y + b * s.equations, outputs, m, which, size, y + b * part.equations);
+    for (int64_t b = 0; b < own_x; ++b) take_inputs(s, whole.students.x + b * s.inputs_size, which, size, x + b * part.inputs_size);
+    for (int64_t b = 0; b < own_y; ++b) take_targets(s, whole.y + b * s.equations, which, size, y + b * part.equations);
     step.steps = k < all.steps;
     step.more.last_loss = !step.steps;
     step.more.begun = t;

@@ -48,6 +48,8 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
   }
   void learn_only(const int* indices, int count) override {
     count_ = 0;
+    // Of several sequences all gradients are sums of one sum per sequence, single ones are not: other bits, by who else is in the batch.
+    if (shape_.kind == Kind::recurrent && shape_.samples > 1) return;
     if (count * kDensePerListed > dense_) return;
     for (int k = 0; k < count; ++k)
       if (indices[k] < shape_.size) list_[count_++] = {indices[k], Net::place(indices[k])};

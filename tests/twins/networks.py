@@ -1,5 +1,7 @@
 """Slow twins of the network mathematics (D1): plain numpy that reads like the formula, one student at a time."""
 
+import dataclasses
+
 import numpy as np
 
 PHI = {"linear": lambda z: z, "relu": lambda z: np.where(z.real > 0, z, 0.0), "tanh": np.tanh}
@@ -93,7 +95,7 @@ def gradient(net, theta, x, y, loss="squared"):
 
 def fit(net, theta, x, y, mask, steps, optimizer, lr, loss="squared", batches=None):
     """Masked descent of one student, as the optimisers are defined; returns theta and its loss. lr: a number, or a function of the step
-    0, 1, ..; batches: a function of the step that gives the samples of its gradient, of a feedforward network."""
+    0, 1, ..; batches: a function of the step that gives the samples of its gradient (recurrent: the sequences)."""
     theta = theta.copy()
     m = np.zeros(net.size)
     q = np.zeros(net.size)
@@ -102,7 +104,9 @@ def fit(net, theta, x, y, mask, steps, optimizer, lr, loss="squared", batches=No
             g = gradient(net, theta, x, y, loss)
         else:
             which = batches(t - 1)
-            g = gradient(net.at(len(which)), theta, x[:, which], y[:, which], loss) * net.samples / len(which)
+            part = dataclasses.replace(net, samples=len(which))
+            inputs, targets = (x[which], y[which]) if hasattr(net, "steps") else (x[:, which], y[:, which])
+            g = gradient(part, theta, inputs, targets, loss) * net.samples / len(which)
         rate = lr(t - 1) if callable(lr) else lr
         if optimizer == "sgd":
             change = rate * g

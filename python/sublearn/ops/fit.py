@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..backend.dispatch import kernels_for
 from ..backend.kernels import FitOptions, Kernels
 from ..backend.selection import Backend
 from ..model.checks import check_net
-from ..model.network import Feedforward, Network
+from ..model.network import Feedforward, Network, Recurrent
 from .arguments import Batched, common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
 from .fit_state import FitState, check_state
 from .targets import softmax_targets
@@ -88,9 +88,9 @@ def fit(
     optimizer: "sgd" w -= lr g; "momentum" v = 0.9 v + g, w -= lr v; "adam" (0.9, 0.999, 1e-8, bias-corrected).
     schedule: how the rate falls over the steps t = 0, 1, ..: "constant"; "cosine" lr (1 + cos(pi t / horizon)) / 2; "linear"
     lr (1 - t / horizon); 0 from step `horizon` on, which is the last of this call unless it is given.
-    batch_size: samples of each step (feedforward). An epoch takes them from one order of all samples, drawn from `seed` and the number of
-    the epoch and the same for all students, without replacement; it has samples // batch_size steps. Gradients are multiplied by samples /
-    batch_size, so that lr means the same for every size. The losses of the result are of all samples.
+    batch_size: samples (recurrent: sequences) of each step. An epoch takes them from one order of them all, drawn from `seed` and the
+    number of the epoch and the same for all students, without replacement; it has samples // batch_size steps. Gradients are multiplied
+    by samples / batch_size, so that lr means the same for every size. The losses of the result are of all samples.
     trace: the loss before the first step, after every `trace` steps and after the last one. held_out: (x, y) as x and y, of any number of
     samples (recurrent: steps); their loss at the same moments, or without `trace` at the end. Neither changes what is found.
     tol: a student stops when its loss is at most tol times the sum of squares of its y; with softmax, tol nats per sample (or step).
@@ -145,7 +145,7 @@ def fit(
     before = None if state is None else check_state(state, batch or 1, dtype, net, indices, how)
     begun = before.step if before else 0
     if horizon is None:
-        horizon = begun + steps
+        horizon = min(begun + steps, LARGEST_LONG)
     options = FitOptions(
         loss=LOSSES.index(loss),
         schedule=SCHEDULES.index(schedule),
@@ -157,11 +157,11 @@ def fit(
         batch_size=batch_size or 0,
         seed=seed,
     )
-    numbers = OPTIMIZERS.index(optimizer), lr, tol, thread_count(threads)
+    kind, cores = OPTIMIZERS.index(optimizer), thread_count(threads)
 
     def descend(to: int, **changes: Any) -> dict[str, Any]:
         more = replace(options, **changes) if kernels.fits_with_options else None
-        return kernels.fit(shape, weights.rows, inputs.rows, targets.rows, indices, to, *numbers, more)
+        return kernels.fit(shape, weights.rows, inputs.rows, targets.rows, indices, to, kind, lr, tol, cores, more)
 
     if trace is None and held_out is None:
         out, seen = descend(steps), {}
@@ -179,7 +179,7 @@ def fit(
             losses["trace"].append(out["loss"])
             if held is not None:
                 more = replace(options, compact=True, batch_size=0)
-                losses["held_out"].append(kernels.fit(held[0], weights.rows, *held[1:], indices, 0, *numbers, more)["loss"])
+                losses["held_out"].append(kernels.fit(held[0], weights.rows, *held[1:], indices, 0, kind, lr, tol, cores, more)["loss"])
         wanted = {"trace": trace, "held_out": held_out}
         seen = {name: np.stack(losses[name], axis=1) for name, value in wanted.items() if value is not None}
     status = out["status"] if kernels.on_device else np.array(STATUS)[out["status"]]
@@ -215,11 +215,10 @@ def _targets(kernels: Kernels, net: Network, name: str, y: Any, loss: str, dtype
 
 
 def _checked_batch_size(net: Network, batch_size: int, tol: float) -> int:
-    if not isinstance(net, Feedforward):
-        raise ValueError(f"batch_size: expected None for {net.describe()}, got {batch_size}: only feedforward networks have minibatches")
+    samples, what = (net.samples, "samples") if isinstance(net, Feedforward) else (cast(Recurrent, net).samples, "sequences")
     if tol >= 0:
         raise ValueError("tol: expected None with batch_size, whose steps do not know the loss of all samples")
-    return whole_number("batch_size", batch_size, 1, net.samples, "the samples")
+    return whole_number("batch_size", batch_size, 1, samples, f"the {what}")
 
 
 def _moments(steps: int, trace: int | None) -> list[int]:
