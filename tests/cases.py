@@ -23,7 +23,7 @@ NETWORKS = [
     sl.Feedforward((1, 1, 1), 1, activation="relu"),
     sl.Feedforward((2, 3, 3, 3, 2), 2),
     sl.Feedforward((3, 5, 4, 2), 3, activation="tanh", bias=True, gain=True),
-    sl.Recurrent(2, 8, 2, 4, activation="relu", bias=True, gain=True, leak=0.3),
+    sl.Recurrent(2, 4, 2, 3, activation="relu", bias=True, gain=True, leak=0.3),
     sl.Recurrent(1, 5, 2, 3, gain=True, samples=3),
 ]
 
