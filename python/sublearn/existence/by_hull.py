@@ -1,30 +1,27 @@
-"""Proofs that biases cannot match (T13): a direction that separates the targets from all that the units can add up to.
+"""Proofs that there is no match (T13): a direction that separates the targets from all that the units can add up to.
 
-A feedforward network, tanh or relu, in which only biases of its last hidden layer learn (and output biases, or not). With a_j in R^m the
-pre-activation of unit j without its bias, V_j in R^o its outgoing weights and t the targets less all that is fixed, the equations are
+A feedforward network, tanh or relu, in which only units of its last hidden layer learn, each its bias, one incoming weight or several, and
+output biases, or not. The targets t less all that is fixed must be
 
-    t = sum over learning j of V_j (x) phi(a_j + s_j 1)      ( + c (x) 1 where output biases c learn ),
+    t = sum over learning units j of V_j (x) phi(z_j)      ( + c (x) 1 where output biases c learn ),
 
-a sum of n curves, one for each unit, with one number s_j each. If some u in R^(o m) has
+V_j in R^o the outgoing weights of unit j and z_j in R^m its pre-activations, which its own learnables move, and no other: a sum of n sets.
+If some u in R^(o m) has
 
-    u . t > sum over j of sup over s of F_j(s),      F_j(s) = sum over k of p_jk phi(a_jk + s),  p_jk = sum over i of u_ik V_ij
+    u . t > sum over j of sup over the learnables of j of u . (V_j (x) phi(z_j))
 
-(and sum over k of u_ik = 0 where c_i learns), then no biases match. u comes from a linear programme over points of the curves
-(numerics/separation.py). What counts is the check in this file, which trusts nobody; each supremum is in one variable:
+(and sum over k of u_ik = 0 where c_i learns), then there is no match. u comes from a linear programme over points of the sets
+(numerics/separation.py). What counts is the check in this file and the bounds of the suprema (unit_curves.py), which trust nobody.
 
-- tanh: |tanh''| <= 0.77, so between two points of a grid of step h, F_j is at most the larger of its two values + 0.77 h^2 / 8 sum |p_jk|;
-  intervals that could hold the maximum are divided further; beyond the grid, 20 past the last a_jk, F_j is its limit +- 1e-16 sum |p_jk|.
-- relu: F_j is piecewise linear: its corners -a_jk, 0, and its slope towards infinity, sum_k p_jk, which must not be positive.
-
-Rounding: a_j and t are enclosed (by_substitution.outputs); floating point sums of n products are within (n + 2) 2^-53 times the sum of
-the absolute values; tanh of the C library within 2^-50; what underflows is below 2^-960. Such bounds of a_j, p_j and t, and what the
-targets may be off by, are taken from the difference. Where that leaves it positive there is no match, also for any targets that round to
-these; otherwise nothing is known: no yes comes from here.
+Rounding: what is fixed and what weights read are enclosed (by_substitution.outputs), u stands for a direction next to it that is exactly
+orthogonal to what it has to be (numerics/orthogonal.py). All such bounds, and what the targets may be off by, are taken from the
+difference. Where that leaves it positive there is no match, also for any targets that round to these; otherwise nothing is known: no yes
+comes from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,242 +29,226 @@ import numpy as np
 
 from ..model.layers import plain
 from ..model.network import Feedforward, Network
-from ..numerics.separation import separate
+from ..numerics.orthogonal import grained, orthogonal
+from ..numerics.separation import RAY, separate
 from .by_substitution import Enclosed, outputs
+from .unit_curves import LEAST, UNIT, Boxes, Direction, Kind, Reach, ReluLines, TanhLines, Walls
 
 LARGEST = 600  # equations + learning units of a linear programme
-_POINTS = 48  # of a curve in the programme, at first; with its two ends
 _TRIES = 3  # programmes of one trial: the points where a direction failed are added
-_PAST = 20.0  # past the last a_jk tanh is 1 up to 2 exp(-40)
-_CURVATURE = 0.77  # |tanh''| <= 4 / (3 sqrt 3) = 0.7698..
-_UNIT = 2.0**-53
-_TANH = 2.0**-50
-_LEAST = 2.0**-960  # no error bound is below: products lose up to 2^-1075 where they underflow, whatever their factors are
-_MOST = 20_000  # intervals of one trial that are divided at a time; with more the bounds stay as they are
-_GRAIN = 2.0**30  # directions are whole multiples of 1 / _GRAIN: sums of them are exact
 
 
-class Curves(NamedTuple):
-    """One trial: t [o, m] and its error bounds, a [n, m] of the learning units and their error bounds, V [o, n], which outputs have a
-    learning bias, bool [o]."""
+class Parts(NamedTuple):
+    """One trial: t [o, m] and its error bounds, which outputs have a learning bias, bool [o], the units that learn, kind by kind, and for
+    each kind the flat indices of its learnables, one a unit, or None."""
 
     target: np.ndarray
     target_error: np.ndarray
+    free: np.ndarray
+    kinds: tuple[Kind, ...]
+    places: tuple[np.ndarray | None, ...]
+
+
+class _Fixed(NamedTuple):
+    """Of all trials: pre-activations without what learns [n, units, m], signals below [n, width, m], targets less what is fixed, each with
+    bounds of its error."""
+
     before: np.ndarray
     before_error: np.ndarray
-    outgoing: np.ndarray
-    free: np.ndarray
+    below: np.ndarray
+    below_error: np.ndarray
+    target: np.ndarray
+    target_error: np.ndarray
+
+
+def _last(net: Feedforward) -> tuple[int, str, str | None]:
+    """(number, matrix, bias or None) of the last hidden layer."""
+    last = len(net.widths) - 2
+    return last, f"W{last}", f"b{last}" if f"b{last}" in net.groups else None
 
 
 def applies(net: Network, masks: np.ndarray) -> np.ndarray:
-    """bool [n] for masks bool [n, size]: only biases of the last hidden layer learn, one at least, and output biases, or not."""
-    if not isinstance(net, Feedforward) or net.extended or net.activation == "linear" or len(net.widths) < 3:
+    """bool [n] for masks bool [n, size]: only biases and incoming weights of the last hidden layer learn, one at least, and output biases,
+    or not."""
+    if not isinstance(net, Feedforward) or net.activation == "linear" or len(net.widths) < 3:
         return np.zeros(len(masks), dtype=bool)
-    last = len(net.widths) - 2
-    if f"b{last}" not in net.groups:
-        return np.zeros(len(masks), dtype=bool)
+    last, matrix, _ = _last(net)
     other = np.ones(net.size, dtype=bool)
-    other[net.slices[f"b{last}"]] = False
-    if f"b{last + 1}" in net.groups:
-        other[net.slices[f"b{last + 1}"]] = False
-    learning = masks[:, net.slices[f"b{last}"]].sum(axis=1)
-    return ~masks[:, other].any(axis=1) & (learning > 0) & (learning + net.equations <= LARGEST)
+    for name in {matrix, f"b{last}", f"b{last + 1}"} & set(net.groups):
+        other[net.slices[name]] = False
+    learning = _counts(net, masks).any(axis=1)
+    return ~masks[:, other].any(axis=1) & learning & (_counts(net, masks).astype(bool).sum(axis=1) + net.equations <= LARGEST)
+
+
+def _counts(net: Feedforward, masks: np.ndarray) -> np.ndarray:
+    """int [n, units]: learnables of each unit of the last hidden layer."""
+    _, matrix, bias = _last(net)
+    found = masks[:, net.slices[matrix]].reshape(-1, *net.groups[matrix]).sum(axis=2)
+    return found + masks[:, net.slices[bias]] if bias is not None else found
 
 
 def settle(
     net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, off: np.ndarray, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """bool [n], float64 [n, equations], float64 [n, size]: which trials are proven to have no match, the direction u of each proof (0
-    elsewhere), and where no proof was found a start for a search: the mean biases of the sum of hulls nearest to the targets.
+    elsewhere), and where no proof was found a start for a search: of units with one learnable its mean in the sum of hulls nearest to the
+    targets.
 
     For trials that `applies` holds for: theta [n, size], x [n, inputs], y [n, equations], off [n, equations]: by how much the targets
     may differ from y.
     """
     no, directions, starts = np.zeros(len(theta), dtype=bool), np.zeros((len(theta), net.equations)), theta.copy()
-    last = net.slices[f"b{len(net.widths) - 2}"]
     with np.errstate(all="ignore"):  # what overflows proves nothing: comparisons with NaN are false
-        for row, curves in enumerate(_curves(net, theta, x, y, masks, off, threads)):
-            direction, shifts = _direction(net.activation, curves)
+        for row, parts in enumerate(_parts(net, theta, x, y, masks, off, threads)):
+            direction, shifts = _direction(parts)
             if direction is not None:
                 no[row], directions[row] = True, direction.ravel()
-            elif np.isfinite(shifts).all():
-                starts[row, np.arange(last.start, last.stop)[masks[row, last]]] = shifts
+                continue
+            for place, own in zip(parts.places, shifts, strict=True):
+                if place is not None and own is not None and np.isfinite(own).all():
+                    starts[row, place] = own
     return no, directions, starts
 
 
-def _curves(
+def _parts(
     net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, off: np.ndarray, threads: int
-) -> Iterator[Curves]:
-    """The curves of each trial. What is fixed comes from enclosures of outputs: of the network up to the pre-activations of its last hidden
-    layer, and of the whole network without the units that learn."""
-    last = len(net.widths) - 2
-    front = replace(net, widths=net.widths[: last + 1], bias=tuple(name for name in net.groups if name[0] == "b" and int(name[1:]) < last))
-    own = np.concatenate([theta[:, net.slices[name]] for name in front.groups], axis=1)
-    before, before_error = _middles(outputs(plain(front), Enclosed(own), x, threads=threads))
+) -> Iterator[Parts]:
+    """The parts of each trial."""
+    last, matrix, bias = _last(net)
+    fixed = _enclosed(net, theta, x, y, masks, threads)
     outgoing = theta[:, net.slices[f"W{last + 1}"]].reshape(-1, *net.groups[f"W{last + 1}"])
-    learning = masks[:, net.slices[f"b{last}"]]
-    rest = theta.copy()
-    rest[:, net.slices[f"W{last + 1}"]] = np.where(learning[:, None, :], 0.0, outgoing).reshape(len(theta), -1)
-    missing, missing_error = _middles(outputs(net, Enclosed(rest), x, Enclosed(np.ascontiguousarray(y)), threads))
+    reads = masks[:, net.slices[matrix]].reshape(-1, *net.groups[matrix])
+    shifted = masks[:, net.slices[bias]] if bias is not None else np.zeros(reads.shape[:2], dtype=bool)
     free = masks[:, net.slices[f"b{last + 1}"]] if f"b{last + 1}" in net.groups else np.zeros((len(theta), net.widths[-1]), dtype=bool)
-    for row, units in enumerate(learning):
-        shape = (net.widths[last], net.samples)
-        yield Curves(
-            -missing[row].reshape(net.y_shape),
-            (off[row] + missing_error[row]).reshape(net.y_shape),
-            before[row].reshape(shape)[units],
-            before_error[row].reshape(shape)[units],
-            outgoing[row][:, units],
-            free[row],
+    counts = _counts(net, masks)
+    for row in range(len(theta)):
+        kinds: list[Kind] = []
+        places: list[np.ndarray | None] = []
+        units = np.flatnonzero(counts[row] == 1)
+        if len(units):
+            source = np.where(shifted[row, units], -1, reads[row, units].argmax(axis=1))
+            signal = np.concatenate([fixed.below[row], np.ones((1, net.samples))])
+            signal_error = np.concatenate([fixed.below_error[row], np.zeros((1, net.samples))])
+            reach = Reach(
+                fixed.before[row, units],
+                fixed.before_error[row, units],
+                signal[source],
+                signal_error[source],
+                _first_alike(signal, signal_error)[source],
+            )
+            kinds.append((TanhLines if net.activation == "tanh" else ReluLines)(outgoing[row][:, units], reach))
+            start = net.slices[matrix].start + units * net.groups[matrix][1] + source
+            places.append(start if bias is None else np.where(source < 0, net.slices[bias].start + units, start))
+        units = np.flatnonzero(counts[row] > 1)
+        if len(units):
+            kinds.append(Boxes(outgoing[row][:, units], net.activation, net.samples))
+            places.append(None)
+        target_error = off[row].reshape(net.y_shape) + fixed.target_error[row]
+        yield Parts(fixed.target[row], target_error, free[row], tuple(kinds), tuple(places))
+
+
+def _first_alike(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """int [width]: the first signal that each one is equal to, exactly."""
+    known: dict[bytes, int] = {}
+    return np.array([k if error[k].any() else known.setdefault((signal[k] + 0.0).tobytes(), k) for k in range(len(signal))])
+
+
+def _enclosed(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, threads: int) -> _Fixed:
+    """What is fixed comes from enclosures of outputs: of the network up to its last hidden layer, and of the whole network without the
+    units that learn."""
+    last, matrix, bias = _last(net)
+    still = np.where(masks, 0.0, theta)
+    shape = (len(theta), net.widths[last], net.samples)
+    biases = tuple(name for name in net.groups if name[0] == "b" and int(name[1:]) <= last)
+    front = replace(net, widths=net.widths[: last + 1], bias=biases)
+    own = np.concatenate([still[:, net.slices[name]] for name in front.groups], axis=1)
+    before, before_error = _middles(outputs(plain(front), Enclosed(own), x, threads=threads))
+    below, below_error = x.reshape(len(x), *net.x_shape), np.zeros((len(x), *net.x_shape))
+    if last > 1:  # the network below, with one more matrix: the identity
+        width = net.widths[last - 1]
+        under = replace(front, widths=(*net.widths[:last], width), bias=tuple(name for name in biases if name != bias))
+        one = np.broadcast_to(np.eye(width).ravel(), (len(theta), width * width))
+        own = np.concatenate([one if name == matrix else theta[:, net.slices[name]] for name in under.groups], axis=1)
+        below, below_error = (
+            part.reshape(len(x), width, net.samples) for part in _middles(outputs(under, Enclosed(own), x, threads=threads))
         )
+    rest = theta.copy()
+    where = net.slices[f"W{last + 1}"]
+    learning = _counts(net, masks) > 0
+    rest[:, where] = np.where(learning[:, None, :], 0.0, theta[:, where].reshape(len(theta), net.widths[-1], -1)).reshape(len(theta), -1)
+    rest[:, net.slices[matrix]] = still[:, net.slices[matrix]]
+    missing, missing_error = _middles(outputs(net, Enclosed(rest), x, Enclosed(np.ascontiguousarray(y)), threads))
+    targets = (part.reshape(len(x), *net.y_shape) for part in (-missing, missing_error))
+    return _Fixed(before.reshape(shape), before_error.reshape(shape), below, below_error, *targets)
 
 
 def _middles(balls: Enclosed) -> tuple[np.ndarray, np.ndarray]:
-    """Enclosed numbers as float64, and bounds of their errors."""
+    """Enclosed numbers as float64, and bounds of their errors: 0 where they are exact."""
     assert balls.lo is not None and balls.rad is not None
-    return balls.hi, (1 + 4 * _UNIT) * (np.abs(balls.lo) + balls.rad) + _LEAST
+    error = np.abs(balls.lo) + balls.rad
+    return balls.hi, np.where(error == 0, 0.0, (1 + 4 * UNIT) * error + LEAST)
 
 
-def _direction(activation: str, curves: Curves) -> tuple[np.ndarray | None, np.ndarray]:
-    """A direction u [o, m] whose check proves that there is no match, or None; the mean shift of each unit [n] in the last programme."""
-    outputs, samples = curves.target.shape
-    owners, shifts = _first_points(activation, curves)
+def _direction(parts: Parts) -> tuple[np.ndarray | None, list[np.ndarray | None]]:
+    """A direction u [o, m] whose check proves that there is no match, or None; for each kind the mean learnables in the last programme."""
+    outputs, samples = parts.target.shape
+    means: list[np.ndarray | None] = [None for _ in parts.kinds]
+    lines = _ones(parts.free, samples).T
     for _ in range(_TRIES):
-        values = _PHI[activation](curves.before[owners] + shifts[:, None])  # [points, m]
-        points = [(curves.outgoing.T[owners][:, :, None] * values[:, None, :]).reshape(len(owners), -1)]
-        sets = [owners]
-        if activation == "tanh":
-            ends = np.repeat(curves.outgoing.T, samples, axis=1)
-            points, sets = [*points, ends, -ends], [*sets, *2 * [np.arange(len(curves.before))]]
-        else:
-            points, sets = [*points, np.repeat(curves.outgoing.T, samples, axis=1)], [*sets, np.full(len(curves.before), -1)]
-        for output in np.flatnonzero(curves.free):
-            line = np.zeros((outputs, samples))
-            line[output] = 1.0
-            points, sets = [*points, line.reshape(1, -1), -line.reshape(1, -1)], [*sets, np.array([-1, -1])]
-        found = separate(np.concatenate(points).T, np.concatenate(sets), curves.target.ravel())
-        mean = _mean_shifts(activation, curves, owners, shifts, found.shares)
-        if found.direction is None or not np.isfinite(found.direction).all():
-            return None, mean
-        u = _grained(found.direction.reshape(outputs, samples), activation, curves)
-        margin, at = excess(u, activation, curves)
+        vectors, owners, ends, sets = [], [], [0], 0
+        for kind in parts.kinds:
+            points = kind.points()
+            vectors.append(points.vectors)
+            owners.append(np.where(points.owner < 0, points.owner, points.owner + sets))
+            sets += int(points.owner.max(initial=-1)) + 1
+            ends.append(ends[-1] + len(points.owner))
+        vectors, owners = [*vectors, lines, -lines], [*owners, np.full(2 * lines.shape[1], RAY)]
+        found = separate(np.concatenate(vectors, axis=1), np.concatenate(owners), parts.target.ravel())
+        if not found.shares.any():
+            break
+        means = [kind.shifts(found.shares[ends[k] : ends[k + 1]]) for k, kind in enumerate(parts.kinds)]
+        if found.direction is None or not found.direction.any() or not np.isfinite(found.direction).all():
+            break
+        u = grained(found.direction.reshape(outputs, samples))
+        margin, checked = excess(u, parts)
         if margin > 0:
-            return u, mean
-        owners, shifts = np.concatenate([owners, np.arange(len(at))]), np.concatenate([shifts, at])
-    return None, mean
+            return checked, means
+        for kind in parts.kinds:
+            kind.learn()
+    return None, means
 
 
-def _mean_shifts(activation: str, curves: Curves, owners: np.ndarray, shifts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """The mean over a unit's points of their shifts, by their shares, [n]: tanh with its two ends far out; relu with its ray's length."""
-    units = len(curves.before)
-    sums = np.bincount(owners, shares[: len(owners)] * shifts, minlength=units)
-    beyond = shares[len(owners) :]
-    if activation == "tanh":
-        far = 4.0 + np.abs(curves.before).max(axis=1)
-        return sums + far * (beyond[:units] - beyond[units : 2 * units])
-    return sums + beyond[:units]
+def excess(u: np.ndarray, parts: Parts) -> tuple[float, np.ndarray]:
+    """(lower bound of v . t - sum_j sup v . (V_j (x) phi(z_j)) for some v next to u, -inf where it has none; v [o, m], rounded)."""
+    walls = [kind.walls(u) for kind in parts.kinds]
+    found = orthogonal(u.ravel(), *_rows(u, parts.free, walls))
+    if found is None:
+        return -np.inf, u
+    v, error = (part.reshape(u.shape) for part in found)
+    direction = Direction(v, error)
+    size = np.abs(v) + error
+    inner = float((v * parts.target).sum())
+    inner -= float((size * parts.target_error + error * np.abs(parts.target)).sum()) * (1 + 1e-9) + LEAST
+    inner -= (v.size + 4) * UNIT * float(np.abs(v * parts.target).sum())
+    total, spread = 0.0, 0.0
+    for kind, wall in sorted(zip(parts.kinds, walls, strict=True), key=lambda pair: isinstance(pair[0], TanhLines)):
+        tops = kind.most(direction, wall.spared, inner - total)
+        total += float(tops.sum())
+        spread += (len(tops) + 4) * UNIT * float(np.abs(tops).sum())
+    margin = inner - (total + 2 * spread)
+    return (margin * (1 - 1e-12) if margin > 0 else margin), v
 
 
-def _first_points(activation: str, curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """(unit, shift) of the points of the curves that the first programme has."""
-    units, samples = curves.before.shape
-    if activation == "relu":
-        return np.repeat(np.arange(units), samples), -curves.before.ravel()
-    low, high = -curves.before.max(axis=1) - 4, -curves.before.min(axis=1) + 4
-    return np.repeat(np.arange(units), _POINTS), np.linspace(low, high, _POINTS).T.ravel()
+def _rows(u: np.ndarray, free: np.ndarray, walls: list[Walls]) -> tuple[np.ndarray, np.ndarray]:
+    """What u must be orthogonal to, with errors: e_i (x) 1 where output bias i learns, and the walls of the kinds; each once."""
+    ones = _ones(free, u.shape[1])
+    rows = np.concatenate([ones, *[wall.rows for wall in walls]])
+    errors = np.concatenate([np.zeros_like(ones), *[wall.errors for wall in walls]])
+    known: dict[bytes, int] = {}
+    once = [k for k in range(len(rows)) if errors[k].any() or known.setdefault(rows[k].tobytes(), k) == k]
+    return rows[once], errors[once]
 
 
-def _grained(u: np.ndarray, activation: str, curves: Curves) -> np.ndarray:
-    """u in whole multiples of 1 / _GRAIN, its rows with sum 0 exactly where that is asked for: for learning output biases, and for relu
-    where it nearly is."""
-    whole = np.rint(u * (_GRAIN / max(np.abs(u).max(), 1e-300)))
-    total = whole.sum(axis=1)
-    zero = curves.free | ((activation == "relu") & (np.abs(total) < 1e-6 * _GRAIN))
-    whole[np.arange(len(whole)), np.abs(whole).argmax(axis=1)] -= np.where(zero, total, 0.0)
-    return whole / _GRAIN
-
-
-def excess(u: np.ndarray, activation: str, curves: Curves) -> tuple[float, np.ndarray]:
-    """(lower bound of u . t - sum_j sup F_j, -inf where it has none; the s at which each F_j was largest, [n])."""
-    if curves.free.any() and u[curves.free].sum(axis=1).any():
-        return -np.inf, np.zeros(len(curves.before))
-    p = curves.outgoing.T @ u  # [n, m]
-    p_error = (len(u) + 2) * _UNIT * (np.abs(curves.outgoing.T) @ np.abs(u)) + _LEAST
-    weight = np.abs(p) + p_error
-    count = u.size + 4
-    inner = float((u * curves.target).sum())
-    inner -= float((np.abs(u) * curves.target_error).sum() + count * _UNIT * np.abs(u * curves.target).sum())
-    if activation == "tanh":
-        # an error of p counts with |tanh| <= 1, one of a with |tanh'| <= 1
-        error = (p_error + weight * (curves.before_error + _TANH + (u.shape[1] + 4) * _UNIT)).sum(axis=1)
-        tops, at = _tops_of_tanh(p, curves.before, (inner - float(error.sum())) if len(p) else 0.0)
-    else:
-        size = np.abs(curves.before) + curves.before_error
-        error = (p_error * 2 * size.max(axis=1, keepdims=True) + weight * (2 * curves.before_error)).sum(axis=1)
-        error += (u.shape[1] + 6) * _UNIT * 2 * weight.sum(axis=1) * size.max(axis=1)
-        tops, at = _tops_of_relu(p, u, curves)
-    total = float(tops.sum() + error.sum())
-    total += (len(tops) + 4) * _UNIT * float(np.abs(tops).sum() + error.sum())
-    margin = inner - total
-    return (margin * (1 - 1e-12) if margin > 0 else margin), at
-
-
-def _tops_of_tanh(p: np.ndarray, a: np.ndarray, enough: float) -> tuple[np.ndarray, np.ndarray]:
-    """Upper bounds of sup_s sum_k p_jk tanh(a_jk + s), as far as the arithmetic is exact, [n], and where the largest values were, [n].
-
-    Intervals are divided until the bounds add up to less than `enough`, or the largest values, which no bound can be below, do not, or
-    nothing is gained.
-    """
-    units, weight = len(p), np.abs(p).sum(axis=1)
-    low, high = -a.max(axis=1) - _PAST, -a.min(axis=1) + _PAST
-    steps = 128
-    # the points are rounded: intervals are so much wider than their step at most, after all divisions together
-    wider = 64 * _UNIT * np.maximum(np.abs(low), np.abs(high))
-    grid = np.linspace(low, high, steps + 1).T  # [n, steps + 1]
-    values = (p[:, None, :] * np.tanh(a[:, None, :] + grid[:, :, None])).sum(axis=2)
-    ends = np.abs(p.sum(axis=1)) + (2 * np.exp(-2 * (_PAST - 1)) + (p.shape[1] + 2) * _UNIT) * weight
-    best, at = values.max(axis=1), grid[np.arange(units), values.argmax(axis=1)]
-    # the intervals that may still hold a maximum: unit, left end, step, values at both ends
-    unit = np.repeat(np.arange(units), steps)
-    left, step = grid[:, :-1].ravel(), np.repeat((high - low) / steps, steps)
-    one, two = values[:, :-1].ravel(), values[:, 1:].ravel()
-    parts = 8
-    while True:
-        bounds = np.maximum(one, two) + (_CURVATURE / 8 * (1 + 1e-6)) * (step + wider[unit]) ** 2 * weight[unit]
-        tops = np.maximum(ends, best)
-        np.maximum.at(tops, unit, bounds)
-        if tops.sum() < enough or np.maximum(best, np.abs(p.sum(axis=1))).sum() >= enough or step.max(initial=0.0) < 1e-5:
-            return tops, at
-        keep = bounds > np.maximum(best, ends)[unit]
-        if not keep.any() or keep.sum() > _MOST:
-            return tops, at
-        unit, left, step, one, two = unit[keep], left[keep], step[keep] / parts, one[keep], two[keep]
-        inner = left[:, None] + step[:, None] * np.arange(1, parts)
-        middle = (p[unit][:, None, :] * np.tanh(a[unit][:, None, :] + inner[:, :, None])).sum(axis=2)
-        places, shown = np.concatenate([left[:, None], inner], axis=1), np.concatenate([one[:, None], middle, two[:, None]], axis=1)
-        order = np.argsort(middle.max(axis=1))  # of several intervals of a unit the largest value stays
-        for k in order[middle.max(axis=1)[order] > best[unit[order]]]:
-            if (value := middle[k].max()) > best[unit[k]]:
-                best[unit[k]], at[unit[k]] = value, inner[k, middle[k].argmax()]
-        unit, step = np.repeat(unit, parts), np.repeat(step, parts)
-        left, one, two = places.ravel(), shown[:, :-1].ravel(), shown[:, 1:].ravel()
-
-
-def _tops_of_relu(p: np.ndarray, u: np.ndarray, curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """sup_s sum_k p_jk max(a_jk + s, 0) up to rounding, [n]: at a corner, 0 before the first; inf where it rises for ever."""
-    a = curves.before
-    corners = -a  # [n, m]
-    values = (p[:, None, :] * np.maximum(a[:, None, :] + corners[:, :, None], 0.0)).sum(axis=2)
-    totals = u.sum(axis=1)  # exact: whole multiples of 1 / _GRAIN
-    slope = curves.outgoing.T @ totals
-    slope_error = (len(u) + 2) * _UNIT * (np.abs(curves.outgoing.T) @ np.abs(totals))
-    slope_error += _LEAST * ((curves.outgoing.T != 0) @ (totals != 0))  # with totals of 0 the slope is exactly 0
-    tops = np.where(slope + slope_error > 0, np.inf, np.maximum(values.max(axis=1, initial=0.0), 0.0))
-    return tops, corners[np.arange(len(a)), values.argmax(axis=1)]
-
-
-def _relu(z: np.ndarray) -> np.ndarray:
-    return np.maximum(z, 0.0)
-
-
-_PHI: dict[str, Callable[[np.ndarray], np.ndarray]] = {"tanh": np.tanh, "relu": _relu}
+def _ones(free: np.ndarray, samples: int) -> np.ndarray:
+    """e_i (x) 1 for every output i that is free, as rows [count, o m]."""
+    return np.repeat(np.eye(len(free))[free], samples, axis=1)

@@ -23,7 +23,7 @@ class Verdicts:
     a GPU, so do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2, for y = 0 over the student's own ||f||^2. start int [batch]: the first start that matched,
     -1 if none did. direction [batch, equations], where some no has the reason "T13", else None: the u of each such no, in the order of the
-    outputs, 0 elsewhere: u . (y - what is fixed) is larger than u . f can become for any biases.
+    outputs, 0 elsewhere: u . (y - what is fixed) is larger than u . f can become (for some u next to it, see docs/theory.md).
 
     >>> net = sl.Feedforward(widths=(3, 4, 2), samples=3)
     >>> trial = sl.draw_trials(net, sl.only(net, "W2"), 10, shared=("W1",))

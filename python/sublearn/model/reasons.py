@@ -38,8 +38,8 @@ class Reason(StrEnum):
     REGIONS = ("T11", "relu: all linear regions were looked at, or the last layer is a linear system", "more learnable weights")
     HULL = (
         "T13",
-        "biases only: a direction separates the targets from all that the units can add up to",
-        "more hidden units, or learnable weights beside the biases",
+        "units that learn each by themselves: a direction separates the targets from all that the units can add up to",
+        "more hidden units, or learnable weights that act on several units",
     )
     PATHS = ("paths", "all complex solutions were followed to this trial", "other teachers, or more learnable weights")
     NEWTON = ("newton", "Newton's method from several starts", 'more starts; method "exact", which can also prove that there is no match')
