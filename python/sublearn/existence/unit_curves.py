@@ -121,7 +121,7 @@ class Reach(NamedTuple):
         return (self.x == 0) & (self.x_error == 0)
 
 
-@dataclass
+@dataclass(eq=False)
 class TanhLines:
     """Units with one learnable each, tanh."""
 
@@ -250,7 +250,7 @@ def _lower(values: np.ndarray, p: np.ndarray, t: np.ndarray, axis: int) -> np.nd
     return (p[:, None, :] * t).sum(axis=2).max(axis=axis)
 
 
-@dataclass
+@dataclass(eq=False)
 class ReluLines:
     """Units with one learnable each, relu."""
 
@@ -337,7 +337,7 @@ class ReluLines:
         return tops
 
 
-@dataclass
+@dataclass(eq=False)
 class Boxes:
     """Units with several learnables each: all pre-activations in R^m are allowed for."""
 
