@@ -9,6 +9,7 @@ from ._version import installed_version
 from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from .backend.selection import backend_of, machine
 from .compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory
+from .data import systems
 from .data.trials import Trials, draw_trials
 from .design.best import best_allocation
 from .design.capacity import Capacity, capacity
@@ -40,6 +41,7 @@ from .model.strategies import (
 from .model.strategy import Strategy
 from .ops.fit import FitResult, fit
 from .ops.fit_state import FitState
+from .ops.free_run import free_run
 from .ops.jacobian import jacobian, outputs
 from .ops.rank import rank, rank_mod
 from .ops.search import SearchResult, levenberg_marquardt
@@ -88,6 +90,7 @@ __all__ = [
     "everything",
     "explain",
     "fit",
+    "free_run",
     "gains",
     "jacobian",
     "levenberg_marquardt",
@@ -109,6 +112,7 @@ __all__ = [
     "rows",
     "scattered",
     "split",
+    "systems",
 ]
 
 __version__: str  # see __getattr__

@@ -182,8 +182,9 @@ def _enumerate(problem: Problem, open_: np.ndarray) -> None:
 
 
 def _separate(problem: Problem, open_: np.ndarray, keys: tuple[int, int, int], iterations: int) -> None:
-    """T13: only units of the last hidden layer learn, each its bias or incoming weights (tanh; relu where there are too many patterns): proofs
-    that there is no match. Where there is none, Newton's method starts at what the linear programme found: start 1, before all others."""
+    """T13: only units of the last hidden layer learn, each its bias or incoming weights (tanh; relu where there are too many patterns):
+    proofs that there is no match. Where there is none, Newton's method starts at what the linear programme found: start 1, before all
+    others."""
     masks, which = distinct_rows(problem.masks)
     rows = np.flatnonzero(open_ & by_hull.applies(problem.net, masks)[which])
     if not len(rows):
