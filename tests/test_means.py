@@ -165,7 +165,7 @@ def test_cells_of_matches_keep_their_ids_and_exact_cells_have_no_loss():
         ({"unit": 0.5}, "expected unit"),
         ({"squares": -1}, "sums that values can have"),
         ({"count": 0}, "count > 0"),
-        ({"quantity": "accuracy"}, "a quantity out of"),
+        ({"quantity": "sharpness"}, "a quantity out of"),
         ({"quantity": "found"}, "wrong or missing"),
     ],
 )

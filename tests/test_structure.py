@@ -47,6 +47,7 @@ LIBRARIES = {  # the room of each
     "jinja2": "study",
     "distributed": "study",
     "scipy": "numerics",
+    "sklearn": "data",
     "torch": "backend",
     "jax": "backend",
     "cupy": "backend",

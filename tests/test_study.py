@@ -663,7 +663,7 @@ def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
         (row(format=True), "expected format 1 or 2, got True"),
         ({}, "a row of a cell that a line before describes"),
         ({**new_row(), "cell": "b" * 16}, "a row of a cell that a line before describes"),
-        ({**new_row(), "quantity": "accuracy"}, "read it with the version of sublearn that wrote it"),
+        ({**new_row(), "quantity": "sharpness"}, "read it with the version of sublearn that wrote it"),
         ({**new_row(), "count": 5}, "matched + unmatched + undecided = count"),
         (
             {"cell": content_id(CONTENT), "first": 0, "count": -1, "error": 3},
@@ -697,7 +697,7 @@ def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
         (row(compared={"some": [1, 0]}), "compared"),
         (row(matched=True), "matched"),
         (row(screened=3, solved_affine=2), "screened + solved_affine <= count"),
-        (row(quantity="probable"), "a quantity out of found, existence, loss, got 'probable'"),
+        (row(quantity="probable"), "a quantity out of found, existence, loss, accuracy, rmse, got 'probable'"),
         (row(quantity=["found"]), "wrong or missing quantity"),
         (row(required_rank=-1), "wrong or missing required_rank"),
         (row(required_rank=6.0), "wrong or missing required_rank"),

@@ -76,11 +76,12 @@ def test_valid_steps():
 @pytest.mark.parametrize("activation", ["linear", "tanh", "relu"])
 @pytest.mark.parametrize("bias", [False, True, ("c",)])
 @pytest.mark.parametrize("batch", [None, 1, 5])
+@pytest.mark.parametrize("more", [{}, dict(gain=True, leak=0.3)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_free_run_is_the_forced_run_of_its_own_outputs(activation, bias, batch, dtype):
+def test_a_free_run_is_the_forced_run_of_its_own_outputs(activation, bias, batch, dtype, more):
     """All inputs written down afterwards, with the compiled network: the same outputs up to rounding."""
     forced, steps = 6, 9
-    net = sl.Recurrent(2, 7, 2, forced + steps - 1, activation=activation, bias=bias)
+    net = sl.Recurrent(2, 7, 2, forced + steps - 1, activation=activation, bias=bias, **more)
     rng = np.random.default_rng(1)
     shape = () if batch is None else (batch,)
     theta, x = (0.4 * rng.normal(size=(*shape, net.size))).astype(dtype), rng.normal(size=(*shape, 8, 2)).astype(dtype)
@@ -108,7 +109,8 @@ def test_a_network_that_runs_away_says_so():
 @pytest.mark.parametrize("call, error, text", [
     (lambda net, t, x: sl.free_run(sl.Feedforward((2, 2), 3), t, x), TypeError, "net: expected a recurrent"),
     (lambda net, t, x: sl.free_run(sl.Recurrent(2, 3, 1, 4), t, x), ValueError, "net: expected as many outputs as inputs"),
-    (lambda net, t, x: sl.free_run(net, t, x), ValueError, "x: expected .* forced = 60"),
+    (lambda net, t, x: sl.free_run(sl.Recurrent(2, 3, 2, 4, samples=2), t, x), ValueError, "net: expected samples = 1"),
+        (lambda net, t, x: sl.free_run(net, t, x), ValueError, "x: expected .* forced = 60"),
     (lambda net, t, x: sl.free_run(net, t, x, forced=0), ValueError, "forced"),
     (lambda net, t, x: sl.free_run(net, t, x, forced=2, steps=0), ValueError, "steps"),
     (lambda net, t, x: sl.free_run(net, t, x.astype(np.float32), forced=2), TypeError, "x: expected float64"),

@@ -9,7 +9,7 @@ from ._version import installed_version
 from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
 from .backend.selection import backend_of, machine
 from .compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory
-from .data import systems
+from .data import pictures, systems
 from .data.trials import Trials, draw_trials
 from .design.best import best_allocation
 from .design.capacity import Capacity, capacity
@@ -102,6 +102,7 @@ __all__ = [
     "parity_bounds",
     "per_column",
     "per_row",
+    "pictures",
     "predict",
     "predict_strategy",
     "predictions",

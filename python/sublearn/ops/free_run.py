@@ -32,6 +32,8 @@ def free_run(net: Network, theta: np.ndarray, x: np.ndarray, forced: int = 60, s
         raise TypeError(f"net: expected a recurrent network, got {net.describe()}")
     if net.inputs != net.outputs:
         raise ValueError(f"net: expected as many outputs as inputs, which they become, got {net.outputs} and {net.inputs}")
+    if net.samples > 1:
+        raise ValueError(f"net: expected samples = 1, with the sequences as a batch of x, got {net.samples}")
     forced = whole_number("forced", forced, 1, most=LARGEST_INT)
     steps = whole_number("steps", steps, 1, most=LARGEST_INT)
     weights = float_array("theta", theta, (net.size,))
@@ -55,13 +57,16 @@ def _run(net: Recurrent, theta: np.ndarray, x: np.ndarray, steps: int) -> np.nda
     B, W, D = weights["B"], weights["W"], weights["D"]
     b = weights["b"][..., None] if "b" in net.groups else 0
     c = weights["c"][..., None] if "c" in net.groups else 0
+    g = weights["g"][..., None] if "g" in net.groups else 1
+    leak = theta.dtype.type(net.leak)
     phi: dict[str, Callable[[np.ndarray], np.ndarray]] = {"linear": np.array, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}
     forced, columns = len(x), x.shape[3]
-    h = np.zeros((len(theta), net.hidden, columns), theta.dtype)
+    s = np.zeros((len(theta), net.hidden, columns), theta.dtype)
     found = np.empty((steps, len(theta), net.outputs, columns), theta.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(forced + steps - 1):
-            h = phi[net.activation](W @ h + B @ (x[t] if t < forced else found[t - forced]) + b)
+            new = phi[net.activation](W @ (g * s) + B @ (x[t] if t < forced else found[t - forced]) + b)
+            s = new if net.leak == 1 else (1 - leak) * s + leak * new
             if t >= forced - 1:
-                found[t - forced + 1] = D @ h + c
+                found[t - forced + 1] = D @ (g * s) + c
     return found

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from ..data.real_data import RealData
 from ..match.methods import EXACT, Method
 from ..match.probability import EXISTENCE
 from ..model.network import Network, network_from_spec
@@ -24,7 +25,7 @@ from .spec import Reference, Stop
 
 __all__ = ["CONTENT", "Cell", "content_id"]
 
-LATER_CONTENT = ("quantity",)  # keys that are there only where they are not at their default, so that the ids from before them stay
+LATER_CONTENT = ("quantity", "data")  # keys that are there only where they are not at their default, so that the ids from before them stay
 CONTENT = ("draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed")  # the keys of a cell's content
 
 
@@ -34,9 +35,9 @@ class Cell:
 
     content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed"}; options are those of
     match_probability that the method uses: starts, iterations (newton), steps, optimizer, lr (descent), none (exact; tanh and relu as
-    newton); and "quantity" where a mean is measured, not matches. Labels, `trials`, `stop`, which may end it before all of them are done,
-    and `control` (a cell with r = kappa - 1 that the study added by itself, D8) are not in it. `parameters` and `family` are those of its
-    network in the study's file (spec.NetworkSpec).
+    newton); "quantity" where a mean is measured, not matches, and "data" {"source", "dt"} where there is no teacher. Labels, `trials`,
+    `stop`, which may end it before all of them are done, and `control` (a cell with r = kappa - 1 that the study added by itself, D8) are
+    not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
     """
 
     content: Mapping[str, Any]
@@ -85,8 +86,15 @@ class Cell:
 
     @property
     def quantity(self) -> str | None:
-        """The quantity whose mean over trials is measured ("loss"); None where verdicts are counted."""
+        """The quantity whose mean over trials is measured ("loss", "accuracy", "rmse"); None where verdicts are counted."""
         return self.content.get("quantity")
+
+    @cached_property
+    def data(self) -> RealData | None:
+        """The law of real data, None where there are teachers."""
+        if (data := self.content.get("data")) is None:
+            return None
+        return RealData.checked(self.net, data["source"], self.gains, data.get("dt"))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -135,6 +143,9 @@ class Cell:
         how = f"{self.starts} start{'s' if self.starts != 1 else ''}"
         if self.method == "descent":
             how = f"{options['steps']} steps of {options['optimizer']}"
+        if quantity in ("accuracy", "rmse"):
+            what = "share of test pictures that are told right" if quantity == "accuracy" else "root mean square error of one step, tested"
+            return f"mean {what} ({self.method}, {how})"
         if quantity == "loss":
             return f"mean log10 of the relative loss reached ({self.method}, {how}, not below {tol})"
         return f"found probability ({self.method}, {how}, relative loss < {tol})"

@@ -25,7 +25,7 @@ def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
     from ..backend.compiled import cpu
 
     cell = item.cell
-    numbers = (_matches if cell.quantity is None else _losses)(item, threads)
+    numbers = (_matches if cell.quantity is None else _losses if cell.data is None else _on_real_data)(item, threads)
     return {
         "rules": RULES[cell.method],
         "cell": cell.id,
@@ -109,4 +109,27 @@ def _losses(item: Item, threads: int | None) -> dict[str, Any]:
         "required_rank": int(required_rank(cell.net, cell.shared)),
         "seconds": seconds,
         **({} if backend == "cpu" else {"backend": backend}),
+    }
+
+
+def _on_real_data(item: Item, threads: int | None) -> dict[str, Any]:
+    """Sums of what descent reaches: log10 of the relative loss as above, or the quantity on data for testing. No rank is required."""
+    from ..match.real_data import RealQuestion, reached
+
+    cell = item.cell
+    assert cell.data is not None and cell.quantity is not None
+    begin = time.perf_counter()
+    how = check_settings(cell.method, cell.tol, False, **cell.options)
+    question = RealQuestion(cell.data, cell.strategy, how, cell.seed, cell.task_number)
+    values = reached(question, cell.quantity, item.first, item.count, threads).tolist()
+    if cell.quantity == "loss":
+        values = [math.log10(min(max(loss, cell.tol), WORST_LOSS)) for loss in values]
+    found = Moments.of(values)
+    return {
+        "quantity": cell.quantity,
+        "sum": found.total,
+        "squares": found.squares,
+        "unit": UNIT,
+        "required_rank": 0,
+        "seconds": round(time.perf_counter() - begin, 6),
     }

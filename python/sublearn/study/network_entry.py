@@ -7,12 +7,14 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from ..model.network import network_from_spec
+from ..data.real_data import DIGITS, RealData
+from ..data.systems import NAMES
+from ..model.network import Network, network_from_spec
 from .spec import NetworkSpec, SpecError
 from .toml_table import MOST_CELLS, Table, names, number, whole_numbers
 
 SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias", "gain", "leak")  # of a network
-NETWORK_KEYS = ("label", *SHAPE_KEYS, "shared", "gains", "trials", "stop", "starts", "method")
+NETWORK_KEYS = ("label", *SHAPE_KEYS, "data", "system", "dt", "shared", "gains", "trials", "stop", "starts", "method")
 COUNTS = ("inputs", "hidden", "outputs", "steps", "samples")  # keys that are one whole number, or several
 
 
@@ -84,11 +86,12 @@ def _network(table: Table, parameters: Mapping[str, Any], family: str) -> Networ
         table.fail("shared", "at least one group that is not shared (else the student is the teacher)", list(shared))
     gains = table.take("gains", lambda value: value if isinstance(value, dict) else None, "a table such as { W = 1.5 }", {})
     drawn = [group for group in groups if group not in net.gain]
+    real = "data" in table.values or "system" in table.values
     for group, gain in gains.items():
         if group not in drawn:
             table.fail(f"gains.{group}", f"one of the groups {', '.join(drawn)}", group)
-        if number(gain) is None or gain <= 0:
-            table.fail(f"gains.{group}", "a positive number", gain)
+        if number(gain) is None or gain < 0 or (gain == 0 and not (real and group in net.bias)):
+            table.fail(f"gains.{group}", "a positive number, or 0 for biases beside real data", gain)
     label = table.text("label", net.describe())
     return NetworkSpec(
         label=label,
@@ -101,4 +104,19 @@ def _network(table: Table, parameters: Mapping[str, Any], family: str) -> Networ
         stop=table.stop(),
         parameters=parameters,
         family=family or label,
+        data=_real_data(table, net, gains) if real else None,
     )
+
+
+def _real_data(table: Table, net: Network, gains: Mapping[str, float]) -> RealData:
+    """The law of real data that a table names."""
+    key = "data" if "data" in table.values else "system"
+    if key == "data" and "system" in table.values:
+        table.fail("system", "no system beside data", table.values["system"])
+    if table.values.get("shared"):
+        table.fail("shared", f"nothing shared with {key}, where there is no teacher", table.values["shared"])
+    source = table.one_of("data", (DIGITS,)) if key == "data" else table.one_of("system", NAMES)
+    try:
+        return RealData.checked(net, source, gains, table.take("dt", number, "a positive number", None))
+    except (ValueError, TypeError) as error:
+        raise SpecError(f"{table.source}: {table.where}: {error}") from None

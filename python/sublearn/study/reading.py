@@ -105,6 +105,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     loose = [method for method in tol if screen and tol[method] > TOLERANCE[method]]
     if loose:
         study.fail("screen", f"false with tol.{loose[0]} = {tol[loose[0]]:g}: ranks answer for exact matches only", True)
+    _measures_fit(study, networks, measures)
     return Spec(
         name=name,
         networks=networks,
@@ -129,6 +130,18 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         text=text,
         source=source,
     )
+
+
+def _measures_fit(study: Table, networks: tuple[NetworkSpec, ...], measures: tuple[str, ...]) -> None:
+    """Each network has something to measure, and each measure a network."""
+    for network in networks:
+        if not set(network.measures) & set(measures):
+            wanted = f"{' or '.join(network.measures)}, all there is to measure of network {network.label!r}"
+            study.fail("measure", wanted, list(measures))
+    for measure in measures:
+        if not any(measure in network.measures for network in networks):
+            of = {"accuracy": 'a network with data = "digits"', "rmse": "a network with a system"}
+            study.fail("measure", f"{of.get(measure, 'a network with teachers')} for {measure}", list(measures))
 
 
 def _tolerances(study: Table) -> dict[str, float]:

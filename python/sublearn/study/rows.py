@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..compare import Comparison
+from ..data.real_data import DIGITS
+from ..data.systems import NAMES
 from ..match.methods import RULES
 from .cells import CONTENT, LATER_CONTENT, content_id
 from .files import StoreError
@@ -27,7 +29,7 @@ MOST_TRIALS = 1 << 32  # trials are numbered in 32 bits
 COUNTS = ("count", "matched", "unmatched", "undecided", "screened", "solved_affine")
 LATER_COUNTS = ("certified", "by_theorem")  # absent in the rows of earlier versions, which counted no such trials
 MATCHES = ("found", "existence")  # quantities of rows that count verdicts
-MEANS = ("loss",)  # of rows that hold the sum and the sum of squares of a number per trial (moments.py)
+MEANS = ("loss", "accuracy", "rmse")  # of rows that hold the sum and the sum of squares of a number per trial (moments.py)
 QUANTITIES = (*MATCHES, *MEANS)
 LABELS = ("network", "strategy", "size")
 # what two rows of the same trials may differ in
@@ -174,7 +176,23 @@ def _is(kind: type) -> Callable[[Any], bool]:
 
 
 def _is_content(value: Any) -> bool:
-    return type(value) is dict and set(CONTENT) <= set(value) <= {*CONTENT, *LATER_CONTENT} and value.get("quantity") in (None, *MEANS)
+    return (
+        type(value) is dict
+        and set(CONTENT) <= set(value) <= {*CONTENT, *LATER_CONTENT}
+        and value.get("quantity") in (None, *MEANS)
+        and _is_data(value.get("data"))
+    )
+
+
+def _is_data(value: Any) -> bool:
+    known = (DIGITS, *NAMES)
+    return value is None or (
+        type(value) is dict and value.get("source") in known and set(value) <= {"source", "dt"} and _is_rate(value.get("dt"))
+    )
+
+
+def _is_rate(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 < value < 1e12)
 
 
 OF_ANY: dict[str, Callable[[Any], bool]] = {  # fields of a row, beside its format; what is not here nobody reads

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data.real_data import RealData
 from ..match.methods import EXACT, TOLERANCE
 from ..match.methods import METHODS as SEARCHES
 from ..model.network import Network
@@ -22,7 +23,8 @@ __all__ = [
 ]
 
 METHODS = (*SEARCHES, EXACT)
-MEASURES = ("matches", "loss")  # how many trials match, or a mean over trials: of log10 of the relative loss that a search reaches
+OF_TEACHERS = ("matches", "loss")  # how many trials match, or a mean over trials: of log10 of the relative loss that a search reaches
+MEASURES = (*OF_TEACHERS, "accuracy", "rmse")  # of real data: means of what is found on data for testing
 
 
 class SpecError(ValueError):
@@ -46,7 +48,8 @@ class NetworkSpec:
     """One [[network]]: the network, the groups copied from the teacher (D3), and overrides of [study].
 
     parameters: what distinguishes it from the other networks of the same table, where the table sweeps some of its keys
-    ({"hidden": 8}); family: the label that these networks have in common (its own label where nothing is swept).
+    ({"hidden": 8}); family: the label that these networks have in common (its own label where nothing is swept); data: the law of real
+    data in place of teachers.
     """
 
     label: str
@@ -59,6 +62,12 @@ class NetworkSpec:
     stop: Stop | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     family: str = ""
+    data: RealData | None = None
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What can be measured of its trials."""
+        return OF_TEACHERS if self.data is None else self.data.quantities
 
 
 @dataclass(frozen=True)

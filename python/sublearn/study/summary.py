@@ -42,7 +42,7 @@ class Summary:
     def add(self, row: Mapping[str, Any]) -> None:
         self.trials += row["count"]
         self.seconds += float(row.get("seconds") or 0)
-        if isinstance(row.get("required_rank"), int):
+        if isinstance(row.get("required_rank"), int) and self.cell.data is None:
             self.required_rank = row["required_rank"]
         self.ranges.append((row["first"], row["count"]))
         self.versions.add(str(row.get("version", "?")))

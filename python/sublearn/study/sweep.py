@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
+from ..data.real_data import RealData
 from ..match.methods import EXACT, TOLERANCE
 from ..model.layers import plain
 from ..model.strategies import STRATEGIES, strategy_from_spec
@@ -15,6 +16,7 @@ from .budgets import numbers_in
 from .cells import Cell
 from .spec import NetworkSpec, Spec, SpecError, Stop, StrategySpec
 
+DESCENT = "descent"  # the search on real data
 DRAWS = 1  # version of the law of trials; another law is another question
 
 
@@ -68,6 +70,8 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
     found = []
     methods = strategy.methods or network.methods or spec.methods
     for method in methods:
+        if network.data is not None and method != DESCENT:
+            raise SpecError(f"{spec.source}: network {network.label!r}: expected method descent only with real data, got {method}")
         for arguments, written in _sizes(network, strategy):
             allocation = _strategy(spec, network, strategy, arguments)
             content = _content(spec, network, allocation, method, strategy.starts or network.starts or spec.starts)
@@ -98,11 +102,13 @@ def _cells(spec: Spec, network: NetworkSpec, strategy: StrategySpec) -> list[Cel
                 stop=strategy.stop or network.stop or spec.stop,
             )
             vars(cell).update(net=network.net, budget=allocation.budget)  # known here; to make them again took half of the time
-            if "matches" in spec.measures:
+            measures = [measure for measure in network.measures if measure in spec.measures]
+            if "matches" in measures:
                 found.append(cell)
-            if "loss" in spec.measures and method != EXACT:  # which is no search; nor does a rank say how near one comes
-                stop = None if cell.stop is None else _of_a_mean(cell.stop)
-                found.append(replace(cell, content=content | {"quantity": "loss", "screen": False}, reference=(), stop=stop))
+            stop = None if cell.stop is None else _of_a_mean(cell.stop)
+            for quantity in (measure for measure in measures if measure != "matches"):
+                if method != EXACT:  # which is no search; nor does a rank say how near one comes
+                    found.append(replace(cell, content=content | {"quantity": quantity, "screen": False}, reference=(), stop=stop))
     return found
 
 
@@ -115,6 +121,11 @@ def _sizes(network: NetworkSpec, strategy: StrategySpec) -> list[tuple[Mapping[s
     """The arguments of each of a strategy's cells in a network, and the arguments in the file that mean these there."""
     from ..ranks.generic_rank import required_rank
 
+    def kappa() -> int:
+        if network.data is not None:
+            raise SpecError(f"{strategy.where}.budgets: expected numbers or percentages in network {network.label!r}, which has no teacher")
+        return required_rank(network.net, network.shared)
+
     if not any(isinstance(arguments.get("budget"), str) for arguments in strategy.arguments):
         return [(arguments, []) for arguments in strategy.arguments]
     groups = strategy.within or tuple(name for name in network.net.groups if name not in network.shared)
@@ -122,7 +133,7 @@ def _sizes(network: NetworkSpec, strategy: StrategySpec) -> list[tuple[Mapping[s
     found: dict[int, list[Mapping[str, Any]]] = {}  # several may mean one number
     for arguments in strategy.arguments:
         budget = arguments["budget"]
-        numbers = numbers_in(budget, lambda: required_rank(network.net, network.shared), weights) if isinstance(budget, str) else [budget]
+        numbers = numbers_in(budget, kappa, weights) if isinstance(budget, str) else [budget]
         for number in numbers:
             found.setdefault(number, []).append(arguments)
     return [({"budget": number}, written) for number, written in found.items()]
@@ -178,7 +189,13 @@ def _content(spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, 
         "tol": TOLERANCE[EXACT] if method == EXACT else spec.tol[method],
         "screen": spec.screen or method == EXACT,  # a rank is the first of the exact method's proofs
         "seed": spec.seed,
+        **({} if network.data is None else {"data": _data(network.data)}),
     }
+
+
+def _data(law: RealData) -> dict[str, Any]:
+    """What of a law of real data is not said by the network and its gains."""
+    return {"source": law.source} | ({} if law.dt is None else {"dt": law.dt})
 
 
 def _canonical_strategy(strategy: Strategy, shared: tuple[str, ...]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Left:
     def most_trials(self, cell: Cell, first: int, workers: int) -> int:
         """How large the next item of a cell, from trial `first` on, may be: a few seconds, less where several workers come to an end."""
         if not self.rates.known(cell):
-            return FIRST_EXACT if cell.method == EXACT else FIRST
+            return FIRST_EXACT if cell.method == EXACT or cell.data is not None else FIRST
         aim, left = SECONDS, self.about() if workers > 1 else None
         if left is not None:
             aim = min(aim, max(SHORTEST, left / (3 * workers)))

@@ -1,0 +1,129 @@
+"""The law of trials on real data: random students, and pictures or trajectories for training and for testing.
+
+It stands beside the law of teachers and students (D3), of which it takes the students: trial k of (seed, task) has the weights that D3
+gives its student, whatever the data are, and split or trajectories number k. There is no teacher, so nothing here exists or does not:
+what is measured is how far a search gets, and how good the result is on data that it has not seen.
+
+    digits    a feedforward network 64 - .. - 10; y is 1 for the digit, else 0; tested on all pictures that do not train: "accuracy"
+    systems   a recurrent network with as many inputs and outputs as the system has coordinates; y_t = x_{t+1}; with S sequences (samples)
+              a trial has trajectories 2 S k .. 2 S (k + 1) - 1, the first S for training, the others for testing: "rmse", the root mean
+              square error one step ahead, in standard deviations, after WASHOUT steps or a fifth of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._checks import positive
+from ..backend.dispatch import kernels_for
+from ..model.network import Feedforward, Network, Recurrent
+from ..model.strategy import Strategy
+from ..model.teacher_student import check_gains
+from ..ops.jacobian import outputs
+from . import pictures, systems
+
+DIGITS = "digits"
+WASHOUT = 20  # steps
+_WORST = 1e3  # a larger error of a network that runs away counts as this
+
+
+class RealTrials(NamedTuple):
+    """student [count, size], mask bool [count, size], x [count, *net.x_shape], y [count, *net.y_shape]; to test: inputs, and labels
+    int64 [count, samples] or outputs."""
+
+    student: np.ndarray
+    mask: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+@dataclass(frozen=True)
+class RealData:
+    """net; source: "digits", or the name of a system; gains float [groups] in flat order as in D3, but 0 for biases that begin at 0;
+    dt of a system, None for its own."""
+
+    net: Network
+    source: str
+    gains: tuple[float, ...]
+    dt: float | None = None
+
+    @classmethod
+    def checked(cls, net: Network, source: object, gains: Mapping[str, float] | None = None, dt: float | None = None) -> RealData:
+        """From what a caller gave. Errors: TypeError and ValueError that name the argument."""
+        if not isinstance(source, str) or source not in (DIGITS, *systems.NAMES):
+            raise ValueError(f"data: expected {DIGITS} or one of the systems {', '.join(systems.NAMES)}, got {source!r}")
+        if source == DIGITS:
+            _check_digits(net)
+            if dt is not None:
+                raise ValueError(f"dt: expected none with digits, got {dt!r}")
+        else:
+            size = len(systems.SYSTEMS[source].start(np.zeros((2, 1))))
+            if not isinstance(net, Recurrent) or (net.inputs, net.outputs) != (size, size):
+                raise ValueError(f"network: expected a recurrent one with {size} inputs and outputs for {source}, got {net.describe()}")
+            dt = None if dt is None else positive("dt", dt)
+        zeros = {name: gain for name, gain in (gains or {}).items() if gain == 0 and name in net.bias and not isinstance(gain, bool)}
+        found = check_gains(net, {name: gain for name, gain in (gains or {}).items() if name not in zeros})
+        return cls(net, source, tuple(0.0 if name in zeros else float(gain) for name, gain in zip(net.groups, found)), dt)
+
+    @property
+    def quantities(self) -> tuple[str, str]:
+        """What can be measured: the training loss, and how good the result is on the data for testing."""
+        return ("loss", "accuracy") if self.source == DIGITS else ("loss", "rmse")
+
+    def draw(self, strategy: Strategy, seed: int, task: int, first: int, count: int) -> RealTrials:
+        """Trials first .. first + count - 1, float32. ImportError where the extra that brings the pictures is not installed."""
+        one = self.net.at(1)  # weights and masks do not depend on it, and inputs are not needed
+        gains = np.array(self.gains)
+        no_group = np.zeros(len(gains), dtype=bool)
+        drawn = kernels_for("cpu").draw(
+            one.shape, seed, task, first, count, no_group, np.where(gains > 0, gains, 1.0), strategy.recipe, threads=0
+        )
+        student = np.asarray(drawn["student"]).astype(np.float32)
+        for where, gain in zip(self.net.slices.values(), gains):
+            if gain == 0:
+                student[:, where] = 0.0
+        mask = np.broadcast_to(np.asarray(drawn["mask"], dtype=bool), student.shape)
+        return RealTrials(student, mask, *(self._pictures if self.source == DIGITS else self._trajectories)(seed, task, first, count))
+
+    def _pictures(self, seed: int, task: int, first: int, count: int) -> tuple[np.ndarray, ...]:
+        splits = [pictures.digits(self.net.x_shape[1], seed, task, first + k) for k in range(count)]
+        x, y, x_test = (
+            np.array([part(s) for s in splits], dtype=np.float32) for part in (lambda s: s.x, lambda s: s.y, lambda s: s.x_test)
+        )
+        return x, y, x_test, np.array([split.labels_test for split in splits])
+
+    def _trajectories(self, seed: int, task: int, first: int, count: int) -> tuple[np.ndarray, ...]:
+        net: Any = self.net
+        name: Any = self.source
+        each = 2 * net.samples
+        states = systems.trajectories(name, each * count, net.steps + 1, self.dt, seed, task, each * first).astype(np.float32)
+        x, y = (part.reshape(count, 2, *net.x_shape) for part in (states[:, :-1], states[:, 1:]))
+        return tuple(np.ascontiguousarray(part[:, k]) for k in range(2) for part in (x, y))
+
+    def tested(self, theta: np.ndarray, trials: RealTrials, threads: int | None = None) -> np.ndarray:
+        """float64 [count]: the share of test pictures whose largest output is the right one, or the root mean square error."""
+        net: Network = self.net if self.source != DIGITS else self.net.at(trials.x_test.shape[2])
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = outputs(net, theta, trials.x_test, threads=threads)
+            if self.source == DIGITS:
+                return np.asarray((y.argmax(axis=1) == trials.y_test).mean(axis=1))
+            away = min(WASHOUT, y.shape[-2] // 5)
+            wrong = (y - trials.y_test)[..., away:, :].astype(np.float64) ** 2
+            found = np.sqrt(wrong.reshape(len(y), -1).mean(axis=1))
+        return np.where(found < _WORST, found, _WORST)
+
+
+def _check_digits(net: Network) -> None:
+    ends = (pictures.PIXELS, pictures.CLASSES)
+    if not isinstance(net, Feedforward) or (net.widths[0], net.widths[-1]) != ends:
+        raise ValueError(
+            f"network: expected a feedforward one with {ends[0]} inputs and {ends[1]} outputs for digits, got {net.describe()}"
+        )
+    if net.samples >= pictures.COUNT:
+        raise ValueError(f"samples: expected at most {pictures.COUNT - 1} of {pictures.COUNT} pictures, got {net.samples}")
