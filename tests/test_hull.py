@@ -124,6 +124,40 @@ def test_single_weights_are_excluded_too(activation):
         assert true_margin(net, drawn.student[row], x[row], y[row], mask, directions[row]) > 0
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("widths", [(4, 8, 1), (3, 4, 7, 2)])
+def test_gains_beside_other_units(activation, widths):
+    """Two units learn their gain, the others a bias; frozen gains of all layers are no ones."""
+    net, rng = sl.Feedforward(widths, samples=6, activation=activation, bias=True, gain=True), np.random.default_rng(5)
+    last, proofs = len(widths) - 2, 0
+    mask = np.zeros(net.size, dtype=bool)
+    mask[net.slices[f"b{last}"]], mask[net.slices[f"g{last}"].start :][:2], mask[net.slices[f"b{last}"]][:2] = True, True, False
+    theta, x = rng.normal(size=(40, net.size)), rng.normal(size=(40, *net.x_shape))
+    teacher = np.where(mask, rng.normal(size=theta.shape), theta)
+    masks, flat = np.broadcast_to(mask, theta.shape), x.reshape(40, -1)
+    for y, there in ((sl.outputs(net, teacher, x), True), (4 * rng.normal(size=(40, *net.y_shape)), False)):
+        y = y.reshape(40, -1)
+        no, directions, _ = by_hull.settle(net, theta, flat, y, masks, 64 * 2.0**-52 * np.abs(y) if there else np.zeros_like(y))
+        assert not (there and no.any())
+        proofs += no.sum()
+        for row in np.flatnonzero(no)[:6]:
+            assert true_margin(net, theta[row], flat[row], y[row], mask, directions[row]) > 0
+    assert proofs > 10
+
+
+def test_a_gain_that_is_frozen_beside_one_that_learns_both_ways():
+    """One unit with gain and bias can give anything in R^m where its weight is not 0, so nothing is excluded."""
+    net = sl.Feedforward((2, 3, 1), samples=3, activation="tanh", bias=True, gain=True)
+    mask = np.zeros(net.size, dtype=bool)
+    mask[net.slices["g1"]], mask[net.slices["b1"]] = (True, False, False), True
+    rng = np.random.default_rng(0)
+    theta, x, y = rng.normal(size=(5, net.size)), rng.normal(size=(5, 6)), 100 * rng.normal(size=(5, 3))
+    assert by_hull.applies(net, mask[None])[0]
+    assert not by_hull.settle(net, theta, x, y, np.broadcast_to(mask, theta.shape), np.zeros_like(y))[0].any()
+    theta[:, net.slices["W2"].start] = 0.0  # it is not there
+    assert by_hull.settle(net, theta, x, y, np.broadcast_to(mask, theta.shape), np.zeros_like(y))[0].all()
+
+
 def test_relu_agrees_with_all_activation_patterns():
     """The exact search is another method: a proof of no is a no there, and each of its matches is left alone here."""
     for samples in (2, 3, 4):

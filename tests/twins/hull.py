@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-PHI = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0)}
+PHI = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0 * z)}
 
 
 def margin(net, theta, x, y, mask, direction):
@@ -20,24 +20,32 @@ def margin(net, theta, x, y, mask, direction):
     last, below = len(net.widths) - 2, number(x.reshape(net.x_shape))
     for layer in range(1, last):
         below = PHI[net.activation](weights[f"W{layer}"] @ below + weights.get(f"b{layer}", number(np.zeros(net.widths[layer])))[:, None])
+        below = below * weights.get(f"g{layer}", number(np.ones(net.widths[layer])))[:, None]
     bias = weights.get(f"b{last}", number(np.zeros(net.widths[last])))
     shifts = learn.get(f"b{last}", np.zeros(net.widths[last], dtype=bool))
-    outgoing, target = weights[f"W{last + 1}"], number(y.reshape(net.y_shape))
+    gained = learn.get(f"g{last}", np.zeros(net.widths[last], dtype=bool))
+    outgoing = weights[f"W{last + 1}"] * np.where(
+        gained, number(np.ones(len(gained))), weights.get(f"g{last}", number(np.ones(len(gained))))
+    )
+    target = number(y.reshape(net.y_shape))
     free = learn.get(f"b{last + 1}", np.zeros(net.widths[-1], dtype=bool))
     target = target - number(np.where(free, 0.0, theta[net.slices[f"b{last + 1}"]]))[:, None] if f"b{last + 1}" in weights else target
     units = []
     for j in range(net.widths[last]):
         reads = [below[k] for k in np.flatnonzero(learn[f"W{last}"][j])] + [number(np.ones(net.samples))] * int(shifts[j])
         still = (weights[f"W{last}"][j] * ~learn[f"W{last}"][j]) @ below + bias[j] * int(not shifts[j])
-        if reads:
-            units.append((outgoing[:, j], still, reads))
+        if reads or gained[j]:
+            units.append((outgoing[:, j], still, None if reads and gained[j] else reads))
         else:
             target = target - outgoing[:, j][:, None] * PHI[net.activation](still)
     u = number(direction.reshape(net.y_shape))
     if exact:
         u = _held(u, units, free)
+    for v, still, reads in units:  # what a gain multiplies without bound
+        held = (v @ u) if reads is None else (v @ u) @ PHI[net.activation](still) if not reads else 0
+        assert np.abs(np.array(held, dtype=float)).max() <= (0 if exact else 1e-12)
     total = (u * target).sum()
-    for v, still, reads in units:
+    for v, still, reads in [unit for unit in units if unit[2]]:
         total = total - (_most_relu if exact else _most_tanh)(v @ u, still, reads)
     slack = 0.0 if exact else 1e-9 * float(np.abs(u * target).sum())
     assert exact or np.abs(u[free].sum(axis=1)).max(initial=0.0) <= 1e-12
@@ -55,8 +63,9 @@ def _held(u, units, free):
     rows = [(np.eye(len(u), dtype=int)[k] * Fraction(1))[:, None] * ones for k in np.flatnonzero(free)]
     near = Fraction(1, 10**9)
     rays = {}
-    for v, _, reads in units:
-        for ray in _sides(reads[0]) if len(reads) == 1 else []:
+    for v, still, reads in units:
+        rows += [v[:, None] * np.maximum(still, Fraction(0))] if reads == [] else []
+        for ray in _sides(reads[0]) if reads is not None and len(reads) == 1 else []:
             if any(ray) and abs((v @ u) @ ray) <= near * sum(map(abs, v)) * sum(ray):
                 rays.setdefault(tuple(ray), []).append(v)
     for ray, found in rays.items():

@@ -1,6 +1,6 @@
 """Proofs that there is no match (T13): a direction that separates the targets from all that the units can add up to.
 
-A feedforward network, tanh or relu, in which only units of its last hidden layer learn, each its bias, one incoming weight or several, and
+A feedforward network, tanh or relu, in which only units of its last hidden layer learn, each its bias, incoming weights or its gain, and
 output biases, or not. The targets t less all that is fixed must be
 
     t = sum over learning units j of V_j (x) phi(z_j)      ( + c (x) 1 where output biases c learn ),
@@ -32,7 +32,7 @@ from ..model.network import Feedforward, Network
 from ..numerics.orthogonal import grained, orthogonal
 from ..numerics.separation import RAY, separate
 from .by_substitution import Enclosed, outputs
-from .unit_curves import LEAST, UNIT, Boxes, Direction, Kind, Reach, ReluLines, TanhLines, Walls
+from .unit_curves import LEAST, UNIT, Boxes, Direction, Gains, Kind, Reach, ReluLines, TanhLines, Walls, Whole
 
 LARGEST = 600  # equations + learning units of a linear programme
 _TRIES = 3  # programmes of one trial: the points where a direction failed are added
@@ -50,41 +50,60 @@ class Parts(NamedTuple):
 
 
 class _Fixed(NamedTuple):
-    """Of all trials: pre-activations without what learns [n, units, m], signals below [n, width, m], targets less what is fixed, each with
-    bounds of its error."""
+    """Of all trials: pre-activations without what learns and activities of the units [n, units, m], signals below [n, width, m], targets
+    less what is fixed, each with bounds of its error."""
 
     before: np.ndarray
     before_error: np.ndarray
+    active: np.ndarray
+    active_error: np.ndarray
     below: np.ndarray
     below_error: np.ndarray
     target: np.ndarray
     target_error: np.ndarray
 
 
-def _last(net: Feedforward) -> tuple[int, str, str | None]:
-    """(number, matrix, bias or None) of the last hidden layer."""
-    last = len(net.widths) - 2
-    return last, f"W{last}", f"b{last}" if f"b{last}" in net.groups else None
+class _Names(NamedTuple):
+    """The groups of the last hidden layer, its number, and the matrix and the bias behind it; None for what there is not."""
+
+    layer: int
+    matrix: str
+    bias: str | None
+    gain: str | None
+    next: str
+    next_bias: str | None
+
+    @classmethod
+    def of(cls, net: Feedforward) -> _Names:
+        k = len(net.widths) - 2
+        own = lambda name: name if name in net.groups else None  # noqa: E731
+        return cls(k, f"W{k}", own(f"b{k}"), own(f"g{k}"), f"W{k + 1}", own(f"b{k + 1}"))
 
 
 def applies(net: Network, masks: np.ndarray) -> np.ndarray:
-    """bool [n] for masks bool [n, size]: only biases and incoming weights of the last hidden layer learn, one at least, and output biases,
-    or not."""
+    """bool [n] for masks bool [n, size]: only biases, incoming weights and gains of the last hidden layer learn, one at least, and output
+    biases, or not."""
     if not isinstance(net, Feedforward) or net.activation == "linear" or len(net.widths) < 3:
         return np.zeros(len(masks), dtype=bool)
-    last, matrix, _ = _last(net)
+    names = _Names.of(net)
     other = np.ones(net.size, dtype=bool)
-    for name in {matrix, f"b{last}", f"b{last + 1}"} & set(net.groups):
-        other[net.slices[name]] = False
-    learning = _counts(net, masks).any(axis=1)
-    return ~masks[:, other].any(axis=1) & learning & (_counts(net, masks).astype(bool).sum(axis=1) + net.equations <= LARGEST)
+    for name in (names.matrix, names.bias, names.gain, names.next_bias):
+        if name is not None:
+            other[net.slices[name]] = False
+    learning = ((_counts(net, masks) > 0) | _of_group(net, names.gain, masks)).sum(axis=1)
+    return ~masks[:, other].any(axis=1) & (learning > 0) & (learning + net.equations <= LARGEST)
+
+
+def _of_group(net: Feedforward, name: str | None, masks: np.ndarray) -> np.ndarray:
+    """bool [n, units]: what learns in a bias or gain of the last hidden layer, nothing where there is none."""
+    return np.zeros((len(masks), net.widths[-2]), dtype=bool) if name is None else masks[:, net.slices[name]]
 
 
 def _counts(net: Feedforward, masks: np.ndarray) -> np.ndarray:
-    """int [n, units]: learnables of each unit of the last hidden layer."""
-    _, matrix, bias = _last(net)
-    found = masks[:, net.slices[matrix]].reshape(-1, *net.groups[matrix]).sum(axis=2)
-    return found + masks[:, net.slices[bias]] if bias is not None else found
+    """int [n, units]: learnables of each unit of the last hidden layer, but its gain."""
+    names = _Names.of(net)
+    found = masks[:, net.slices[names.matrix]].reshape(-1, *net.groups[names.matrix]).sum(axis=2)
+    return np.asarray(found + _of_group(net, names.bias, masks))
 
 
 def settle(
@@ -114,17 +133,18 @@ def _parts(
     net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, off: np.ndarray, threads: int
 ) -> Iterator[Parts]:
     """The parts of each trial."""
-    last, matrix, bias = _last(net)
+    names = _Names.of(net)
     fixed = _enclosed(net, theta, x, y, masks, threads)
-    outgoing = theta[:, net.slices[f"W{last + 1}"]].reshape(-1, *net.groups[f"W{last + 1}"])
-    reads = masks[:, net.slices[matrix]].reshape(-1, *net.groups[matrix])
-    shifted = masks[:, net.slices[bias]] if bias is not None else np.zeros(reads.shape[:2], dtype=bool)
-    free = masks[:, net.slices[f"b{last + 1}"]] if f"b{last + 1}" in net.groups else np.zeros((len(theta), net.widths[-1]), dtype=bool)
+    outgoing = _outgoing(net, theta, masks)
+    reads = masks[:, net.slices[names.matrix]].reshape(-1, *net.groups[names.matrix])
+    shifted, gained = _of_group(net, names.bias, masks), _of_group(net, names.gain, masks)
+    none = np.zeros((len(theta), net.widths[-1]), dtype=bool)
+    free = none if names.next_bias is None else masks[:, net.slices[names.next_bias]]
     counts = _counts(net, masks)
     for row in range(len(theta)):
         kinds: list[Kind] = []
         places: list[np.ndarray | None] = []
-        units = np.flatnonzero(counts[row] == 1)
+        units = np.flatnonzero((counts[row] == 1) & ~gained[row])
         if len(units):
             source = np.where(shifted[row, units], -1, reads[row, units].argmax(axis=1))
             signal = np.concatenate([fixed.below[row], np.ones((1, net.samples))])
@@ -137,14 +157,34 @@ def _parts(
                 _first_alike(signal, signal_error)[source],
             )
             kinds.append((TanhLines if net.activation == "tanh" else ReluLines)(outgoing[row][:, units], reach))
-            start = net.slices[matrix].start + units * net.groups[matrix][1] + source
-            places.append(start if bias is None else np.where(source < 0, net.slices[bias].start + units, start))
-        units = np.flatnonzero(counts[row] > 1)
+            start = net.slices[names.matrix].start + units * net.groups[names.matrix][1] + source
+            places.append(start if names.bias is None else np.where(source < 0, net.slices[names.bias].start + units, start))
+        units = np.flatnonzero((counts[row] > 1) & ~gained[row])
         if len(units):
             kinds.append(Boxes(outgoing[row][:, units], net.activation, net.samples))
             places.append(None)
+        units = np.flatnonzero((counts[row] == 0) & gained[row])
+        if len(units) and names.gain is not None:
+            kinds.append(Gains(outgoing[row][:, units], fixed.active[row, units], fixed.active_error[row, units]))
+            places.append(net.slices[names.gain].start + units)
+        units = np.flatnonzero((counts[row] > 0) & gained[row])
+        if len(units):
+            kinds.append(Whole(outgoing[row][:, units], net.samples))
+            places.append(None)
         target_error = off[row].reshape(net.y_shape) + fixed.target_error[row]
         yield Parts(fixed.target[row], target_error, free[row], tuple(kinds), tuple(places))
+
+
+def _outgoing(net: Feedforward, theta: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """V [n, o, units]: outgoing weights, times the gain where it does not learn, rounded, but never to 0."""
+    names = _Names.of(net)
+    outgoing = theta[:, net.slices[names.next]].reshape(-1, *net.groups[names.next])
+    if names.gain is None:
+        return outgoing
+    gain = np.where(masks[:, net.slices[names.gain]], 1.0, theta[:, net.slices[names.gain]])[:, None, :]
+    product = outgoing * gain
+    lost = (product == 0) & (outgoing != 0) & (gain != 0)
+    return np.where(lost, np.copysign(5e-324, np.sign(outgoing) * np.sign(gain)), product)
 
 
 def _first_alike(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -154,32 +194,38 @@ def _first_alike(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 def _enclosed(net: Feedforward, theta: np.ndarray, x: np.ndarray, y: np.ndarray, masks: np.ndarray, threads: int) -> _Fixed:
-    """What is fixed comes from enclosures of outputs: of the network up to its last hidden layer, and of the whole network without the
-    units that learn."""
-    last, matrix, bias = _last(net)
+    """What is fixed comes from enclosures of outputs: of the network up to its last hidden layer, of what its layers send (one more matrix,
+    the identity, reads them), and of the whole network without the units that learn."""
+    names = _Names.of(net)
+    last, matrix = names.layer, names.matrix
     still = np.where(masks, 0.0, theta)
-    shape = (len(theta), net.widths[last], net.samples)
+    gains = tuple(name for name in net.groups if name[0] == "g" and int(name[1:]) < last)
     biases = tuple(name for name in net.groups if name[0] == "b" and int(name[1:]) <= last)
-    front = replace(net, widths=net.widths[: last + 1], bias=biases)
-    own = np.concatenate([still[:, net.slices[name]] for name in front.groups], axis=1)
-    before, before_error = _middles(outputs(plain(front), Enclosed(own), x, threads=threads))
+    front = replace(net, widths=net.widths[: last + 1], bias=biases, gain=gains)
+
+    def of(part: Feedforward, one: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(numbers [n, width, m], errors) that come out of the first layers; one: the matrix that is the identity."""
+        width = part.widths[-1]
+        unit = np.broadcast_to(np.eye(width).ravel(), (len(theta), width * width))
+        own = np.concatenate([unit if name == one else still[:, net.slices[name]] for name in part.groups], axis=1)
+        found, error = _middles(outputs(plain(part), Enclosed(own), x, threads=threads))
+        return found.reshape(len(x), width, net.samples), error.reshape(len(x), width, net.samples)
+
+    before, before_error = of(front)
     below, below_error = x.reshape(len(x), *net.x_shape), np.zeros((len(x), *net.x_shape))
-    if last > 1:  # the network below, with one more matrix: the identity
-        width = net.widths[last - 1]
-        under = replace(front, widths=(*net.widths[:last], width), bias=tuple(name for name in biases if name != bias))
-        one = np.broadcast_to(np.eye(width).ravel(), (len(theta), width * width))
-        own = np.concatenate([one if name == matrix else theta[:, net.slices[name]] for name in under.groups], axis=1)
-        below, below_error = (
-            part.reshape(len(x), width, net.samples) for part in _middles(outputs(under, Enclosed(own), x, threads=threads))
-        )
-    rest = theta.copy()
-    where = net.slices[f"W{last + 1}"]
-    learning = _counts(net, masks) > 0
-    rest[:, where] = np.where(learning[:, None, :], 0.0, theta[:, where].reshape(len(theta), net.widths[-1], -1)).reshape(len(theta), -1)
-    rest[:, net.slices[matrix]] = still[:, net.slices[matrix]]
+    if last > 1:
+        under = replace(front, widths=(*net.widths[:last], net.widths[last - 1]), bias=tuple(name for name in biases if name != names.bias))
+        below, below_error = of(under, matrix)
+    active, active_error = before, before_error
+    learning, gained = _counts(net, masks) > 0, _of_group(net, names.gain, masks)
+    if gained.any():
+        active, active_error = of(replace(front, widths=(*net.widths[: last + 1], net.widths[last])), names.next)
+    rest, where = still.copy(), net.slices[names.next]
+    idle = (learning | gained)[:, None, :]
+    rest[:, where] = np.where(idle, 0.0, theta[:, where].reshape(len(theta), net.widths[-1], -1)).reshape(len(theta), -1)
     missing, missing_error = _middles(outputs(net, Enclosed(rest), x, Enclosed(np.ascontiguousarray(y)), threads))
     targets = (part.reshape(len(x), *net.y_shape) for part in (-missing, missing_error))
-    return _Fixed(before.reshape(shape), before_error.reshape(shape), below, below_error, *targets)
+    return _Fixed(before, before_error, active, active_error, below, below_error, *targets)
 
 
 def _middles(balls: Enclosed) -> tuple[np.ndarray, np.ndarray]:

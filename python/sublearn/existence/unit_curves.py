@@ -5,6 +5,8 @@ units of a trial that learn alike:
 
     Lines   one learnable, a bias or one incoming weight: z = a_j + s x_j, s in R, with x_j what that weight reads (ones for a bias)
     Boxes   several of them: any z is allowed for, which is exact where what the weights read spans R^m, and too much elsewhere
+    Gains   the gain g alone, with which the unit acts: g phi(z_j), a line
+    Whole   the gain and others: all of R^m is allowed for
 
 Each kind has `most(u)`: for every unit an upper bound of the sup, over its own learnables, of u . (V_j (x) phi(z)) = sum_k p_jk phi(z_k),
 p_jk = sum_i u_ik V_ij; what a linear programme knows of it (`points`); and rows that u must be orthogonal to (`walls`: relu units
@@ -17,6 +19,7 @@ rise for ever along a ray). u, a_j and x_j are known up to errors, and the bound
 - relu lines: the sum is piecewise linear, with corners s_k = -a_k / x_k and slopes sum_k p_k max(x_k, 0) and sum_k p_k max(-x_k, 0)
   towards the two ends, which must not be positive. A corner is known up to an error d, and the sum changes by at most d sum_k |p_k x_k|.
 - boxes: tanh sum_k |p_k|; relu 0 where no p_k is positive, else infinite.
+- gains, whole: 0 where u is orthogonal to V_j (x) phi(z_j), or to all V_j (x) e_k; else infinite.
 
 Rounding: a sum of n products is within (n + 2) 2^-53 times the sum of absolute values; a + s x within 2^-52 (|a| + |s x|); tanh of the C
 library within 2^-50, and it changes by at most e min(1, 4 exp(-2 (|z| - e))) within e of z; what underflows is below 2^-960.
@@ -97,10 +100,10 @@ class Kind(Protocol):
 
 
 def weights_of(direction: Direction, outgoing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(p [n, m], bounds of its error): p_jk = sum_i u_ik V_ij."""
+    """(p [n, m], bounds of its error): p_jk = sum_i u_ik V_ij. outgoing may be products of two numbers, rounded."""
     u, v = np.abs(direction.u), np.abs(outgoing)
     p = outgoing.T @ direction.u
-    error = ((len(u) + 2) * UNIT * (v.T @ u) + v.T @ direction.error) * _UP
+    error = ((len(u) + 3) * UNIT * (v.T @ u) + v.T @ direction.error) * _UP
     some = (v.T != 0) @ ((u + direction.error) != 0)  # where all factors are 0 the sum is 0
     return p, error + LEAST * some
 
@@ -306,8 +309,8 @@ class ReluLines:
                 if len(units) >= outputs:
                     v, spared[side] = np.eye(outputs), spared[side] | mine
                 rows.append((v[:, :, None] * ray).reshape(len(v), -1))
-                rounded = np.where(np.isin(v, (0.0, 1.0)), 0.0, 2 * UNIT * np.abs(v))
-                errors.append((np.abs(v)[:, :, None] * error + rounded[:, :, None] * ray).reshape(len(v), -1) * _UP)
+                rounded = 0.0 if len(units) >= outputs else 4 * UNIT * ray
+                errors.append((np.abs(v)[:, :, None] * (error + rounded)).reshape(len(v), -1) * _UP)
         return Walls(np.concatenate(rows), np.concatenate(errors), spared)
 
     def most(self, direction: Direction, spared: np.ndarray, enough: float) -> np.ndarray:
@@ -364,6 +367,63 @@ class Boxes:
         if self.activation == "tanh":
             return (np.abs(p) + error).sum(axis=1) * _UP
         return np.where((p + error > 0).any(axis=1), np.inf, 0.0)
+
+
+@dataclass(eq=False)
+class Gains:
+    """Units whose gain learns, and nothing else: their signal phi(z_j) [n, m], with bounds of its error, times any number."""
+
+    outgoing: np.ndarray
+    signal: np.ndarray
+    signal_error: np.ndarray
+
+    def points(self) -> Points:
+        ends = _columns(self.outgoing, self.signal[:, None])
+        return Points(np.concatenate([ends, -ends], axis=1), np.full(2 * len(self.signal), RAY))
+
+    def walls(self, u: np.ndarray) -> Walls:
+        size, v = np.abs(self.signal) + self.signal_error, self.outgoing.T[:, :, None]
+        acts = (self.outgoing != 0).any(axis=0) & (size > 0).any(axis=1)
+        error = np.abs(v) * (self.signal_error + 4 * UNIT * np.abs(self.signal))[:, None] * _UP + LEAST
+        rows = (v * self.signal[:, None]).reshape(len(v), -1)
+        return Walls(rows[acts], error.reshape(rows.shape)[acts], np.zeros(0, dtype=bool))
+
+    def shifts(self, shares: np.ndarray) -> np.ndarray:
+        return shares[: len(self.signal)] - shares[len(self.signal) :]
+
+    def learn(self) -> None:
+        """The programme knows all of it."""
+
+    def most(self, direction: Direction, spared: np.ndarray, enough: float) -> np.ndarray:
+        return np.zeros(len(self.signal))
+
+
+@dataclass(eq=False)
+class Whole:
+    """Units whose gain learns beside others: all of R^m."""
+
+    outgoing: np.ndarray
+    samples: int
+
+    def points(self) -> Points:
+        n = self.outgoing.shape[1]
+        ends = _columns(self.outgoing, np.broadcast_to(np.eye(self.samples), (n, self.samples, self.samples)))
+        return Points(np.concatenate([ends, -ends], axis=1), np.full(2 * n * self.samples, RAY))
+
+    def walls(self, u: np.ndarray) -> Walls:
+        """V_j (x) e_k; of V_j that span R^o all coordinates, and then no direction is left."""
+        acts = self.outgoing.T[(self.outgoing != 0).any(axis=0)]
+        rows = (acts[:, None, :, None] * np.eye(self.samples)[None, :, None]).reshape(-1, u.size)
+        return Walls(rows, 2 * UNIT * np.abs(rows) + LEAST * (rows != 0), np.zeros(0, dtype=bool))
+
+    def shifts(self, shares: np.ndarray) -> None:
+        return None
+
+    def learn(self) -> None:
+        """The programme knows all of it."""
+
+    def most(self, direction: Direction, spared: np.ndarray, enough: float) -> np.ndarray:
+        return np.zeros(self.outgoing.shape[1])
 
 
 def _columns(outgoing: np.ndarray, values: np.ndarray) -> np.ndarray:
