@@ -332,7 +332,16 @@ MANY_PARAMETERS = {
         ("fit", "newton", "continuation", "draw"), "the signature of the compiled function"
     ),  # Kernels, HostKernels, CudaKernels
     **dict.fromkeys(
-        ("decide", "match_probability", "draw_trials", "best_allocation", "compare_with_exact", "solution_count", "levenberg_marquardt"),
+        (
+            "decide",
+            "fit_masks",
+            "match_probability",
+            "draw_trials",
+            "best_allocation",
+            "compare_with_exact",
+            "solution_count",
+            "levenberg_marquardt",
+        ),
         "public: options by keyword",
     ),
     "run": "public: options by keyword",

@@ -43,6 +43,7 @@ from .ops.fit import FitResult, fit
 from .ops.fit_state import FitState
 from .ops.free_run import free_run
 from .ops.jacobian import jacobian, outputs
+from .ops.masks import MaskFit, fit_masks
 from .ops.rank import rank, rank_mod
 from .ops.search import SearchResult, levenberg_marquardt
 from .ops.targets import accuracy
@@ -60,6 +61,7 @@ __all__ = [
     "FitResult",
     "FitState",
     "Impossible",
+    "MaskFit",
     "MatchBounds",
     "MatchResult",
     "Parameters",
@@ -90,6 +92,7 @@ __all__ = [
     "everything",
     "explain",
     "fit",
+    "fit_masks",
     "free_run",
     "gains",
     "jacobian",

@@ -24,6 +24,7 @@ from ..model.network import Feedforward, Network, Recurrent
 from ..model.strategy import Strategy
 from ..model.teacher_student import check_gains
 from ..ops.jacobian import outputs
+from ..ops.targets import accuracy
 from . import pictures, systems
 
 DIGITS = "digits"
@@ -110,9 +111,9 @@ class RealData:
         """float64 [count]: the share of test pictures whose largest output is the right one, or the root mean square error."""
         net: Network = self.net if self.source != DIGITS else self.net.at(trials.x_test.shape[2])
         with np.errstate(over="ignore", invalid="ignore"):
-            y = outputs(net, theta, trials.x_test, threads=threads)
             if self.source == DIGITS:
-                return np.asarray((y.argmax(axis=1) == trials.y_test).mean(axis=1))
+                return np.asarray(accuracy(net, theta, trials.x_test, trials.y_test, threads=threads))
+            y = outputs(net, theta, trials.x_test, threads=threads)
             away = min(WASHOUT, y.shape[-2] // 5)
             wrong = (y - trials.y_test)[..., away:, :].astype(np.float64) ** 2
             found = np.sqrt(wrong.reshape(len(y), -1).mean(axis=1))
