@@ -10,11 +10,12 @@ from scipy.optimize import linprog
 import sublearn as sl
 from sublearn.existence import by_hull
 from sublearn.existence.by_hull import Parts, excess
-from sublearn.existence.unit_curves import Direction, Reach, ReluLines, TanhLines, tops_of_tanh
+from sublearn.existence.unit_curves import Direction, Reach, ReluLines, TanhLines, TanhPlanes, tops_of_tanh
 from sublearn.model.layers import plain
 from sublearn.numerics.orthogonal import orthogonal
 from sublearn.numerics.separation import RAY, SEGMENT, separate
 from tests.twins.hull import margin as true_margin
+from tests.twins.hull import most_in_plane
 
 PHI = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0)}
 
@@ -25,15 +26,19 @@ def network(activation="tanh", widths=(4, 8, 1), samples=4, bias=("b1",)):
 
 def learns(net, how):
     """bool [size]: what learns in the last hidden layer, and all output biases. how: "bias"; "weight", one of each unit, of different
-    inputs; "both", a bias of every second unit, else a weight of the first input; "all", all weights of a unit; "any", these in turn."""
+    inputs; "both", a bias of every second unit, else a weight of the first input; "two", its bias and a weight in
+    turn with two weights; "all", all weights of a unit; "any", these in turn."""
     last, mask = len(net.widths) - 2, np.zeros(net.size, dtype=bool)
     weights = mask[net.slices[f"W{last}"]].reshape(net.groups[f"W{last}"])
     biases = mask[net.slices[f"b{last}"]] if f"b{last}" in net.groups else np.zeros(len(weights), dtype=bool)
     for unit in range(len(weights)):
-        kind = {"both": ("bias", "first"), "any": ("bias", "weight", "all", "none")}.get(how, (how,))
+        kinds = {"both": ("bias", "first"), "two": ("bias and weight", "two"), "any": ("bias", "weight", "all", "two", "none")}
+        kind = kinds.get(how, (how,))
         kind = kind[unit % len(kind)]
-        if kind == "bias":
+        if kind.startswith("bias"):
             biases[unit] = True
+        if kind == "two" or kind.endswith("and weight"):
+            weights[unit, : 2 if kind == "two" else 1] = True
         elif kind in ("weight", "first"):
             weights[unit, unit % weights.shape[1] if kind == "weight" else 0] = True
         elif kind == "all":
@@ -59,7 +64,7 @@ CASES = {
     "relu": network("relu"),
     "relu, deep, two outputs": network("relu", widths=(3, 5, 6, 2), samples=3, bias=("b2",)),
 }
-HOW = ("bias", "weight", "both", "all", "any")
+HOW = ("bias", "weight", "both", "two", "all", "any")
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -105,7 +110,7 @@ def test_every_proof_holds_by_a_twin(name, how):
     masks = np.broadcast_to(learns(net, how), (24, net.size))
     x, y = drawn.x.reshape(24, -1), drawn.y.reshape(24, -1) * (1 if how == "bias" else np.repeat([1.0, 4.0], 12)[:, None])
     no, directions, _ = by_hull.settle(net, drawn.student, x, y, masks, np.zeros_like(y))
-    assert no.any() or (net.activation == "relu" and how in ("weight", "both", "all", "any"))
+    assert no.any() or (net.activation == "relu" and how != "bias")
     for row in np.flatnonzero(no):
         assert true_margin(net, drawn.student[row], x[row], y[row], masks[row], directions[row]) > 0
 
@@ -262,6 +267,36 @@ def test_bounds_of_suprema_are_above_brute_force_and_close(seed, reading):
         assert ((p * np.tanh(a + at[:, None] * x)).sum(axis=1) <= tops + 1e-13).all()
     close, _ = tops_of_tanh(p, np.zeros_like(p), reach, kind.starts, most.sum() + 1e-3)
     assert scale > 30 or reading in ("small and large", "not known") or close.sum() < most.sum() + 1e-3
+
+
+@pytest.mark.parametrize("reading", ["inputs", "a bias", "zeros", "small and large", "alike", "not known"])
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_of_suprema_in_planes_are_above_what_a_search_finds_and_close(seed, reading):
+    random = np.random.default_rng(seed)
+    p, a, x, w = random.normal(size=(4, 3, 5))
+    a = a * [1.0, 5.0, 0.1][seed]
+    if reading == "a bias":
+        w[:] = 1.0
+    elif reading == "zeros":
+        x[:, :2] = w[:, 1:3] = 0.0
+    elif reading == "small and large":
+        x, w = x * 1e-3, w * 100
+    elif reading == "alike":
+        w[:] = -2 * x
+    error = np.full_like(a, 0.05 if reading == "not known" else 0.0)
+    zero, units = np.zeros_like(a), np.arange(3)
+    kind = TanhPlanes(np.ones((1, 3)), *(Reach(a, zero, part, error, units) for part in (x, w)))
+    near = [part + error * random.uniform(-1, 1, size=part.shape) for part in (x, w)]
+    for row in range(3):
+        own = TanhPlanes(np.ones((1, 1)), *(Reach(*(part[row : row + 1] for part in reach)) for reach in (kind.one, kind.two)))
+        most = most_in_plane(p[row], a[row], near[0][row], near[1][row])
+        direction = Direction(p[row : row + 1], zero[:1])
+        for more in (-1.0, 0.0, 1e-2, 0.3, np.inf):
+            bound = own.most(direction, np.zeros(0), most + more)[0]
+            assert bound >= most - 1e-12
+            assert more != 0.3 or reading in ("not known", "alike") or bound < most + 0.3
+        moved = Direction(p[row : row + 1] + 0.01, np.full((1, 5), 0.01))
+        assert own.most(moved, np.zeros(0), np.inf)[0] >= most - 1e-12
 
 
 def test_a_learning_output_bias_asks_for_rows_that_add_up_to_nothing():

@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+from scipy.optimize import minimize
 
 PHI = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0 * z)}
 
@@ -11,7 +12,8 @@ def margin(net, theta, x, y, mask, direction):
     """u . t - sum over units of the sup of u . (V_j (x) phi(z_j)) over what unit j learns, for a network whose last hidden layer learns,
     theta, mask [size], x, y flat, direction [equations]; relu: for the direction next to it that has the slopes of 0 that it nearly has.
 
-    relu: exact, -inf where some unit can rise for ever. tanh: right up to 1e-9 of the sizes, and a bound.
+    relu: exact, -inf where some unit can rise for ever. tanh: right up to 1e-9 of the sizes, and a bound, but for units with two
+    learnables: their largest value that a search finds.
     """
     exact = net.activation == "relu"
     number = np.vectorize(Fraction, otypes=[object]) if exact else np.asarray
@@ -115,6 +117,8 @@ def _most_relu(p, still, reads):
 
 
 def _most_tanh(p, still, reads):
+    if len(reads) == 2 and len(p) > 2:
+        return most_in_plane(p, still, *reads)
     if len(reads) > 1:
         return float(np.abs(p).sum())
     x = reads[0]
@@ -128,3 +132,20 @@ def _most_tanh(p, still, reads):
     inner = (np.maximum(values[1:], values[:-1]) + step @ np.abs(p)).max()
     ends = [(p * np.where(x == 0, np.tanh(still), side * np.sign(x))).sum() for side in (1, -1)]
     return float(max(inner, *ends)) + 1e-12 * float(np.abs(p).sum())
+
+
+def most_in_plane(p, still, x, w):
+    """The largest sum_k p_k tanh(still_k + s x_k + r w_k) that is found: polar grid, then by simplices from the best points."""
+    sizes = [max(float(np.abs(part).max()), 1e-12) for part in (x, w)]
+    angles, length = np.linspace(0, 2 * np.pi, 181)[:, None], np.concatenate([[0.0], np.geomspace(0.03, 300, 40)])
+    s, r = (wave(angles) * length / size for wave, size in zip((np.cos, np.sin), sizes))
+    value = lambda s, r: np.tanh(still + s[..., None] * x + r[..., None] * w) @ p  # noqa: E731
+    values = value(s, r)
+    best = float(values.max())
+    for place in np.argsort(values.ravel())[-3:]:
+        start = np.array([s.ravel()[place] * sizes[0], r.ravel()[place] * sizes[1]])
+        found = minimize(
+            lambda at: -float(value(*(at / sizes)[:, None])[0]), start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12}
+        )
+        best = max(best, -found.fun)
+    return best

@@ -32,10 +32,10 @@ from ..model.network import Feedforward, Network
 from ..numerics.orthogonal import grained, orthogonal
 from ..numerics.separation import RAY, separate
 from .by_substitution import Enclosed, outputs
-from .unit_curves import LEAST, UNIT, Boxes, Direction, Gains, Kind, Reach, ReluLines, TanhLines, Walls, Whole
+from .unit_curves import LEAST, UNIT, Boxes, Direction, Gains, Kind, Reach, ReluLines, TanhLines, TanhPlanes, Walls, Whole
 
 LARGEST = 600  # equations + learning units of a linear programme
-_TRIES = 3  # programmes of one trial: the points where a direction failed are added
+_TRIES = 5  # programmes of one trial: the points where a direction failed are added
 
 
 class Parts(NamedTuple):
@@ -144,22 +144,26 @@ def _parts(
     for row in range(len(theta)):
         kinds: list[Kind] = []
         places: list[np.ndarray | None] = []
+        signal = np.concatenate([fixed.below[row], np.ones((1, net.samples))])  # the last is what biases read
+        signal_error = np.concatenate([fixed.below_error[row], np.zeros((1, net.samples))])
+        signals = signal, signal_error, _first_alike(signal, signal_error)
+        ahead = fixed.before[row], fixed.before_error[row]
         units = np.flatnonzero((counts[row] == 1) & ~gained[row])
         if len(units):
             source = np.where(shifted[row, units], -1, reads[row, units].argmax(axis=1))
-            signal = np.concatenate([fixed.below[row], np.ones((1, net.samples))])
-            signal_error = np.concatenate([fixed.below_error[row], np.zeros((1, net.samples))])
-            reach = Reach(
-                fixed.before[row, units],
-                fixed.before_error[row, units],
-                signal[source],
-                signal_error[source],
-                _first_alike(signal, signal_error)[source],
-            )
+            reach = Reach(*(part[units] for part in ahead), *(part[source] for part in signals))
             kinds.append((TanhLines if net.activation == "tanh" else ReluLines)(outgoing[row][:, units], reach))
             start = net.slices[names.matrix].start + units * net.groups[names.matrix][1] + source
             places.append(start if names.bias is None else np.where(source < 0, net.slices[names.bias].start + units, start))
-        units = np.flatnonzero((counts[row] > 1) & ~gained[row])
+        planes = (counts[row] == 2) & ~gained[row] & (net.activation == "tanh" and net.samples > 2)
+        units = np.flatnonzero(planes)
+        if len(units):
+            both = np.concatenate([reads[row, units], shifted[row, units, None]], axis=1)
+            places_of = both.argmax(axis=1), both.shape[1] - 1 - both[:, ::-1].argmax(axis=1)
+            one, two = (Reach(*(part[units] for part in ahead), *(part[k] for part in signals)) for k in places_of)
+            kinds.append(TanhPlanes(outgoing[row][:, units], one, two))
+            places.append(None)
+        units = np.flatnonzero((counts[row] > 1) & ~gained[row] & ~planes)
         if len(units):
             kinds.append(Boxes(outgoing[row][:, units], net.activation, net.samples))
             places.append(None)
@@ -277,7 +281,7 @@ def excess(u: np.ndarray, parts: Parts) -> tuple[float, np.ndarray]:
     inner -= float((size * parts.target_error + error * np.abs(parts.target)).sum()) * (1 + 1e-9) + LEAST
     inner -= (v.size + 4) * UNIT * float(np.abs(v * parts.target).sum())
     total, spread = 0.0, 0.0
-    for kind, wall in sorted(zip(parts.kinds, walls, strict=True), key=lambda pair: isinstance(pair[0], TanhLines)):
+    for kind, wall in sorted(zip(parts.kinds, walls, strict=True), key=lambda pair: isinstance(pair[0], (TanhLines, TanhPlanes))):
         tops = kind.most(direction, wall.spared, inner - total)
         total += float(tops.sum())
         spread += (len(tops) + 4) * UNIT * float(np.abs(tops).sum())

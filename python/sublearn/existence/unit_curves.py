@@ -4,7 +4,8 @@ Unit j adds V_j (x) phi(z) to the outputs, V_j in R^o its outgoing weights, z in
 units of a trial that learn alike:
 
     Lines   one learnable, a bias or one incoming weight: z = a_j + s x_j, s in R, with x_j what that weight reads (ones for a bias)
-    Boxes   several of them: any z is allowed for, which is exact where what the weights read spans R^m, and too much elsewhere
+    Planes  two of them, tanh: z = a_j + s x_j + r w_j
+    Boxes   others: any z is allowed for, which is exact where what the weights read spans R^m, and too much elsewhere
     Gains   the gain g alone, with which the unit acts: g phi(z_j), a line
     Whole   the gain and others: all of R^m is allowed for
 
@@ -16,6 +17,9 @@ rise for ever along a ray). u, a_j and x_j are known up to errors, and the bound
   within e_k = min(0.77 (h x_k)^2 / 8, |tanh(z_k(r)) - tanh(z_k(l))|) of its linear interpolation, as |tanh''| <= 0.77 and tanh is
   monotone, so the sum is at most the larger of its two end values + sum_k |p_k| e_k. That also holds for the unbounded intervals, where
   the second term of e_k counts. Intervals that could hold the maximum are divided further.
+- tanh planes: a point other than a_j lies on a line a_j + s (x_j + t w_j) or a_j + s (w_j + t x_j), -1 <= t <= 1. For t in an interval the
+  numbers x_jk + t w_jk lie in intervals, and for s >= 0 the sum is largest where each of them is at its upper end (p_jk > 0) or its lower
+  one, for s <= 0 the other way round: two lines. Intervals of t that could hold the maximum are divided further.
 - relu lines: the sum is piecewise linear, with corners s_k = -a_k / x_k and slopes sum_k p_k max(x_k, 0) and sum_k p_k max(-x_k, 0)
   towards the two ends, which must not be positive. A corner is known up to an error d, and the sum changes by at most d sum_k |p_k x_k|.
 - boxes: tanh sum_k |p_k|; relu 0 where no p_k is positive, else infinite.
@@ -43,6 +47,12 @@ _FAR = np.array([0.0, 0.4, 0.9, 1.6, 2.8, 5.0, 20.0])  # pre-activations at the 
 _MOST_POINTS = 192  # of a tanh line, at first
 _MOST_VALUES = 2_000_000  # units x points x samples at a time; with more the bounds stay as they are
 _ROUNDS = 16
+_DIRECTIONS = 8  # intervals of directions in a plane, for each of two charts, at first
+_FEW = 32  # points of each of its lines, at first
+_FEW_ROUNDS, _FEW_VALUES = 5, 200_000  # in which these are divided, and how many at a time
+_TURNS = 6  # times that intervals of directions are looked at
+_MOST_DIRECTIONS = 600  # of one trial at a time
+_LENGTHS = np.array([-30.0, -3.0, -1.0, 1.0, 3.0, 30.0])  # of points in a plane
 _PARTS = 8
 _TIGHT = 1e-6  # slopes of a candidate direction below that are meant to be 0
 _LONG = 1e6  # points further out, relative to the units, are left out of programmes
@@ -174,11 +184,13 @@ class TanhLines:
         return tops
 
 
-def tops_of_tanh(p: np.ndarray, p_error: np.ndarray, reach: Reach, starts: np.ndarray, enough: float) -> tuple[np.ndarray, np.ndarray]:
+def tops_of_tanh(
+    p: np.ndarray, p_error: np.ndarray, reach: Reach, starts: np.ndarray, enough: float, least: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Upper bounds [n] of sup_s sum_k p_jk tanh(a_jk + s x_jk), and finite s where large values were, [n].
 
     starts [n, points], rising: where the line is cut at first. Intervals are divided until the bounds add up to less than `enough`, or the
-    largest values, which no bound can be below, do not, or nothing is gained.
+    largest values, which no bound can be below, do not, or nothing is gained. least [n]: each by itself, down to that and no further.
     """
     n, m = p.shape
     weight = (np.abs(p) + p_error) * _UP
@@ -223,12 +235,15 @@ def tops_of_tanh(p: np.ndarray, p_error: np.ndarray, reach: Reach, starts: np.nd
         bounds = np.maximum(one, two) + (weight[unit] * bend).sum(axis=1) * _UP
         tops = floor.copy()
         np.maximum.at(tops, unit, bounds)
-        if tops.sum() < enough or best.sum() >= enough or turn == _ROUNDS - 1:
+        told = tops.sum() < enough or best.sum() >= enough if least is None else bool((tops <= least).all())
+        if told or turn == (_ROUNDS if least is None else _FEW_ROUNDS) - 1:
             return tops, where
         keep = bounds > np.maximum(best, floor)[unit]
+        if least is not None:
+            keep &= bounds > least[unit]
         middle = l + (r - l) * 0.5
         keep &= (middle > l) & (middle < r) & (r - l > 1e-7 * np.maximum(np.abs(l), np.abs(r)))
-        if not keep.any() or int(keep.sum()) * _PARTS * m > _MOST_VALUES:
+        if not keep.any() or int(keep.sum()) * _PARTS * m > (_MOST_VALUES if least is None else _FEW_VALUES):
             return tops, where
         np.maximum.at(floor, unit[~keep], bounds[~keep])
         unit, l, r = unit[keep], l[keep], r[keep]
@@ -251,6 +266,120 @@ def tops_of_tanh(p: np.ndarray, p_error: np.ndarray, reach: Reach, starts: np.nd
 def _lower(values: np.ndarray, p: np.ndarray, t: np.ndarray, axis: int) -> np.ndarray:
     """The largest of sums as they were computed, without their errors: what bounds will hardly be below."""
     return (p[:, None, :] * t).sum(axis=2).max(axis=axis)
+
+
+@dataclass(eq=False)
+class TanhPlanes:
+    """Units with two learnables each, tanh: x and w [n, m] are what these read."""
+
+    outgoing: np.ndarray
+    one: Reach  # a and x
+    two: Reach  # a and w
+    more: list[np.ndarray] = field(default_factory=list)  # [n, 2] each: s and r where directions failed
+    best: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """w in units of its own, powers of two: as large as x, so that directions are spread over both."""
+        sizes = [np.frexp(np.abs(part.x).max(axis=1))[1] for part in (self.one, self.two)]
+        apart = np.clip(np.where(self.one.x.any(axis=1) & self.two.x.any(axis=1), sizes[0] - sizes[1], 0), -900, 900)[:, None]
+        x, x_error = np.ldexp(self.two.x, apart), np.ldexp(self.two.x_error, apart)
+        lost = np.ldexp(x, -apart) != self.two.x
+        self.two = self.two._replace(x=x, x_error=x_error + np.where(lost | ((x_error == 0) & (self.two.x_error > 0)), LEAST, 0.0))
+
+    def points(self) -> Points:
+        a, x, w = self.one.a, self.one.x, self.two.x
+        at = np.concatenate([self._grid(), *[one[:, None] for one in self.more]], axis=1)
+        values = np.tanh(a[:, None] + at[..., :1] * x[:, None] + at[..., 1:] * w[:, None])
+        return Points(_columns(self.outgoing, values), np.repeat(np.arange(len(a)), values.shape[1]))
+
+    def _grid(self) -> np.ndarray:
+        """s and r [n, points, 2], near and far, in the directions in which some pre-activation stays, and between them."""
+        a, x, w = self.one.a, self.one.x, self.two.x
+        sizes = [np.sqrt((part**2).mean(axis=1, keepdims=True)) for part in (x, w)]
+        sizes = [np.where(size > 0, size, 1.0) for size in sizes]
+        still = np.sort(np.arctan2(-x / sizes[0], w / sizes[1]) % np.pi, axis=1)  # cos x + sin w = 0
+        between = (still + np.roll(still, -1, axis=1) + np.pi * (np.arange(x.shape[1]) == x.shape[1] - 1)) / 2
+        angles = np.concatenate([still, between], axis=1)[..., None]
+        length = (1 + np.abs(a).max(axis=1))[:, None, None] * _LENGTHS
+        return np.stack([wave(angles) * length / size[..., None] for wave, size in zip((np.cos, np.sin), sizes)], axis=-1).reshape(
+            len(x), -1, 2
+        )
+
+    def walls(self, u: np.ndarray) -> Walls:
+        return Walls.none(u.size)
+
+    def shifts(self, shares: np.ndarray) -> None:
+        return None
+
+    def learn(self) -> None:
+        if self.best is not None:
+            self.more.append(self.best)
+
+    def most(self, direction: Direction, spared: np.ndarray, enough: float) -> np.ndarray:
+        p, error = weights_of(direction, self.outgoing)
+        n = len(p)
+        lower, floor, self.best = np.full(n, -np.inf), np.full(n, -np.inf), np.zeros((n, 2))
+        # intervals of t: unit, which of x and w has the factor 1, ends
+        cuts = np.linspace(-1, 1, _DIRECTIONS + 1)
+        unit, chart = np.repeat(np.arange(n), 2 * _DIRECTIONS), np.tile(np.repeat([0, 1], _DIRECTIONS), n)
+        l, r = np.tile(cuts[:-1], 2 * n), np.tile(cuts[1:], 2 * n)
+        for turn in range(_TURNS):
+            self._look(p, (unit, chart, (l + r) / 2), lower, self.best)
+            if not lower.sum() < enough:
+                return np.full(n, np.inf)
+            least = np.maximum(lower + (enough - lower.sum()) / (2 * n), floor)  # if all bounds are below, so is their sum
+            bounds = self._of_intervals(p, error, (unit, chart, l, r), least)
+            tops = floor.copy()
+            np.maximum.at(tops, unit, bounds)
+            keep = bounds > least[unit]
+            if tops.sum() < enough or turn == _TURNS - 1 or not keep.any() or keep.sum() > _MOST_DIRECTIONS:
+                return tops
+            np.maximum.at(floor, unit[~keep], bounds[~keep])
+            ends = np.linspace(l[keep], r[keep], 5, axis=1)
+            ends[:, 0], ends[:, -1] = l[keep], r[keep]
+            unit, chart = np.repeat(unit[keep], 4), np.repeat(chart[keep], 4)
+            l, r = ends[:, :-1].ravel(), ends[:, 1:].ravel()
+        raise AssertionError("unreachable: the last turn returns")
+
+    def _of_intervals(self, p: np.ndarray, error: np.ndarray, parts: tuple[np.ndarray, ...], least: np.ndarray) -> np.ndarray:
+        """Upper bounds [q] of intervals of t, those of a unit taken no further than to least[unit]."""
+        unit, chart, l, r = parts
+        first, second = (np.where(chart[:, None] == k, self.one.x[unit], self.two.x[unit]) for k in (0, 1))
+        wrong = self.one.x_error[unit] + self.two.x_error[unit]
+        ends = [first + t[:, None] * second for t in (l, r)]
+        swap = ends[0] > ends[1]
+        rounded = [
+            np.where((t[:, None] == 0) | (second == 0), 0.0, UNIT * (np.abs(t[:, None] * second) + np.abs(end)) + LEAST)
+            for t, end in zip((l, r), ends)
+        ]
+        low, high = np.where(swap, ends[1], ends[0]), np.where(swap, ends[0], ends[1])
+        low_error, high_error = (np.where(swap == k, rounded[0], rounded[1]) * _UP + wrong for k in (False, True))
+        own, own_error = p[unit], error[unit]
+        # where the sign of p is not known all of the interval counts
+        loose = np.where(np.abs(own) <= own_error, (high - low) * _UP, 0.0)
+        tops = []
+        for upper in (True, False):
+            above = (own > 0) == upper
+            x, x_error = np.where(above, high, low), np.where(above, high_error, low_error) + loose
+            lines = TanhLines(self.outgoing[:, unit], Reach(self.one.a[unit], self.one.a_error[unit], x, x_error, unit))
+            few = np.linspace(0, lines.starts.shape[1] - 1, min(_FEW, lines.starts.shape[1])).round().astype(int)
+            tops.append(tops_of_tanh(own, own_error, lines.reach, lines.starts[:, few], 0.0, least[unit])[0])
+        return np.maximum(*tops)
+
+    def _look(self, p: np.ndarray, parts: tuple[np.ndarray, ...], lower: np.ndarray, best: np.ndarray) -> None:
+        """Raises `lower` [n] and moves `best` [n, 2] to the largest values on lines with these t."""
+        unit, chart, t = parts
+        one = np.ones_like(t)
+        way = np.where(chart[:, None] == 0, np.stack([one, t], axis=1), np.stack([t, one], axis=1))
+        x, a = way[:, :1] * self.one.x[unit] + way[:, 1:] * self.two.x[unit], self.one.a[unit]
+        s = np.concatenate([(far - a) / np.where(x == 0, 1.0, x) for far in (-20.0, -2.0, -1.0, -0.4, 0.0, 0.4, 1.0, 2.0, 20.0)], axis=1)
+        values = (p[unit][:, None] * np.tanh(a[:, None] + s[..., None] * x[:, None])).sum(axis=2)
+        values = np.where(np.isfinite(values), values, -np.inf)
+        place = values.argmax(axis=1)
+        most = values[np.arange(len(unit)), place]
+        order = np.argsort(most)
+        order = order[most[order] > lower[unit[order]]]
+        lower[unit[order]], best[unit[order]] = most[order], s[order, place[order]][:, None] * way[order]
 
 
 @dataclass(eq=False)
