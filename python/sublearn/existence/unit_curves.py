@@ -45,6 +45,7 @@ LEAST = 2.0**-960  # no error bound is below: products lose up to 2^-1075 where 
 _UP = 1 + 1e-9  # bounds are sums and products of a few positive numbers, each rounded
 _FAR = np.array([0.0, 0.4, 0.9, 1.6, 2.8, 5.0, 20.0])  # pre-activations at the points of a tanh line, of either sign
 _MOST_POINTS = 192  # of a tanh line, at first
+_IN_PROGRAMME = 28  # of them in a linear programme, with its two ends: more cost more and prove the same
 _MOST_VALUES = 2_000_000  # units x points x samples at a time; with more the bounds stay as they are
 _ROUNDS = 16
 _DIRECTIONS = 8  # intervals of directions in a plane, for each of two charts, at first
@@ -158,7 +159,7 @@ class TanhLines:
 
     def points(self) -> Points:
         n, a, x = len(self.reach.a), self.reach.a, self.reach.x
-        inner = np.linspace(0, self.starts.shape[1] - 1, min(48, self.starts.shape[1])).round().astype(int)
+        inner = np.linspace(0, self.starts.shape[1] - 1, min(_IN_PROGRAMME, self.starts.shape[1])).round().astype(int)
         s = np.concatenate([self.starts[:, inner], *[one[:, None] for one in self.more]], axis=1)
         ends = np.where(x == 0, np.tanh(a), np.sign(x)), np.where(x == 0, np.tanh(a), -np.sign(x))
         values = np.concatenate([np.tanh(a[:, None, :] + s[:, :, None] * x[:, None, :]), *[end[:, None] for end in ends]], axis=1)
