@@ -352,6 +352,22 @@ def _reduced(rows):
     return rows
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_products_of_intervals_need_no_programme(activation, monkeypatch):
+    """One output, all weights of each unit learn: no match if and only if one target is out of reach (what is read spans R^m)."""
+    monkeypatch.setattr(by_hull, "separate", None)
+    net, rng = network(activation, widths=(4, 3, 1), samples=4, bias=()), np.random.default_rng(0)
+    theta, x, y = np.abs(rng.normal(size=(60, net.size))), rng.normal(size=(60, 16)), rng.normal(size=(60, 4)) * 2
+    mask = np.zeros(net.size, dtype=bool)
+    mask[net.slices["W1"]] = True
+    no, directions, _ = by_hull.settle(net, theta, x, y, np.broadcast_to(mask, theta.shape), np.zeros_like(y))
+    reach = theta[:, net.slices["W2"]].sum(axis=1)
+    out = np.abs(y).max(axis=1) > reach if activation == "tanh" else y.min(axis=1) < 0
+    assert (no == out).all() and 0 < no.sum() < 60
+    for row in np.flatnonzero(no):
+        assert true_margin(net, theta[row], x[row], y[row], mask, directions[row]) > 0
+
+
 def test_rays_and_segments_are_what_they_say():
     points, owner = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([RAY, SEGMENT])
     assert separate(points, owner, np.array([5.0, -1.0])).direction is None  # on the ray, at the far end of the segment

@@ -243,6 +243,13 @@ def _direction(parts: Parts) -> tuple[np.ndarray | None, list[np.ndarray | None]
     """A direction u [o, m] whose check proves that there is no match, or None; for each kind the mean learnables in the last programme."""
     outputs, samples = parts.target.shape
     means: list[np.ndarray | None] = [None for _ in parts.kinds]
+    if outputs == 1 and not parts.free.any() and all(isinstance(kind, Boxes) for kind in parts.kinds):
+        for sign in (1.0, -1.0):  # a product of intervals: one sample decides
+            u = np.zeros_like(parts.target)
+            u[0, (sign * parts.target[0]).argmax()] = sign
+            if excess(u, parts)[0] > 0:
+                return u, means
+        return None, means
     lines = _ones(parts.free, samples).T
     for _ in range(_TRIES):
         vectors, owners, ends, sets = [], [], [0], 0
