@@ -99,9 +99,10 @@ def test_a_network_that_runs_away_has_a_large_error():
 
 
 def test_a_study_of_a_system(tmp_path):
-    spec = study.parse_spec(TEXT)
+    assert len(study.cells_of(study.parse_spec(TEXT))) == 2 * 2 * 3
+    spec = study.parse_spec(TEXT.replace("[4, 6]", "4"))
     cells = study.cells_of(spec)
-    assert len(cells) == 2 * 2 * 3 and {cell.quantity for cell in cells} == {"loss", "rmse"} and not any(cell.control for cell in cells)
+    assert len(cells) == 2 * 3 and {cell.quantity for cell in cells} == {"loss", "rmse"} and not any(cell.control for cell in cells)
     assert all(cell.content["data"] == {"source": "vdp"} for cell in cells) and cells[0].content["gains"] == {"W": 0.5, "c": 0.0}
     run = study.run(spec, str(tmp_path / "folder"), threads=1)
     found = {cell.id: s for cell, s in zip(cells, summaries(cells, study.Store(run.folder).rows), strict=True)}
@@ -178,6 +179,36 @@ def test_accuracy_rises():
         reached(question._replace(settings=check_settings("descent", None, False, steps=n, lr=0.01)), "accuracy", 0, 2) for n in (1, 200)
     )
     assert (begin < 0.5).all() and (end > 0.6).all()
+
+
+def test_softmax():
+    pytest.importorskip("sklearn")
+    net = sl.Feedforward((64, 24, 10), samples=100, activation="relu", bias=True)
+    law, strategy = RealData.checked(net, "digits", {"b1": 0.0, "b2": 0.0}), sl.only(net, "W2", "b2")
+    question = RealQuestion(law, strategy, check_settings("descent", None, False, steps=50, lr=0.01), 0, 0, "softmax")
+    trials = law.draw(strategy, 0, 0, 0, 2)
+    found = sl.fit(net, trials.student, trials.x, trials.y.argmax(axis=1), trials.mask, 50, loss="softmax")
+    assert np.allclose(reached(question, "loss", 0, 2), found.loss / (100 * np.log(10)), rtol=1e-6)
+    right = sl.accuracy(net.at(1697), found.theta, trials.x_test, trials.y_test)
+    assert (reached(question, "accuracy", 0, 2) == right).all() and (right > 0.4).all()
+    with pytest.raises(ValueError, match="loss: expected squared with vdp"):
+        reached(question._replace(law=RealData.checked(SYSTEM, "vdp"), strategy=sl.only(SYSTEM, "W")), "loss", 0, 1)
+
+
+def test_softmax_in_a_study(tmp_path):
+    text = """
+    study = {name = "soft", trials = 2, method = "descent", measure = ["loss", "accuracy"], descent = {steps = 5, loss = "softmax"}}
+    network = [{kind = "feedforward", widths = [64, 8, 10], samples = 50, bias = true, data = "digits", gains = {b1 = 0}}]
+    strategy = [{kind = "biases"}]
+    """
+    cells = study.cells_of(study.parse_spec(text))
+    assert [cell.content["options"]["loss"] for cell in cells] == ["softmax"] * 2 and "softmax" in cells[0].quantity_text("loss")
+    assert "loss" not in study.cells_of(study.parse_spec(text.replace(', loss = "softmax"', "")))[0].content["options"]
+    with pytest.raises(study.SpecError, match="loss: expected squared"):
+        study.parse_spec(TEXT.replace("lr = 0.02", 'lr = 0.02, loss = "softmax"'))
+    pytest.importorskip("sklearn")
+    run = study.run(study.parse_spec(text), str(tmp_path / "folder"), threads=1)
+    assert run.complete and study.verify(run.folder, share=1).errors == []
 
 
 def test_without_the_extra(monkeypatch):

@@ -77,6 +77,11 @@ class RealData:
         """What can be measured: the training loss, and how good the result is on the data for testing."""
         return ("loss", "accuracy") if self.source == DIGITS else ("loss", "rmse")
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What can be trained by: digits have classes."""
+        return ("squared", "softmax") if self.source == DIGITS else ("squared",)
+
     def draw(self, strategy: Strategy, seed: int, task: int, first: int, count: int) -> RealTrials:
         """Trials first .. first + count - 1, float32. ImportError where the extra that brings the pictures is not installed."""
         one = self.net.at(1)  # weights and masks do not depend on it, and inputs are not needed

@@ -34,10 +34,10 @@ class Cell:
     """One question: `content` is everything that the answer depends on.
 
     content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed"}; options are those of
-    match_probability that the method uses: starts, iterations (newton), steps, optimizer, lr (descent), none (exact; tanh and relu as
-    newton); "quantity" where a mean is measured, not matches, and "data" {"source", "dt"} where there is no teacher. Labels, `trials`,
-    `stop`, which may end it before all of them are done, and `control` (a cell with r = kappa - 1 that the study added by itself, D8) are
-    not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
+    match_probability that the method uses: starts, iterations (newton), steps, optimizer, lr (descent; loss if it is not squared), none
+    (exact; tanh and relu as newton); "quantity" where a mean is measured, not matches, and "data" {"source", "dt"} where there is no
+    teacher. Labels, `trials`, `stop`, which may end it before all of them are done, and `control` (a cell with r = kappa - 1 that the study
+    added by itself, D8) are not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
     """
 
     content: Mapping[str, Any]
@@ -142,7 +142,7 @@ class Cell:
         options = self.options
         how = f"{self.starts} start{'s' if self.starts != 1 else ''}"
         if self.method == "descent":
-            how = f"{options['steps']} steps of {options['optimizer']}"
+            how = f"{options['steps']} steps of {options['optimizer']}{', softmax' if 'loss' in options else ''}"
         if quantity in ("accuracy", "rmse"):
             what = "share of test pictures that are told right" if quantity == "accuracy" else "root mean square error of one step, tested"
             return f"mean {what} ({self.method}, {how})"

@@ -119,8 +119,10 @@ def _on_real_data(item: Item, threads: int | None) -> dict[str, Any]:
     cell = item.cell
     assert cell.data is not None and cell.quantity is not None
     begin = time.perf_counter()
-    how = check_settings(cell.method, cell.tol, False, **cell.options)
-    question = RealQuestion(cell.data, cell.strategy, how, cell.seed, cell.task_number)
+    options = cell.options
+    loss = options.pop("loss", "squared")
+    how = check_settings(cell.method, cell.tol, False, **options)
+    question = RealQuestion(cell.data, cell.strategy, how, cell.seed, cell.task_number, loss)
     values = reached(question, cell.quantity, item.first, item.count, threads).tolist()
     if cell.quantity == "loss":
         values = [math.log10(min(max(loss, cell.tol), WORST_LOSS)) for loss in values]

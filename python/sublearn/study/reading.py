@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ..match.methods import METHODS as SEARCHES
 from ..match.methods import TOLERANCE
-from ..ops.fit import OPTIMIZERS
+from ..ops.fit import LOSSES, OPTIMIZERS
 from .network_entry import NETWORK_KEYS, network_specs
 from .spec import MEASURES, NetworkSpec, Spec, SpecError, StrategySpec
 from .strategy_entry import STRATEGY_KEYS, strategy_spec
@@ -89,7 +89,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         study.fail("name", "letters, digits, '.', '_' and '-' only, at most 64 (it names the folder)", name)
     newton = study.table("newton", ("iterations",), needed=False)
-    descent = study.table("descent", ("steps", "optimizer", "lr"), needed=False)
+    descent = study.table("descent", ("steps", "optimizer", "lr", "loss"), needed=False)
     lr = descent.take("lr", number, "a positive number", 1e-2)
     if lr <= 0:
         descent.fail("lr", "a positive number", lr)
@@ -106,6 +106,10 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
     if loose:
         study.fail("screen", f"false with tol.{loose[0]} = {tol[loose[0]]:g}: ranks answer for exact matches only", True)
     _measures_fit(study, networks, measures)
+    loss = descent.one_of("loss", LOSSES, "squared")
+    for network in networks if loss != "squared" else ():
+        if network.data is None or loss not in network.data.losses:
+            descent.fail("loss", f"squared, which network {network.label!r} needs: it has no classes", loss)
     return Spec(
         name=name,
         networks=networks,
@@ -123,6 +127,7 @@ def parse_spec(text: str, source: str = "<spec>") -> Spec:
         steps=descent.whole("steps", 1, 10**9, 10_000, "a whole number from 1 to 10^9"),
         optimizer=descent.one_of("optimizer", OPTIMIZERS, "adam"),
         lr=float(lr),
+        loss=loss,
         screen=screen,
         control=study.flag("control", True),
         compare=study.whole("compare", 0, 10**9, 1024, "a whole number >= 0 (trials per cell)"),

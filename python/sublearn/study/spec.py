@@ -13,6 +13,7 @@ from ..data.real_data import RealData
 from ..match.methods import EXACT, TOLERANCE
 from ..match.methods import METHODS as SEARCHES
 from ..model.network import Network
+from ..ops.fit import Loss
 
 __all__ = [
     "NetworkSpec",
@@ -121,6 +122,7 @@ class Spec:
     steps: int = 10_000
     optimizer: str = "adam"
     lr: float = 1e-2
+    loss: Loss = "squared"
     screen: bool = False
     control: bool = True
     compare: int = 1024

@@ -175,7 +175,8 @@ def _content(spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, 
     newton = {"starts": starts, "iterations": spec.iterations}
     options = {
         "newton": newton,
-        "descent": {"steps": spec.steps, "optimizer": spec.optimizer, "lr": spec.lr},
+        "descent": {"steps": spec.steps, "optimizer": spec.optimizer, "lr": spec.lr}
+        | ({} if spec.loss == "squared" else {"loss": spec.loss}),
         EXACT: {} if plain(network.net).activation == "linear" else newton,  # tanh and relu: a search for what no proof settles
     }[method]
     return {
