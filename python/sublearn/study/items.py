@@ -6,6 +6,7 @@ Sizes are chosen by seconds, from the cell's own rate: a trial may cost a thousa
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -66,17 +67,23 @@ def block_size(first: int, count: int, most: int) -> int:
 def shares(cells: list[Cell], shard: tuple[int, int]) -> dict[str, list[Range]]:
     """Cell id to the ranges that shard i of N measures. Together the shards have every trial once.
 
-    Cells are dealt in turn; where there are fewer than four for each shard, each is cut into dyadic strips, and these are dealt. Where a
-    rule may end a cell none is cut: it is judged on all trials of the cell from the first on.
+    Cells are dealt in turn; where there are fewer than four for each shard, each is cut into dyadic strips, and each strip goes to a shard
+    with the fewest trials so far. Where a rule may end a cell none is cut: it is judged on all trials of the cell from the first on.
     """
     place, shards = shard
     strips = 1 if any(cell.stop for cell in cells) else -(-4 * shards // len(cells))
-    found: dict[str, list[Range]] = {}
-    for order, cell in enumerate(cells):
-        size = cell.trials if strips == 1 else 1 << (max(1, cell.trials // strips).bit_length() - 1)
-        firsts = range(0, cell.trials, size)
-        own = firsts[(place - order) % shards :: shards]
-        found[cell.id] = [(first, min(size, cell.trials - first)) for first in own]
+    if strips == 1:
+        return {cell.id: [(0, cell.trials)] if order % shards == place else [] for order, cell in enumerate(cells)}
+    found: dict[str, list[Range]] = {cell.id: [] for cell in cells}
+    loads = [(0, shard) for shard in range(shards)]  # a heap: (trials so far, shard)
+    for cell in cells:
+        size = 1 << (max(1, cell.trials // strips).bit_length() - 1)
+        for first in range(0, cell.trials, size):
+            count = min(size, cell.trials - first)
+            load, least = loads[0]
+            heapq.heapreplace(loads, (load + count, least))
+            if least == place:
+                found[cell.id].append((first, count))
     return found
 
 
