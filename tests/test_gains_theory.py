@@ -161,6 +161,49 @@ def test_a_planted_answer_is_never_a_no(net, method):
     assert (found.match == 1).mean() > 0.4
 
 
+def _screened(net, student, teacher, mask, shared=(), edit=None):
+    """Screened verdicts of 6 students whose gains are `student`; the targets are those of a teacher with gains `teacher`."""
+    rng = np.random.default_rng(7)
+    theta, other, x = rng.normal(size=(6, net.size)), rng.normal(size=(6, net.size)), rng.normal(size=(6, *net.x_shape))
+    for name in net.gain:
+        theta[:, net.slices[name]], other[:, net.slices[name]] = student[name], teacher[name]
+    if edit:
+        edit(net.unpack(theta))
+    for name in shared:
+        other[:, net.slices[name]] = theta[:, net.slices[name]]
+    return sl.decide(net, theta, x, sl.outputs(net, other, x), mask, shared, "newton", screen=True, starts=20)
+
+
+def test_screens_ask_for_no_more_than_shared_gains_let_through():
+    """Linear, gains 1, 0, 0 in teacher and student: all that differs may learn, so there is a match."""
+    net = sl.Feedforward((3, 3, 3), 4, gain=True)
+    found = _screened(net, {"g1": [1, 0, 0]}, {"g1": [1, 0, 0]}, sl.only(net, "W1", "W2").draw(0).mask, ("g1",))
+    assert (found.match == 1).all()
+
+
+@pytest.mark.parametrize("gain", [1e6, 1e-8, -1e3])
+def test_screens_see_through_frozen_gains_far_from_one(gain):
+    """Readers with weights / gain are the teacher's network, so there is a match where all of them learn, and few weights stay few."""
+    for net in (sl.Feedforward((2, 3, 3, 1), 12, "tanh", gain=True), sl.Recurrent(2, 3, 1, 8, "tanh", gain=True)):
+        student, teacher = {net.gain[0]: gain} | dict.fromkeys(net.gain[1:], 1.0), dict.fromkeys(net.gain, 1.0)
+        groups = [name for name in net.groups if name not in net.gain]
+        assert (_screened(net, student, teacher, sl.only(net, *groups).draw(0).mask).reason != "T1").all()
+        assert (_screened(net, student, teacher, sl.only(net, groups[0]).draw(0).mask).reason == "T1").all()
+
+
+def test_gains_that_learn_are_screened_away_from_one():
+    """Two units that cancel at gains of 1, and read only what learns: another gain lets through what the teacher never sends."""
+    net = sl.Feedforward((2, 2, 3, 1), 2, "tanh", gain=True)
+    mask = np.zeros(net.size, dtype=bool)
+    mask[net.slices["W1"]].reshape(2, 2)[1], mask[net.slices["g2"].start] = True, True
+
+    def cancel(groups):
+        groups["W2"][:], groups["W3"][:] = [[0, 1], [0, 1], [1, 0]], [1, -1, 1]
+
+    ones = {"g1": 1.0, "g2": 1.0}
+    assert (_screened(net, ones, ones, mask, ("W2", "W3"), cancel).match == 1).all()
+
+
 def test_explanations_and_best_allocations_know_gains_and_sequences():
     net = sl.Recurrent(2, 4, 2, 3, "linear", gain=True, samples=2)
     mask = sl.gains(net).draw(0)

@@ -18,6 +18,7 @@ from .problem import EXACTLY, NO_NEAR_MISS, ROUNDING, Problem, column_scale
 _SCREEN_DRAWS, _SCREEN_BYTES = 3, 2**26
 
 _CLEAR = 1e-9  # singular values above this share of the largest are not zero
+_ORDINARY = 30.0  # gains within this factor of 1 leave tanh neither saturated nor linear
 
 
 def meets_as_it_is(problem: Problem, open_: np.ndarray, method: str) -> None:
@@ -87,7 +88,11 @@ def screen_here(problem: Problem, open_: np.ndarray) -> None:
                 sane &= _unsaturated(net, theta, problem.x[some], common)
             jacobian = lambda at, some=some: problem.kernels.jacobian(net.shape, at, problem.x[some], every, problem.threads)  # noqa: E731
             J = jacobian(theta)
-            own = J if not net.gain else jacobian(_own_gains(problem, some, theta))
+            own = J
+            if net.gain:
+                at, fine = _own_gains(net, problem.masks[some], problem.theta[some], theta, common)
+                sane &= fine & _unsaturated(net, at, problem.x[some], common)
+                own = jacobian(at)
             J, own = (part * column_scale(part)[:, None] for part in (J, own))
             attained = np.maximum(attained, rank(np.where(problem.masks[some][:, None], own, 0.0)))
             required = np.maximum(required, rank(np.where(free, J, 0.0), _CLEAR))
@@ -96,13 +101,32 @@ def screen_here(problem: Problem, open_: np.ndarray) -> None:
         open_[low] = False
 
 
-def _own_gains(problem: Problem, rows: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """theta [rows, size] with the gains of the students where these do not learn: they are no random numbers."""
-    theta, learns = theta.copy(), problem.masks[rows]
-    for name in problem.net.gain:
-        where = problem.net.slices[name]
-        theta[:, where] = np.where(learns[:, where], theta[:, where], problem.theta[rows][:, where])
-    return theta
+def _own_gains(
+    net: Network, masks: np.ndarray, students: np.ndarray, theta: np.ndarray, common: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(theta [n, size] at gains that the students can have, bool [n]: does floating point show its rank?).
+
+    Gains that learn are drawn. Those that do not are the student's: 0 takes a unit out, and any other is made up for where what reads the
+    unit is drawn, as weights / gain are as generic as weights; where it is given, gains far from 1 saturate it, or make it linear.
+    """
+    theta, fine = theta.copy(), np.ones(len(theta), dtype=bool)
+    random = np.random.default_rng(4).uniform(0.5, 2.0, net.size)
+    for name in net.gain:
+        where, learns = net.slices[name], masks[:, net.slices[name]]
+        gain = np.where(learns, random[where], students[:, where])
+        theta[:, where] = gain
+        frozen = np.where(learns | (gain == 0), 1.0, gain)
+        for reader in _readers(net, name):
+            if common[net.slices[reader]].any():
+                fine &= ((np.abs(frozen) >= 1 / _ORDINARY) & (np.abs(frozen) <= _ORDINARY)).all(axis=1)
+            else:
+                net.unpack(theta)[reader][:] /= frozen[:, None, :]
+    return theta, fine
+
+
+def _readers(net: Network, gain: str) -> tuple[str, ...]:
+    """Names of the matrices that read units with these gains."""
+    return ("W", "D") if isinstance(net, Recurrent) else (f"W{int(gain[1:]) + 1}",)
 
 
 def _ranks_here(problem: Problem, rows: np.ndarray, common: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,12 +136,12 @@ def _ranks_here(problem: Problem, rows: np.ndarray, common: np.ndarray, free: np
         theta = np.random.default_rng([3, draw]).integers(0, P, net.size)
         theta = np.where(common, residues(problem.theta[rows]), theta)
         own = theta
-        if net.gain:  # the student's where they do not learn, 1 in the teacher
+        if net.gain:  # the student's where they do not learn, 1 in the teacher where they are not shared
             gains = np.zeros(net.size, dtype=bool)
             for name in net.gain:
                 gains[net.slices[name]] = True
             own = np.where(gains & ~problem.masks[rows], residues(problem.theta[rows]), theta)
-            theta = np.where(gains, 1, theta)
+            theta = np.where(gains & ~common, 1, theta)
         x = residues(problem.x[rows])
         J = cpu.jacobian_mod(net.shape, theta, x, 0, P)
         pairs = ((J if own is theta else cpu.jacobian_mod(net.shape, own, x, 0, P), problem.masks[rows]), (J, free[None]))
@@ -138,8 +162,8 @@ def _unsaturated(net: Network, theta: np.ndarray, x: np.ndarray, common: np.ndar
         most = np.minimum(most, 1.0)
     groups = {name: np.abs(part) for name, part in net.unpack(theta).items()}
     for name in net.gain:  # of what a matrix reads
-        reader = "W" if name == "g" else f"W{int(name[1:]) + 1}"
-        groups[reader] = groups[reader] * groups[name][:, None, :]
+        for reader in _readers(net, name):
+            groups[reader] = groups[reader] * groups[name][:, None, :]
     largest = most + (np.abs(groups["W"]).sum(axis=2).max(axis=1) if isinstance(net, Recurrent) else 0.0)
     for bias in net.bias:
         if bias != last_layer(net)[1]:
