@@ -435,6 +435,17 @@ def test_numbers_beyond_float64_prove_nothing_and_raise_nothing():
     assert nothing.direction is None and not nothing.shares.any()
 
 
+def test_outgoing_weights_below_the_normal_range_are_no_walls():
+    """A row that u is to be orthogonal to cannot be scaled to an ordinary size: nothing is proven, and nothing raised."""
+    net, rng = network("relu", widths=(2, 3, 2), samples=9), np.random.default_rng(0)
+    theta, x = rng.normal(size=(60, net.size)), rng.normal(size=(60, *net.x_shape))
+    net.unpack(theta)["W2"][:, :, 1] *= 2.0**-1060
+    found = sl.decide(net, theta, x, 5 * rng.normal(size=(60, *net.y_shape)), sl.only(net, "b1"), method="exact", starts=1, iterations=1)
+    assert (found.match == 0).any() and (found.match == -1).any()
+    rows = np.array([[2.0**-1070, 0.0, 2.0**-1070]])
+    assert orthogonal(np.ones(3), rows, np.zeros_like(rows)) is None
+
+
 def test_targets_stand_for_the_exact_outputs_of_a_teacher_that_computes_them_badly():
     """Both samples have the same exact outputs, and the unit of the student the same values; computed, the teacher's differ: 2^53 a + w b +
     2^53 c in two orders."""

@@ -439,8 +439,8 @@ class ReluLines:
                 if len(units) >= outputs:
                     v, spared[side] = np.eye(outputs), spared[side] | mine
                 rows.append((v[:, :, None] * ray).reshape(len(v), -1))
-                rounded = 0.0 if len(units) >= outputs else 4 * UNIT * ray
-                errors.append((np.abs(v)[:, :, None] * (error + rounded)).reshape(len(v), -1) * _UP)
+                rounded, lost = (0.0, 0.0) if len(units) >= outputs else (4 * UNIT * ray, LEAST * (1 + ray))
+                errors.append((np.abs(v)[:, :, None] * (error + rounded) + lost).reshape(len(v), -1) * _UP)
         return Walls(np.concatenate(rows), np.concatenate(errors), spared)
 
     def most(self, direction: Direction, spared: np.ndarray, enough: float) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _UNIT = 2.0**-53
+_LEAST = 2.0**-960  # of what is smaller, rounding may be no small part
 _GRAIN = 2.0**30  # directions are whole multiples of 1 / _GRAIN where they can be: sums of them are exact
 
 
@@ -25,16 +26,17 @@ def orthogonal(u: np.ndarray, rows: np.ndarray, errors: np.ndarray) -> tuple[np.
 
     if not len(rows):
         return u, np.zeros_like(u)
-    if len(rows) > len(u) or not (np.isfinite(rows).all() and np.isfinite(errors).all()):
+    largest = np.abs(rows).max(axis=1)
+    if len(rows) > len(u) or not (np.isfinite(rows).all() and np.isfinite(errors).all() and (largest > _LEAST).all()):
         return None
-    size = np.ldexp(1.0, -np.frexp(np.abs(rows).max(axis=1))[1])[:, None]  # rows of ordinary size
+    size = np.ldexp(1.0, -np.frexp(largest)[1])[:, None]  # rows of ordinary size
     rows, errors = rows * size, errors * size + 2.0**-1000
     plain = not (errors > 2.0**-1000).any() and bool(np.isin(rows, (0.0, 0.5)).all()) and bool(((rows > 0).sum(axis=0) <= 1).all())
     if plain:  # sums of entries that no two rows share
         v = u.copy()
         for row in rows > 0:
-            largest = np.flatnonzero(row)[np.abs(v[row]).argmax()]
-            v[largest] -= v[row].sum()
+            one = np.flatnonzero(row)[np.abs(v[row]).argmax()]
+            v[one] -= v[row].sum()
         if (v * _GRAIN == np.rint(v * _GRAIN)).all():
             return v, np.zeros_like(u)
     v = u.copy()
