@@ -5,7 +5,7 @@
 planted: the targets are what the student computes with other values of its learnable weights, so a match exists: a verdict "no" is wrong
 (but where terms cancel so far that the targets are rounding errors: other numbers than those that match).
 With screen=True the answer is that for a generic teacher, which then has every weight that is not shared drawn afresh, and all of them
-learn.
+learn (but gains that what reads their units makes up for). A third of these networks have gains, a leak or several sequences.
 none: no weights match, by construction: a target off the image of an affine allocation; beyond what bounded units can give; not zero where
 all inputs have been zero; different for equal inputs; of too high a rank; generic for an allocation of too low a rank (a rank mod p);
 wrong, by a little, where no weight acts. A certified yes is wrong, and so is any yes of the exact method, and one of a search whose
@@ -21,7 +21,7 @@ import argparse
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -71,20 +71,26 @@ def network(rng: np.random.Generator, kind: str, activation: str, method: str) -
     return sl.Feedforward(widths, int(rng.integers(1, 4 if patterns else 5)), activation, bias=some if bias == "some" else bias)
 
 
+def extended(rng: np.random.Generator, net):
+    """The network with gains of some units, and a recurrent one with a leak or two sequences."""
+    if isinstance(net, sl.Feedforward):
+        return replace(net, gain=tuple(f"g{k}" for k in range(1, len(net.widths) - 1) if rng.random() < 0.7))
+    return replace(net, gain=bool(rng.random() < 0.7), samples=int(rng.integers(1, 3)), leak=float(rng.choice([1.0, 0.5, 0.1])))
+
+
 def inputs(rng: np.random.Generator, net, count: int) -> np.ndarray:
     """[count, *x_shape]: Gaussian, repeated, one-hot, dead, sparse, whole numbers, padded with zeros, constant; nearly equal features, one
     small sample or step."""
     x = rng.standard_normal((count, *net.x_shape))
-    samples = -1 if isinstance(net, sl.Feedforward) else 1  # the axis of samples or steps
-    features = 1 if samples == -1 else 2
+    samples = -1 if isinstance(net, sl.Feedforward) else -2  # the axis of samples or steps
+    features = -2 if samples == -1 else -1
     styles = ["repeated", "one-hot", "dead", "sparse", "whole", "padded", "constant", "zero", "near", "small"]
     style = rng.choice(["gauss", "gauss", "gauss", *styles])
     if style == "repeated":
         x = np.take(x, rng.integers(0, max(1, x.shape[samples] // 2), x.shape[samples]), axis=samples)
     elif style == "one-hot":
-        at = rng.integers(0, x.shape[features], (count, x.shape[samples]))
-        x = (np.arange(x.shape[features]) == at[..., None]).astype(float)
-        x = np.swapaxes(x, 1, 2) if samples == -1 else x
+        at = rng.integers(0, x.shape[features], np.delete(x.shape, features))
+        x = np.moveaxis((np.arange(x.shape[features]) == at[..., None]).astype(float), -1, features)
     elif style == "dead":
         keep = rng.random(x.shape[features]) < 0.6
         x = x * (keep[:, None] if samples == -1 else keep)
@@ -156,8 +162,10 @@ def scale(rng: np.random.Generator, net, theta: np.ndarray, other: np.ndarray, x
 def choose(rng: np.random.Generator, net) -> tuple[np.ndarray, tuple[str, ...]]:
     """(mask bool [size], shared): any density, whole groups, one layer; shared groups hold no learnable weight."""
     groups = list(net.groups)
-    style = rng.choice(["density", "rows", "groups", "last", "first", "empty"], p=[0.4, 0.15, 0.15, 0.15, 0.13, 0.02])
+    style = rng.choice(["density", "rows", "groups", "last", "first", "units", "empty"], p=[0.3, 0.15, 0.15, 0.13, 0.13, 0.12, 0.02])
     mask = np.zeros(net.size, dtype=bool)
+    if style == "units" and isinstance(net, sl.Feedforward) and len(net.widths) > 2:
+        mask, style = units(rng, net), "empty"
     if style == "rows" and isinstance(net, sl.Recurrent) and net.outputs <= net.hidden and 1 < net.steps <= net.hidden + 1:
         parts = {name: np.zeros(shape, bool) for name, shape in net.groups.items()}  # row forms (T7), with or without c
         for row in rng.permutation(net.hidden)[: net.outputs]:
@@ -181,6 +189,26 @@ def choose(rng: np.random.Generator, net) -> tuple[np.ndarray, tuple[str, ...]]:
     return mask, shared
 
 
+def units(rng: np.random.Generator, net) -> np.ndarray:
+    """bool [size]: of each unit of the last hidden layer its bias, one weight, some, its gain, several of these or nothing (T13); of each
+    output its bias or not."""
+    last, mask = len(net.widths) - 2, np.zeros(net.size, dtype=bool)
+    parts = net.unpack(mask)
+    bias, gain = (parts.get(f"{letter}{last}", np.zeros(net.widths[last], bool)) for letter in "bg")
+    kinds = rng.choice(["bias", "weight", "some", "gain", "none"], int(rng.integers(1, 4)))
+    for unit, row in enumerate(parts[f"W{last}"]):
+        for kind in rng.choice(kinds, 2 if rng.random() < 0.2 else 1):
+            if kind == "weight":
+                row[rng.integers(len(row))] = True
+            elif kind == "some":
+                row |= rng.random(len(row)) < 0.7
+            elif kind in ("bias", "gain"):
+                (bias if kind == "bias" else gain)[unit] = True
+    if f"b{last + 1}" in parts and rng.random() < 0.5:
+        parts[f"b{last + 1}"][:] = rng.random(net.widths[-1]) < 0.5
+    return mask
+
+
 def planted(rng: np.random.Generator, net, count: int, generic: bool):
     """(theta, x, y, mask, shared, teacher) with a solution: the teacher differs from the student in learnable weights only."""
     mask, shared = choose(rng, net)
@@ -193,6 +221,8 @@ def planted(rng: np.random.Generator, net, count: int, generic: bool):
     x = scale(rng, net, theta, other, inputs(rng, net, count))
     if not generic and rng.random() < 0.1:
         other = theta.copy()
+    if not generic and rng.random() < 0.1:  # where units saturate, and outputs are on the edge of what there is
+        other = np.where(rng.random(other.shape) < 0.5, rng.choice([-1e6, 1e6], other.shape), other)
     if rng.random() < 0.1:  # nearly dependent rows of the last layer
         last = net.unpack(theta)["D" if isinstance(net, sl.Recurrent) else f"W{len(net.widths) - 1}"]
         last[:, -1] = last[:, 0] * (1 + 10.0 ** rng.uniform(-14, -3) * rng.standard_normal(last[:, 0].shape))
@@ -203,6 +233,11 @@ def planted(rng: np.random.Generator, net, count: int, generic: bool):
         mask = (rng.random((count, net.size)) < rng.uniform(0.1, 0.9)) & free
     teacher = np.where(mask, other, theta)
     if generic:
+        for name in net.gain:  # the law's, and frozen in some students whose readers make up for it
+            teacher[:, net.slices[name]] = 1.0
+            readers = ("W", "D") if isinstance(net, sl.Recurrent) else (f"W{int(name[1:]) + 1}",)
+            if not set(readers) & set(shared) and theta[:, net.slices[name]].all() and rng.random() < 0.5:
+                mask[net.slices[name]] = False
         for name in shared:
             teacher[:, net.slices[name]] = theta[:, net.slices[name]]
     return theta, x, sl.outputs(net, teacher, x), mask, shared, teacher
@@ -395,6 +430,8 @@ def attack(kind: str, rng: np.random.Generator, count: Count) -> None:
     """One batch of a kind, added to its count."""
     answer, shape, activation, method = kind.split("/")
     net = network(rng, shape, activation, method)
+    if answer == "planted" and rng.random() < 1 / 3:
+        net = extended(rng, net)
     batch = _BATCH[method]
     options = dict(_OPTIONS[method])
     began = time.process_time()
