@@ -207,3 +207,22 @@ def test_accuracy_counts_strictly_largest_outputs():
         sl.accuracy(rnn, theta, x, labels * 1.0)
     with pytest.raises(ValueError, match="labels: expected one batch size, got labels 3, outputs 4"):
         sl.accuracy(rnn, theta, x, labels[:3])
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_idle_gains_cost_nothing(compact):
+    """Gains that are 1 and do not learn: the fit of the network without them, bit for bit, with gains of 1 behind its weights."""
+    net = sl.Feedforward((5, 12, 3), 40, "relu", True, gain=True)
+    bare = sl.Feedforward((5, 12, 3), 40, "relu", True)
+    trial = sl.draw_trials(net, sl.biases(net), 4)
+    how = {"steps": 20, "trace": 5, "compact": compact, "held_out": (trial.x[:1, :, :7].copy()[0], trial.y[0, :, :7].copy())}
+    found = sl.fit(net, trial.student, trial.x, trial.y, sl.biases(net), **how)
+    expected = sl.fit(bare, trial.student[:, : bare.size].copy(), trial.x, trial.y, sl.biases(bare), **how)
+    np.testing.assert_array_equal(found.theta[:, : expected.theta.shape[1]], expected.theta)
+    assert found.theta.shape[1] == (15 if compact else net.size) and (found.theta[:, expected.theta.shape[1] :] == 1).all()
+    for name in ("loss", "trace", "held_out", "steps"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    more = sl.fit(net, trial.student, trial.x, trial.y, sl.biases(net), steps=3, state=found.state)
+    np.testing.assert_array_equal(
+        more.loss, sl.fit(bare, trial.student[:, : bare.size].copy(), trial.x, trial.y, sl.biases(bare), steps=3, state=expected.state).loss
+    )

@@ -128,15 +128,17 @@ def fit(
         _refuse(loss=loss != "squared", schedule=schedule != "constant", **{name: value is not None for name, value in asked.items()})
     weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
     dtype = weights.rows.dtype
-    shape, inputs = given_inputs(kernels, net, x, h0, dtype)
-    targets = _targets(kernels, net, "y", y, loss, dtype)
     masks = learnable(net, allocation)
+    lean = _without_idle_gains(net, weights.rows, masks.rows)
+    shape, inputs = given_inputs(kernels, lean, x, h0, dtype)
+    targets = _targets(kernels, net, "y", y, loss, dtype)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
     steps = whole_number("steps", steps, 0, most=LARGEST_LONG)
     lr = positive("lr", lr)
     tol = -1.0 if tol is None else positive("tol", tol, zero=True, none=True)
     seed = whole_number("seed", seed, 0, most=2**64 - 1)
-    indices = index_rows(masks.rows, pad=net.size)
+    indices = index_rows(masks.rows[:, : lean.size], pad=lean.size)
+    rows = np.ascontiguousarray(weights.rows[:, : lean.size]) if lean is not net else weights.rows
     if compact and masks.batch is not None:
         raise ValueError(f"compact: expected an allocation of one mask [size], got {masks.batch} masks")
     if batch_size is not None:
@@ -161,14 +163,14 @@ def fit(
 
     def descend(to: int, **changes: Any) -> dict[str, Any]:
         more = replace(options, **changes) if kernels.fits_with_options else None
-        return kernels.fit(shape, weights.rows, inputs.rows, targets.rows, indices, to, kind, lr, tol, cores, more)
+        return kernels.fit(shape, rows, inputs.rows, targets.rows, indices, to, kind, lr, tol, cores, more)
 
     if trace is None and held_out is None:
         out, seen = descend(steps), {}
     else:
         if h0 is not None and held_out is not None:
             raise ValueError("held_out: expected None with h0, whose states belong to x")
-        held = None if held_out is None else _held_out(kernels, net, held_out, loss, dtype, batch)
+        held = None if held_out is None else _held_out(kernels, lean, held_out, loss, dtype, batch)
         moments = _moments(steps, trace)
         losses: dict[str, list[np.ndarray]] = {"trace": [], "held_out": []}
         at = 0
@@ -179,7 +181,7 @@ def fit(
             losses["trace"].append(out["loss"])
             if held is not None:
                 more = replace(options, compact=True, batch_size=0)
-                losses["held_out"].append(kernels.fit(held[0], weights.rows, *held[1:], indices, 0, kind, lr, tol, cores, more)["loss"])
+                losses["held_out"].append(kernels.fit(held[0], rows, *held[1:], indices, 0, kind, lr, tol, cores, more)["loss"])
         wanted = {"trace": trace, "held_out": held_out}
         seen = {name: np.stack(losses[name], axis=1) for name, value in wanted.items() if value is not None}
     status = out["status"] if kernels.on_device else np.array(STATUS)[out["status"]]
@@ -188,11 +190,21 @@ def fit(
     if kernels.fits_with_options:
         left = out["learned"], out.get("first"), out.get("second"), out["steps"].copy(), out["status"]
         after = FitState(net, indices, optimizer, loss, batch_size, seed, begun + steps, *left)
+    if lean is not net and not compact:
+        out["theta"] = np.concatenate([out["theta"], np.ones((len(out["theta"]), net.size - lean.size), dtype)], axis=1)
     found = back(out["learned"].copy(), indices.shape[1:]) if compact else back(out["theta"], (net.size,))
     shown = {name: back(array, array.shape[1:]) for name, array in seen.items()}
     if seen:
         shown["moments"] = begun + np.array(moments)
     return FitResult(found, back(out["loss"]), back(out["steps"]), back(status), after, **shown)
+
+
+def _without_idle_gains(net: Network, theta: Any, masks: np.ndarray) -> Network:
+    """The network without its gains where none learns and all are 1: kernels know it best. Gains are the last weights."""
+    if not net.gain or not isinstance(theta, np.ndarray) or not isinstance(net, (Feedforward, Recurrent)):
+        return net
+    bare = replace(net, gain=False)
+    return net if masks[:, bare.size :].any() or (theta[:, bare.size :] != 1).any() else bare
 
 
 def _check_choices(**asked: tuple[object, tuple[str, ...]]) -> None:

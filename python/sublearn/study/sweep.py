@@ -218,9 +218,11 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
     """
     from ..ranks.generic_rank import required_rank
 
+    cells = [cell for cell in cells if cell.quantity is None]
+    if not cells:  # of means alone: kappa of a large network takes long, and is of no use
+        return []
     kappa = required_rank(network.net, network.shared)
     found: dict[str, Cell] = {}
-    cells = [cell for cell in cells if cell.quantity is None]
     there = {(cell.strategy_label, cell.method) for cell in cells if cell.budget == kappa - 1}
     tried = set()
     for cell in cells:
