@@ -24,7 +24,7 @@ template <class T> Array<T> carried(const Array<T>* before, const std::vector<in
 template <class T>
 py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const Array<T>& y, const Array<int>& indices, int64_t steps,
              int optimizer, double lr, double tol, int threads, int loss, int schedule, int64_t horizon, int64_t begun,
-             const std::optional<Left<T>>& left, bool compact, bool keep, int batch_size, uint64_t seed) {
+             const std::optional<Left<T>>& left, bool compact, bool keep, int batch_size, uint64_t seed, int washout) {
   const int64_t batch = std::max({theta.shape(0), x.shape(0), y.shape(0), indices.shape(0)});
   const Indices in = indices_of(s, indices, batch, true);
   const std::vector<char> learns = groups_of(s, in, batch);
@@ -46,6 +46,9 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
         "batch_size: expected at most the samples of the network, and no tol");
   more.batch_size = batch_size;
   more.seed = seed;
+  check(washout == 0 || (s.kind == sl::Kind::recurrent && washout > 0 && washout < s.steps),
+        "washout: expected fewer steps than there are");
+  more.washout = washout;
   keep |= batch_size > 0;
   py::dict out("loss"_a = losses, "steps"_a = done, "status"_a = status);
   auto kept = [&](const char* name, const Array<T>* before) {
@@ -85,7 +88,7 @@ py::dict fit(const sl::Shape& s, const Array<T>& theta, const Array<T>& x, const
 template <class T> void register_fit_of(py::module_& m) {
   m.def("fit", &fit<T>, "shape"_a, py::arg("theta").noconvert(), py::arg("x").noconvert(), py::arg("y").noconvert(), "indices"_a, "steps"_a,
         "optimizer"_a, "lr"_a, "tol"_a, "threads"_a = 0, "loss"_a = 0, "schedule"_a = 0, "horizon"_a = 0, "begun"_a = 0,
-        "left"_a = py::none(), "compact"_a = false, "keep"_a = false, "batch_size"_a = 0, "seed"_a = 0);
+        "left"_a = py::none(), "compact"_a = false, "keep"_a = false, "batch_size"_a = 0, "seed"_a = 0, "washout"_a = 0);
 }
 
 }  // namespace

@@ -173,7 +173,7 @@ void descend_network(void* context, int worker, int64_t pack, Control& control) 
   auto run = [&](auto type) {
     using Update = typename decltype(type)::type;
     Scratch scratch;
-    Net net(s, a.more.loss, listed, scratch);
+    Net net(s, a.more.loss, a.more.washout, listed, scratch);
     descend_pack<Update>(some, net, scratch, worker, pack, control);
   };
   if (a.index_stride == 0) run(Type<SameUpdate<S>>{});

@@ -137,7 +137,9 @@ class Learner : public OneStudent<T> {
     if (softmax()) {
       for (int t = 0; t < times_; ++t) loss += softmax_loss(e_ + t * o_, target + t * o_, o_, 1, 1, e_ + t * o_);
     } else {
-      for (int k = 0; k < times_ * o_; ++k) {
+      const int first = a_.more.washout * o_;
+      for (int k = 0; k < first; ++k) e_[k] = S{};
+      for (int k = first; k < times_ * o_; ++k) {
         const S d = e_[k] - target[k];
         loss += d * d;
         e_[k] = d + d;

@@ -32,8 +32,8 @@ template <class Model, class S>
 class TwoPasses final : public Sweep<S>, private Network<Model, S> {
  public:
   // `listed`: how many weights learn_only may name.
-  TwoPasses(const Shape& s, Loss loss, int listed, Scratch& scratch)
-      : Net(s, scratch, Tables::gradient), shape_(s), loss_(loss), equations_(s.equations) {
+  TwoPasses(const Shape& s, Loss loss, int washout, int listed, Scratch& scratch)
+      : Net(s, scratch, Tables::gradient), shape_(s), loss_(loss), equations_(s.equations), free_(washout * s.outputs) {
     y_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     e_ = take_array<S>(scratch, static_cast<size_t>(s.equations));
     list_ = take_array<Listed>(scratch, static_cast<size_t>(listed));
@@ -60,7 +60,7 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
   }
   S loss_gradient(const S* theta, const S* target, S* g, bool want) override {
     Net::forward(theta, y_);
-    const S loss = loss_ == Loss::squared ? squared(target) : softmax(target);
+    const S loss = loss_ == Loss::softmax ? softmax(target) : free_ == 0 ? squared(target, 0, equations_) : by_sequence(target);
     if (!want) return loss;
     if (count_ == 0) Net::gradient(theta, e_, g);
     else Net::gradient(theta, e_, list_, count_, g);
@@ -71,12 +71,21 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
   using Net = Network<Model, S>;
   static constexpr int kDensePerListed = 4;  // so many of all gradients take as long as one by itself (measured: 2 to 4)
 
-  SL_INLINE S squared(const S* target) {
+  SL_INLINE S squared(const S* target, int begin, int end) {
     S loss{};
-    for (int k = 0; k < equations_; ++k) {
+    for (int k = begin; k < end; ++k) {
       const S d = y_[k] - target[k];
       loss += d * d;
       e_[k] = d + d;
+    }
+    return loss;
+  }
+  __attribute__((noinline)) S by_sequence(const S* target) {  // the first steps of each do not count; softmax: targets of 0 say so
+    const int length = equations_ / shape_.samples;
+    S loss{};
+    for (int begin = 0; begin < equations_; begin += length) {
+      for (int k = begin; k < begin + free_; ++k) e_[k] = S{};
+      loss += squared(target, begin + free_, begin + length);
     }
     return loss;
   }
@@ -91,7 +100,7 @@ class TwoPasses final : public Sweep<S>, private Network<Model, S> {
 
   const Shape& shape_;
   const Loss loss_;
-  const int equations_;
+  const int equations_, free_;
   int count_ = 0, dense_ = 0;
   S *y_, *e_;
   Listed* list_;
@@ -102,7 +111,7 @@ class OnePass final : public Sweep<S>, private Shallow<S> {
   using Net = Shallow<S>;
 
  public:
-  OnePass(const Shape& s, Loss /*squared*/, int /*listed*/, Scratch& scratch) : Net(s, scratch) {}
+  OnePass(const Shape& s, Loss /*squared*/, int /*washout*/, int /*listed*/, Scratch& scratch) : Net(s, scratch) {}
   S* input(int flat) override { return Net::input(flat); }
   int position(int flat) const override { return Net::position(flat); }
   void learn(const bool* group_learns) override { Net::learn(group_learns); }

@@ -236,7 +236,9 @@ class Learner : public OneStudent<T> {
 
   T squared_errors() {
     T loss{};
-    for (int k = 0; k < times_ * o_; ++k) {
+    const int first = a_.more.washout * o_;
+    for (int k = 0; k < first; ++k) e_[k] = T(0);
+    for (int k = first; k < times_ * o_; ++k) {
       T d = y_[k] - target_[k];
       hold(d);  // one by one: GCC would form a pack of products and add them without fusing
       loss += d * d;

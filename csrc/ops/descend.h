@@ -31,6 +31,7 @@ template <class T> struct DescendMore {
   int batch_size = 0;  // samples of a step (cpu/descend_minibatches.cpp), drawn by `seed`; 0: all
   uint64_t seed = 0;
   double gradient = 1;  // what gradients are multiplied with
+  int washout = 0;  // recurrent: the first steps of each sequence, whose outputs do not count; their targets are 0
   bool last_loss = true;  // whether the loss after the last step is wanted
   bool resumed = false;  // the three hold what calls before left; otherwise they are only written
 };

@@ -175,6 +175,7 @@ def fit(
     keep: bool = False,
     batch_size: typing.SupportsInt = 0,
     seed: typing.SupportsInt = 0,
+    washout: typing.SupportsInt = 0,
 ) -> dict[str, typing.Any]: ...
 @typing.overload
 def fit(
@@ -204,6 +205,7 @@ def fit(
     keep: bool = False,
     batch_size: typing.SupportsInt = 0,
     seed: typing.SupportsInt = 0,
+    washout: typing.SupportsInt = 0,
 ) -> dict[str, typing.Any]: ...
 def fma_peak(bits: typing.SupportsInt, threads: typing.SupportsInt = 0) -> float:
     """

@@ -62,7 +62,7 @@ class HostKernels:
         options: FitOptions | None = None,
     ) -> dict[str, Rows]:
         o = options or FitOptions()
-        more = (o.loss, o.schedule, o.horizon, o.begun, o.left, o.compact, o.keep, o.batch_size, o.seed)
+        more = (o.loss, o.schedule, o.horizon, o.begun, o.left, o.compact, o.keep, o.batch_size, o.seed, o.washout)
         return cpu.fit(shape, theta, x, y, indices, steps, optimizer, lr, tol, threads, *more)
 
     def newton(

@@ -22,7 +22,8 @@ class FitOptions:
 
     loss: 0 squared, 1 softmax; schedule: 0 constant, 1 cosine, 2 linear, which end at step `horizon`; begun: steps of calls before, and
     left what they left: (learned, first, second, steps, status); compact: no theta in the result; keep: learned, first and second in
-    the result, [batch, budget], as far as the optimiser has them; batch_size: samples of a step, drawn by seed, 0: all of them.
+    the result, [batch, budget], as far as the optimiser has them; batch_size: samples of a step, drawn by seed, 0: all of them; washout:
+    recurrent, the first steps of each sequence, which do not count and have targets of 0.
     """
 
     loss: int = 0
@@ -34,6 +35,7 @@ class FitOptions:
     keep: bool = False
     batch_size: int = 0
     seed: int = 0
+    washout: int = 0
 
 
 class Kernels(Protocol):

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from .._checks import LARGEST_LONG, positive, whole_number
+from .._checks import LARGEST_INT, LARGEST_LONG, positive, whole_number
 from ..backend.dispatch import kernels_for
 from ..backend.kernels import FitOptions, Kernels
 from ..backend.selection import Backend
@@ -69,6 +69,7 @@ def fit(
     horizon: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
+    washout: int = 0,
     trace: int | None = None,
     held_out: tuple[np.ndarray, np.ndarray] | None = None,
     state: FitState | None = None,
@@ -91,6 +92,8 @@ def fit(
     batch_size: samples (recurrent: sequences) of each step. An epoch takes them from one order of them all, drawn from `seed` and the
     number of the epoch and the same for all students, without replacement; it has samples // batch_size steps. Gradients are multiplied
     by samples / batch_size, so that lr means the same for every size. The losses of the result are of all samples.
+    washout: of recurrent networks, the first steps of every sequence whose outputs do not count: until the inputs have made the network
+    forget that it began at h_0.
     trace: the loss before the first step, after every `trace` steps and after the last one. held_out: (x, y) as x and y, of any number of
     samples (recurrent: steps); their loss at the same moments, or without `trace` at the end. Neither changes what is found.
     tol: a student stops when its loss is at most tol times the sum of squares of its y; with softmax, tol nats per sample (or step).
@@ -123,7 +126,16 @@ def fit(
     check_net(net)
     kernels = kernels_for(backend, stream, theta=theta, x=x, y=y, allocation=allocation)
     _check_choices(loss=(loss, LOSSES), optimizer=(optimizer, OPTIMIZERS), schedule=(schedule, SCHEDULES))
-    asked = {"horizon": horizon, "batch_size": batch_size, "trace": trace, "held_out": held_out, "state": state, "compact": compact or None}
+    washout = _checked_washout(net, washout)
+    asked = {
+        "washout": washout or None,
+        "horizon": horizon,
+        "batch_size": batch_size,
+        "trace": trace,
+        "held_out": held_out,
+        "state": state,
+        "compact": compact or None,
+    }
     if not kernels.fits_with_options:
         _refuse(loss=loss != "squared", schedule=schedule != "constant", **{name: value is not None for name, value in asked.items()})
     weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
@@ -131,7 +143,7 @@ def fit(
     masks = learnable(net, allocation)
     lean = _without_idle_gains(net, weights.rows, masks.rows)
     shape, inputs = given_inputs(kernels, lean, x, h0, dtype)
-    targets = _targets(kernels, net, "y", y, loss, dtype)
+    targets = _targets(kernels, net, "y", y, loss, dtype, washout)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
     steps = whole_number("steps", steps, 0, most=LARGEST_LONG)
     lr = positive("lr", lr)
@@ -158,6 +170,7 @@ def fit(
         keep=True,
         batch_size=batch_size or 0,
         seed=seed,
+        washout=washout,
     )
     kind, cores = OPTIMIZERS.index(optimizer), thread_count(threads)
 
@@ -170,7 +183,7 @@ def fit(
     else:
         if h0 is not None and held_out is not None:
             raise ValueError("held_out: expected None with h0, whose states belong to x")
-        held = None if held_out is None else _held_out(kernels, lean, held_out, loss, dtype, batch)
+        held = None if held_out is None else _held_out(kernels, lean, held_out, loss, dtype, batch, washout)
         moments = _moments(steps, trace)
         losses: dict[str, list[np.ndarray]] = {"trace": [], "held_out": []}
         at = 0
@@ -220,10 +233,27 @@ def _refuse(**asked: bool) -> None:
             raise ValueError(f'{name}: this option of fit runs on the CPU only; pass arrays of the CPU and backend="cpu"')
 
 
-def _targets(kernels: Kernels, net: Network, name: str, y: Any, loss: str, dtype: np.dtype) -> Batched:
+def _targets(kernels: Kernels, net: Network, name: str, y: Any, loss: str, dtype: np.dtype, washout: int) -> Batched:
     if loss == "softmax":
-        return softmax_targets(net, y, dtype, name)
-    return float_array(name, kernels.from_caller(name, y), net.y_shape, dtype)
+        found = softmax_targets(net, y, dtype, name)
+    else:
+        found = float_array(name, kernels.from_caller(name, y), net.y_shape, dtype)
+    if washout and isinstance(net, Recurrent):
+        if washout >= net.steps:
+            raise ValueError(f"{name}: expected more than the {washout} steps of washout, got {net.steps}")
+        rows = found.rows.copy()
+        rows.reshape(len(rows), net.samples, net.steps, net.outputs)[:, :, :washout] = 0.0
+        found = Batched(rows, found.batch)
+    return found
+
+
+def _checked_washout(net: Network, washout: int) -> int:
+    washout = whole_number("washout", washout, 0, most=LARGEST_INT)
+    if washout and not isinstance(net, Recurrent):
+        raise ValueError(f"washout: expected 0 for a network without steps, got {washout}")
+    if isinstance(net, Recurrent) and washout >= net.steps:
+        raise ValueError(f"washout: expected fewer than the {net.steps} steps of the network, got {washout}")
+    return washout
 
 
 def _checked_batch_size(net: Network, batch_size: int, tol: float) -> int:
@@ -241,7 +271,9 @@ def _moments(steps: int, trace: int | None) -> list[int]:
     return sorted({*range(0, steps + 1, every), steps})
 
 
-def _held_out(kernels: Kernels, net: Network, data: Any, loss: str, dtype: np.dtype, batch: int | None) -> tuple[Any, Any, Any]:
+def _held_out(
+    kernels: Kernels, net: Network, data: Any, loss: str, dtype: np.dtype, batch: int | None, washout: int
+) -> tuple[Any, Any, Any]:
     """Shape, x and y of the data held out, which may have another number of samples or steps."""
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"held_out: expected (x, y), got {type(data).__name__}")
@@ -251,7 +283,7 @@ def _held_out(kernels: Kernels, net: Network, data: Any, loss: str, dtype: np.dt
         raise ValueError("held_out: expected x as [*net.x_shape] or [batch, *net.x_shape], of any number of samples or steps")
     other = net.at(x.shape[places - 2])
     inputs = float_array("held_out x", kernels.from_caller("held_out x", x), other.x_shape, dtype)
-    targets = _targets(kernels, other, "held_out y", y, loss, dtype)
+    targets = _targets(kernels, other, "held_out y", y, loss, dtype, washout)
     for name, rows in (("held_out x", inputs), ("held_out y", targets)):
         if rows.batch not in (None, batch):
             raise ValueError(f"{name}: expected the batch of the fit, {batch or 'none'}, got {rows.batch}")
