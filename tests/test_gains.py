@@ -295,3 +295,22 @@ def test_descriptions_and_dicts_lead_back(net):
     assert eval(repr(net), {"Recurrent": sl.Recurrent, "Feedforward": sl.Feedforward}) == net
     assert pickle.loads(pickle.dumps(net)) == net
     assert net.at(2).equations == 2 * net.equations // (net.steps if hasattr(net, "steps") else net.samples)
+
+
+@pytest.mark.parametrize("groups", [("g1",), ("g1", "b2"), ("g1", "W2"), ("W2", "b2")], ids="+".join)
+@pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
+def test_descent_of_gains_behind_frozen_weights(activation, groups):
+    """Samples in the lanes, where W1 and b1 are frozen: one sample and many, few outputs and many, tasks that share all but targets."""
+    for outputs, samples in ((1, 3), (2, 150), (5, 40)):
+        net = sl.Feedforward((5, 12, outputs), samples, activation, True, gain=True)
+        theta, x = drawn(net, 3)
+        y = np.random.default_rng(1).normal(size=(3, *net.y_shape))
+        for mask in (sl.only(net, *groups).draw(0).mask, sl.scattered(net, 7, groups if len(groups) > 1 else None).draw(0).mask):
+            found = sl.fit(net, theta, x, y, mask, 4, "adam", 1e-2)
+            tasks = sl.fit(net, theta[0], x[0], y, mask, 4, "adam", 1e-2)
+            for k in range(3):
+                expected, loss = twin.fit(net, theta[k], x[k], y[k], mask, 4, "adam", 1e-2)
+                np.testing.assert_allclose(found.theta[k], expected, rtol=1e-8, atol=1e-9)
+                assert np.isclose(found.loss[k], loss)
+            assert np.array_equal(tasks.theta[0], found.theta[0])
+            assert np.allclose(tasks.theta[2], twin.fit(net, theta[0], x[0], y[2], mask, 4, "adam", 1e-2)[0], rtol=1e-8, atol=1e-9)

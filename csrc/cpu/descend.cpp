@@ -206,7 +206,7 @@ void descend_batch(const DescendArgs<T>& a, Control& control) {
     if (b == 0 || a.index_stride != 0) {
       int r = a.budget;
       while (r > 0 && a.indices[b * a.index_stride + r - 1] >= s.size) --r;
-      by_samples = descends_by_samples<T>(s, r);
+      by_samples = descends_by_samples<T>(s, a.indices + b * a.index_stride, r);
     }
     if (by_samples) order[few++] = b;
     else order[batch - ++others] = b;

@@ -3,6 +3,7 @@
 //   h = phi(W1 x + b1),  y = W2 h + b2,  e = 2 (y - y*),  loss = sum (y - y*)^2
 //   dL/dW2_ej = sum_s e_e h_j,  dL/db2_e = sum_s e_e,  delta_j = phi'(h_j) sum_e W2_ej e_e,  dL/dW1_ji = sum_s delta_j x_i
 // A bias is a weight from an input, or from a unit, that is always 1. With softmax, e and the loss are those of method/losses.h.
+// With gains h = g u, u = phi(W1 x + b1), W1 and b1 frozen: u is computed once, and a gain is the one weight into a linear unit, from u.
 //
 // With students in the lanes (descend.cpp) every lane learns other weights, so all gradients are computed and then masked. Samples in the
 // lanes share the mask, and what does not learn costs nothing:
@@ -62,6 +63,7 @@ class Learner {
 
  public:
   static size_t frozen_packs(const Shape& s) { return static_cast<size_t>(s.widths[1]) * blocks_of_samples(s) * P; }
+  static size_t feature_packs(const Shape& s) { return s.gained ? static_cast<size_t>(s.widths[1]) * packs_of_samples(s) : 0; }
   static size_t input_packs(const Shape& s) { return (static_cast<size_t>(s.widths[0]) + 1) * static_cast<size_t>(packs_of_samples(s)); }
 
   // x [i][m] as rows of packs and a row of ones. Past the last sample all are 0, and so are activities and errors.
@@ -71,12 +73,14 @@ class Learner {
     for (int k = 0; k < m * L; ++k) lane(rows + s.widths[0] * m, k) = k < s.samples ? T(1) : T(0);
   }
 
-  // shared: z0 of all students, computed by another Learner; null: each has its own.
-  Learner(const DescendArgs<T>& a, Scratch& scratch, S* shared = nullptr)
-      : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)), shared_(shared) {
+  // shared: another Learner whose frozen parts are those of all students; null: each has its own.
+  Learner(const DescendArgs<T>& a, Scratch& scratch, const Learner* shared = nullptr)
+      : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)), shared_(shared),
+        activation_(s_.gained ? Activation::linear : s_.activation) {
     const size_t h = static_cast<size_t>(h_) + 1, o = static_cast<size_t>(o_), m = static_cast<size_t>(m_);
     const size_t packs = packs_of_slots(a.budget), slots = packs * L;
-    z0_ = shared ? shared : take_array<S>(scratch, frozen_packs(s_));
+    z0_ = shared ? shared->z0_ : take_array<S>(scratch, frozen_packs(s_));
+    u_ = shared ? shared->u_ : take_array<S>(scratch, feature_packs(s_));
     t0_ = take_array<S>(scratch, o * m);
     target_ = softmax() ? take_array<S>(scratch, o * m) : nullptr;
     act_ = take_array<S>(scratch, h * P);
@@ -95,8 +99,6 @@ class Learner {
     W2_ = take_array<T>(scratch, h * o);
     entry_ = take_array<int>(scratch, static_cast<size_t>(s_.size));
   }
-  S* frozen() const { return z0_; }
-
   void begin(int64_t b, const S* x) {
     b_ = b;
     const T* theta = a_.students.theta + b * a_.students.theta_stride;
@@ -126,6 +128,10 @@ class Learner {
           row_[slots_] = x + q * m_;
           take_slot(flat, theta);
         }
+      }
+      if (s_.gained && entry_[s_.gain[0] + j]) {
+        row_[slots_] = u_ + j * m_;
+        take_slot(s_.gain[0] + j, theta);
       }
       bool leaves = false;
       for (int e = 0; e < o_; ++e) leaves |= entry_[s_.weight[1] + e * h_ + j] != 0;
@@ -259,8 +265,20 @@ class Learner {
         S* z = &z0(j, at);
         if (biases && !entry_[s_.bias[0] + j])
           for (int p = 0; p < packs; ++p) z[p] += theta[s_.bias[0] + j] * x[i_ * m_ + at + p];
-        if (into_[j] && !(biases && entry_[s_.bias[0] + j]) && !any_learns(s_.weight[1] + j, o_, h_)) activate_all(s_.activation, z, packs);
+        if (s_.gained) gain_unit(theta, j, at, packs, z);
+        else if (into_[j] && !(biases && entry_[s_.bias[0] + j]) && !any_learns(s_.weight[1] + j, o_, h_))
+          activate_all(s_.activation, z, packs);
       }
+    }
+  }
+  // z, where a pre-activation is, becomes what the unit sends as far as that is frozen.
+  void gain_unit(const T* theta, int j, int at, int packs, S* z) const {
+    activate_all(s_.activation, z, packs);
+    const bool learns = entry_[s_.gain[0] + j] != 0;
+    const T gain = theta[s_.gain[0] + j];
+    for (int p = 0; p < packs; ++p) {
+      u_[j * m_ + at + p] = z[p];
+      z[p] = learns ? S{} : z[p] * gain;
     }
   }
   void freeze_unit(const T* theta, const S* x, int j, int packs, S* z) const {
@@ -359,10 +377,10 @@ class Learner {
         w += n;
         row += n;
         S* act = act_ + u * P;
-        if (s_.activation == Activation::relu) {
+        if (activation_ == Activation::relu) {
 #pragma GCC unroll 4
           for (int p = 0; p < U; ++p) z[p] = rectified(z[p]);
-        } else if (s_.activation == Activation::tanh) {
+        } else if (activation_ == Activation::tanh) {
 #pragma GCC unroll 4
           for (int p = 0; p < U; ++p) act[p] = z[p];
           all_tanh(act, U);
@@ -409,12 +427,12 @@ class Learner {
 #pragma GCC unroll 4
       for (int p = 0; p < U; ++p) {
         z[p] = from[p] + w[u] * one[p];
-        if (s_.activation == Activation::relu) z[p] = rectified(z[p]);
+        if (activation_ == Activation::relu) z[p] = rectified(z[p]);
         act[p] = z[p];
         __builtin_prefetch(from + kAhead * P + p);
       }
     }
-    if (s_.activation == Activation::tanh) all_tanh(act_ + begin * P, (end - begin) * P);
+    if (activation_ == Activation::tanh) all_tanh(act_ + begin * P, (end - begin) * P);
   }
   template <int U>
   __attribute__((noinline)) void back_to_biases(int at, const S* y) {
@@ -435,8 +453,8 @@ class Learner {
       S sum = begins ? S{} : g_[u + k];
 #pragma GCC unroll 4
       for (int p = 0; p < U; ++p) {
-        if (s_.activation == Activation::relu) d[k][p] = gate_by(act[p], d[k][p]);
-        else if (s_.activation == Activation::tanh) d[k][p] -= act[p] * act[p] * d[k][p];
+        if (activation_ == Activation::relu) d[k][p] = gate_by(act[p], d[k][p]);
+        else if (activation_ == Activation::tanh) d[k][p] -= act[p] * act[p] * d[k][p];
         sum += d[k][p] * one[p];
       }
       g_[u + k] = sum;
@@ -566,10 +584,10 @@ class Learner {
     int n = into_[u];
     if (n == 0) return;
     const S* act = act_ + u * P;
-    if (s_.activation == Activation::relu) {
+    if (activation_ == Activation::relu) {
 #pragma GCC unroll 4
       for (int p = 0; p < U; ++p) d[p] = gate_by(act[p], d[p]);
-    } else if (s_.activation == Activation::tanh) {
+    } else if (activation_ == Activation::tanh) {
 #pragma GCC unroll 4
       for (int p = 0; p < U; ++p) d[p] -= act[p] * act[p] * d[p];
     }
@@ -603,8 +621,10 @@ class Learner {
   const DescendArgs<T>& a_;
   const Shape& s_;
   const int i_, h_, o_, m_;  // m_: packs of samples
-  S* const shared_;
+  const Learner* const shared_;
+  const Activation activation_;  // of what is not frozen
   S *z0_, *t0_, *target_;  // [m / P][h][P], [o][m]: frozen parts of pre-activations, and of y - y* (with softmax of y; y* by itself)
+  S* u_;  // [h][m]: activities before gains
   S *act_, *e_;  // [live + 1][P], [o][P]: activities and y - y* of one block
   S* g_;  // [slots]: gradients before the sum over lanes
   S *theta_, *before_, *first_, *second_;  // [slots / L]: weights, those before the last update, moments
@@ -626,7 +646,7 @@ template <class T>
 struct Pieces {
   const SomeStudents<T>* some;
   int64_t students;  // in one piece
-  Pack<T>* frozen;  // of all of them, or null
+  const Learner<T>* frozen;  // holds the frozen parts of all of them; or null
 };
 
 template <class T>
@@ -676,8 +696,12 @@ void descend_students(void* context, int worker, int64_t piece, Control& control
 // Time of a step in multiply-adds of packs, fitted to both ways on Zen 5 (2026-11-21, AVX-512, 14 % off; with 16 registers students in the
 // lanes keep less of a tile in them).
 template <class T>
-bool descends_by_samples(const Shape& s, int learnable) {
-  if (s.kind != Kind::feedforward || s.layers != 2 || !s.plain()) return false;
+bool descends_by_samples(const Shape& s, const int* indices, int learnable) {
+  if (s.kind != Kind::feedforward || s.layers != 2) return false;
+  for (int k = 0; s.gained && k < learnable; ++k) {
+    const Place place = place_of(s, indices[k]);
+    if (place.group == 0 && place.kind != GroupKind::gain) return false;
+  }
   const double i = s.widths[0], h = s.widths[1], o = s.widths[2], r = learnable;
   const double packs = (s.samples + P / 2 * kLanes<T> - 1) / (P / 2 * kLanes<T>)*(P / 2);
   const double live = h * (1 - std::pow(1 - r / s.size, i + o));  // units with a learnable weight, if these are scattered
@@ -694,19 +718,21 @@ void descend_by_samples(const SomeStudents<T>& some, Control& control) {
   Pieces<T> pieces{&some, students, nullptr};
   const DescendArgs<T>& a = *some.args;
   const Students<T>& in = a.students;
+  auto run = [&] { parallel_for((some.count + students - 1) / students, threads, control, descend_students<T>, &pieces); };
   Scratch scratch;
   if (in.theta_stride == 0 && in.x_stride == 0 && a.index_stride == 0 && some.count > 1) {
     Pack<T>* x = take_array<Pack<T>>(scratch, Learner<T>::input_packs(*in.shape));
     Learner<T>::pack_inputs(*in.shape, in.x, x);
     Learner<T> first(a, scratch);
     first.begin(some.student(0), x);
-    pieces.frozen = first.frozen();
+    pieces.frozen = &first;
+    return run();
   }
-  parallel_for((some.count + students - 1) / students, threads, control, descend_students<T>, &pieces);
+  run();
 }
 
-template bool descends_by_samples<float>(const Shape&, int);
-template bool descends_by_samples<double>(const Shape&, int);
+template bool descends_by_samples<float>(const Shape&, const int*, int);
+template bool descends_by_samples<double>(const Shape&, const int*, int);
 template void descend_by_samples<float>(const SomeStudents<float>&, Control&);
 template void descend_by_samples<double>(const SomeStudents<double>&, Control&);
 

@@ -13,9 +13,10 @@ struct SomeStudents {
   int64_t student(int64_t k) const { return order ? order[k] : k; }
 };
 
-// Whether it is the faster way for a student with so many learnable weights (its own number: its result does not depend on its batch).
+// Whether it is the faster way for a student with these learnable weights (its own: its result does not depend on its batch). Gains: only
+// where the weights before them stay as they are.
 // A batch with students of both kinds takes two passes, one after the other, with packs of their own.
-template <class T> bool descends_by_samples(const Shape&, int learnable);
+template <class T> bool descends_by_samples(const Shape&, const int* indices, int learnable);
 template <class T> void descend_by_samples(const SomeStudents<T>&, Control&);
 
 }  // namespace SL_ISA
