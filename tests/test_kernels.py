@@ -1,6 +1,7 @@
 """The CPU and a GPU offer the same calls (backend/kernels.py), and the CPU hands each on to the compiled function as it is."""
 
 import ast
+import dataclasses
 import inspect
 import types
 from pathlib import Path
@@ -11,7 +12,7 @@ import sublearn
 from sublearn.backend import host
 from sublearn.backend.cuda import CudaKernels
 from sublearn.backend.host import HostKernels
-from sublearn.backend.kernels import Kernels
+from sublearn.backend.kernels import FitOptions, Kernels
 
 METHODS = [name for name, member in vars(Kernels).items() if inspect.isfunction(member) and not name.startswith("_")]
 STUB = ast.parse((Path(sublearn.__file__).parent / "_cpu.pyi").read_text()).body
@@ -76,13 +77,19 @@ def test_the_compiled_functions_take_the_same(name):
     defaults = [inspect.Parameter.empty] * (len(stub.args) - len(stub.defaults)) + [ast.literal_eval(d) for d in stub.defaults]
     other = {"from_": "origin"}  # `from` is a word of Python
     compiled = [(other.get(a.arg, a.arg), default) for a, default in zip(stub.args, defaults)]
-    assert compiled == [(p, default) for p, _, default in arguments(vars(Kernels)[name])[1:]]
+    wanted = [(p, default) for p, _, default in arguments(vars(Kernels)[name])[1:] if p != "options"]
+    if len(wanted) < len(arguments(vars(Kernels)[name])) - 1:  # options of fit: its fields, one by one
+        wanted += [(one.name, one.default) for one in dataclasses.fields(FitOptions)]
+    assert compiled == wanted
 
 
 @pytest.mark.parametrize("name", sorted(set(COMPILED) - {"rank_real"}))  # which counts what is proven
 def test_the_cpu_hands_every_argument_on(monkeypatch, name):
-    given, result = tuple(object() for _ in arguments(vars(Kernels)[name])[1:]), object()
+    names, result = [p for p, *_ in arguments(vars(Kernels)[name])[1:]], object()
+    fields = [object() for _ in dataclasses.fields(FitOptions)] if "options" in names else []
+    own = tuple(object() for p in names if p != "options")
+    given = (*own, FitOptions(*fields)) if fields else own
     seen = []
     monkeypatch.setattr(host, "cpu", types.SimpleNamespace(**{name: lambda *a: seen.append(a) or result}))
     assert getattr(HostKernels(), name)(*given) is result
-    assert seen == [given]
+    assert seen == [(*own, *fields)]

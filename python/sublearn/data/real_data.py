@@ -82,6 +82,11 @@ class RealData:
         """What can be trained by: digits have classes."""
         return ("squared", "softmax") if self.source == DIGITS else ("squared",)
 
+    @property
+    def washout(self) -> int:
+        """The first steps of a trajectory, which count neither in training nor in tests: the network begins at 0, the system does not."""
+        return min(WASHOUT, self.net.steps // 5) if isinstance(self.net, Recurrent) else 0
+
     def draw(self, strategy: Strategy, seed: int, task: int, first: int, count: int) -> RealTrials:
         """Trials first .. first + count - 1, float32. ImportError where the extra that brings the pictures is not installed."""
         one = self.net.at(1)  # weights and masks do not depend on it, and inputs are not needed
@@ -119,8 +124,7 @@ class RealData:
             if self.source == DIGITS:
                 return np.asarray(accuracy(net, theta, trials.x_test, trials.y_test, threads=threads))
             y = outputs(net, theta, trials.x_test, threads=threads)
-            away = min(WASHOUT, y.shape[-2] // 5)
-            wrong = (y - trials.y_test)[..., away:, :].astype(np.float64) ** 2
+            wrong = (y - trials.y_test)[..., self.washout :, :].astype(np.float64) ** 2
             found = np.sqrt(wrong.reshape(len(y), -1).mean(axis=1))
         return np.where(found < _WORST, found, _WORST)
 

@@ -52,13 +52,15 @@ def _portions(question: RealQuestion, quantity: str, first: int, trials: int, th
         drawn = law.draw(strategy, seed, task, begin, min(chunk, first + trials - begin))
         how: dict[str, Any] = {name: options[name] for name in ("steps", "optimizer", "lr")}
         y = drawn.y if loss == "squared" else drawn.y.argmax(axis=1)
-        found = fit(law.net, drawn.student, drawn.x, y, drawn.mask, tol=settings.tol, loss=loss, threads=threads, **how)
+        how |= {"tol": settings.tol, "loss": loss, "washout": law.washout, "threads": threads}
+        found = fit(law.net, drawn.student, drawn.x, y, drawn.mask, **how)
         if quantity != "loss":
             yield law.tested(found.theta, drawn, threads)
             continue
         with np.errstate(over="ignore", invalid="ignore"):
             if loss == "squared":
-                size = (drawn.y.astype(np.float64) ** 2).reshape(len(drawn.y), -1).sum(axis=1)
+                counted = drawn.y[..., law.washout :, :] if law.washout else drawn.y
+                size = (counted.astype(np.float64) ** 2).reshape(len(drawn.y), -1).sum(axis=1)
             else:
                 size = np.full(len(drawn.y), drawn.y.shape[2] * math.log(drawn.y.shape[1]))
             reached_ = found.loss.astype(np.float64) / size
