@@ -33,7 +33,7 @@ struct ModP {
 };
 
 // A float64 is a whole number times a power of two: its exact value mod p.
-template <uint32_t P> SL_HD inline ModP<P> residue_of(double v) {
+template <uint32_t P> SL_INLINE ModP<P> residue_of(double v) {
   int exponent;
   const double fraction = std::frexp(v, &exponent);  // v = fraction 2^exponent, 1/2 <= |fraction| < 1
   const int64_t whole = static_cast<int64_t>(fraction * 9007199254740992.0) % int64_t{P};  // 2^53
