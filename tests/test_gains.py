@@ -30,6 +30,7 @@ NETS = [
     sl.Recurrent(1, 8, 2, 4, "linear", samples=3),
     sl.Recurrent(3, 8, 1, 1, "tanh", ("b",), samples=4),
 ]
+SMOOTH = [net for net in NETS if net.activation != "relu"]
 names = lambda net: net.describe()  # noqa: E731
 
 
@@ -128,11 +129,9 @@ class exact_leak:  # the network with its leak as a fraction
         return getattr(self.net, name)
 
 
-@pytest.mark.parametrize("net", NETS, ids=names)
+@pytest.mark.parametrize("net", SMOOTH, ids=names)  # relu has no Jacobian over GF(p)
 def test_ranks_mod_p_are_ranks_at_random_points(net):
     """The rank over GF(p) is that of the real Jacobian at a random point (numpy's svd), for every kind of mask."""
-    if net.activation == "relu":
-        pytest.skip("relu has no Jacobian over GF(p)")
     rng = np.random.default_rng(4)
     theta, x = rng.normal(size=net.size) / 2, rng.normal(size=net.x_shape)
     whole = twin.jacobian(net, theta, x)
@@ -141,11 +140,9 @@ def test_ranks_mod_p_are_ranks_at_random_points(net):
         assert sl.attained_rank(net, sl.Allocation.from_mask(net, mask)) == np.linalg.matrix_rank(columns, tol=1e-9)
 
 
-@pytest.mark.parametrize("net", NETS, ids=names)
+@pytest.mark.parametrize("net", [net for net in NETS if net.gain], ids=names)
 def test_draws_are_those_without_gains(net):
     """Gains come after all biases, so that nothing else moves; they are 1 in teacher and student."""
-    if not net.gain:
-        pytest.skip("no gains")
     bare = replace(net, gain=False)
     shared = ("W1",) if hasattr(net, "widths") else ("B",)
     trial, without = (sl.draw_trials(n, sl.scattered(n, 3, "W2" if shared == ("W1",) else "W"), 6, shared=shared) for n in (net, bare))
@@ -179,13 +176,11 @@ def test_a_gain_of_zero_takes_its_unit_out():
 
 @pytest.mark.parametrize("net", NETS, ids=names)
 def test_levenberg_marquardt_finds_planted_answers(net):
-    if net.activation == "relu":
-        pytest.skip("a relu search may stall")
     learnable = masks_of(net, max(1, min(net.size, net.equations) // 2), 20)
     theta, x = drawn(net, 20)
     planted = np.where(learnable, theta + 0.05 * np.random.default_rng(3).normal(size=theta.shape), theta)
     found = sl.levenberg_marquardt(net, theta, x, sl.outputs(net, planted, x), learnable, starts=5)
-    assert (found.start >= 0).mean() >= 0.8
+    assert (found.start >= 0).mean() >= (0.5 if net.activation == "relu" else 0.8)  # at kinks a search may stall
     assert np.array_equal(found.theta[~learnable], theta[~learnable])
 
 

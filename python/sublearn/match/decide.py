@@ -29,7 +29,7 @@ from ..ops.arguments import common_batch, float_array, learnable, shape_back, th
 from ..ops.fit import Optimizer
 from .linear_solve import solve_linear
 from .methods import EXACT, Method, Settings, check_options, check_tolerance, searched_starts
-from .problem import Data, Problem, without_idle_gains
+from .problem import Data, Problem, simplest
 from .screens import constant_but_wrong, meets_as_it_is, screen_generic, screen_here
 from .searches import search_by_descent, search_by_newton
 
@@ -118,7 +118,7 @@ def decide(
         teacher = _rows(float_array("teacher", to_numpy("teacher", teacher), (net.size,)).rows, count)
     eps = max(float(np.finfo(one.rows.dtype).eps) for one in given)
     data = Data(*(_rows(one.rows, count) for one in given), np.broadcast_to(masks.rows, (count, net.size)), teacher, eps)
-    bare, data, law = without_idle_gains(net, data, law)
+    bare, data, law = simplest(net, data, law)
     own = tuple(name for name in shared if name in bare.groups)
     problem = Problem(bare, own, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=law)
     paths = None if backend == "auto" and isinstance(kernels, HostKernels) else problem.kernels
@@ -139,7 +139,7 @@ def decide_drawn(
     teacher = _rows(drawn.teacher, count) if settings.method == EXACT else None
     eps = float(np.finfo(drawn.teacher.dtype).eps)
     data = Data(_rows(drawn.student, count), _rows(drawn.x, count), _rows(drawn.y, count), masks, teacher, eps)
-    bare, data, law = without_idle_gains(net, data, np.array(drawn.law.gains))
+    bare, data, law = simplest(net, data, np.array(drawn.law.gains))
     own = tuple(name for name in drawn.shared if name in bare.groups)
     problem = Problem(bare, own, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=law, drawn=True)
     found = _decide(problem, settings, (drawn.seed, drawn.task, drawn.first), None if backend == "auto" else problem.kernels)
@@ -147,7 +147,7 @@ def decide_drawn(
 
 
 def _with_gains(net: Network, found: Verdicts) -> Verdicts:
-    """theta of `without_idle_gains` with its ones."""
+    """theta of `simplest` with its ones."""
     missing = net.size - found.theta.shape[1]
     return found if not missing else replace(found, theta=np.concatenate([found.theta, np.ones((len(found.theta), missing))], axis=1))
 

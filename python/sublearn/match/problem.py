@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..existence.verdicts import Verdicts
-from ..model.layers import plain
+from ..model.layers import plain, without_idle_gains
 from ..model.network import Network, Recurrent
 from ..ops.arguments import index_rows
 from ..ops.units import Units, reach, size_of, units
@@ -47,12 +47,10 @@ class Data(NamedTuple):
     eps: float = EPS
 
 
-def without_idle_gains(net: Network, data: Data, gains: np.ndarray | None) -> tuple[Network, Data, np.ndarray | None]:
-    """The same question of the network without gains, where none learns and all are 1: more theorems are about it. They are the last
-    weights of the flat order, so that what is found goes back with ones behind it."""
-    bare = replace(net, gain=False)
-    rest = [data.theta[:, bare.size :], *([] if data.teacher is None else [data.teacher[:, bare.size :]])]
-    if not net.gain or data.masks[:, bare.size :].any() or not all((part == 1).all() for part in rest):
+def simplest(net: Network, data: Data, gains: np.ndarray | None) -> tuple[Network, Data, np.ndarray | None]:
+    """The same question of the network without gains, where these are idle. What is found goes back with ones behind it."""
+    bare = without_idle_gains(net, data.masks, data.theta, *([] if data.teacher is None else [data.teacher]))
+    if bare is net:
         return net, data, gains
     cut = lambda rows: None if rows is None else rows[:, : bare.size]  # noqa: E731
     data = data._replace(theta=cut(data.theta), masks=cut(data.masks), teacher=cut(data.teacher))

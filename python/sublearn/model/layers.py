@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -22,6 +23,16 @@ def has_effect(net: Network) -> np.ndarray:
     if isinstance(net, Recurrent) and net.steps == 1:
         effect[net.slices["W"]] = False
     return effect
+
+
+def without_idle_gains(net: Network, masks: np.ndarray, *weights: np.ndarray) -> Network:
+    """The network without its gains where none learns, masks bool [.., size], and all are 1, weights [.., size]; else `net` itself. The
+    same question: gains are the last weights of the flat order. More theorems are about it, and kernels know it best."""
+    if not net.gain:
+        return net
+    bare = replace(cast("Feedforward | Recurrent", net), gain=False)
+    some = masks[:, bare.size :].any() or any((part[:, bare.size :] != 1).any() for part in weights)
+    return net if some else bare
 
 
 def gains_of_last_hidden_layer(net: Network) -> str | None:

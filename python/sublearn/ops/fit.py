@@ -12,6 +12,7 @@ from ..backend.dispatch import kernels_for
 from ..backend.kernels import FitOptions, Kernels
 from ..backend.selection import Backend
 from ..model.checks import check_net
+from ..model.layers import without_idle_gains
 from ..model.network import Feedforward, Network, Recurrent
 from .arguments import Batched, common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
 from .fit_state import FitState, check_state
@@ -141,7 +142,7 @@ def fit(
     weights = float_array("theta", kernels.from_caller("theta", theta), (net.size,))
     dtype = weights.rows.dtype
     masks = learnable(net, allocation)
-    lean = _without_idle_gains(net, weights.rows, masks.rows)
+    lean = net if kernels.on_device else without_idle_gains(net, masks.rows, weights.rows)
     shape, inputs = given_inputs(kernels, lean, x, h0, dtype)
     targets = _targets(kernels, net, "y", y, loss, dtype, washout)
     batch = common_batch(theta=weights, x=inputs, y=targets, allocation=masks)
@@ -210,14 +211,6 @@ def fit(
     if seen:
         shown["moments"] = begun + np.array(moments)
     return FitResult(found, back(out["loss"]), back(out["steps"]), back(status), after, **shown)
-
-
-def _without_idle_gains(net: Network, theta: Any, masks: np.ndarray) -> Network:
-    """The network without its gains where none learns and all are 1: kernels know it best. Gains are the last weights."""
-    if not net.gain or not isinstance(theta, np.ndarray) or not isinstance(net, (Feedforward, Recurrent)):
-        return net
-    bare = replace(net, gain=False)
-    return net if masks[:, bare.size :].any() or (theta[:, bare.size :] != 1).any() else bare
 
 
 def _check_choices(**asked: tuple[object, tuple[str, ...]]) -> None:

@@ -82,7 +82,7 @@ class Family(NamedTuple):
     """Affine allocations, one for every set S of hidden units: a weight requires its unit to be in S, or not in S.
 
     allowed: bool [size]; inside, outside: int64 [size], the unit that must (not) be in S, -1 for none.
-    Every affine allocation is contained in a member of one of `affine_families(net)`.
+    Every affine allocation is contained in a member of one of `affine_families(net)`, but for gains of layers below the last hidden one.
     """
 
     units: int
