@@ -19,8 +19,8 @@ class Verdicts:
     certified, yes: weights next to theta give exactly y, in real arithmetic, in every output that learnable weights reach; the others are y
     up to their rounding. No: no weights give y, or any other numbers that round to it. Where `teacher` was given and y is what it computes
     to, up to rounding, y stands for its exact outputs in both. theta [batch, size]: the solution, or the nearest point found. A certified
-    solution lies next to it; where that is badly conditioned (T7), its rounding to float64 may leave a large loss. Where the input lives on
-    a GPU, so do all but `reason`.
+    solution lies next to it; where that is badly conditioned (T2, T7), its rounding to float64 may leave a large loss. Where the input
+    lives on a GPU, so do all but `reason`.
     loss [batch]: ||f(theta) - y||^2 / ||y||^2, for y = 0 over the student's own ||f||^2. start int [batch]: the first start that matched,
     -1 if none did. direction [batch, equations], where some no has the reason "T13", else None: the u of each such no, in the order of the
     outputs, 0 elsewhere: u . (y - what is fixed) is larger than u . f can become (for some u next to it, see docs/theory.md).
