@@ -35,6 +35,20 @@ LONG = {
 }
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_kernel_in_a_daemon_thread_does_not_spoil_the_end_of_the_process(threads):
+    code = f"""
+        import threading, time
+        import numpy as np, sublearn as sl
+        net = sl.Recurrent(2, 8, 2, 6)
+        threading.Thread(target=lambda: {LONG["fit"][:-1]}, threads={threads}), daemon=True).start()
+        time.sleep(0.2)
+        print("done", flush=True)
+    """
+    done = run(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_returns_within_a_second(name, threads):

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bind/gil.h"
 #include "ops/trial.h"
 
 namespace bindings {

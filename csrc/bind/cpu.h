@@ -17,14 +17,14 @@ template <class T> using Array = py::array_t<T, py::array::c_style>;
 
 // Polls for Ctrl-C at most every 20 ms while a kernel runs without the GIL.
 struct Interrupt {
+  WithoutGil* unlocked = nullptr;
   std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
   static bool poll(void* self) {
     auto& me = *static_cast<Interrupt*>(self);
     const auto now = std::chrono::steady_clock::now();
     if (now - me.last < std::chrono::milliseconds(20)) return false;
     me.last = now;
-    py::gil_scoped_acquire gil;
-    return PyErr_CheckSignals() != 0;
+    return me.unlocked->signalled();
   }
 };
 
@@ -34,7 +34,8 @@ template <class F> void run(F&& kernel) {
   control.poll = Interrupt::poll;
   control.poll_context = &interrupt;
   try {
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
+    interrupt.unlocked = &unlocked;
     kernel(control);
   } catch (const sl::Interrupted&) {
     if (!PyErr_Occurred()) PyErr_SetNone(PyExc_KeyboardInterrupt);

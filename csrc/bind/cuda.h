@@ -77,7 +77,7 @@ inline std::vector<char> group_flags(const sl::Shape& s, const std::vector<bool>
 
 template <class F> void run(const Array& on, uintptr_t handle, F&& operation) {
   const int device = on.device;
-  py::gil_scoped_release release;
+  WithoutGil unlocked;
   sl::cuda::Stream stream(reinterpret_cast<void*>(handle), device);
   operation(stream);
 }

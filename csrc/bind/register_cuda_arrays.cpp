@@ -31,7 +31,7 @@ Array::Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_, std::sh
     : shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_) {
   check(!queue || queue->device() == device, "queue: of another device");
   const size_t n = bytes();
-  py::gil_scoped_release release;
+  WithoutGil unlocked;
   if (queue) {
     own = std::make_unique<sl::cuda::Memory>(n, device, std::move(queue));
   } else {
@@ -44,7 +44,7 @@ Array::Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_, std::sh
 Array::Array(std::vector<int64_t> shape_, py::dtype dtype_, int device_, uintptr_t of_stream, bool of_a_call)
     : shape(std::move(shape_)), dtype(std::move(dtype_)), device(device_), stream(static_cast<int64_t>(of_stream)) {
   const size_t n = bytes();
-  py::gil_scoped_release release;
+  WithoutGil unlocked;
   own = std::make_unique<sl::cuda::Memory>(n, device, reinterpret_cast<void*>(of_stream), of_a_call);
   data = own->data();
 }
@@ -79,7 +79,7 @@ void let_wait_for(const Array& a, sl::cuda::Stream& stream) {
 void wait(const sl::cuda::Queue& queue) {
   for (int sleeps = 0; !queue.idle(); ++sleeps) {
     if (sleeps % 64 == 63 && PyErr_CheckSignals() != 0) throw py::error_already_set();
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
     std::this_thread::sleep_for(std::chrono::microseconds(sleeps < 64 ? 20 : 500));
   }
 }
@@ -91,7 +91,7 @@ py::array pinned(const std::vector<int64_t>& shape, const py::dtype& dtype, std:
   auto memory = std::make_unique<sl::cuda::Pinned>(bytes, std::move(queue));
   void* data = memory->data();
   py::capsule owner(memory.release(), [](void* p) {
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
     delete static_cast<sl::cuda::Pinned*>(p);
   });
   return py::array(dtype, shape, data, owner);
@@ -114,7 +114,7 @@ py::capsule to_dlpack(const Ref& a, const py::object& stream, const py::object&,
   if (!copy.is_none() && copy.cast<bool>()) throw py::buffer_error("copy: this array is exported without a copy");
   const int64_t reader = stream.is_none() ? 0 : stream.cast<int64_t>();
   if (a->stream >= 0 && reader != -1 && (reader == 1 ? 0 : reader) != a->stream) {
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
     sl::cuda::Stream(reinterpret_cast<void*>(a->stream), a->device).let_wait(reinterpret_cast<void*>(reader == 1 ? 0 : reader));
   }
   return dlpack::export_array(a->data, a->device, a->shape, a->dtype.kind(), static_cast<size_t>(a->dtype.itemsize()), a);

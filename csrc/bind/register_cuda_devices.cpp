@@ -22,7 +22,7 @@ void register_devices(py::module_& m) {
   }, "device"_a = 0);
   m.def("free_bytes", &sl::cuda::free_bytes, "device"_a);
   m.def("let_wait", [](int device, uintptr_t later, uintptr_t earlier) {
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
     sl::cuda::Stream(reinterpret_cast<void*>(earlier), device).let_wait(reinterpret_cast<void*>(later));
   }, "device"_a, "later"_a, "earlier"_a, "What `later` does from now on waits for what `earlier` has been given so far.");
 #if defined(SL_EMULATE)
@@ -35,7 +35,7 @@ void register_devices(py::module_& m) {
   }, "busy"_a = false, "capturing"_a = false, "passed"_a = false, "pageable"_a = false,
         "For tests: events do not happen; a graph is being captured; events have happened at once; no host memory is pinned.");
   m.def("finish", [] {
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
     const cudaError_t code = cudaDeviceSynchronize();
     if (code != cudaSuccess) throw sl::Error(cudaGetErrorString(code));
   }, "For tests: waits for all streams.");
@@ -47,7 +47,7 @@ void register_devices(py::module_& m) {
   m.def("planted_race", [](int race) { return sl::cuda::planted_race(static_cast<sl::cuda::PlantedRace>(race)); }, "race"_a);
 #endif
   m.def("synchronize", [](int device, uintptr_t stream) {
-    py::gil_scoped_release release;
+    WithoutGil unlocked;
     sl::cuda::Stream(reinterpret_cast<void*>(stream), device).wait();
   }, "device"_a = 0, "stream"_a = 0);
   m.def("strips", [](size_t most) {
