@@ -63,7 +63,7 @@ def test_trials_have_the_students_of_D3_and_their_own_trajectories():
     assert (trials.x == x[::2, :30]).all() and (trials.y == x[::2, 1:]).all()
     assert (trials.x_test == x[1::2, :30]).all() and (trials.y_test == x[1::2, 1:]).all()
     again = law.draw(strategy, 3, 1, 12, 1)
-    assert all((one == two[2:3]).all() for one, two in zip(again, trials, strict=True))
+    assert all((one == two[2:3]).all() for one, two in zip(again[:-1], trials[:-1], strict=True)) and again.which == (3, 1, 12)
 
 
 def test_several_sequences():
@@ -85,7 +85,7 @@ def test_quantities_by_hand():
     loss = found.loss / (trials.y[:, 6:] ** 2).sum(axis=(1, 2))
     assert np.allclose(reached(question, "loss", 0, 5), loss, rtol=1e-6)
     assert (reached(question, "rmse", 3, 2) == reached(question, "rmse", 0, 5)[3:]).all()
-    with pytest.raises(ValueError, match="quantity: expected loss or rmse"):
+    with pytest.raises(ValueError, match="quantity: expected loss or rmse or valid_time"):
         reached(question, "accuracy", 0, 1)
     with pytest.raises(ValueError, match="method: expected descent"):
         reached(question._replace(settings=check_settings("newton", None, False)), "loss", 0, 1)
@@ -95,7 +95,67 @@ def test_a_network_that_runs_away_has_a_large_error():
     net = sl.Recurrent(2, 1, 2, 30, activation="relu")
     law = RealData.checked(net, "linear")
     theta = np.full((1, net.size), 1e30, dtype=np.float32)
-    assert law.tested(theta, law.draw(sl.only(net, "W"), 0, 0, 0, 1))[0] == 1e3
+    assert law.tested(theta, law.draw(sl.only(net, "W"), 0, 0, 0, 1), "rmse")[0] == 1e3
+
+
+def test_valid_time_by_hand():
+    net = sl.Recurrent(2, 40, 2, 50, activation="relu", bias=True, samples=3)
+    law, strategy = RealData.checked(net, "pendulum", {"W": 0.5}, dt=0.1), sl.readout(net)
+    how = check_settings("descent", None, False, steps=300, lr=0.02)
+    found = reached(RealQuestion(law, strategy, how, 4, 2), "valid_time", 7, 2)
+    trials = law.draw(strategy, 4, 2, 7, 2)
+    theta = sl.fit(net, trials.student, trials.x, trials.y, trials.mask, 300, "adam", 0.02, washout=law.washout).theta
+    one = sl.Recurrent(2, 40, 2, 50, activation="relu", bias=True)
+    for k in range(2):  # the trajectories that test, gone on with
+        truth = sl.systems.trajectories("pendulum", 3, 460, 0.1, seed=4, task=2, first=6 * (7 + k) + 3)
+        assert (truth[:, :50].astype(np.float32) == trials.x_test[k]).all()
+        y = sl.free_run(one, theta[k], truth.astype(np.float32), 60, 400)
+        good = np.median(sl.systems.valid_steps(y, truth[:, 60:]))
+        assert found[k] == good * 0.1 / sl.systems.SYSTEMS["pendulum"].period and good > 0
+
+
+def test_a_network_without_input_learns_one_trajectory():
+    net = sl.Recurrent(1, 20, 2, 25, activation="relu", bias=True)
+    law = RealData.checked(net, "vdp", {"b": 0.5}, driven=False)
+    trials = law.draw(sl.biases(net), 2, 0, 3, 2)
+    assert not trials.x.any() and law.washout == 0 and law.options == {"driven": False} and law.quantities == ("loss", "rmse")
+    assert (trials.y == sl.systems.trajectories("vdp", 2, 25, seed=2, first=3).astype(np.float32)).all()
+    how = check_settings("descent", None, False, steps=40, lr=0.01)
+    found = reached(RealQuestion(law, sl.biases(net), how, 2, 0), "rmse", 3, 2)
+    theta = sl.fit(net, trials.student, trials.x, trials.y, trials.mask, 40, "adam", 0.01).theta
+    assert np.allclose(found, np.sqrt(((sl.outputs(net, theta, trials.x) - trials.y) ** 2).mean(axis=(1, 2))), rtol=1e-5)
+
+
+def test_tasks_of_one_network_have_its_students(tmp_path):
+    text = """
+    study = {name = "tasks", trials = 2, method = "descent", measure = "accuracy", descent = {steps = 5, loss = "softmax"}}
+    strategy = [{kind = "biases"}]
+    [[network]]
+    kind = "feedforward"
+    widths = [64, 8, 10]
+    samples = 50
+    bias = true
+    data = "digits"
+    variant = ["plain", "labels", "turned"]
+    gains = {b1 = 0, W2 = [1, 10]}
+    """
+    cells = study.cells_of(study.parse_spec(text))
+    assert len(cells) == 6 and len({cell.id for cell in cells}) == 6 and len({cell.task_number for cell in cells}) == 2  # one for each gain
+    assert [cell.content["data"].get("variant") for cell in cells] == [None, None, "labels", "labels", "turned", "turned"]
+    assert [cell.content["gains"].get("W2") for cell in cells] == [None, 10.0] * 3
+    assert cells[1].parameters == {"variant": "plain", "gains.W2": 10.0}
+
+
+def test_variants_of_the_digits():
+    pytest.importorskip("sklearn")
+    plain = sl.pictures.digits(100, 1, 2, 3)
+    turned, inverted, labels, pixels = (sl.pictures.digits(100, 1, 2, 3, variant) for variant in ("turned", "inverted", "labels", "pixels"))
+    assert (turned.x.reshape(8, 8, 100)[0, 2] == plain.x.reshape(8, 8, 100)[2, 7]).all() and (inverted.x == 1 - plain.x).all()
+    order = [int(labels.labels[plain.labels == digit][0]) for digit in range(10)]
+    assert sorted(order) == list(range(10)) and order != list(range(10)) and (np.array(order)[plain.labels] == labels.labels).all()
+    assert (np.array(order)[plain.labels_test] == labels.labels_test).all() and (labels.x == plain.x).all()
+    rows = {row.tobytes() for row in np.hstack([plain.x, plain.x_test])}
+    assert {row.tobytes() for row in np.hstack([pixels.x, pixels.x_test])} == rows and (pixels.x != plain.x).any()
 
 
 def test_a_study_of_a_system(tmp_path):
@@ -129,9 +189,13 @@ def test_cells_without_data_keep_their_content():
     ('system = "vdp"', 'system = "vdp"\ndata = "digits"', "system: expected no system beside data"),
     ('system = "vdp"', 'system = "vdp"\nshared = ["W"]', "shared: expected nothing shared"),
     ('system = "vdp"', 'system = "vdp"\ndt = -1', "dt: expected a finite number above 0"),
+    ('system = "vdp"', 'system = "vdp"\nvariant = "turned"', "variant: expected none with the system vdp"),
+    ('system = "vdp"', 'system = "vdp"\ntargets = "gaussian"', "targets: expected no targets beside data or a system"),
+    ('system = "vdp"', 'driven = false', "gains.c: expected a positive number"),
+    ('gains = { W = 0.5', 'gains = { W = [0.5, "x"]', "gains.W: expected numbers"),
     ('system = "vdp"\n', "", "gains.c: expected a positive number"),
     ("c = 0", "D = 0", "gains.D: expected a positive number"),
-    ('measure = ["loss", "rmse"]', 'measure = "matches"', "measure: expected loss or rmse, all there is to measure"),
+    ('measure = ["loss", "rmse"]', 'measure = "matches"', "measure: expected loss or rmse or valid_time, all there is to measure"),
     ('measure = ["loss", "rmse"]', 'measure = ["loss", "accuracy"]', 'measure: expected a network with data = "digits" for accuracy'),
     ('method = "descent"', 'method = ["newton", "descent"]', "expected method descent only with real data"),
     ('"50%"', '"kappa"', "expected numbers or percentages in network"),
@@ -223,6 +287,10 @@ def test_without_the_extra(monkeypatch):
     (lambda: RealData.checked(SYSTEM, "mnist"), "data: expected digits or one of the systems"),
     (lambda: RealData.checked(sl.Feedforward((64, 10), 1797), "digits"), "samples: expected at most 1796"),
     (lambda: RealData.checked(sl.Feedforward((64, 10), 5), "digits", dt=0.1), "dt: expected none"),
+    (lambda: RealData.checked(sl.Feedforward((64, 10), 5), "digits", variant="upside down"), "variant: expected one of plain, labels"),
+    (lambda: RealData.checked(SYSTEM, "vdp", variant="turned"), "variant: expected none with the system vdp"),
+    (lambda: RealData.checked(sl.Recurrent(1, 5, 3, 9), "vdp", driven=False), "one with 2 outputs and one sequence"),
+    (lambda: sl.pictures.digits(10, variant="labels permuted"), "variant: expected one of plain, labels"),
     (lambda: RealData.checked(SYSTEM, "vdp", {"W": 0.0}), "gains"),
     (lambda: RealData.checked(SYSTEM, "vdp", {"Q": 1.0}), "gains"),
 ])  # fmt: skip

@@ -14,7 +14,7 @@
 
 namespace sl {
 
-enum Stream : uint32_t { kTeacher = 0, kStudent = 1, kInputs = 2, kMask = 3, kBatches = 4, kStarts = 16 };
+enum Stream : uint32_t { kTeacher = 0, kStudent = 1, kInputs = 2, kMask = 3, kBatches = 4, kTargets = 5, kStarts = 16 };
 
 struct Philox {
   uint32_t key[2];

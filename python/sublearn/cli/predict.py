@@ -77,8 +77,8 @@ def _predict_study(options: argparse.Namespace) -> int:
     rows, seen = [], set()
     for cell in checked(cells_of, read_study(options.study)):
         key = (cell.network_label, cell.strategy_label, cell.arguments)
-        if cell.control or key in seen or cell.data is not None:
-            continue  # theory does not depend on the method, and says nothing of real data
+        if cell.control or key in seen or not cell.taught:
+            continue  # theory does not depend on the method, and says nothing where there is no teacher
         seen.add(key)
         try:
             found = predict_strategy(cell.net, cell.strategy, cell.shared, draws=options.draws, seed=options.seed)

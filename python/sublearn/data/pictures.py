@@ -1,14 +1,15 @@
-"""Pictures of digits, as data for classification: which are for training, which for testing?
+"""Pictures of digits, as data for classification: which are for training, which for testing, and which tasks are made of them?
 
 scikit-learn's 1797 pictures of 8 x 8 pixels (extra `data`), scaled to [0, 1], in the layout of a feedforward network: one column each.
 Which of them train is drawn anew for every number: the order of raw numbers of numpy's Philox with key (seed, task) and counter
-(0, 0, 1, number).
+(0, 0, 1, number). Variants make several tasks of the same pictures; the orders that two of them need are drawn in the same way, third word
+2 and 3.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from .._checks import whole_number
 from ..model.checks import check_trial_range
 
 PIXELS, CLASSES, COUNT = 64, 10, 1797
-_STREAM = 1  # 0: starts of trajectories (systems.py)
+_SIDE = 8
+_SPLIT, _LABELS, _PIXELS = 1, 2, 3  # streams; 0: starts of trajectories (systems.py)
+Variant = Literal["plain", "labels", "pixels", "turned", "inverted"]
+VARIANTS = get_args(Variant)
 
 
 class Pictures(NamedTuple):
@@ -33,10 +37,11 @@ class Pictures(NamedTuple):
         return np.eye(CLASSES, dtype=self.x.dtype)[:, self.labels]
 
 
-def digits(train: int = 1347, seed: int = 0, task: int = 0, number: int = 0) -> Pictures:
+def digits(train: int = 1347, seed: int = 0, task: int = 0, number: int = 0, variant: Variant = "plain") -> Pictures:
     """The digits, split number `number` of (seed, task): `train` pictures for training (at most 1796), the others for testing; float64.
 
-    Errors: ImportError where scikit-learn is not installed; ValueError for numbers out of range.
+    variant, of the same split: "plain"; "labels" or "pixels" in another order, one for each number; "turned" by a quarter; "inverted",
+    1 - x. Errors: ImportError where scikit-learn is not installed; ValueError for numbers out of range and an unknown variant.
 
     >>> split = sl.pictures.digits(1000)
     >>> split.x.shape, split.y.shape, split.x_test.shape, float(split.x.max())
@@ -44,11 +49,27 @@ def digits(train: int = 1347, seed: int = 0, task: int = 0, number: int = 0) -> 
     """
     train = whole_number("train", train, 1, COUNT - 1, "of 1797 pictures; the others are for testing")
     seed, task, number, _ = check_trial_range(seed, task, number, 1)
+    if not isinstance(variant, str) or variant not in VARIANTS:
+        raise ValueError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}")
     x, labels = _digits()
-    philox = np.random.Philox(key=np.array([seed, task], dtype=np.uint64), counter=np.array([0, 0, _STREAM, number], dtype=np.uint64))
-    order = np.argsort(philox.random_raw(COUNT), kind="stable")
+    order = _order(COUNT, (seed, task, _SPLIT, number))
+    if variant == "labels":
+        labels = _order(CLASSES, (seed, task, _LABELS, number))[labels]
+    elif variant == "pixels":
+        x = x[_order(PIXELS, (seed, task, _PIXELS, number))]
+    elif variant == "turned":
+        x = np.rot90(x.reshape(_SIDE, _SIDE, -1)).reshape(x.shape)
+    elif variant == "inverted":
+        x = 1.0 - x
     here, rest = order[:train], order[train:]
     return Pictures(x[:, here], labels[here], x[:, rest], labels[rest])
+
+
+def _order(count: int, which: tuple[int, int, int, int]) -> np.ndarray:
+    """int64 [count]: a random order. which: seed, task, stream and number."""
+    seed, task, stream, number = which
+    philox = np.random.Philox(key=np.array([seed, task], dtype=np.uint64), counter=np.array([0, 0, stream, number], dtype=np.uint64))
+    return np.argsort(philox.random_raw(count), kind="stable")
 
 
 @cache

@@ -14,20 +14,23 @@ from typing import Any
 import numpy as np
 
 from .._checks import LARGEST_INT, whole_number
+from ..backend.compiled import cpu
 from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.allocation import Allocation
 from ..model.checks import check_trial_range
 from ..model.network import Network
 from ..model.strategy import Strategy, as_strategy, check_allocation
-from ..model.teacher_student import TeacherStudent
+from ..model.teacher_student import Targets, TeacherStudent
+
+_TARGETS = 5  # the stream of targets that no teacher gives (csrc/core/random.h)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trials:
     """Trials first .. first + count - 1 of one seed and task.
 
-    teacher, student [count, size]; x [count, *net.x_shape]; y [count, *net.y_shape], the teacher's outputs;
+    teacher, student [count, size]; x [count, *net.x_shape]; y [count, *net.y_shape], the teacher's outputs, or Gaussian targets;
     mask bool [count, size], the weights that may learn. Shared groups are equal in teacher and student.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -80,6 +83,7 @@ def draw_trials(
     dtype: object = np.float64,
     threads: int | None = None,
     backend: Backend = "auto",
+    targets: Targets = "teacher",
 ) -> Trials:
     """`count` trials (D3): weights N(0, gain^2 / fan_in), biases N(0, gain^2), inputs N(0, 1), and masks.
 
@@ -87,6 +91,7 @@ def draw_trials(
     or float64); y is computed from the rounded numbers in `dtype`. Same counters, same trial: teacher,
     student and x do not depend on the allocation, on `shared` (but for the groups copied) or on `count`.
     `threads`: the most threads to use; None leaves the choice to the library. The result is the same for all.
+    `targets`: "teacher"; or "gaussian": y are normal numbers with the root mean square of the teacher's outputs, in place of these.
     `backend`: "cuda" draws on a GPU (the same bits; y in its rounding) and brings the trials back; "auto" and "cpu" on the CPU.
     Errors: ValueError for an empty batch, a trial number beyond 32 bits, a gain that is not above 0, an
     unknown group, or an allocation that could learn in a shared group; TypeError for another dtype or a str
@@ -97,7 +102,7 @@ def draw_trials(
     >>> trials.x.shape, trials.y.shape, trials.mask.shape
     ((100, 5, 1), (100, 5, 1), (100, 24))
     """
-    law = TeacherStudent.checked(net, shared, gains)
+    law = TeacherStudent.checked(net, shared, gains, targets)
     recipe = as_strategy(check_allocation(net, allocation, law.shared)).recipe
     seed, task, first, count = check_trial_range(seed, task, first, count)
     dtype = _check_dtype(dtype)
@@ -107,8 +112,19 @@ def draw_trials(
     teacher, student = (np.asarray(drawn[name]).astype(dtype, copy=False) for name in ("teacher", "student"))
     x = np.asarray(drawn["x"]).astype(dtype, copy=False).reshape(count, -1)
     y = np.asarray(kernels.outputs(net.shape, teacher, x, threads=threads))
+    if not law.taught:
+        y = _gaussian(y, (seed, task, first))
     mask = np.asarray(drawn["mask"], dtype=bool)
     return Trials(law, teacher, student, x.reshape(count, *net.x_shape), y.reshape(count, *net.y_shape), mask, seed, task, first)
+
+
+def _gaussian(y: np.ndarray, which: tuple[int, int, int]) -> np.ndarray:
+    """Normal numbers [count, equations], of the size that y has in each trial. which: seed, task and number of the first trial."""
+    seed, task, first = which
+    count, equations = y.shape
+    drawn = np.array([cpu.normals(seed, _TARGETS, first + k, task, 0, equations) for k in range(count)])
+    size = np.sqrt(np.mean(np.square(y, dtype=np.float64), axis=1, keepdims=True))
+    return np.asarray(drawn * size, dtype=y.dtype)
 
 
 def _check_dtype(dtype: Any) -> np.dtype:

@@ -30,7 +30,7 @@ from ..ops.fit import Optimizer
 from .linear_solve import solve_linear
 from .methods import EXACT, Method, Settings, check_options, check_tolerance, searched_starts
 from .problem import Data, Problem, simplest
-from .screens import constant_but_wrong, meets_as_it_is, screen_generic, screen_here
+from .screens import Screen, constant_but_wrong, meets_as_it_is, screen_dimension, screen_generic, screen_here
 from .searches import search_by_descent, search_by_newton
 
 
@@ -122,7 +122,7 @@ def decide(
     own = tuple(name for name in shared if name in bare.groups)
     problem = Problem(bare, own, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=law)
     paths = None if backend == "auto" and isinstance(kernels, HostKernels) else problem.kernels
-    found = _with_gains(net, _decide(problem, settings, keys, paths))
+    found = _with_gains(net, _decide(problem, settings, keys, paths, screen_here))
     back = lambda array, shape=(): kernels.to_caller(shape_back(array, batch, shape))  # noqa: E731
     shapes = {"theta": (net.size,), "direction": (net.equations,)}
     values = {name: getattr(found, name) for name in Verdicts.__dataclass_fields__}
@@ -133,16 +133,19 @@ def decide_drawn(
     drawn: Trials, settings: Settings, mask: np.ndarray | None = None, threads: int | None = None, backend: Backend = "auto"
 ) -> Verdicts:
     """`decide` for trials that were drawn from their law (D3): teacher and inputs are generic, so the screen is that of generic points
-    (T1), and degrees count (T8). mask: bool [size], where one is the same for all trials."""
+    (T1), and degrees count (T8); targets that no teacher gives are taken as they are. mask: bool [size], where one is the same for all
+    trials."""
     kernels, net, count = kernels_for(backend), drawn.net, len(drawn)
     masks = np.broadcast_to(drawn.mask if mask is None else mask, (count, net.size))
-    teacher = _rows(drawn.teacher, count) if settings.method == EXACT else None
+    taught = drawn.law.taught
+    teacher = _rows(drawn.teacher, count) if settings.method == EXACT and taught else None
     eps = float(np.finfo(drawn.teacher.dtype).eps)
     data = Data(_rows(drawn.student, count), _rows(drawn.x, count), _rows(drawn.y, count), masks, teacher, eps)
     bare, data, law = simplest(net, data, np.array(drawn.law.gains))
     own = tuple(name for name in drawn.shared if name in bare.groups)
-    problem = Problem(bare, own, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=law, drawn=True)
-    found = _decide(problem, settings, (drawn.seed, drawn.task, drawn.first), None if backend == "auto" else problem.kernels)
+    problem = Problem(bare, own, data, settings.tol, thread_count(threads), kernels.for_numpy(), gains=law, drawn=taught)
+    screen = screen_generic if taught else screen_dimension
+    found = _decide(problem, settings, (drawn.seed, drawn.task, drawn.first), None if backend == "auto" else problem.kernels, screen)
     return _with_gains(net, found)
 
 
@@ -158,7 +161,7 @@ def _rows(array: np.ndarray, count: int) -> np.ndarray:
     return np.broadcast_to(array.reshape(len(array), -1), (count, array.size // max(1, len(array))))
 
 
-def _decide(problem: Problem, settings: Settings, keys: tuple[int, int, int], paths: Any) -> Verdicts:
+def _decide(problem: Problem, settings: Settings, keys: tuple[int, int, int], paths: Any, screen: Screen) -> Verdicts:
     """The ladder: each step for the students that the steps before it left open. keys: seed, task and number of the first trial."""
     method, options = settings.method, settings.options
     open_ = np.ones(len(problem.theta), dtype=bool)
@@ -167,8 +170,8 @@ def _decide(problem: Problem, settings: Settings, keys: tuple[int, int, int], pa
         problem.to_responses(open_)
     if not problem.drawn:  # the teacher of a drawn trial shares the groups; what its mask cannot reach is a question of ranks
         constant_but_wrong(problem, open_)
-    if settings.screen and problem.net.activation != "relu":
-        (screen_generic if problem.drawn else screen_here)(problem, open_)
+    if settings.screen:
+        screen(problem, open_)
     solve_linear(problem, open_, exact=method == EXACT)
     if method == EXACT:
         from .exact import decide_exactly  # here: `import sublearn` should not pay for it

@@ -13,6 +13,7 @@ from ..model.allocation import Allocation
 from ..model.layers import plain
 from ..model.network import Network
 from ..model.strategy import Strategy
+from ..model.teacher_student import Targets
 from ..numerics.intervals import clopper_pearson
 from ..numerics.missed_matches import Missed, missed
 from . import gpu_pipeline
@@ -172,6 +173,7 @@ def match_probability(
     threads: int | None = None,
     backend: Backend = "auto",
     gains: dict | None = None,
+    targets: Targets = "teacher",
     first: int = 0,
     keep_trials: bool = False,
     **options,
@@ -185,6 +187,9 @@ def match_probability(
     optimizer (descent), as in `decide`. method "exact": existence, by theorems, substitution, enumeration and complex paths, see `decide`.
     screen: True by default, unless tol is above the method's own: a rank decides exact matches only, not matches up to a tolerance.
     Trials first .. first + trials - 1 of (seed, task) are the same problems on every machine, thread count and batch size.
+    targets: "teacher"; or "gaussian": targets are normal numbers of the size of a teacher's outputs (`draw_trials`). Nobody can give such
+    targets but a network that reaches all of R^equations, so ranks are compared with the number of equations, and theory's predictions,
+    which are about teachers, do not apply.
     backend: "auto" takes a GPU where there is one and the work is large enough (method "newton" or "descent"); "cpu", "cuda". On a GPU
     floating point sums round differently, so a search may rarely end elsewhere and a verdict differ from the CPU's; draws never differ.
     Errors: ValueError and TypeError that name the argument.
@@ -196,7 +201,7 @@ def match_probability(
     """
     selection.choose(backend)
     settings = check_settings(method, tol, screen, starts=starts, **options)
-    question, first, trials = asked(net, allocation, shared, gains, settings, (seed, task, first, trials))
+    question, first, trials = asked(net, allocation, shared, gains, settings, (seed, task, first, trials), targets)
     law, strategy, _, seed, task = question
     starts = settings.options["starts"]
     where = selection.choose(backend, 0 if method == EXACT else trials * (starts if method == "newton" else 1) * net.size)
@@ -204,7 +209,7 @@ def match_probability(
     matched = unmatched = undecided = screened = solved = certified = by_theorem = 0
     found_after = np.zeros(searched_starts(net, method, starts), dtype=np.int64)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    if where == "cuda" and gpu_pipeline.applies(net, strategy, method):
+    if where == "cuda" and law.taught and gpu_pipeline.applies(net, strategy, method):
         chunks = gpu_pipeline.chunks(question, first, trials, keep_trials, threads)
     else:
         chunks = decided(question, first, trials, keep_trials, threads, where)
@@ -240,7 +245,7 @@ def match_probability(
         ranges=((first, first + trials),),
         seconds=time.perf_counter() - began,
         screen=settings.screen,
-        options={"gains": law.gains_by_group, **settings.options},
+        options={"gains": law.gains_by_group, **({} if law.taught else {"targets": targets}), **settings.options},
         backend=where,
         verdicts=np.concatenate([v for v, _ in kept]) if keep_trials else None,
         masks=np.concatenate([m for _, m in kept]) if keep_trials else None,

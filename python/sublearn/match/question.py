@@ -9,7 +9,7 @@ from ..model.allocation import Allocation
 from ..model.checks import check_trial_range
 from ..model.network import Network
 from ..model.strategy import Strategy, as_strategy, check_allocation
-from ..model.teacher_student import TeacherStudent
+from ..model.teacher_student import Targets, TeacherStudent
 from .methods import Settings
 
 
@@ -30,9 +30,10 @@ def asked(
     gains: Mapping[str, float] | None,
     how: Settings,
     trials: tuple[int, int, int, int],
+    targets: Targets = "teacher",
 ) -> tuple[Question, int, int]:
     """The question, its first trial and how many there are. trials: seed, task, first, count. Errors name the argument."""
-    law = TeacherStudent.checked(net, shared, gains)
+    law = TeacherStudent.checked(net, shared, gains, targets)
     strategy = as_strategy(check_allocation(net, allocation, law.shared))
     seed, task, first, count = check_trial_range(*trials, "trials")
     return Question(law, strategy, how, seed, task), first, count

@@ -55,7 +55,7 @@ def _portions(question: RealQuestion, quantity: str, first: int, trials: int, th
         how |= {"tol": settings.tol, "loss": loss, "washout": law.washout, "threads": threads}
         found = fit(law.net, drawn.student, drawn.x, y, drawn.mask, **how)
         if quantity != "loss":
-            yield law.tested(found.theta, drawn, threads)
+            yield law.tested(found.theta, drawn, quantity, threads)
             continue
         with np.errstate(over="ignore", invalid="ignore"):
             if loss == "squared":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..backend.compiled import cpu
@@ -52,8 +54,13 @@ def constant_but_wrong(problem: Problem, open_: np.ndarray) -> None:
     open_[wrong] = False
 
 
+Screen = Callable[[Problem, np.ndarray], None]
+
+
 def screen_generic(problem: Problem, open_: np.ndarray) -> None:
-    """T1 for generic teachers and inputs. One rank for every distinct mask."""
+    """T1 for generic teachers and inputs. One rank for every distinct mask. relu: ranks differ from region to region, nothing is said."""
+    if problem.net.activation == "relu":
+        return
     masks, which = distinct_rows(problem.masks)
     deficient = attained_ranks(problem.net, masks, problem.shared) < required_rank(problem.net, problem.shared)
     rows = open_ & deficient[which]
@@ -61,10 +68,22 @@ def screen_generic(problem: Problem, open_: np.ndarray) -> None:
     open_ &= ~rows
 
 
+def screen_dimension(problem: Problem, open_: np.ndarray) -> None:
+    """T1 for targets with a density: what a student reaches has dimension rho (relu: in every region at most as many as it has learnable
+    weights), so below the number of equations it contains them with probability 0."""
+    masks, which = distinct_rows(problem.masks)
+    most = masks.sum(axis=1) if problem.net.activation == "relu" else attained_ranks(problem.net, masks, problem.shared)
+    rows = open_ & (most < problem.net.equations)[which]
+    problem.verdicts.settle(rows, 0, "T1")
+    open_ &= ~rows
+
+
 def screen_here(problem: Problem, open_: np.ndarray) -> None:
     """T1 at the given inputs and shared weights, for a generic teacher otherwise. Linear: ranks mod p. Else in floating point, the largest
     of a few draws: attained ones count every singular value above rounding, required ones clear ones only. tanh: at draws that keep units
-    out of saturation, where slopes are lost to rounding; where shared weights saturate them, nothing is said."""
+    out of saturation, where slopes are lost to rounding; where shared weights saturate them, nothing is said; nor for relu."""
+    if problem.net.activation == "relu":
+        return
     net, free = problem.net, free_weights(problem.net, problem.shared)
     law = np.concatenate([np.full(where.stop - where.start, (net.fan_in[name] or 1) ** -0.5) for name, where in net.slices.items()])
     common = np.zeros(net.size, dtype=bool)

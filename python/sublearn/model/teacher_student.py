@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,11 +15,15 @@ from .._checks import list_of_names
 from .checks import check_shared
 from .network import Network
 
+Targets = Literal["teacher", "gaussian"]
+TARGETS = get_args(Targets)
+
 
 @dataclass(frozen=True)
 class TeacherStudent:
     """net; shared: groups in which student and teacher are equal, in flat order; gains float [groups] in flat order: weights are
-    N(0, gain^2 / fan_in), biases N(0, gain^2); gains of units are 1.
+    N(0, gain^2 / fan_in), biases N(0, gain^2); gains of units are 1. targets: the teacher's outputs, or "gaussian", normal numbers of
+    their root mean square, which no network stands behind: a match must then meet as many conditions as there are equations.
 
     Real data enter beside it: whatever has teachers, students and inputs of its own.
     """
@@ -26,12 +31,24 @@ class TeacherStudent:
     net: Network
     shared: tuple[str, ...] = ()
     gains: tuple[float, ...] = ()
+    targets: Targets = "teacher"
 
     @classmethod
-    def checked(cls, net: Network, shared: object = (), gains: Mapping[str, float] | None = None) -> TeacherStudent:
+    def checked(
+        cls, net: Network, shared: object = (), gains: Mapping[str, float] | None = None, targets: Targets = "teacher"
+    ) -> TeacherStudent:
         """From what a caller gave. Errors: TypeError and ValueError that name the argument."""
         shared = check_shared(net, shared)
-        return cls(net, shared, tuple(check_gains(net, gains).tolist()))
+        if not isinstance(targets, str) or targets not in TARGETS:
+            raise ValueError(f"targets: expected one of {', '.join(TARGETS)}, got {targets!r}")
+        if shared and targets != "teacher":
+            raise ValueError(f"shared: expected no groups with targets {targets!r}, which have no teacher, got {', '.join(shared)}")
+        return cls(net, shared, tuple(check_gains(net, gains).tolist()), targets)
+
+    @property
+    def taught(self) -> bool:
+        """Are the targets a teacher's outputs?"""
+        return self.targets == "teacher"
 
     @cached_property
     def gains_by_group(self) -> dict[str, float]:

@@ -21,12 +21,24 @@ from ..match.probability import EXISTENCE
 from ..model.network import Network, network_from_spec
 from ..model.strategies import size_text, strategy_from_spec
 from ..model.strategy import Strategy
+from ..model.teacher_student import TARGETS, Targets
 from .spec import Reference, Stop
 
 __all__ = ["CONTENT", "Cell", "content_id"]
 
-LATER_CONTENT = ("quantity", "data")  # keys that are there only where they are not at their default, so that the ids from before them stay
+LATER_CONTENT = (
+    "quantity",
+    "data",
+    "targets",
+)  # keys that are there only where they are not at their default, so that the ids from before them stay
 CONTENT = ("draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed")  # the keys of a cell's content
+
+
+_TESTED = {
+    "accuracy": "share of test pictures that are told right",
+    "rmse": "root mean square error of one step, tested",
+    "valid_time": "time that the network's own prediction stays good, tested",
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,10 @@ class Cell:
 
     content: {"draws", "network", "shared", "gains", "strategy", "method", "options", "tol", "screen", "seed"}; options are those of
     match_probability that the method uses: starts, iterations (newton), steps, optimizer, lr (descent; loss if it is not squared), none
-    (exact; tanh and relu as newton); "quantity" where a mean is measured, not matches, and "data" {"source", "dt"} where there is no
-    teacher. Labels, `trials`, `stop`, which may end it before all of them are done, and `control` (a cell with r = kappa - 1 that the study
-    added by itself, D8) are not in it. `parameters` and `family` are those of its network in the study's file (spec.NetworkSpec).
+    (exact; tanh and relu as newton); "quantity" where a mean is measured, not matches, "data" {"source", ..} where there is no teacher,
+    "targets" where targets are random numbers. Labels, `trials`, `stop`, which may end it before all of them are done, and `control` (a
+    cell with r = kappa - 1 that the study added by itself, D8) are not in it. `parameters` and `family` are those of its network in the
+    study's file (spec.NetworkSpec).
     """
 
     content: Mapping[str, Any]
@@ -86,7 +99,7 @@ class Cell:
 
     @property
     def quantity(self) -> str | None:
-        """The quantity whose mean over trials is measured ("loss", "accuracy", "rmse"); None where verdicts are counted."""
+        """The quantity whose mean over trials is measured ("loss", "accuracy", "rmse", "valid_time"); None where verdicts are counted."""
         return self.content.get("quantity")
 
     @cached_property
@@ -94,7 +107,16 @@ class Cell:
         """The law of real data, None where there are teachers."""
         if (data := self.content.get("data")) is None:
             return None
-        return RealData.checked(self.net, data["source"], self.gains, data.get("dt"))
+        return RealData.checked(self.net, data["source"], self.gains, **{key: value for key, value in data.items() if key != "source"})
+
+    @property
+    def targets(self) -> Targets:
+        return self.content.get("targets", TARGETS[0])
+
+    @property
+    def taught(self) -> bool:
+        """Are there teachers, about which theory speaks?"""
+        return "data" not in self.content and "targets" not in self.content
 
     @property
     def options(self) -> dict[str, Any]:
@@ -143,9 +165,8 @@ class Cell:
         how = f"{self.starts} start{'s' if self.starts != 1 else ''}"
         if self.method == "descent":
             how = f"{options['steps']} steps of {options['optimizer']}{', softmax' if 'loss' in options else ''}"
-        if quantity in ("accuracy", "rmse"):
-            what = "share of test pictures that are told right" if quantity == "accuracy" else "root mean square error of one step, tested"
-            return f"mean {what} ({self.method}, {how})"
+        if quantity in _TESTED:
+            return f"mean {_TESTED[quantity]} ({self.method}, {how})"
         if quantity == "loss":
             return f"mean log10 of the relative loss reached ({self.method}, {how}, not below {tol})"
         return f"found probability ({self.method}, {how}, relative loss < {tol})"

@@ -10,6 +10,7 @@ from typing import Any
 from .._version import installed_version
 from ..compare import Comparison, kinds_of_masks, tally
 from ..match.methods import EXACT, RULES, check_settings
+from .cells import Cell
 from .items import Item
 from .moments import UNIT, Moments
 
@@ -43,9 +44,9 @@ def measure(item: Item, threads: int | None = None) -> dict[str, Any]:
 def _matches(item: Item, threads: int | None) -> dict[str, Any]:
     """Counts of verdicts, and theory's kinds of the masks that the item judges."""
     from ..match.probability import match_probability
-    from ..ranks.generic_rank import required_rank
 
     cell = item.cell
+    judged = item.judged if cell.taught else 0
     begin = time.perf_counter()
     result = match_probability(
         cell.net,
@@ -60,15 +61,16 @@ def _matches(item: Item, threads: int | None) -> dict[str, Any]:
         threads=threads,
         gains=cell.gains or None,
         first=item.first,
-        keep_trials=item.judged > 0,
+        targets=cell.targets,
+        keep_trials=judged > 0,
         **cell.options,
     )
     fitted = time.perf_counter()
     compared = Comparison()
-    if item.judged:
+    if judged:
         assert result.masks is not None and result.verdicts is not None  # kept
-        kinds = kinds_of_masks(cell.net, result.masks[: item.judged], cell.shared, most=item.judged)
-        compared = tally(kinds, result.verdicts[: item.judged])
+        kinds = kinds_of_masks(cell.net, result.masks[:judged], cell.shared, most=judged)
+        compared = tally(kinds, result.verdicts[:judged])
     return {
         "matched": int(result.matched),
         "unmatched": int(result.unmatched),
@@ -81,7 +83,7 @@ def _matches(item: Item, threads: int | None) -> dict[str, Any]:
         "found_after": [] if cell.method == EXACT else [int(count) for count in result.found_after],
         "quantity": str(result.quantity),
         "compared": compared.to_dict(),
-        "required_rank": int(required_rank(cell.net, cell.shared)),
+        "required_rank": _required(cell),
         "seconds": round(fitted - begin, 6),
         "seconds_theory": round(time.perf_counter() - fitted, 6),
         **({} if result.backend == "cpu" else {"backend": result.backend}),
@@ -92,12 +94,12 @@ def _losses(item: Item, threads: int | None) -> dict[str, Any]:
     """Sums of log10 of the relative loss reached, not below the tolerance, where searches stop."""
     from ..match.losses import reached_losses
     from ..match.question import asked
-    from ..ranks.generic_rank import required_rank
 
     cell = item.cell
     begin = time.perf_counter()
     how = check_settings(cell.method, cell.tol, False, **cell.options)
-    question = asked(cell.net, cell.strategy, cell.shared, cell.gains or None, how, (cell.seed, cell.task_number, item.first, item.count))
+    trials = (cell.seed, cell.task_number, item.first, item.count)
+    question = asked(cell.net, cell.strategy, cell.shared, cell.gains or None, how, trials, cell.targets)
     losses, backend = reached_losses(*question, threads)
     found = Moments.of(math.log10(min(max(loss, cell.tol), WORST_LOSS)) for loss in losses.tolist())
     seconds = round(time.perf_counter() - begin, 6)
@@ -106,10 +108,17 @@ def _losses(item: Item, threads: int | None) -> dict[str, Any]:
         "sum": found.total,
         "squares": found.squares,
         "unit": UNIT,
-        "required_rank": int(required_rank(cell.net, cell.shared)),
+        "required_rank": _required(cell),
         "seconds": seconds,
         **({} if backend == "cpu" else {"backend": backend}),
     }
+
+
+def _required(cell: Cell) -> int:
+    """kappa; all equations where targets are random."""
+    from ..ranks.generic_rank import required_rank
+
+    return int(required_rank(cell.net, cell.shared)) if cell.taught else cell.net.equations
 
 
 def _on_real_data(item: Item, threads: int | None) -> dict[str, Any]:

@@ -7,14 +7,31 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from ..data.pictures import VARIANTS
 from ..data.real_data import DIGITS, RealData
 from ..data.systems import NAMES
 from ..model.network import Network, network_from_spec
+from ..model.teacher_student import TARGETS
 from .spec import NetworkSpec, SpecError
 from .toml_table import MOST_CELLS, Table, names, number, whole_numbers
 
 SHAPE_KEYS = ("kind", "inputs", "hidden", "outputs", "steps", "widths", "samples", "activation", "bias", "gain", "leak")  # of a network
-NETWORK_KEYS = ("label", *SHAPE_KEYS, "data", "system", "dt", "shared", "gains", "trials", "stop", "starts", "method")
+NETWORK_KEYS = (
+    "label",
+    *SHAPE_KEYS,
+    "data",
+    "variant",
+    "system",
+    "dt",
+    "driven",
+    "targets",
+    "shared",
+    "gains",
+    "trials",
+    "stop",
+    "starts",
+    "method",
+)
 COUNTS = ("inputs", "hidden", "outputs", "steps", "samples")  # keys that are one whole number, or several
 
 
@@ -31,8 +48,16 @@ def network_specs(table: Table) -> list[NetworkSpec]:
     for values in product(*swept.values()):
         parameters = dict(zip(swept, values, strict=True))
         text = parameters_text(parameters)
-        whole = Table({**table.values, **parameters, "label": f"{family}, {text}"}, table.source, f"{table.where} at {text}", table.keys)
+        whole = Table(_at(table.values, parameters, f"{family}, {text}"), table.source, f"{table.where} at {text}", table.keys)
         found.append(_network(whole, parameters, family))
+    return found
+
+
+def _at(values: Mapping[str, Any], parameters: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """The keys of a table at one combination of what it sweeps."""
+    found = {**values, "label": label} | {key: value for key, value in parameters.items() if "." not in key}
+    if nested := {key.partition(".")[2]: value for key, value in parameters.items() if "." in key}:
+        found["gains"] = {**values["gains"], **nested}
     return found
 
 
@@ -54,6 +79,12 @@ def _swept(table: Table) -> dict[str, list[Any]]:
             found[key] = table.take(key, whole_numbers, 'a whole number, or several such as [4, 8], "4..8" or "4..16 step 4"')
         elif key == "activation" and isinstance(value, list):
             found[key] = list(dict.fromkeys(table.take(key, names, 'an activation, or several such as ["tanh", "relu"]')))
+        elif key == "variant" and isinstance(value, list):
+            found[key] = list(dict.fromkeys(table.take(key, names, 'a variant, or several such as ["plain", "turned"]')))
+        elif key == "gains" and isinstance(value, dict):
+            for group, several in value.items():
+                if isinstance(several, list):
+                    found[f"gains.{group}"] = list(dict.fromkeys(_numbers(several) or table.fail(f"gains.{group}", "numbers", several)))
         elif key == "leak" and isinstance(value, list):
             found[key] = list(dict.fromkeys(table.take(key, _numbers, "a number, or several such as [0.1, 1.0]")))
         elif key == "widths" and isinstance(value, list) and value and all(isinstance(entry, list) for entry in value):
@@ -105,7 +136,20 @@ def _network(table: Table, parameters: Mapping[str, Any], family: str) -> Networ
         parameters=parameters,
         family=family or label,
         data=_real_data(table, net, gains) if real else None,
+        targets=_targets(table, shared, real),
     )
+
+
+def _targets(table: Table, shared: tuple[str, ...], real: bool) -> Any:
+    targets = table.one_of("targets", TARGETS, TARGETS[0])
+    if "targets" in table.values and real:
+        table.fail("targets", "no targets beside data or a system", targets)
+    if targets != TARGETS[0] and shared:
+        table.fail("shared", f"nothing shared with targets = {targets!r}, where there is no teacher", list(shared))
+    for key in ("variant", "dt", "driven"):
+        if key in table.values and not real:
+            table.fail(key, "none without data or a system", table.values[key])
+    return targets
 
 
 def _real_data(table: Table, net: Network, gains: Mapping[str, float]) -> RealData:
@@ -117,6 +161,7 @@ def _real_data(table: Table, net: Network, gains: Mapping[str, float]) -> RealDa
         table.fail("shared", f"nothing shared with {key}, where there is no teacher", table.values["shared"])
     source = table.one_of("data", (DIGITS,)) if key == "data" else table.one_of("system", NAMES)
     try:
-        return RealData.checked(net, source, gains, table.take("dt", number, "a positive number", None))
+        options = {"dt": table.take("dt", number, "a positive number", None), "driven": table.flag("driven", True)}
+        return RealData.checked(net, source, gains, **options, variant=table.one_of("variant", VARIANTS, VARIANTS[0]))
     except (ValueError, TypeError) as error:
         raise SpecError(f"{table.source}: {table.where}: {error}") from None

@@ -145,7 +145,7 @@ def _measures_fit(study: Table, networks: tuple[NetworkSpec, ...], measures: tup
             study.fail("measure", wanted, list(measures))
     for measure in measures:
         if not any(measure in network.measures for network in networks):
-            of = {"accuracy": 'a network with data = "digits"', "rmse": "a network with a system"}
+            of = {"accuracy": 'a network with data = "digits"'} | dict.fromkeys(("rmse", "valid_time"), "a network with a system")
             study.fail("measure", f"{of.get(measure, 'a network with teachers')} for {measure}", list(measures))
 
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..compare import Comparison
+from ..data.pictures import VARIANTS
 from ..data.real_data import DIGITS
 from ..data.systems import NAMES
 from ..match.methods import RULES
+from ..model.teacher_student import TARGETS
 from .cells import CONTENT, LATER_CONTENT, content_id
 from .files import StoreError
 from .moments import UNIT, Moments
@@ -29,7 +31,7 @@ MOST_TRIALS = 1 << 32  # trials are numbered in 32 bits
 COUNTS = ("count", "matched", "unmatched", "undecided", "screened", "solved_affine")
 LATER_COUNTS = ("certified", "by_theorem")  # absent in the rows of earlier versions, which counted no such trials
 MATCHES = ("found", "existence")  # quantities of rows that count verdicts
-MEANS = ("loss", "accuracy", "rmse")  # of rows that hold the sum and the sum of squares of a number per trial (moments.py)
+MEANS = ("loss", "accuracy", "rmse", "valid_time")  # of rows that hold the sum and the sum of squares of a number per trial (moments.py)
 QUANTITIES = (*MATCHES, *MEANS)
 LABELS = ("network", "strategy", "size")
 # what two rows of the same trials may differ in
@@ -181,13 +183,20 @@ def _is_content(value: Any) -> bool:
         and set(CONTENT) <= set(value) <= {*CONTENT, *LATER_CONTENT}
         and value.get("quantity") in (None, *MEANS)
         and _is_data(value.get("data"))
+        and value.get("targets", TARGETS[0]) in TARGETS
     )
 
 
 def _is_data(value: Any) -> bool:
-    known = (DIGITS, *NAMES)
-    return value is None or (
-        type(value) is dict and value.get("source") in known and set(value) <= {"source", "dt"} and _is_rate(value.get("dt"))
+    if value is None:
+        return True
+    return (
+        type(value) is dict
+        and value.get("source") in (DIGITS, *NAMES)
+        and set(value) <= {"source", "dt", "driven", "variant"}
+        and _is_rate(value.get("dt"))
+        and type(value.get("driven", True)) is bool
+        and value.get("variant", VARIANTS[0]) in VARIANTS
     )
 
 

@@ -13,6 +13,7 @@ from ..data.real_data import RealData
 from ..match.methods import EXACT, TOLERANCE
 from ..match.methods import METHODS as SEARCHES
 from ..model.network import Network
+from ..model.teacher_student import Targets
 from ..ops.fit import Loss
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 
 METHODS = (*SEARCHES, EXACT)
 OF_TEACHERS = ("matches", "loss")  # how many trials match, or a mean over trials: of log10 of the relative loss that a search reaches
-MEASURES = (*OF_TEACHERS, "accuracy", "rmse")  # of real data: means of what is found on data for testing
+MEASURES = (*OF_TEACHERS, "accuracy", "rmse", "valid_time")  # of real data: means of what is found on data for testing
 
 
 class SpecError(ValueError):
@@ -50,7 +51,7 @@ class NetworkSpec:
 
     parameters: what distinguishes it from the other networks of the same table, where the table sweeps some of its keys
     ({"hidden": 8}); family: the label that these networks have in common (its own label where nothing is swept); data: the law of real
-    data in place of teachers.
+    data in place of teachers; targets: "gaussian" where targets are random numbers in place of a teacher's outputs.
     """
 
     label: str
@@ -64,6 +65,12 @@ class NetworkSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     family: str = ""
     data: RealData | None = None
+    targets: Targets = "teacher"
+
+    @property
+    def taught(self) -> bool:
+        """Are there teachers, about which theory speaks?"""
+        return self.data is None and self.targets == "teacher"
 
     @property
     def measures(self) -> tuple[str, ...]:

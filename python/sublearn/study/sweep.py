@@ -7,11 +7,11 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from ..data.real_data import RealData
 from ..match.methods import EXACT, TOLERANCE
 from ..model.layers import plain
 from ..model.strategies import STRATEGIES, strategy_from_spec
 from ..model.strategy import Strategy, check_allocation
+from ..model.teacher_student import TARGETS
 from .budgets import numbers_in
 from .cells import Cell
 from .spec import NetworkSpec, Spec, SpecError, Stop, StrategySpec
@@ -119,12 +119,11 @@ def _of_a_mean(stop: Stop) -> Stop | None:
 
 def _sizes(network: NetworkSpec, strategy: StrategySpec) -> list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
     """The arguments of each of a strategy's cells in a network, and the arguments in the file that mean these there."""
-    from ..ranks.generic_rank import required_rank
 
     def kappa() -> int:
         if network.data is not None:
             raise SpecError(f"{strategy.where}.budgets: expected numbers or percentages in network {network.label!r}, which has no teacher")
-        return required_rank(network.net, network.shared)
+        return _required(network)
 
     if not any(isinstance(arguments.get("budget"), str) for arguments in strategy.arguments):
         return [(arguments, []) for arguments in strategy.arguments]
@@ -137,6 +136,13 @@ def _sizes(network: NetworkSpec, strategy: StrategySpec) -> list[tuple[Mapping[s
         for number in numbers:
             found.setdefault(number, []).append(arguments)
     return [({"budget": number}, written) for number, written in found.items()]
+
+
+def _required(network: NetworkSpec) -> int:
+    """kappa; all equations where targets are random."""
+    from ..ranks.generic_rank import required_rank
+
+    return required_rank(network.net, network.shared) if network.taught else network.net.equations
 
 
 def _check_sizes(spec: Spec, strategy: StrategySpec, networks: list[NetworkSpec]) -> None:
@@ -190,13 +196,9 @@ def _content(spec: Spec, network: NetworkSpec, strategy: Strategy, method: str, 
         "tol": TOLERANCE[EXACT] if method == EXACT else spec.tol[method],
         "screen": spec.screen or method == EXACT,  # a rank is the first of the exact method's proofs
         "seed": spec.seed,
-        **({} if network.data is None else {"data": _data(network.data)}),
+        **({} if network.data is None else {"data": {"source": network.data.source, **network.data.options}}),
+        **({} if network.targets == TARGETS[0] else {"targets": network.targets}),
     }
-
-
-def _data(law: RealData) -> dict[str, Any]:
-    """What of a law of real data is not said by the network and its gains."""
-    return {"source": law.source} | ({} if law.dt is None else {"dt": law.dt})
 
 
 def _canonical_strategy(strategy: Strategy, shared: tuple[str, ...]) -> dict[str, Any]:
@@ -216,12 +218,10 @@ def _controls(network: NetworkSpec, cells: list[Cell]) -> list[Cell]:
     the same groups. None where no cell reaches kappa (all of them are rank deficient already), or where the
     sweep has it.
     """
-    from ..ranks.generic_rank import required_rank
-
     cells = [cell for cell in cells if cell.quantity is None]
     if not cells:  # of means alone: kappa of a large network takes long, and is of no use
         return []
-    kappa = required_rank(network.net, network.shared)
+    kappa = _required(network)
     found: dict[str, Cell] = {}
     there = {(cell.strategy_label, cell.method) for cell in cells if cell.budget == kappa - 1}
     tried = set()

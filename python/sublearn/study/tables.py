@@ -188,7 +188,7 @@ def dataset(spec: Spec, found: list[Summary]) -> xarray.Dataset:
         values = [own[name] for own in parameters]
         if all(isinstance(value, int) for value in values):
             return over_cells(values, np.int64)
-        if any(isinstance(value, tuple) for value in values):
+        if any(isinstance(value, (tuple, str)) for value in values):
             return text("" if value is None else value_text(value) for value in values)
         return over_cells((nan if value is None else value for value in values), float)
 
