@@ -26,6 +26,7 @@
 #include <utility>
 
 #include "core/scratch.h"
+#include "cpu/descend_one_student.h"
 #include "cpu/descend_updates.h"
 #include "method/losses.h"
 #include "network/activation.h"
@@ -49,9 +50,12 @@ constexpr int kAhead = 16;  // units whose z0, past what L2 holds, is asked for 
 constexpr size_t kLarge = 2048;  // packs of z0 from which a student keeps its core busy, and two would only share its caches
 
 template <class T>
-class Learner {
-  using S = Pack<T>;
-  static constexpr int L = kLanes<T>;
+class Learner : StudentState<T> {
+  using Base = StudentState<T>;
+  using Base::a_, Base::L, Base::theta_, Base::before_, Base::first_, Base::second_, Base::slots_, Base::packs_, Base::student_,
+      Base::running_, Base::stopped_;
+  using Base::judge_loss, Base::stop, Base::softmax, Base::weights, Base::packs_of_slots;
+  using typename Base::S;
   struct Outgoing {  // a learnable weight from unit to output
     int unit, output;
   };
@@ -59,7 +63,6 @@ class Learner {
   // Rows of samples are a whole number of half blocks.
   static int packs_of_samples(const Shape& s) { return (s.samples + P / 2 * L - 1) / (P / 2 * L) * (P / 2); }
   static size_t blocks_of_samples(const Shape& s) { return (static_cast<size_t>(packs_of_samples(s)) + P - 1) / P; }
-  static size_t packs_of_slots(int budget) { return (static_cast<size_t>(budget) + L - 1) / L; }
 
  public:
   static size_t frozen_packs(const Shape& s) { return static_cast<size_t>(s.widths[1]) * blocks_of_samples(s) * P; }
@@ -75,10 +78,10 @@ class Learner {
 
   // shared: another Learner whose frozen parts are those of all students; null: each has its own.
   Learner(const DescendArgs<T>& a, Scratch& scratch, const Learner* shared = nullptr)
-      : a_(a), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)), shared_(shared),
-        activation_(s_.gained ? Activation::linear : s_.activation) {
+      : Base(a, scratch), s_(*a.students.shape), i_(s_.widths[0]), h_(s_.widths[1]), o_(s_.widths[2]), m_(packs_of_samples(s_)),
+        shared_(shared), activation_(s_.gained ? Activation::linear : s_.activation) {
     const size_t h = static_cast<size_t>(h_) + 1, o = static_cast<size_t>(o_), m = static_cast<size_t>(m_);
-    const size_t packs = packs_of_slots(a.budget), slots = packs * L;
+    const size_t slots = packs_of_slots(a.budget) * L;
     z0_ = shared ? shared->z0_ : take_array<S>(scratch, frozen_packs(s_));
     u_ = shared ? shared->u_ : take_array<S>(scratch, feature_packs(s_));
     t0_ = take_array<S>(scratch, o * m);
@@ -86,13 +89,8 @@ class Learner {
     act_ = take_array<S>(scratch, h * P);
     e_ = take_array<S>(scratch, o * P);
     g_ = take_array<S>(scratch, slots);
-    theta_ = take_array<S>(scratch, packs);
-    before_ = take_array<S>(scratch, packs);
-    first_ = take_array<S>(scratch, packs);
-    second_ = take_array<S>(scratch, packs);
     row_ = take_array<const S*>(scratch, slots);
     out_ = take_array<Outgoing>(scratch, slots);
-    flat_ = take_array<int>(scratch, slots);
     which_ = take_array<int>(scratch, slots);
     into_ = take_array<int>(scratch, h);
     unit_ = take_array<int>(scratch, h);
@@ -100,9 +98,9 @@ class Learner {
     entry_ = take_array<int>(scratch, static_cast<size_t>(s_.size));
   }
   void begin(int64_t b, const S* x) {
-    b_ = b;
+    student_ = b;
     const T* theta = a_.students.theta + b * a_.students.theta_stride;
-    const int* indices = a_.indices + b * a_.index_stride;
+    const int* indices = Base::indices();
     const T* y = a_.y + b * a_.y_stride;
     S target2{};
     for (int e = 0; e < o_; ++e) {
@@ -170,24 +168,10 @@ class Learner {
           for (int p = 0; p < m_; ++p) t0_[e * m_ + p] += theta[flat] * ones[p];
         }
       }
-    before_steps_ = 0;
-    running_ = true;
-    if (a_.more.resumed) resume();
-    for (int k = 0; k < slots_; ++k) entry_[flat_[k]] = 0;
-    packs_ = static_cast<int>(packs_of_slots(slots_));
-    for (int k = 0; k < packs_; ++k) {
-      for (int l = 0; l < L; ++l) {
-        if (k * L + l >= slots_) {
-          lane(theta_ + k, l) = T(0);
-          g_[k * L + l] = S{};
-        }
-      }
-      before_[k] = theta_[k];
-      if (!a_.more.resumed) first_[k] = second_[k] = S{};
-    }
-    loss_ = static_cast<T>(__builtin_inf());
-    goal_ = a_.tol >= 0 ? total_of<S>(target2) * static_cast<T>(a_.tol) : T(-1);
-    status_ = FitStatus::steps_done;
+    for (int k = 0; k < slots_; ++k) entry_[indices[which_[k]]] = 0;
+    this->begin_steps(total_of<S>(target2), [this](int k) { return which_[k]; });
+    for (int k = slots_; k < packs_ * L; ++k) g_[k] = S{};
+    if (a_.more.resumed) put_outgoing();
   }
 
   // The loss, and the gradients' partial sums, after `step` updates; whether an update follows.
@@ -196,18 +180,7 @@ class Learner {
     const bool want = step < a_.steps && !stopped_;
     if (!want && !a_.more.last_loss) return stop(stopped_ ? FitStatus::diverged : FitStatus::steps_done, stopped_ ? 0 : step);
     const T now = softmax() ? sweep<0>(want) : o_ == 1 ? sweep<1>(want) : o_ == 2 ? sweep<2>(want) : sweep<0>(want);
-    if (stopped_) {  // it diverged in an earlier call: only its loss is told
-      loss_ = now;
-      return stop(FitStatus::diverged, 0);
-    }
-    if (!(now < static_cast<T>(__builtin_inf()))) {  // back to the last finite weights
-      std::swap(theta_, before_);
-      if (step == 0) loss_ = now;
-      return stop(FitStatus::diverged, step > 0 ? step - 1 : 0);
-    }
-    loss_ = now;
-    if (now <= goal_) return stop(FitStatus::converged, step);
-    return want || stop(FitStatus::steps_done, step);
+    return judge_loss(now, step);
   }
 
   SL_INLINE void update(const UpdateRule<T>& rule) {
@@ -218,26 +191,14 @@ class Learner {
         theta_[k] = w - rule.template change<decltype(kind)::value>(g + g, first_[k], second_[k]);
       }
     });
-    const T* w = weights() + incoming_;
-    for (int k = 0; k < slots_ - incoming_; ++k) W2_[out_[k].unit * o_ + out_[k].output] = w[k];
+    put_outgoing();
   }
 
   void finish() const {
-    a_.loss_out[b_] = loss_;
-    a_.steps_out[b_] = before_steps_ + done_;
-    a_.status_out[b_] = static_cast<int8_t>(status_);
-    const bool keep = status_ != FitStatus::diverged;
-    for (int k = 0; k < slots_; ++k) {
-      const int64_t at = b_ * a_.budget + which_[k];
-      if (a_.theta_out) a_.theta_out[b_ * s_.size + flat_[k]] = weights()[k];
-      if (a_.more.learned) a_.more.learned[at] = weights()[k];
-      if (a_.more.first) a_.more.first[at] = keep ? lane(first_, k) : T(0);
-      if (a_.more.second) a_.more.second[at] = keep ? lane(second_, k) : T(0);
-    }
+    this->write([this](int k) { return which_[k]; });
   }
 
  private:
-  bool softmax() const { return a_.more.loss == Loss::softmax; }
   SL_INLINE S& z0(int unit, int p) const { return z0_[(static_cast<size_t>(p / P) * h_ + unit) * P + p % P]; }
 
   // Frozen parts of pre-activations; activities of units with no learnable weight on either side.
@@ -302,35 +263,19 @@ class Learner {
       for (int p = 0; p < U; ++p) z[k * P + p] = sum[k][p];
   }
 
-  // Weights and moments as calls before left them.
-  void resume() {
-    for (int k = 0; k < static_cast<int>(packs_of_slots(a_.budget)); ++k) first_[k] = second_[k] = S{};
-    for (int k = 0; k < slots_; ++k) {
-      const int64_t at = b_ * a_.budget + which_[k];
-      lane(theta_, k) = a_.more.learned[at];
-      if (a_.more.first) lane(first_, k) = a_.more.first[at];
-      if (a_.more.second) lane(second_, k) = a_.more.second[at];
-    }
-    for (int k = 0; k < slots_ - incoming_; ++k) W2_[out_[k].unit * o_ + out_[k].output] = weights()[incoming_ + k];
-    before_steps_ = a_.steps_out[b_];
-    stopped_ = a_.status_out[b_] == static_cast<int8_t>(FitStatus::diverged);
+  SL_INLINE void put_outgoing() {
+    const T* w = weights() + incoming_;
+    for (int k = 0; k < slots_ - incoming_; ++k) W2_[out_[k].unit * o_ + out_[k].output] = w[k];
   }
 
   static void pack_row(const T* from, int samples, int packs, S* to) {
     for (int p = samples / L; p < packs; ++p) to[p] = S{};
     __builtin_memcpy(to, from, sizeof(T) * static_cast<size_t>(samples));
   }
-  const T* weights() const { return reinterpret_cast<const T*>(theta_); }
   void take_slot(int flat, const T* theta) {
-    flat_[slots_] = flat;
     which_[slots_] = entry_[flat] - 1;
     lane(theta_ + slots_ / L, slots_ % L) = theta[flat];
     ++slots_;
-  }
-  bool stop(FitStatus status, int64_t done) {
-    status_ = status;
-    done_ = done;
-    return running_ = false;
   }
 
   template <int O>
@@ -618,7 +563,6 @@ class Learner {
     for (int k = 0; k < count; ++k) z[k] = tanh_of(z[k]);
   }
 
-  const DescendArgs<T>& a_;
   const Shape& s_;
   const int i_, h_, o_, m_;  // m_: packs of samples
   const Learner* const shared_;
@@ -627,19 +571,15 @@ class Learner {
   S* u_;  // [h][m]: activities before gains
   S *act_, *e_;  // [live + 1][P], [o][P]: activities and y - y* of one block
   S* g_;  // [slots]: gradients before the sum over lanes
-  S *theta_, *before_, *first_, *second_;  // [slots / L]: weights, those before the last update, moments
   const S** row_;  // [slots]: what a learnable weight of the first layer reads
   Outgoing* out_;
-  int *flat_, *which_;  // [slots]: flat index, and place in the student's list of indices
+  int* which_;  // [slots]: place in the student's list of indices
   int *into_, *unit_;  // [live]: learnable weights into a live unit, and which unit that is
   T* W2_;  // [live + 1][o]
   int* entry_;  // [size]: place in that list + 1, 0 where frozen; in begin() only
   const S* ones_ = nullptr;  // the unit that is always 1, where a bias of the outputs learns
-  int live_ = 0, slots_ = 0, incoming_ = 0, packs_ = 0;
-  int64_t b_ = 0, before_steps_ = 0, done_ = 0;  // steps of calls before, and of this one
-  T loss_ = 0, goal_ = 0;
-  FitStatus status_ = FitStatus::steps_done;
-  bool biases_only_ = false, running_ = false, stopped_ = false;
+  int live_ = 0, incoming_ = 0;
+  bool biases_only_ = false;
 };
 
 template <class T>

@@ -6,6 +6,7 @@
 
 #include "core/shape.h"
 #include "scalar/complex.h"
+#include "scalar/exponential.h"
 #include "scalar/lanes.h"
 #include "scalar/modp.h"
 
@@ -28,11 +29,7 @@ template <class S> SL_INLINE S tanh_of(S z) {
     const M big = a > constant<S>(most);  // false for NaN, which then flows through
     a = big ? constant<S>(most) : a;
     const S y = a + a;
-    const T shifter = wide ? T(6755399441055744.0) : T(12582912.0f);  // 1.5 * 2^52, 1.5 * 2^23: rounds to an integer
-    const S shifted = y * T(1.4426950408889634) + shifter;
-    const S k = shifted - shifter;
-    const S r = wide ? (y - k * T(0.693147180369123816490)) - k * T(1.90821492927058770002e-10)
-                     : (y - k * T(0.693359375f)) - k * T(-2.12194440e-4f);
+    const auto [r, power] = reduced_by_ln2(y);
     S p = constant<S>(wide ? T(1.0 / 6227020800.0) : T(1.0 / 40320.0));
     double factorial = wide ? 479001600.0 : 5040.0;
     for (int d = wide ? 12 : 7; d >= 2; --d) {
@@ -40,13 +37,7 @@ template <class S> SL_INLINE S tanh_of(S z) {
       factorial /= d;
     }
     p = (p * r) * r + r;
-    // 2^k through the exponent bits.
-    using I = M;
-    const I ik = __builtin_bit_cast(I, shifted) - __builtin_bit_cast(I, constant<S>(shifter));
-    S scale;
-    if constexpr (wide) scale = __builtin_bit_cast(S, (ik + 1023) << 52);
-    else scale = __builtin_bit_cast(S, (ik + 127) << 23);
-    const S e = scale * p + (scale - T(1));
+    const S e = power * p + (power - T(1));
     const S t = e / (e + T(2));
     return negative ? -t : t;
   }

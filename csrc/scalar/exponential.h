@@ -8,6 +8,22 @@
 namespace sl {
 namespace SL_ISA {
 
+// x = k ln 2 + r, |r| <= ln 2 / 2, and 2^k, put together by its exponent bits.
+template <class S> struct Reduced { S r, power; };
+template <class S> SL_INLINE Reduced<S> reduced_by_ln2(S x) {
+  using T = typename Traits<S>::Scalar;
+  using I = typename Traits<S>::Mask;
+  constexpr bool wide = sizeof(T) == 8;
+  const T shifter = wide ? T(6755399441055744.0) : T(12582912.0f);  // 1.5 * 2^52, 1.5 * 2^23: rounds to an integer
+  const S shifted = x * T(1.4426950408889634) + shifter;
+  const S k = shifted - shifter;
+  const S r =
+      wide ? (x - k * T(0.693147180369123816490)) - k * T(1.90821492927058770002e-10) : (x - k * T(0.693359375f)) - k * T(-2.12194440e-4f);
+  const I ik = __builtin_bit_cast(I, shifted) - __builtin_bit_cast(I, constant<S>(shifter));
+  if constexpr (wide) return {r, __builtin_bit_cast(S, (ik + 1023) << 52)};
+  else return {r, __builtin_bit_cast(S, (ik + 127) << 23)};
+}
+
 // x <= 0; 0 where it would be less than the least normal number; NaN stays NaN.
 template <class S> SL_INLINE S exp_of(S x) {
   using T = typename Traits<S>::Scalar;
@@ -19,23 +35,15 @@ template <class S> SL_INLINE S exp_of(S x) {
     const S least = constant<S>(wide ? T(-708) : T(-87));
     const M gone = x < least;
     const S a = gone ? least : x;
-    const T shifter = wide ? T(6755399441055744.0) : T(12582912.0f);  // 1.5 * 2^52, 1.5 * 2^23: rounds to an integer
-    const S shifted = a * T(1.4426950408889634) + shifter;
-    const S k = shifted - shifter;
-    const S r = wide ? (a - k * T(0.693147180369123816490)) - k * T(1.90821492927058770002e-10)
-                     : (a - k * T(0.693359375f)) - k * T(-2.12194440e-4f);
+    const auto [r, power] = reduced_by_ln2(a);
     S p = constant<S>(wide ? T(1.0 / 6227020800.0) : T(1.0 / 5040.0));
     double factorial = wide ? 479001600.0 : 720.0;
     for (int d = wide ? 12 : 6; d >= 0; --d) {
       p = p * r + T(1.0 / factorial);
       factorial /= d > 0 ? d : 1;
     }
-    const M ik = __builtin_bit_cast(M, shifted) - __builtin_bit_cast(M, constant<S>(shifter));
-    S scale;
-    if constexpr (wide) scale = __builtin_bit_cast(S, (ik + 1023) << 52);
-    else scale = __builtin_bit_cast(S, (ik + 127) << 23);
     const S zero{};
-    return gone ? zero : scale * p;
+    return gone ? zero : power * p;
   }
 }
 
