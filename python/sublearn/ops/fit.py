@@ -16,6 +16,7 @@ from ..model.layers import without_idle_gains
 from ..model.network import Feedforward, Network, Recurrent
 from .arguments import Batched, common_batch, float_array, given_inputs, index_rows, learnable, shape_back, thread_count
 from .fit_state import FitState, check_state
+from .frozen_layers import shortened
 from .targets import softmax_targets
 
 Optimizer = Literal["sgd", "momentum", "adam"]
@@ -174,10 +175,15 @@ def fit(
         washout=washout,
     )
     kind, cores = OPTIMIZERS.index(optimizer), thread_count(threads)
+    x_rows, places = inputs.rows, indices
+    short = None if kernels.on_device else shortened(lean, masks.rows[:, : lean.size], max(len(rows), len(x_rows)), dtype.itemsize)
+    if short is not None:
+        x_rows, places = short.inputs(kernels, rows, x_rows, cores), short.indices(indices)
+        frozen, rows, shape = rows, short.weights(rows), short.net.shape
 
     def descend(to: int, **changes: Any) -> dict[str, Any]:
         more = replace(options, **changes) if kernels.fits_with_options else None
-        return kernels.fit(shape, rows, inputs.rows, targets.rows, indices, to, kind, lr, tol, cores, more)
+        return kernels.fit(shape, rows, x_rows, targets.rows, places, to, kind, lr, tol, cores, more)
 
     if trace is None and held_out is None:
         out, seen = descend(steps), {}
@@ -185,6 +191,9 @@ def fit(
         if h0 is not None and held_out is not None:
             raise ValueError("held_out: expected None with h0, whose states belong to x")
         held = None if held_out is None else _held_out(kernels, lean, held_out, loss, dtype, batch, washout)
+        if held is not None and short is not None:
+            unseen = held[1].shape[1] // short.whole.x_shape[0]
+            held = short.net.at(unseen).shape, short.inputs(kernels, frozen, held[1], cores), held[2]
         moments = _moments(steps, trace)
         losses: dict[str, list[np.ndarray]] = {"trace": [], "held_out": []}
         at = 0
@@ -195,7 +204,7 @@ def fit(
             losses["trace"].append(out["loss"])
             if held is not None:
                 more = replace(options, compact=True, batch_size=0)
-                losses["held_out"].append(kernels.fit(held[0], rows, *held[1:], indices, 0, kind, lr, tol, cores, more)["loss"])
+                losses["held_out"].append(kernels.fit(held[0], rows, *held[1:], places, 0, kind, lr, tol, cores, more)["loss"])
         wanted = {"trace": trace, "held_out": held_out}
         seen = {name: np.stack(losses[name], axis=1) for name, value in wanted.items() if value is not None}
     status = out["status"] if kernels.on_device else np.array(STATUS)[out["status"]]
@@ -204,6 +213,8 @@ def fit(
     if kernels.fits_with_options:
         left = out["learned"], out.get("first"), out.get("second"), out["steps"].copy(), out["status"]
         after = FitState(net, indices, optimizer, loss, batch_size, seed, begun + steps, *left)
+    if short is not None and not compact:
+        out["theta"] = short.whole_theta(frozen, out["theta"])
     if lean is not net and not compact:
         out["theta"] = np.concatenate([out["theta"], np.ones((len(out["theta"]), net.size - lean.size), dtype)], axis=1)
     found = back(out["learned"].copy(), indices.shape[1:]) if compact else back(out["theta"], (net.size,))
