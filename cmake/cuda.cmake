@@ -39,8 +39,9 @@ endif()
 
 if(SUBLEARN_CUDA_MODULE)
   set(SUBLEARN_CUDA_SOURCES
-    csrc/cuda/continuation.cu csrc/cuda/descend.cu csrc/cuda/jacobian.cu csrc/cuda/newton.cu csrc/cuda/outputs.cu csrc/cuda/rank_modp.cu
-    csrc/cuda/rank_real.cu csrc/cuda/rank_real_questions.cu csrc/cuda/screen.cu csrc/cuda/stream.cu csrc/cuda/trial.cu)
+    csrc/cuda/choose_columns.cu csrc/cuda/continuation.cu csrc/cuda/descend.cu csrc/cuda/jacobian.cu csrc/cuda/newton.cu csrc/cuda/outputs.cu
+    csrc/cuda/project.cu csrc/cuda/rank_modp.cu csrc/cuda/rank_real.cu csrc/cuda/rank_real_questions.cu csrc/cuda/screen.cu csrc/cuda/stream.cu
+    csrc/cuda/trial.cu)
   if(SUBLEARN_CUDA_MODULE STREQUAL "_cuda")
     if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
       set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)

@@ -48,7 +48,16 @@ SIDES = [
     (66, 10),
 ]
 # Bytes that hold some of the 50 students of `batches_are_split`, not all.
-SPLITS = [("rank", 3000), ("rank_mod", 3000), ("outputs", 5000), ("jacobian", 20000), ("fit", 10000), ("newton", 15000)]
+SPLITS = [
+    ("rank", 3000),
+    ("rank_mod", 3000),
+    ("project", 4000),
+    ("choose_columns", 4000),
+    ("outputs", 5000),
+    ("jacobian", 20000),
+    ("fit", 10000),
+    ("newton", 15000),
+]
 
 
 @dataclass
@@ -177,6 +186,50 @@ def rank_of_arrays_that_start_anywhere(device):
             a, ranks = planted(n, n, dtype, batch=35)
             flat = device.put(np.concatenate([np.zeros(1, dtype), a.ravel()]))
             np.testing.assert_array_equal(device.get(sl.rank(flat[1:].reshape(35, n, n))), ranks)
+
+
+def projections_agree_with_the_cpu(device, dtype):
+    """Own and shared columns, dependent ones, far units, no change wanted; numbers that fit the shared memory of a block, and more."""
+    rng = np.random.default_rng(12)
+    for m, p, k in ((6, 5, 3), (18, 30, 18), (92, 70, 65)):
+        J, g = rng.standard_normal((4, m, p)).astype(dtype), rng.standard_normal((4, m)).astype(dtype)
+        J[1, :, k // 2 :] = J[1, :, : p - k // 2] * dtype(2)
+        J[2, :, ::2] *= dtype(1e-9 if dtype is np.float32 else 1e-160)
+        g[3] = 0
+        own = np.stack([rng.permutation(p)[:k] for _ in range(4)])
+        own[0, 0] = -1
+        for columns in (own, own[0], rng.random((4, p)) < 0.5)[: 3 if m < 50 else 1]:
+            here = sl.bottleneck(J, g, columns, backend="cpu")
+            there = sl.bottleneck(device.put(J), device.put(g), columns, backend=backend(device))
+            assert device.made(there.residual) and device.made(there.coefficients)
+            near = {"rtol": 1e-6, "atol": 1e-12 * float((g**2).sum(axis=1).max())}
+            np.testing.assert_allclose(device.get(there.residual), here.residual, **near)
+            np.testing.assert_allclose(device.get(there.share), here.share, rtol=1e-6, atol=1e-12)
+            np.testing.assert_array_equal(device.get(there.rank), here.rank)
+            if columns is own:
+                np.testing.assert_allclose(device.get(there.coefficients)[0], here.coefficients[0], rtol=1e-5, atol=1e-8)
+    J[2, 3, 4] = np.nan
+    with pytest.raises(ValueError, match="J: expected finite numbers, got nan or inf in a column of matrix 2"):
+        sl.bottleneck(device.put(J), device.put(g), backend=backend(device))
+
+
+def choices_of_columns_agree_with_the_cpu(device, dtype):
+    rng = np.random.default_rng(13)
+    for m, p, budget in ((6, 5, 6), (18, 51, 12), (20, 1300, 3)):
+        J, g = rng.standard_normal((4, m, p)).astype(dtype), rng.standard_normal((4, m)).astype(dtype)
+        J[1, :, p // 2 :] = J[1, :, : p - p // 2]
+        J[2] *= (10.0 ** rng.uniform(-9, 9, p) if dtype is np.float32 else 10.0 ** rng.uniform(-140, 140, p)).astype(dtype)
+        g[3] = 0
+        candidates = rng.random((4, p)) < 0.8
+        for rule in ("ols", "omp", "pivot"):
+            for more in ({}, {"candidates": candidates, "given": [1]}):
+                here = sl.choose_columns(J, g, budget, rule, backend="cpu", **more)
+                there = sl.choose_columns(device.put(J), device.put(g), budget, rule, backend=backend(device), **more)
+                np.testing.assert_array_equal(device.get(there.indices), here.indices)
+                np.testing.assert_allclose(device.get(there.residuals), here.residuals, rtol=1e-6, atol=1e-12 * float((g**2).sum()))
+    J[2, 3, 4] = np.inf
+    with pytest.raises(ValueError, match="J: expected finite numbers, got nan or inf in a column of matrix 2"):
+        sl.choose_columns(device.put(J), device.put(g), 2, backend=backend(device))
 
 
 def rank_mod_is_exact(device, sides, p):
@@ -555,6 +608,8 @@ def batches_are_split(monkeypatch, operation, bytes_allowed):
     call = {
         "rank": lambda b: sl.rank(matrices, backend=b),
         "rank_mod": lambda b: sl.rank_mod(np.arange(1500).reshape(50, 6, 5) ** 2 % 101, 101, backend=b),
+        "project": lambda b: sl.bottleneck(matrices, matrices[:, :, 0], backend=b).residual,
+        "choose_columns": lambda b: sl.choose_columns(matrices, matrices[:, :, 0], 3, backend=b).indices,
         "outputs": lambda b: sl.outputs(net, theta, x[0], backend=b),
         "jacobian": lambda b: sl.jacobian(net, theta, x, own, backend=b),
         "fit": lambda b: sl.fit(net, theta, x, y, own, steps=3, backend=b).theta,

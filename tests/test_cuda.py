@@ -74,6 +74,12 @@ def test_rank_of_hard_matrices(device):
     checks.rank_of_batches_that_fill_no_warp(device)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_projections(device, dtype):
+    checks.projections_agree_with_the_cpu(device, dtype)
+    checks.choices_of_columns_agree_with_the_cpu(device, dtype)
+
+
 def test_rank_proofs_of_adversarial_matrices():
     checks.rank_proofs_hold_for_adversarial_matrices(cuda_module()[0], (4, 8, 12, 16, 24, 32, 48, 64), 1000)
 

@@ -333,6 +333,7 @@ MANY_PARAMETERS = {
     ),  # Kernels, HostKernels, CudaKernels
     **dict.fromkeys(
         (
+            "choose_columns",
             "decide",
             "fit_masks",
             "match_probability",

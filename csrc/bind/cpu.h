@@ -95,6 +95,7 @@ void register_fit(py::module_&);
 void register_searches(py::module_&);
 void register_enclosures(py::module_&);
 void register_ranks(py::module_&);
+void register_projection(py::module_&);
 void register_patterns(py::module_&);
 void register_draws(py::module_&);
 void register_machine(py::module_&);

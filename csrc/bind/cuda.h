@@ -93,6 +93,7 @@ template <class T> void copy_theta(const sl::Students<T>& in, T* out, sl::cuda::
 void register_arrays(py::module_&);
 void register_devices(py::module_&);
 void register_ranks(py::module_&);
+void register_projection(py::module_&);
 void register_networks(py::module_&);
 void register_fit(py::module_&);
 void register_searches(py::module_&);

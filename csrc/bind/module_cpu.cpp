@@ -14,6 +14,7 @@ PYBIND11_MODULE(_cpu, m) {
   cpu_bindings::register_searches(m);
   cpu_bindings::register_enclosures(m);
   cpu_bindings::register_ranks(m);
+  cpu_bindings::register_projection(m);
   cpu_bindings::register_patterns(m);
   cpu_bindings::register_draws(m);
   cpu_bindings::register_machine(m);

@@ -12,6 +12,7 @@ PYBIND11_MODULE(SL_MODULE, m) {
   cuda_bindings::register_arrays(m);
   cuda_bindings::register_devices(m);
   cuda_bindings::register_ranks(m);
+  cuda_bindings::register_projection(m);
   cuda_bindings::register_networks(m);
   cuda_bindings::register_fit(m);
   cuda_bindings::register_searches(m);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "ops/choose_columns.h"
 #include "ops/continuation.h"
 #include "ops/descend.h"
 #include "ops/enclosed.h"
@@ -13,6 +14,7 @@
 #include "ops/outputs.h"
 #include "ops/pattern_proof.h"
 #include "ops/peak.h"
+#include "ops/project.h"
 #include "ops/rank_modp.h"
 #include "ops/rank_real.h"
 #include "ops/substitution.h"
@@ -98,6 +100,10 @@ SL_DISPATCH(continuation(const ContinuationArgs& a, Control& c), continuation(a,
 SL_DISPATCH(newton(const NewtonArgs& a, Control& c), newton(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<float>& a, Control& c), rank_real(a, c))
 SL_DISPATCH(rank_real(const RankRealArgs<double>& a, Control& c), rank_real(a, c))
+SL_DISPATCH(project(const ProjectArgs<float>& a, Control& c), project(a, c))
+SL_DISPATCH(project(const ProjectArgs<double>& a, Control& c), project(a, c))
+SL_DISPATCH(choose_columns(const ChooseColumnsArgs<float>& a, Control& c), choose_columns(a, c))
+SL_DISPATCH(choose_columns(const ChooseColumnsArgs<double>& a, Control& c), choose_columns(a, c))
 SL_DISPATCH(rank_modp(const RankModpArgs& a, Control& c), rank_modp(a, c))
 SL_DISPATCH(substitution(const SubstitutionArgs& a, Control& c), substitution(a, c))
 SL_DISPATCH(enclosed_outputs(const EnclosedOutputsArgs& a, Control& c), enclosed_outputs(a, c))

@@ -28,9 +28,11 @@ class LaneQr {
  public:
   // Packs from row to row: odd, so that rows of 2^k packs do not share the sets of the cache.
   static int stride_of(int length) { return length | 1; }
-  LaneQr(int rows, int length, Scratch& scratch) : rows_(rows), length_(length), stride_(stride_of(length)) {
+  // carried: whether one more row follows, which meets all reflections and becomes none (project.cpp).
+  LaneQr(int rows, int length, Scratch& scratch, bool carried = false)
+      : rows_(rows), length_(length), stride_(stride_of(length)), carried_(carried) {
     auto packs = [&](size_t count) { return static_cast<S*>(scratch.take(sizeof(S) * count)); };
-    a_ = packs(static_cast<size_t>(rows) * stride_of(length));
+    a_ = packs(static_cast<size_t>(rows + carried) * stride_of(length));
     w_ = packs(static_cast<size_t>(rows) * stride_of(length));
     tau_ = packs(rows + 1);
     cross_ = packs(rows + 1);
@@ -42,8 +44,9 @@ class LaneQr {
   // The rows, [rows][length] packs, to be filled before run.
   S* rows() { return a_; }
 
-  // Outputs per lane.
+  // Outputs per lane. inverses [rows]: 1 / diagonal of the triangle, 0 where a row was skipped.
   M rank() const { return taken_; }
+  const S* inverses() const { return inverse_; }
 
   // total: squared norms of the matrices. Returns the lanes whose rank is proven. meanwhile() is called rows^2 / 16 times on the way.
   template <class Meanwhile>
@@ -64,6 +67,7 @@ class LaneQr {
       case 2: rows_of_four<2>(j, meanwhile); break;
       case 1: rows_of_four<1>(j, meanwhile); break;
     }
+    if (carried_) carry(rows_);
     return proven(rtol);
   }
 
@@ -198,6 +202,36 @@ class LaneQr {
     }
   }
 
+  // Row j meets all reflections. One row alone: four sums of each product, so that none waits for the one before.
+  void carry(int j) {
+    S* a = row(j);
+    const int length = length_;
+    int i = 0;
+    for (; i + 1 < rows_; i += 2) {
+      const S *w0 = reflection(i), *w1 = reflection(i + 1);
+      S s[4]{}, t[4]{};
+      int c = begin(i);
+      for (; c < length && (c & 3); ++c) {
+        s[c & 3] += w0[c] * a[c];
+        t[c & 3] += w1[c] * a[c];
+      }
+      for (; c + 3 < length; c += 4)
+#pragma GCC unroll 4
+        for (int q = 0; q < 4; ++q) {
+          s[q] += w0[c + q] * a[c + q];
+          t[q] += w1[c + q] * a[c + q];
+        }
+      for (; c < length; ++c) {
+        s[c & 3] += w0[c] * a[c];
+        t[c & 3] += w1[c] * a[c];
+      }
+      S s0 = (s[0] + s[1]) + (s[2] + s[3]), t0 = (t[0] + t[1]) + (t[2] + t[3]);
+      factors<1>(i, &s0, &t0);
+      subtract<1>(i, a, begin(i), length, &s0, &t0);
+    }
+    if (i < rows_) reflect<1>(i, j);
+  }
+
   // Makes reflections i and i + 1 a pair: both defined from the same column, and their product.
   SL_INLINE void pair(int i) {
     const int s0 = start_[i], s1 = start_[i + 1], from = s0 < s1 ? s0 : s1, length = length_;
@@ -317,6 +351,7 @@ class LaneQr {
   }
 
   const int rows_, length_, stride_;
+  const bool carried_;
   S *a_, *w_, *tau_, *cross_, *inverse_, *y_;
   int* start_;                       // first column of a reflection
   int front_, back_;                 // largest number of rows that a lane has taken, and a number that all have taken

@@ -10,11 +10,13 @@
 #include <atomic>
 #include <vector>
 
+#include "ops/choose_columns.h"
 #include "ops/continuation.h"
 #include "ops/descend.h"
 #include "ops/jacobian.h"
 #include "ops/newton.h"
 #include "ops/outputs.h"
+#include "ops/project.h"
 #include "ops/rank_modp.h"
 #include "ops/rank_real.h"
 #include "ops/screen.h"
@@ -45,6 +47,10 @@ void continuation(const ContinuationArgs&, int64_t* done, int64_t first, Stream&
 void rank_real(const RankRealArgs<float>&, Stream&);
 void rank_real(const RankRealArgs<double>&, Stream&);
 void rank_modp(const RankModpArgs&, Stream&);
+void project(const ProjectArgs<float>&, Stream&);
+void project(const ProjectArgs<double>&, Stream&);
+void choose_columns(const ChooseColumnsArgs<float>&, Stream&);
+void choose_columns(const ChooseColumnsArgs<double>&, Stream&);
 // What a caller of rank_real asks of its flags [batch], counted on the device. Waits for the stream.
 struct RankQuestions {
   std::vector<int> unproven;  // numbers of the matrices with certified == 0, ascending

@@ -44,6 +44,7 @@ from .ops.fit_state import FitState
 from .ops.free_run import free_run
 from .ops.jacobian import jacobian, outputs
 from .ops.masks import MaskFit, fit_masks
+from .ops.projection import Bottleneck, ChosenColumns, bottleneck, choose_columns
 from .ops.rank import rank, rank_mod
 from .ops.search import SearchResult, levenberg_marquardt
 from .ops.targets import accuracy
@@ -53,7 +54,9 @@ from .theory.predict import Prediction, Predictions, attained_rank, predict, pre
 
 __all__ = [
     "Allocation",
+    "Bottleneck",
     "Capacity",
+    "ChosenColumns",
     "Comparison",
     "ExactComparison",
     "Explanation",
@@ -80,7 +83,9 @@ __all__ = [
     "best_allocation",
     "biases",
     "block",
+    "bottleneck",
     "capacity",
+    "choose_columns",
     "columns",
     "compare_with_exact",
     "compare_with_theory",

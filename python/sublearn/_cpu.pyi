@@ -16,6 +16,7 @@ __all__: list[str] = [
     "Shape",
     "activation_patterns",
     "certify",
+    "choose_columns",
     "continuation",
     "draw",
     "draw_masks",
@@ -37,6 +38,7 @@ __all__: list[str] = [
     "pattern_proof",
     "philox",
     "pick_columns",
+    "project",
     "quota_cores",
     "rank_mod",
     "rank_real",
@@ -91,6 +93,28 @@ def certify(
     teacher: typing.Annotated[npt.ArrayLike, np.float64] | None = None,
     threads: typing.SupportsInt = 0,
 ) -> tuple[typing.Any, ...]: ...
+@typing.overload
+def choose_columns(
+    a: npt.NDArray[np.float32],
+    g: npt.NDArray[np.float32],
+    candidates: typing.Annotated[npt.ArrayLike, np.bool] | None,
+    given: typing.Annotated[npt.ArrayLike, np.int32],
+    budget: typing.SupportsInt,
+    rule: typing.SupportsInt,
+    guard: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
+@typing.overload
+def choose_columns(
+    a: npt.NDArray[np.float64],
+    g: npt.NDArray[np.float64],
+    candidates: typing.Annotated[npt.ArrayLike, np.bool] | None,
+    given: typing.Annotated[npt.ArrayLike, np.int32],
+    budget: typing.SupportsInt,
+    rule: typing.SupportsInt,
+    guard: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
 def continuation(
     shape: Shape,
     points: npt.NDArray[np.complex128],
@@ -302,6 +326,22 @@ def pick_columns(
     count: typing.SupportsInt,
     threads: typing.SupportsInt = 0,
 ) -> npt.NDArray[np.int32]: ...
+@typing.overload
+def project(
+    a: npt.NDArray[np.float32],
+    g: npt.NDArray[np.float32],
+    columns: typing.Annotated[npt.ArrayLike, np.int32],
+    rtol: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
+@typing.overload
+def project(
+    a: npt.NDArray[np.float64],
+    g: npt.NDArray[np.float64],
+    columns: typing.Annotated[npt.ArrayLike, np.int32],
+    rtol: typing.SupportsFloat,
+    threads: typing.SupportsInt = 0,
+) -> dict[str, typing.Any]: ...
 def quota_cores(cgroup: str, mountinfo: str) -> float:
     """
     Cores that the CPU quota of a process allows, inf without one, by two files as in /proc/self; for tests.

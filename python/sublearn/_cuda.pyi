@@ -21,6 +21,7 @@ __all__: list[str] = [
     "NOT_ALLOWED",
     "Queue",
     "SEARCHED",
+    "choose_columns",
     "continuation",
     "device_count",
     "device_info",
@@ -39,6 +40,7 @@ __all__: list[str] = [
     "pinned",
     "planted_limit",
     "pretend",
+    "project",
     "rank_mod",
     "rank_questions",
     "rank_real",
@@ -117,6 +119,18 @@ class Array:
     @stream.setter
     def stream(self, arg0: typing.SupportsInt) -> None: ...
 
+def choose_columns(
+    a: Array,
+    g: Array,
+    candidates: Array,
+    given: Array,
+    rule: typing.SupportsInt,
+    guard: typing.SupportsFloat,
+    indices: Array,
+    residuals: Array,
+    finite: Array,
+    stream: typing.SupportsInt = 0,
+) -> None: ...
 def continuation(
     shape: sublearn._cpu.Shape,
     points: Array,
@@ -237,6 +251,18 @@ def pretend(busy: bool = False, capturing: bool = False, passed: bool = False, p
     For tests: events do not happen; a graph is being captured; events have happened at once; no host memory is pinned.
     """
 
+def project(
+    a: Array,
+    g: Array,
+    columns: Array,
+    rtol: typing.SupportsFloat,
+    residual: Array,
+    share: Array,
+    rank: Array,
+    coefficients: Array,
+    finite: Array,
+    stream: typing.SupportsInt = 0,
+) -> None: ...
 def rank_mod(a: Array, p: typing.SupportsInt, rank: Array, stream: typing.SupportsInt = 0) -> None: ...
 def rank_questions(certified: Array, finite: Array, stream: typing.SupportsInt = 0) -> tuple[typing.Any, ...]:
     """

@@ -378,6 +378,34 @@ class CudaKernels:
         call = lambda i, o: self._module.rank_mod(i["a"], p, o["rank"], self._stream)  # noqa: E731
         return self._in_pieces("rank_mod", a.shape[0], {"a": a}, {"rank": ((), np.int64)}, call)["rank"]
 
+    def project(self, a: Rows, g: Rows, columns: np.ndarray, rtol: float, threads: int = 0) -> dict[str, Rows]:
+        inputs = {"a": a, "g": g, "columns": np.asarray(columns, _INDEX)}
+        results: dict[str, tuple[tuple[int, ...], DTypeLike]] = {"residual": ((), a.dtype), "share": ((), a.dtype), "rank": ((), np.int64)}
+        results |= {"coefficients": ((columns.shape[1],), a.dtype), "finite": ((), np.int8)}
+        call = lambda i, o: self._module.project(i["a"], i["g"], i["columns"], rtol, *o.values(), self._stream)  # noqa: E731
+        return self._in_pieces("bottleneck", _batch_of(a, g, columns), inputs, results, call)
+
+    def choose_columns(
+        self,
+        a: Rows,
+        g: Rows,
+        candidates: np.ndarray | None,
+        given: np.ndarray,
+        budget: int,
+        rule: int,
+        guard: float,
+        threads: int = 0,
+    ) -> dict[str, Rows]:
+        inputs = {"a": a, "g": g, "given": np.asarray(given, _INDEX)}
+        if candidates is not None:
+            inputs["candidates"] = candidates
+        results = {"indices": ((budget,), np.int64), "residuals": ((budget,), a.dtype), "finite": ((), np.int8)}
+
+        def call(i: dict[str, Any], o: dict[str, Any]) -> None:
+            self._module.choose_columns(i["a"], i["g"], i.get("candidates"), i["given"], rule, guard, *o.values(), self._stream)
+
+        return self._in_pieces("choose_columns", _batch_of(*inputs.values()), inputs, results, call)
+
 
 def _batch_of(*arguments: Rows) -> int:
     """Rows of the result: one row holds for all students, and there may be none of them."""

@@ -146,3 +146,19 @@ class HostKernels:
 
     def rank_mod(self, a: Rows, p: int, threads: int = 0) -> Rows:
         return cpu.rank_mod(a, p, threads)
+
+    def project(self, a: Rows, g: Rows, columns: np.ndarray, rtol: float, threads: int = 0) -> dict[str, Rows]:
+        return cpu.project(a, g, columns, rtol, threads)
+
+    def choose_columns(
+        self,
+        a: Rows,
+        g: Rows,
+        candidates: np.ndarray | None,
+        given: np.ndarray,
+        budget: int,
+        rule: int,
+        guard: float,
+        threads: int = 0,
+    ) -> dict[str, Rows]:
+        return cpu.choose_columns(a, g, candidates, given, budget, rule, guard, threads)

@@ -173,3 +173,23 @@ class Kernels(Protocol):
 
     def rank_mod(self, a: Rows, p: int, threads: int = 0) -> Rows:
         """Ranks mod p, int64 [batch], of a int64 [batch, m, n], on the CPU with entries in [0, p)."""
+
+    # ---- projections on columns ----
+
+    def project(self, a: Rows, g: Rows, columns: np.ndarray, rtol: float, threads: int = 0) -> dict[str, Rows]:
+        """Of a [batch or 1, m, p] and g [batch or 1, m]: residual, share [batch], rank int64 [batch], coefficients [batch, k], finite int8
+        [batch]; columns int32 [batch or 1, k], -1: none (csrc/ops/project.h)."""
+
+    def choose_columns(
+        self,
+        a: Rows,
+        g: Rows,
+        candidates: np.ndarray | None,
+        given: np.ndarray,
+        budget: int,
+        rule: int,
+        guard: float,
+        threads: int = 0,
+    ) -> dict[str, Rows]:
+        """indices int64 [batch, budget], residuals [batch, budget], finite int8 [batch]; candidates bool [batch or 1, p]; given int32
+        [batch or 1, k], -1: none; rule: 0 ols, 1 omp, 2 pivot (csrc/ops/choose_columns.h)."""

@@ -11,7 +11,10 @@ from .compiled import cpu, cuda_module
 
 Backend = Literal["auto", "cpu", "cuda"]
 BACKENDS = get_args(Backend)
-CUDA_OPERATIONS = ("outputs", "jacobian", "rank", "rank_mod", "fit", "draw_trials", "decide", "match_probability", "continuation", "degree")
+CUDA_OPERATIONS = (
+    *("outputs", "jacobian", "rank", "rank_mod", "bottleneck", "choose_columns", "fit", "draw_trials", "decide", "match_probability"),
+    *("continuation", "degree"),
+)
 # match_probability and studies go to a GPU from this many (trials x starts x weights) on. Measured on an H200 against 16 cores: from 2^18
 # on it is ahead, once it is warm; four times that, since the first call of a process also starts CUDA.
 CUDA_LEAST_WORK = 2**20
