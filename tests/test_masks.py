@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
-from sublearn.ops.masks import LOSSES, _Layers, _loss
+from sublearn.ops.masks import LOSSES, _Layers
+from sublearn.ops.targets import loss_and_slope
 
 
 def problem(widths=(3, 7, 6, 2), samples=5, activation="tanh", count=3, dtype=np.float64):
@@ -43,7 +44,7 @@ def test_gradients_are_those_of_the_gains_also_of_units_that_are_off(activation,
     layers = _Layers(net, layer, theta, x)
     f, read = layers.outputs(masks.astype(float))
     assert np.allclose(f, sl.outputs(net, theta, x), rtol=1e-12, atol=1e-12)
-    worth, d = _loss(f, y, loss)
+    worth, d = loss_and_slope(f, y, loss)
     assert np.allclose(worth, value(net, theta, x, y, loss))
     gains, rest = layers.gradient(d, read, learns)
     places = [*range(net.slices[group].start, net.slices[group].stop), *np.flatnonzero(learns[0])]

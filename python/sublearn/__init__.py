@@ -16,6 +16,8 @@ from .design.capacity import Capacity, capacity
 from .design.explain import Explanation, explain
 from .design.problem import Impossible
 from .existence.verdicts import Verdicts
+from .growth.network import GrownNetwork, GrowthHistory, grow_network
+from .growth.neurons import NewNeurons, new_neurons
 from .homotopy.degree import degree
 from .match.decide import decide
 from .match.probability import MatchResult, match_probability
@@ -63,10 +65,13 @@ __all__ = [
     "Feedforward",
     "FitResult",
     "FitState",
+    "GrownNetwork",
+    "GrowthHistory",
     "Impossible",
     "MaskFit",
     "MatchBounds",
     "MatchResult",
+    "NewNeurons",
     "Parameters",
     "ParityBounds",
     "Prediction",
@@ -100,11 +105,13 @@ __all__ = [
     "fit_masks",
     "free_run",
     "gains",
+    "grow_network",
     "jacobian",
     "levenberg_marquardt",
     "machine",
     "match_bounds",
     "match_probability",
+    "new_neurons",
     "only",
     "outputs",
     "parity_bounds",

@@ -11,7 +11,7 @@ from ..model.checks import LARGEST_SEED, check_net
 from ..model.network import Feedforward, Network
 from .arguments import common_batch, float_array, learnable
 from .fit import LOSSES, Loss
-from .targets import softmax_targets
+from .targets import loss_and_slope, softmax_targets
 
 _START = 0.01  # scores begin within +- this
 _STREAM = 2  # of the counter: 0 starts of trajectories, 1 splits of pictures (data/)
@@ -168,7 +168,7 @@ def _descend(
         for step in range(1, steps + 2):
             masks = scores > 0
             y, read = layers.outputs(masks.astype(theta.dtype))
-            value, d = _loss(y, goal, loss)
+            value, d = loss_and_slope(y, goal, loss)
             better = value < least
             best[better], kept[better], least[better] = theta[better], masks[better], value[better]
             if step > steps:
@@ -181,17 +181,6 @@ def _descend(
             scores -= move[:, :units]
             theta -= np.where(learns, move[:, units:], 0)
     return best, kept, least
-
-
-def _loss(y: np.ndarray, goal: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
-    """(float64 [batch], its derivative in y [batch, o, samples])."""
-    if loss == "squared":
-        miss = y - goal
-        return (miss.astype(np.float64) ** 2).sum(axis=(1, 2)), 2 * miss
-    y = y - y.max(axis=1, keepdims=True)
-    total = np.exp(y).sum(axis=1, keepdims=True)
-    chance, weight = np.exp(y) / total, goal.sum(axis=1, keepdims=True)
-    return (goal * (np.log(total) - y)).sum(axis=(1, 2), dtype=np.float64), chance * weight - goal
 
 
 def _start(count: int, units: int, seed: int) -> np.ndarray:

@@ -53,6 +53,17 @@ def softmax_targets(net: Network, y: object, dtype: np.dtype, name: str = "y") -
     return rows
 
 
+def loss_and_slope(y: np.ndarray, goal: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
+    """(float64 [batch], its derivative in y [batch, o, samples]) of the losses of `fit`; goal: numbers or probabilities."""
+    if loss == "squared":
+        miss = y - goal
+        return (miss.astype(np.float64) ** 2).sum(axis=(1, 2)), 2 * miss
+    y = y - y.max(axis=1, keepdims=True)
+    total = np.exp(y).sum(axis=1, keepdims=True)
+    chance, weight = np.exp(y) / total, goal.sum(axis=1, keepdims=True)
+    return (goal * (np.log(total) - y)).sum(axis=(1, 2), dtype=np.float64), chance * weight - goal
+
+
 def accuracy(
     net: Network,
     theta: np.ndarray,

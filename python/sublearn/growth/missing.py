@@ -1,0 +1,46 @@
+"""What can a layer not give of what is wanted, and what would a refit of its outgoing weights give?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CUT = 1e-10  # relative: directions of H and of S, and what must be left of a candidate
+
+
+class Missing:
+    """V [.., q, m], G [.., k, m], H [.., n, m] as in `new_neurons`, in float64, and what they imply:
+
+    S = G G^T / m; Q [.., r, m], an orthonormal basis of the rows of H, with 0 for those that H has not, and C [.., r, n] with
+    V H^+ = along C, along = V Q^T; target V' = V - along Q. Without H there are only V, G and S.
+    """
+
+    def __init__(self, V: np.ndarray, G: np.ndarray, H: np.ndarray | None, cut: float = CUT) -> None:
+        self.V, self.G = (part.astype(np.float64, copy=False) for part in (V, G))
+        self.S = self.G @ transposed(self.G) / G.shape[-1]
+        if H is not None:
+            tall = transposed(H).astype(np.float64, copy=False)  # its decomposition takes less than half the time of a flat one
+            Q, s, U = np.linalg.svd(tall, full_matrices=False)
+            kept = s > cut * s[..., :1]
+            self.Q = transposed(Q) * kept[..., None]
+            self.C = np.divide(1.0, s, out=np.zeros_like(s), where=kept)[..., None] * U
+            self.along = self.V @ transposed(self.Q)
+            self.target = self.V - self.along @ self.Q
+
+    def sized(self, incoming: np.ndarray) -> np.ndarray:
+        """Incoming weights [count, k] scaled to pre-activations of root mean square 1; those without any effect stay."""
+        size = np.sqrt(np.maximum(((incoming @ self.S) * incoming).sum(axis=1, keepdims=True), 0))
+        return np.divide(incoming, size, out=incoming.copy(), where=size > 0)
+
+    def refitted(self, A: np.ndarray) -> np.ndarray:
+        """[q, K + n]: outgoing weights of activities A [K, m], and dW: the least squares fit of V by A and H together."""
+        outgoing = np.linalg.lstsq((A - (A @ self.Q.T) @ self.Q).T, self.target.T, rcond=CUT)[0].T
+        return np.concatenate([outgoing, (self.along - (outgoing @ A) @ self.Q.T) @ self.C], axis=1)
+
+    def fitted(self, A: np.ndarray) -> np.ndarray:
+        """[q, K]: outgoing weights of activities A [K, m] alone, the least squares fit of V; that of V' might raise the loss."""
+        return np.linalg.lstsq(A.T, self.V.T, rcond=CUT)[0].T
+
+
+def transposed(a: np.ndarray) -> np.ndarray:
+    """The last two axes exchanged."""
+    return a.swapaxes(-1, -2)
