@@ -28,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -153,6 +154,11 @@ class Gromo:
         return model
 
     def grow(self, model) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that amplitude 0 adds nothing, and that S is singular
+            self._grow(model)
+
+    def _grow(self, model) -> None:
         model.set_growing_layers(index=0)
         total = lambda f, target: ((f - target) ** 2).sum()  # noqa: E731  the average over samples is taken inside
         self.tools.compute_statistics(model, self.data, loss_function=total, device=self.cpu)

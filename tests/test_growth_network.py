@@ -1,12 +1,20 @@
-"""Growing networks: planted answers, what a growth may and may not change, batches, stopping, errors."""
+"""Growing networks: planted answers, what a growth may and may not change, batches, stopping, errors, and the page that shows it."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sublearn as sl
 from sublearn.growth.network import GROWING
+from tests.test_examples import like
 from tests.twins import growth as twin
 from tests.twins import networks
+
+PAGE = (Path(__file__).parent.parent / "docs" / "growth.md").read_text(encoding="utf-8")
 
 
 def problem(widths=(4, 3, 2), samples=40, activation="tanh", loss="squared", count=2, dtype=np.float64, **units):
@@ -178,3 +186,20 @@ def test_errors_name_the_argument(change, error, words):
     net, theta, x, y = problem()
     with pytest.raises(error, match=words):
         sl.grow_network(**{"net": net, "theta": theta, "x": x, "y": y, "to": 5, **change})
+
+
+def test_the_page_shows_what_comes_out():
+    """Each block of Python, run by a reader from the top, prints the block of text behind it; those with pictures where scikit-learn is."""
+    names: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", PAGE, re.DOTALL)
+    assert len(blocks) >= 3
+    for code, shown in blocks:
+        if "pictures" in code:
+            try:
+                import sklearn  # noqa: F401
+            except ImportError:
+                continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, names)
+        assert like(shown, printed.getvalue())

@@ -6,7 +6,7 @@ import numpy as np
 
 from .layer import activity
 from .missing import CUT, Missing
-from .neurons import decompose
+from .neurons import singular_vectors
 
 _STREAM = 3  # of the counter: 0 starts of trajectories, 1 splits of pictures (data/), 2 masks (ops/)
 
@@ -29,11 +29,11 @@ def best_of_pool(missing: Missing, phi: str, extra: int, random: np.ndarray, siz
     are of the joint form where H's weights are refitted; without a refit what such vectors have in common with H would only disturb.
 
     They are compared in float32, whatever the network has: hyperbolic tangents in float64 take twenty times as long."""
-    new = decompose(missing, min(len(missing.G), len(missing.V)), "joint" if refit else "projected", False)
-    vectors = missing.sized(new.incoming[new.values > 0])
+    vectors, _, values = singular_vectors(missing, min(len(missing.G), len(missing.V)), "joint" if refit else "projected")
+    vectors = missing.sized(vectors[values > 0])
     every = np.concatenate([*(size * vectors for size in ((1.0, -1.0) if phi == "relu" else sizes)), random])
-    unit = np.abs(missing.G).max() or 1.0
-    A = activity(phi, (every * unit).astype(np.float32) @ (missing.G / unit).astype(np.float32))
+    unit, G = missing.single
+    A = activity(phi, (every * unit).astype(np.float32) @ G)
     chosen = choose(A, missing.Q, missing.target / (np.abs(missing.target).max() or 1.0), extra)
     others = [k for k in range(len(every) - 1, -1, -1) if k not in chosen]  # random ones, should all be in the span of H
     return every[chosen + others[: extra - len(chosen)]]

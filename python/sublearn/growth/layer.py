@@ -87,23 +87,23 @@ def forward(net: Feedforward, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     return y.swapaxes(0, 1).reshape(y.shape[1], -1)[:, :m]
 
 
-def signals(net: Feedforward, theta: np.ndarray, x: np.ndarray, layer: int) -> np.ndarray:
-    """What layer `layer` sends [n, m], gains included; layer 0 sends x."""
-    if layer == 0:
-        return x
-    biases = tuple(f"b{k}" for k in range(1, layer + 1) if f"b{k}" in net.groups)
-    gains = tuple(f"g{k}" for k in range(1, layer) if f"g{k}" in net.groups)
-    below = replace(net, widths=net.widths[: layer + 1], bias=biases, gain=gains)
-    parts = net.unpack(theta)
-    sent = activity(net.activation, forward(below, below.pack({name: parts[name] for name in below.groups}), x))
-    return sent * parts[f"g{layer}"][:, None] if f"g{layer}" in parts else sent
+def signals(net: Feedforward, parts: dict[str, np.ndarray], x: np.ndarray, layer: int) -> list[np.ndarray]:
+    """What layers 0 (x) to `layer` send [n, m], gains included. By BLAS: for the many samples of one student a tenth of the time of the
+    kernels, whose lanes are students."""
+    sent = [x]
+    for k in map(str, range(1, layer + 1)):
+        z = parts["W" + k] @ sent[-1]
+        h = activity(net.activation, z + parts["b" + k][:, None] if "b" + k in parts else z)
+        sent.append(h * parts["g" + k][:, None] if "g" + k in parts else h)
+    return sent
 
 
 def look(net: Feedforward, theta: np.ndarray, x: np.ndarray, goal: np.ndarray, layer: int, loss: str) -> Layer:
     """Layer `layer`, 1 .. L - 1, of one student. goal [o, m]: numbers, or probabilities for the softmax."""
     parts, above = net.unpack(theta), layer + 1
     ones = np.ones((1, x.shape[1]), x.dtype)
-    below, sent = (signals(net, theta, x, k) for k in (layer - 1, layer))
+    with np.errstate(over="ignore", invalid="ignore"):  # the loss will tell
+        *_, below, sent = signals(net, parts, x, layer)
     if f"b{layer}" in parts:
         below = np.concatenate([below, ones])
     W = parts[f"W{above}"]

@@ -15,6 +15,7 @@ class Missing:
     """
 
     def __init__(self, V: np.ndarray, G: np.ndarray, H: np.ndarray | None, cut: float = CUT) -> None:
+        self._given = G
         self.V, self.G = (part.astype(np.float64, copy=False) for part in (V, G))
         self.S = self.G @ transposed(self.G) / G.shape[-1]
         if H is not None:
@@ -25,6 +26,14 @@ class Missing:
             self.C = np.divide(1.0, s, out=np.zeros_like(s), where=kept)[..., None] * U
             self.along = self.V @ transposed(self.Q)
             self.target = self.V - self.along @ self.Q
+
+    @property
+    def single(self) -> tuple[float, np.ndarray]:
+        """(unit, G / unit in float32), of ordinary size unless it was given in float32."""
+        if self._given.dtype == np.float32:
+            return 1.0, self._given
+        unit = float(np.abs(self.G).max()) or 1.0
+        return unit, (self.G / unit).astype(np.float32)
 
     def sized(self, incoming: np.ndarray) -> np.ndarray:
         """Incoming weights [count, k] scaled to pre-activations of root mean square 1; those without any effect stay."""

@@ -100,20 +100,26 @@ def new_neurons(
     return NewNeurons(**parts)
 
 
-def decompose(given: Missing, K: int, form: str, relu: bool, cut: float = CUT) -> NewNeurons:
-    """`new_neurons`, in float64."""
-    V, G, m = given.V, given.G, given.V.shape[-1]
-    target, S, lifted = V if form == "raw" else given.target, given.S, G
+def singular_vectors(given: Missing, K: int, form: str, cut: float = CUT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(S^-1/2 u [.., K, k], q [.., K, q], L [.., K]), in float64."""
+    target, S, lifted, m = given.V if form == "raw" else given.target, given.S, given.G, given.V.shape[-1]
     if form == "joint":
-        lifted = G - (G @ transposed(given.Q)) @ given.Q
+        lifted = lifted - (lifted @ transposed(given.Q)) @ given.Q
         S = lifted @ transposed(lifted) / m
     w, E = np.linalg.eigh(S)
     kept = w > cut * given.S.trace(axis1=-2, axis2=-1)[..., None]
     root = (E * np.where(kept, 1 / np.sqrt(np.where(kept, w, 1.0)), 0.0)[..., None, :]) @ transposed(E)
     U, L, Qt = np.linalg.svd(root @ (lifted @ transposed(target)) / m, full_matrices=False)
-    least = _ROUNDING * np.sqrt(_sum(V * V) / m)
-    L = np.where(L > least[..., None], L, 0.0)[..., :K]
-    incoming, outgoing = L[..., None] * transposed(root @ U[..., :K]), Qt[..., :K, :]
+    least = _ROUNDING * np.sqrt(_sum(given.V * given.V) / m)
+    return transposed(root @ U[..., :K]), Qt[..., :K, :], np.where(L > least[..., None], L, 0.0)[..., :K]
+
+
+def decompose(given: Missing, K: int, form: str, relu: bool, cut: float = CUT) -> NewNeurons:
+    """`new_neurons`, in float64."""
+    V, G, m = given.V, given.G, given.V.shape[-1]
+    target = V if form == "raw" else given.target
+    incoming, outgoing, L = singular_vectors(given, K, form, cut)
+    incoming = L[..., None] * incoming
     z = incoming @ G
     half = np.sqrt(np.sqrt((z * z).mean(axis=-1, keepdims=True)))  # as large on the data as outgoing: sqrt(L), but in the joint form
     incoming, z = (np.divide(part, half, out=np.zeros_like(part), where=half > 0) for part in (incoming, z))
