@@ -22,6 +22,7 @@ from .homotopy.degree import degree
 from .match.decide import decide
 from .match.probability import MatchResult, match_probability
 from .model.allocation import Allocation
+from .model.linearized import Linearized, from_jacobian
 from .model.network import Feedforward, Recurrent
 from .model.parameters import Parameters
 from .model.strategies import (
@@ -41,6 +42,7 @@ from .model.strategies import (
     split,
 )
 from .model.strategy import Strategy
+from .numerics.numerical_rank import NumericalRank
 from .ops.fit import FitResult, fit
 from .ops.fit_state import FitState
 from .ops.free_run import free_run
@@ -51,6 +53,7 @@ from .ops.rank import rank, rank_mod
 from .ops.search import SearchResult, levenberg_marquardt
 from .ops.targets import accuracy
 from .ranks.generic_rank import required_rank
+from .ranks.numerical import numerical_rank
 from .theory.bounds import MatchBounds, ParityBounds, match_bounds, parity_bounds, predict_strategy
 from .theory.predict import Prediction, Predictions, attained_rank, predict, predictions
 
@@ -68,10 +71,12 @@ __all__ = [
     "GrownNetwork",
     "GrowthHistory",
     "Impossible",
+    "Linearized",
     "MaskFit",
     "MatchBounds",
     "MatchResult",
     "NewNeurons",
+    "NumericalRank",
     "Parameters",
     "ParityBounds",
     "Prediction",
@@ -104,6 +109,7 @@ __all__ = [
     "fit",
     "fit_masks",
     "free_run",
+    "from_jacobian",
     "gains",
     "grow_network",
     "jacobian",
@@ -112,6 +118,7 @@ __all__ = [
     "match_bounds",
     "match_probability",
     "new_neurons",
+    "numerical_rank",
     "only",
     "outputs",
     "parity_bounds",

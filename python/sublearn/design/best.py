@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .._checks import whole_number
 from ..model.allocation import Allocation
-from ..model.checks import check_shared
+from ..model.linearized import Linearized, check_model
 from ..model.network import Network
 from ..numerics.matroid import Infeasible
 from ..ranks.column_matroid import prices
@@ -20,7 +20,7 @@ _PREFER = (None, *TRIES)
 
 
 def best_allocation(
-    net: Network,
+    net: Network | Linearized,
     cost: Mapping[str, Any] | None = None,
     limits: Sequence[tuple[Any, int]] | None = None,
     shared: tuple[str, ...] = (),
@@ -58,9 +58,11 @@ def best_allocation(
     >>> sl.best_allocation(net, cost, shared=("B", "D")).indices
     array([16, 17, 18, 19, 20, 24, 25, 26, 27, 28])
     """
-    shared = check_shared(net, shared)
+    shared = check_model(net, shared)
     if prefer not in _PREFER:
         raise ValueError(f"prefer: expected None, 'probability' or 'conditioning', got {prefer!r}")
+    if prefer is not None and isinstance(net, Linearized):
+        raise ValueError(f"prefer: expected None for a model of which only the Jacobian is known, got {prefer!r}")
     trials = whole_number("trials", trials, 1)
     tries = (TRIES[prefer] if prefer else 0) if tries is None else whole_number("tries", tries, 0)
     seed = whole_number("seed", seed, 0)

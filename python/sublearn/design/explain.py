@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from ..model.allocation import Allocation
-from ..model.checks import check_shared
 from ..model.layers import first_output_right, last_layer, plain
+from ..model.linearized import Linearized, check_model
 from ..model.network import Network, Recurrent
+from ..model.parameters import Parameters
 from ..model.strategy import Strategy, fixed_allocation
 from ..numerics.matroid import Tableau, cheapest_basis, rank
+from ..numerics.numerical_rank import NumericalRank
 from ..ranks.closed_forms import feature_rank, signals
-from ..ranks.column_matroid import DRAWS, column_matroid, columns, prices
-from ..ranks.generic_rank import attained_ranks, choosable, whole_rank
+from ..ranks.column_matroid import prices
+from ..ranks.columns import Columns, columns_of
 
 __all__ = ["Explanation", "explain"]
 
@@ -26,8 +28,8 @@ __all__ = ["Explanation", "explain"]
 class Unmet:
     """One combination of equations that the learnable weights cannot move, although all weights could.
 
-    equation: (output, step or sample) counted from 0, with several sequences (output, step, sequence); tied_to: the other equations in
-    the combination, met first. text: the same in words.
+    equation: (output, step or sample) counted from 0, with several sequences (output, step, sequence), its place in the outputs for a model
+    of `from_jacobian`; tied_to: the other equations in the combination, met first. text: the same in words.
     """
 
     equation: tuple[int, ...]
@@ -78,6 +80,7 @@ class Explanation:
     completion: Allocation
     completion_cost: float
     rules: tuple[str, ...] = field(default=())
+    numerical: NumericalRank | None = None
 
     @property
     def missing(self) -> int:
@@ -91,6 +94,7 @@ class Explanation:
 
     def __str__(self) -> str:
         a, net = self.allocation, self.allocation.net
+        sure = [] if self.numerical is None else [f"required rank: {self.numerical}"]
         lines = [
             f"{net.describe()}: {a.budget} learnable weights reach rank {self.attained_rank} of the "
             f"{self.required_rank} required (rho, kappa; all places are counted from 0)"
@@ -98,9 +102,15 @@ class Explanation:
         if self.surplus.budget:
             lines.append(f"{self.surplus.budget} of them add no dimension, for instance {_edges(self.surplus)}")
         if not self.missing:
-            lines.append("nothing is missing: a match exists with probability above 0 (T1)")
-            return "\n".join(lines + [f"rule: {rule}" for rule in self.rules])
-        lines.append(f"{self.missing} missing, so a match exists with probability 0 (T1). Equations that cannot be met:")
+            enough = (
+                "a match exists with probability above 0 (T1)"
+                if self.numerical is None
+                else "to first order they move the outputs as all could"
+            )
+            lines.append(f"nothing is missing: {enough}")
+            return "\n".join(lines + [f"rule: {rule}" for rule in self.rules] + sure)
+        lack = "a match exists with probability 0 (T1)" if self.numerical is None else "to first order some outputs are tied to others"
+        lines.append(f"{self.missing} missing, so {lack}. Equations that cannot be met:")
         lines += [f"  {unmet.text}" for unmet in self.unmet[:8]]
         if len(self.unmet) > 8:
             lines.append(f"  and {len(self.unmet) - 8} more")
@@ -111,11 +121,11 @@ class Explanation:
             lines.append(f"  and {len(self.unlocks) - 5} more; {self.useless.budget} frozen weights unlock nothing")
         lines.append("whole lines: " + "; ".join(f"{line.text} unlocks {line.ranks}" for line in self.lines[:6]))
         lines.append(f"cheapest completion: {self.completion.budget} weights, cost {self.completion_cost:g}: {_edges(self.completion, 12)}")
-        return "\n".join(lines)
+        return "\n".join(lines + sure)
 
 
 def explain(
-    net: Network,
+    net: Network | Linearized,
     allocation: Allocation | Strategy,
     shared: tuple[str, ...] = (),
     cost: Mapping[str, Any] | None = None,
@@ -129,7 +139,8 @@ def explain(
     then the cheaper; lines: groups, rows and columns whose frozen weights together unlock most; useless: frozen weights that add none;
     completion: the cheapest set that makes rho = kappa, one weight per missing dimension (matroid greedy in the contraction), completed:
     with it; surplus: learnable weights that could be frozen without losing a dimension; rules: what T4, T5, T6 and T12 imply, in counts.
-    Shared groups cannot be unlocked. Ranks hold up to the error probability of a rank mod p.
+    Shared groups cannot be unlocked. Ranks hold up to the error probability of a rank mod p; those of a `from_jacobian` are numerical,
+    at its point and to first order: numerical says how sure the required rank is (None for networks), and no rules are known.
     Errors: ValueError for relu, another network's allocation or learnable weights in a shared group; TypeError for a random strategy.
 
     >>> net = sl.Recurrent(inputs=1, hidden=4, outputs=1, steps=5)
@@ -137,99 +148,57 @@ def explain(
     recurrent 1-4-1, T=5, linear: 4 learnable weights reach rank 4 of the 4 required (rho, kappa; all places are counted from 0)
     nothing is missing: a match exists with probability above 0 (T1)
     """
-    shared = check_shared(net, shared)
+    shared = check_model(net, shared)
     allocation = fixed_allocation(net, allocation, shared)
     price = prices(net, cost)
-    tableau, kappa = column_matroid(net, shared)
-    free = choosable(plain(net), shared)
-    mask = allocation.mask
-    tableau.restart(np.flatnonzero(mask))
+    columns = columns_of(net, shared)
+    kappa, mask = columns.kappa, allocation.mask
+    tableau = columns.restarted(mask)
     rho = int(tableau.members.sum())
     surplus = mask & ~tableau.members
-    frozen = free & ~mask
-    unmet, moves = _unmet(net, shared, mask, frozen)
+    frozen = columns.choice & ~mask
+    unmet, moves = columns.unmet(mask)
     if len(unmet) != kappa - rho:
         raise RuntimeError(f"{allocation!r}: {len(unmet)} unmet combinations, but rank {rho} of {kappa}")
-    contracted = np.where(frozen, tableau.table[tableau.held < 0], 0)  # rows: the missing dimensions
-    useful = (contracted != 0).any(axis=0)
-    contraction = Tableau(contracted, tableau.p)
+    contraction = tableau.contraction(frozen)  # its rank is the number of missing dimensions
+    useful = contraction.addable()
     completion = cheapest_basis(contraction, price)
     order = sorted(np.flatnonzero(useful).tolist(), key=lambda e: (-moves[e], price[e], e))
     edges = {int(k): edge for k, edge in zip(np.flatnonzero(useful), Allocation.from_mask(net, useful).edges)}
-    found = attained_ranks(net, np.stack([mask, mask | completion]), shared)
-    if found.tolist() != [rho, kappa]:
-        raise RuntimeError(f"{allocation!r}: ranks {found.tolist()} at other points contradict {[rho, kappa]}")
+    if columns.numerical is None:
+        found = columns.attained(np.stack([mask, mask | completion]))
+        if found.tolist() != [rho, kappa]:
+            raise RuntimeError(f"{allocation!r}: ranks {found.tolist()} at other points contradict {[rho, kappa]}")
     return Explanation(
         allocation=allocation,
         shared=shared,
         required_rank=kappa,
         attained_rank=rho,
-        unmet=tuple(unmet),
+        unmet=tuple(_in_words(columns, row, tied) for row, tied in unmet),
         unlocks=tuple(Unlock(edges[e], int(moves[e]), float(price[e])) for e in order),
         lines=_lines(net, contraction, useful),
         useless=Allocation.from_mask(net, frozen & ~useful),
         surplus=Allocation.from_mask(net, surplus),
         completion=Allocation.from_mask(net, completion),
         completion_cost=math.fsum(price[completion]),
-        rules=tuple(_rules(net, mask, shared, rho, kappa)),
+        rules=tuple(_rules(net, mask, shared, rho, kappa)) if isinstance(net, Network) else (),
+        numerical=columns.numerical,
     )
 
 
-def _unmet(net: Network, shared: tuple[str, ...], mask: np.ndarray, frozen: np.ndarray) -> tuple[list[Unmet], np.ndarray]:
-    """A basis of the unmet combinations, and int64 [size]: on how many of them each frozen weight acts.
-
-    Rows of J are equations. Rows that are independent on A come first, in order; they are extended to a basis of the rows on N. Each row
-    of the extension minus its combination of the first ones is zero on A and not on N.
-    """
-    model = plain(net)
-    kappa = whole_rank(model, shared)
-    free = choosable(model, shared)
-    for draw in DRAWS:
-        J, p = columns(model, draw)
-        on_all = Tableau(J.T * free[:, None], p)
-        on_few = Tableau(J[:, mask].T, p)
-        rows = np.arange(model.equations)
-        on_few.extend(rows)
-        on_all.extend(rows[on_few.members])
-        on_all.extend(rows)
-        later = np.flatnonzero(on_all.members & ~on_few.members).tolist()
-        if on_all.members.sum() == kappa:
-            break
-    unmet, moves = [], np.zeros(net.size, dtype=np.int64)
-    for row in later:
-        tied = on_few.circuit(row)
-        factors = on_few.table[on_few.row_of[tied], row]
-        # row - sum of factors * tied, on the frozen weights
-        left = J[row].copy()
-        for factor, other in zip(factors.tolist(), tied.tolist()):
-            left = (left - factor * J[other]) % p
-        moves += (left % p != 0) & frozen
-        unmet.append(_in_words(net, row, tied))
-    return unmet, moves
-
-
-def _equation(net: Network, row: int) -> tuple[int, ...]:
-    """(output, sample), (output, step) or (output, step, sequence) of an equation, counted from 0."""
-    place = tuple(int(k) for k in np.unravel_index(int(row), net.y_shape))
-    return place[::-1] if isinstance(net, Recurrent) else place
-
-
-def _in_words(net: Network, row: int, tied: np.ndarray) -> Unmet:
-    word = "step" if isinstance(net, Recurrent) else "sample"
-    name = lambda e: f"output {e[0]} at {word} {e[1]}" + (f" of sequence {e[2]}" if len(e) > 2 else "")  # noqa: E731
-    equation, others = _equation(net, row), tuple(_equation(net, other) for other in tied)
+def _in_words(columns: Columns, row: int, tied: np.ndarray) -> Unmet:
+    name, others = columns.equation_text, tied.tolist()
     if not others:
-        text = f"{name(equation)}: no learnable weight acts on it"
+        text = f"{name(row)}: no learnable weight acts on it"
     elif len(others) <= 4:
         verb = "is" if len(others) == 1 else "are"
-        text = f"{name(equation)}: fixed once {', '.join(map(name, others))} {verb} met"
+        text = f"{name(row)}: fixed once {', '.join(map(name, others))} {verb} met"
     else:
-        ends = f"{name(others[0])} to {name(others[-1])}"
-        text = f"{name(equation)}: fixed once {len(others)} others are met, {ends}"
-    return Unmet(equation, others, text)
+        text = f"{name(row)}: fixed once {len(others)} others are met, {name(others[0])} to {name(others[-1])}"
+    return Unmet(columns.equation(row), tuple(map(columns.equation, others)), text)
 
 
-def _lines(net: Network, contraction: Tableau, useful: np.ndarray) -> tuple[Line, ...]:
+def _lines(net: Parameters, contraction: Tableau, useful: np.ndarray) -> tuple[Line, ...]:
     """Groups, rows and columns by the number of missing dimensions that their weights restore together."""
     found = []
     for name, place in net.unpack(np.arange(net.size)).items():

@@ -14,12 +14,24 @@ import numpy as np
 
 from .._checks import whole_number
 from ..model.allocation import Allocation
-from ..model.layers import plain
+from ..model.linearized import Linearized
 from ..model.network import Network
+from ..model.parameters import Parameters
 from ..model.strategy import Strategy, fixed_allocation
-from ..numerics.matroid import Cap, Infeasible, Laminar, cheapest_basis, cheapest_capped, cheapest_common, closure, crossing, rank
-from ..ranks.column_matroid import column_matroid
-from ..ranks.generic_rank import choosable
+from ..numerics.matroid import (
+    Cap,
+    Infeasible,
+    Laminar,
+    Tableau,
+    candidates,
+    cheapest_basis,
+    cheapest_capped,
+    cheapest_common,
+    closure,
+    crossing,
+    rank,
+)
+from ..ranks.columns import columns_of
 
 _SAME = 1e-12  # relative difference of total costs that counts as rounding
 _FINER = 0.1  # costs are looked at again where the largest that matters is below this share of the largest
@@ -63,10 +75,11 @@ class Impossible(ValueError):
 class Problem:
     """Ground set, costs and limits of one question, and the cheapest basis of it."""
 
-    def __init__(self, net: Network, cost: np.ndarray, limits: list[Cap], shared: tuple[str, ...]) -> None:
+    def __init__(self, net: Network | Linearized, cost: np.ndarray, limits: list[Cap], shared: tuple[str, ...]) -> None:
         self.net, self.shared, self.limits = net, shared, limits
-        self.tableau, self.kappa = column_matroid(net, shared)
-        self.choice = choosable(plain(net), shared)  # what could be chosen without limits
+        columns = columns_of(net, shared)
+        self.tableau, self.kappa = columns.tableau, columns.kappa
+        self.choice = columns.choice  # what could be chosen without limits
         self.free = self.choice.copy()  # what a limit of 0 forbids is no element at all, whatever other limits there are
         for members, most in limits:
             if most == 0:
@@ -100,9 +113,21 @@ class Problem:
             allowed = cheap
 
     def _within_caps(self, cost: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+        some = candidates(self.tableau, self.caps, cost, allowed)
+        if some is not None:
+            places, mask = np.flatnonzero(some), np.zeros(len(cost), dtype=bool)
+            caps = [Cap(cap.members[places], cap.most) for cap in self.caps]
+            try:
+                mask[places] = self._cheapest(self.tableau.restricted(places), caps, cost[places], np.ones(len(places), dtype=bool))
+                return mask
+            except Infeasible:  # the proof must hold for all
+                pass
+        return self._cheapest(self.tableau, self.caps, cost, allowed)
+
+    def _cheapest(self, tableau: Tableau, caps: list[Cap], cost: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         if self.overlap:
-            return cheapest_capped(self.tableau, self.caps, cost, self.kappa, allowed)
-        return cheapest_common(self.tableau, Laminar(self.net.size, self.caps), cost, self.kappa, allowed)
+            return cheapest_capped(tableau, caps, cost, self.kappa, allowed)
+        return cheapest_common(tableau, Laminar(len(cost), caps), cost, self.kappa, allowed)
 
     def price(self, mask: np.ndarray) -> float:
         return math.fsum(self.cost[mask])
@@ -154,7 +179,7 @@ class Problem:
         return used
 
 
-def read_limits(net: Network, limits: Sequence[tuple[Any, int]] | None) -> list[Cap]:
+def read_limits(net: Parameters, limits: Sequence[tuple[Any, int]] | None) -> list[Cap]:
     """The argument `limits` as caps; errors name the entry."""
     if limits is None:
         return []

@@ -43,7 +43,7 @@ class Allocation:
 
     def _keep(self, net: Parameters, mask: np.ndarray) -> None:
         mask.setflags(write=False)
-        self._net, self._mask = net, mask
+        self._net, self._mask = net.layout, mask
 
     @classmethod
     def from_mask(cls, net: Parameters, mask: Any) -> Allocation:

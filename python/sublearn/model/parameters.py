@@ -48,6 +48,11 @@ class Parameters:
         """(name, shape) of every group in flat order."""
         return list(self._named)
 
+    @property
+    def layout(self) -> Parameters:
+        """What allocations keep of it: itself, or where it has a Jacobian the `Parameters` without it."""
+        return self
+
     def describe(self) -> str:
         """Short text, such as "3 groups, 272 weights"."""
         return f"{len(self.groups)} group{'s' if len(self.groups) > 1 else ''}, {self.size} weights"

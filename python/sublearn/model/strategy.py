@@ -13,8 +13,7 @@ import numpy as np
 from .._checks import whole_number
 from ..backend.compiled import cpu
 from .allocation import Allocation
-from .checks import LARGEST_SEED, bool_array, check_frozen, check_parameters, check_shared, check_trial_range, shared_groups
-from .network import Network
+from .checks import LARGEST_SEED, bool_array, check_frozen, check_parameters, check_trial_range, shared_groups
 from .parameters import Parameters
 from .recipe import Piece, checked_piece
 
@@ -55,7 +54,7 @@ class Strategy:
             fixed, kept = support, []
         fixed.setflags(write=False)
         support.setflags(write=False)
-        self._net, self._fixed, self._pieces, self._support = net, fixed, kept, support
+        self._net, self._fixed, self._pieces, self._support = net.layout, fixed, kept, support
         self._spec, self.name = dict(spec), name
 
     @property
@@ -173,19 +172,19 @@ def as_strategy(allocation: Allocation | Strategy) -> Strategy:
     raise TypeError(f"allocation: expected an Allocation or a Strategy, got {type(allocation).__name__}")
 
 
-def check_allocation(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Allocation | Strategy:
+def check_allocation(net: Parameters, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> Allocation | Strategy:
     """`allocation` itself, if it belongs to `net` and can make no weight of a shared group learnable (D3)."""
-    shared = check_shared(net, shared)
+    shared = shared_groups(net, shared)
     if not isinstance(allocation, (Allocation, Strategy)):
         raise TypeError(f"allocation: expected an Allocation or a Strategy, got {type(allocation).__name__}")
-    if allocation.net != net:
-        raise ValueError(f"allocation: expected one of {net.describe()}, got one of {allocation.net.describe()}")
+    if allocation.net != net.layout:
+        raise ValueError(f"allocation: expected one of {net.layout.describe()}, got one of {allocation.net.describe()}")
     check_frozen(net, allocation.support, shared)
     return allocation
 
 
 def fixed_allocation(
-    net: Network,
+    net: Parameters,
     allocation: Allocation | Strategy,
     shared: tuple[str, ...] = (),
     name: str = "allocation",

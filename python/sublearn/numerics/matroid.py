@@ -40,6 +40,7 @@ __all__ = [
 _FAR = np.int64(2**62)
 _EXCESS = 1e-6  # a rank constraint is violated from here on; HiGHS meets its constraints to 1e-7
 _LP_ROUNDS = 100
+_FEW = 2000  # elements that are looked at one and all
 _ORDERS = 4  # tie-breaking orders in which violated sets are looked for
 
 
@@ -80,9 +81,13 @@ class Tableau:
         if columns.ndim != 2 or columns.dtype.kind not in "iu":
             raise TypeError(f"columns: expected integers [rows, n], got {columns.dtype} {columns.shape}")
         self.p = int(p)
-        self.table = np.array(columns % self.p, dtype=np.int64, order="C")
+        self._table = np.array(columns % self.p, dtype=np.int64, order="C")
         self.held = np.full(self.table.shape[0], -1, dtype=np.int64)
         self.row_of = np.full(self.table.shape[1], -1, dtype=np.int64)
+
+    @property
+    def table(self) -> np.ndarray:
+        return self._table
 
     @property
     def members(self) -> np.ndarray:
@@ -91,7 +96,7 @@ class Tableau:
 
     def copy(self) -> Tableau:
         other = object.__new__(Tableau)
-        other.p, other.table = self.p, self.table.copy()
+        other.p, other._table = self.p, self.table.copy()
         other.held, other.row_of = self.held.copy(), self.row_of.copy()
         return other
 
@@ -147,13 +152,25 @@ class Tableau:
     def compress(self) -> None:
         """Drop rows of zeros (no member holds one)."""
         keep = (self.table != 0).any(axis=1)
-        self.table, self.held = np.ascontiguousarray(self.table[keep]), self.held[keep]
+        self._table, self.held = np.ascontiguousarray(self.table[keep]), self.held[keep]
         self.row_of[self.held[self.held >= 0]] = np.flatnonzero(self.held >= 0)
+
+    def restricted(self, places: np.ndarray) -> Tableau:
+        """The matroid of the elements at these places int64 [k], in their order, without members."""
+        return Tableau(self.table[:, places], self.p)
+
+    def rank_of(self, members: np.ndarray) -> int:
+        """Rank of a set bool [n]."""
+        return int(cpu.rank_mod(np.ascontiguousarray(self.table[None][:, :, members]), self.p)[0])
+
+    def contraction(self, elements: np.ndarray) -> Tableau:
+        """The elements bool [n] modulo the span of the members: what they add to it; all others are zero."""
+        return Tableau(np.where(elements, self.table[self.held < 0], 0), self.p)
 
 
 def rank(tableau: Tableau, members: np.ndarray) -> int:
     """Rank of a set bool [n]."""
-    return int(cpu.rank_mod(np.ascontiguousarray(tableau.table[None][:, :, members]), tableau.p)[0])
+    return tableau.rank_of(members)
 
 
 def closure(tableau: Tableau, members: np.ndarray) -> np.ndarray:
@@ -177,6 +194,23 @@ def cheapest_basis(tableau: Tableau, cost: np.ndarray, allowed: np.ndarray | Non
 
 
 # Laminar caps
+
+
+def candidates(tableau: Tableau, caps: Sequence[Cap], cost: np.ndarray, allowed: np.ndarray) -> np.ndarray | None:
+    """bool [n]: elements among which a cheapest set within the caps lies if there is one: a cheapest basis of each kind, a kind being all
+    that lie in the same caps. None where that leaves out few.
+
+    For another element e of a set, one of the basis of its kind that makes up e is not in the span of the others of the set: it replaces e
+    at no more cost.
+    """
+    kinds, kind = np.unique(np.array([cap.members for cap in caps]), axis=1, return_inverse=True)
+    if _FEW > allowed.sum() or 4 * kinds.shape[1] * len(tableau.held) > allowed.sum():
+        return None
+    found = np.zeros(len(cost), dtype=bool)
+    for number in range(kinds.shape[1]):
+        places = np.flatnonzero(allowed & (kind.reshape(-1) == number))
+        found[places[cheapest_basis(tableau.restricted(places), cost[places])]] = True
+    return found
 
 
 def crossing(caps: Sequence[Cap]) -> tuple[int, int] | None:

@@ -17,9 +17,11 @@ from ..backend.compiled import cpu
 from ..model.allocation import Allocation
 from ..model.checks import check_shared
 from ..model.layers import has_effect, plain
+from ..model.linearized import Linearized, check_model
 from ..model.network import Feedforward, Network
 from ..ops.rank import rank as float_rank
 from .closed_forms import attained_rank_formula, required_rank_bound, required_rank_formula
+from .numerical import numerical_rank
 
 _DRAWS = 4  # random points tried before a closed form and a rank mod p are called contradictory
 _CHUNK_BYTES = 2**25  # of matrices handed to one elimination call
@@ -27,19 +29,21 @@ _REGIONS = 64  # relu: regions sampled
 _REGION_BYTES = 2**27
 
 
-def required_rank(net: Network, shared: tuple[str, ...] = ()) -> int:
+def required_rank(net: Network | Linearized, shared: tuple[str, ...] = ()) -> int:
     """kappa (D6): rank of the Jacobian in all weights that are not shared, at a generic point; what a match needs at least.
 
     shared: names of the groups that student and teacher have in common.
     Gains do not count: they are 1 in every teacher.
     Linear and tanh: exact up to the error probability of two primes. relu: the largest found in sampled
-    regions. Errors: ValueError for an unknown group, TypeError for a str as `shared`.
+    regions. Of a model of `from_jacobian`: `numerical_rank`. Errors: ValueError for an unknown group, TypeError for a str as `shared`.
     Source: Schlisselberg & Darshan 2025, and docs/theory.md (T1, T3).
 
     >>> sl.required_rank(sl.Recurrent(inputs=2, hidden=8, outputs=2, steps=6), shared=("B", "D"))
     10
     """
-    shared = check_shared(net, shared)
+    shared = check_model(net, shared)
+    if isinstance(net, Linearized):
+        return numerical_rank(net, shared=shared).rank
     net = plain(net)
     if net.activation == "relu":
         return int(required_in_regions(net, shared).max())

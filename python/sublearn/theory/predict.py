@@ -20,6 +20,7 @@ from ..homotopy.real_solutions import ERROR, degrees_of, odd_parts
 from ..model.allocation import Allocation
 from ..model.checks import check_shared
 from ..model.layers import last_layer, plain
+from ..model.linearized import Linearized, check_model
 from ..model.network import Network
 from ..model.strategy import Strategy, fixed_allocation
 from ..ops.arguments import distinct_rows
@@ -34,6 +35,7 @@ from ..ranks.generic_rank import (
     required_with_error,
     whole_in_regions,
 )
+from ..ranks.numerical import numerical_rank
 from .proofs import proofs_of
 
 __all__ = ["KINDS", "Prediction", "Predictions", "attained_rank", "predict", "predictions"]
@@ -190,7 +192,7 @@ def predictions(net: Network, masks: np.ndarray, shared: tuple[str, ...] = (), d
     )
 
 
-def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:
+def attained_rank(net: Network | Linearized, allocation: Allocation | Strategy, shared: tuple[str, ...] = ()) -> int:
     """rho (D6): rank of the Jacobian in the learnable weights, at a generic point. Below `required_rank` there is no match (T1).
 
     allocation: an Allocation, or a strategy that always draws the same one. Exact and with errors as `required_rank`; ValueError for a
@@ -200,7 +202,10 @@ def attained_rank(net: Network, allocation: Allocation | Strategy, shared: tuple
     >>> sl.attained_rank(net, sl.rows(net, 10, "W"), shared=("B", "D"))
     7
     """
+    shared = check_model(net, shared)
     mask = fixed_allocation(net, allocation, shared, hint="; see predictions").mask
+    if isinstance(net, Linearized):
+        return numerical_rank(net, allocation, shared).rank
     return int(attained_ranks(net, mask[None], shared)[0])
 
 
