@@ -258,10 +258,9 @@ def test_rtol_large_sizes_and_edges():
             a[2, 1, 1] = bad
             with pytest.raises(ValueError, match="a: expected finite numbers"):
                 sl.rank(a)
-    with pytest.raises(TypeError, match="a: expected float32 or float64, got int64"):
-        sl.rank(np.ones((2, 2), dtype=np.int64))
-    with pytest.raises(ValueError, match="a: expected at least one matrix"):
-        sl.rank(np.ones((0, 2, 2)))
+    for dtype in (np.complex128, object, "M8[s]", np.longdouble):
+        with pytest.raises(TypeError, match="a: expected floats of at most 64 bits, integers or bools"):
+            sl.rank(np.ones((2, 2)).astype(dtype))
     with pytest.raises(ValueError, match="a: expected shape"):
         sl.rank(np.ones(3))
     with pytest.raises(ValueError, match="rtol"):
@@ -269,6 +268,42 @@ def test_rtol_large_sizes_and_edges():
     for rtol in ("small", [1e-3, 1e-2]):
         with pytest.raises(TypeError, match="rtol: expected None or a finite number >= 0"):
             sl.rank(np.ones((2, 2)), rtol=rtol)
+
+
+@pytest.mark.parametrize("axes", [(), (3,), (2, 0), (0,), (2, 3, 2)])
+def test_any_batch_axes_and_types(axes):
+    rng = np.random.default_rng(7)
+    a = rng.integers(-2, 3, (*axes, 6, 5))
+    for dtype in (np.int8, np.int64, np.uint8, bool, np.float16, np.float32, ">f4", ">f8", ">i2", np.float64):
+        b = a.astype(dtype)
+        found = sl.rank(b)
+        expected = np.linalg.matrix_rank(b.astype(float)) if b.size else np.zeros(axes, dtype=np.int64)
+        assert np.shape(found) == axes and (found == expected).all() and found.dtype == np.int64, dtype
+    assert np.shape(sl.rank_mod(a)) == axes and (sl.rank_mod(a) == sl.rank(a)).all()  # minors are far below p
+    assert (sl.rank(np.swapaxes(a, -1, -2)) == sl.rank(a)).all() and np.shape(sl.rank(np.zeros((*axes, 0, 4)))) == axes
+
+
+def test_the_precision_of_half_floats_counts():
+    a = np.array([[1, 1], [1, 1 + 2.0**-10]], dtype=np.float16)  # full rank in the numbers given, and not beyond their rounding
+    assert sl.rank(a) == 1 and sl.rank(a.astype(np.float32)) == 2 and sl.rank(a, rtol=1e-5) == 2
+
+
+def test_an_absolute_tolerance():
+    rng = np.random.default_rng(8)
+    a = rng.standard_normal((4, 3, 7, 5)) * 10.0 ** rng.integers(-3, 3, (4, 3, 1, 5))
+    for tol in (0, 0.1, 1.0, np.full((4, 3), 0.5), np.linspace(0, 2, 12).reshape(4, 3), np.array([0.1, 1, 10])):
+        assert (sl.rank(a, tol=tol) == np.linalg.matrix_rank(a, tol=np.broadcast_to(tol, (4, 3)))).all()
+    assert sl.rank(a[0, 0].astype(np.float32), tol=1) == np.linalg.matrix_rank(a[0, 0].astype(np.float32), tol=1)
+    for bad, kind, text in (
+        (-1, ValueError, "tol: expected finite numbers of at least 0"), (np.ones(4), ValueError, r"an array of shape \[4, 3\], got \[4\]"),
+        ("small", TypeError, "tol: expected a number"), (np.nan, ValueError, "tol"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=text):
+            sl.rank(a, tol=bad)
+    with pytest.raises(ValueError, match="tol: expected None beside rtol"):
+        sl.rank(a, 0.1, tol=0.1)
+    with pytest.raises(ValueError, match="a: expected finite numbers"):
+        sl.rank(np.full((2, 2), np.inf), tol=1)
 
 
 PRIMES = [2, 3, 5, 251, 65537, 2147483629, 2147483647]
@@ -340,8 +375,8 @@ def test_rank_mod_depends_on_p_and_rejects_bad_moduli():
             sl.rank_mod(a, p)
     with pytest.raises(TypeError, match="a: expected an integer dtype"):
         sl.rank_mod(a.astype(float))
-    with pytest.raises(ValueError, match="a: expected at least one matrix"):
-        sl.rank_mod(np.zeros((0, 2, 2), int))
+    with pytest.raises(ValueError, match="a: expected shape"):
+        sl.rank_mod(np.zeros(2, int))
 
 
 def plant_mod(rng, m, n, r, p):
