@@ -150,6 +150,22 @@ def test_more_neurons_than_are_worth_anything():
         assert found.net.unpack(found.theta)["W1"].any(axis=2).all()
 
 
+@pytest.mark.parametrize("form", GROWING)
+@pytest.mark.parametrize("activation", ["linear", "tanh", "relu"])
+def test_what_rounding_leaves_gets_no_weights(activation, form):
+    """Inputs that are all equal or 0, weights that are 0, more growths than there are independent signals: no huge weights, no higher
+    loss. What is left of signals in the span of others, of centred ones that do not vary, and of sums that cancel is 1e-16 and not 0."""
+    for seed in range(6):
+        net, theta, x, y = problem((2, 2, 3), 33, activation)
+        theta[seed % 2 :] = 0
+        x[:] = x[..., :1] if seed % 3 == 0 else 0 if seed % 3 == 1 else x
+        for gentle in (1.0, 20.0):
+            told = sl.grow_network(net, gentle * theta, x, y, to=7, by=2, steps=0, form=form, candidates=5, seed=seed)
+            scale = np.abs(gentle * theta).max() + 1
+            assert np.abs(told.theta).max() < 1e4 * scale
+            assert (told.history.grown <= told.history.loss[:, :-1] * (1 + 1e-7)).all()
+
+
 def test_layers_without_biases():
     for bias in (False, ("b1",), ("b2",)):
         net, theta, x, y = problem(bias=bias)

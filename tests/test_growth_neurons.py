@@ -167,6 +167,8 @@ def test_float32_is_computed_in_float64():
         (dict(K=0), ValueError, "K: expected a whole number from 1"),
         (dict(form="tiny"), ValueError, "form: expected one of joint, projected, raw, got 'tiny'"),
         (dict(activation="selu"), ValueError, "activation: expected one of linear, relu, tanh"),
+        (dict(G=np.full((3, 5), 1e200)), ValueError, "V, G: expected signals of ordinary size"),
+        (dict(V=np.full((2, 5), 1e200)), ValueError, "V, G: expected signals of ordinary size"),
         (dict(cut=0.0), ValueError, "cut: expected a finite number above 0"),
         (dict(G=np.ones((2, 3, 5)), H=np.ones((3, 1, 5))), ValueError, "batch: expected one batch size, got G 2, H 3"),
     ],

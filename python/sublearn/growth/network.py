@@ -81,23 +81,26 @@ def grow_network(
     """Adds `by` neurons to hidden layer `layer`, trains all weights for `steps` steps of `fit`, and so on.
 
     theta [batch, size], x [batch, *net.x_shape], float32 or float64, y as for `fit`; any batch axis may be absent. Networks of a batch grow
-    side by side and have the same widths; what one becomes does not depend on the others. theta should have been trained before: what is
-    missing is judged at theta. to: the width to reach; tol: growing ends when the loss of every network is at most tol times the sum of
-    squares of its y (softmax: tol nats per sample). One of them is needed; without `to` there is at most one more neuron per sample.
+    side by side and have the same widths; what one becomes depends on its number (random candidates), not on the others. theta should
+    have been trained before: what is missing is judged at theta. to: the width to reach; tol: growing ends when the loss of every network
+    is at most tol times the sum of squares of its y (softmax: tol nats per sample). One of them is needed; without `to` there is at most
+    one more neuron per sample.
 
     form: how neurons are chosen. None: "pool" for the squared loss, "raw" for the softmax.
       "pool"   singular vectors of `new_neurons` and `candidates` random incoming weights, scaled to pre-activations of root mean square 1
                (without steps also 1/4 to 4; relu: with both signs), are run on the data; orthogonal least squares on what the layer
-               cannot give (V - V H^+ H) chooses among these true activities, and fits the outgoing weights;
+               cannot give (V - V H^+ H) chooses among their true activities. Outgoing weights are the least squares fit of V;
       "joint"  `new_neurons` at that size; outgoing weights and dW are the least squares fit of V by the new activities and H together;
       "projected", "raw"   `new_neurons`, incoming and outgoing weights alike multiplied by the amplitude. At most as many at a time as
                there are singular vectors: the smaller of the weights into a unit and the units of the next layer.
     refit: whether the weights between this layer and the next, and the biases of the next, move with each growth, to the least squares fit
     of V (dW). None: with "joint", and where steps is 0; then incoming weights stay as chosen, and with the squared loss and the last hidden
     layer all outgoing weights are optimal after each growth. Before steps of Adam a refit does harm: fresh moments throw it over.
-    The amplitude of outgoing weights and dW, out of 0 and 2^-8 .. 2^4, is the one of the least true loss, so a growth never raises it.
+    The amplitude of outgoing weights and dW, out of 0 and 2^-8 .. 2^4, is the one of the least true loss: but for the rounding of weights
+    a growth never raises it.
     preserve: outgoing weights are 0 and nothing else changes: outputs before and after a growth are the same, bit for bit.
-    Biases come with those the net has. Gains of new neurons are 1. Weights of float32 are chosen in float64 and rounded.
+    New neurons have a bias where the layer has; gains of theirs are 1. Weights of float32 are chosen in float64 and rounded. Arrays of the
+    CPU.
     optimizer, lr, loss, threads: those of `fit`, whose moments begin anew with each growth. seed: of the random incoming weights (Philox).
     Errors: TypeError and ValueError that name the argument.
 
@@ -155,9 +158,10 @@ def grow_network(
         added = [propose(seen, net, extra, rules, k) for k, seen in enumerate(layers)]
         wider = widened(net, layer, extra)
         theta = np.stack([with_neurons(net, wider, theta[k], layer, new) for k, new in enumerate(added)])
-        net, width, layers = wider, width + extra, []
+        net, width = wider, width + extra
         widths.append(width)
-        grown.append([new.loss for new in added])
+        layers = [] if steps else look_at()
+        grown.append([seen.loss for seen in layers] or [new.loss for new in added])
         amplitudes.append([new.amplitude for new in added])
         if steps:
             fitted = fit(net, theta, x, y, everything(net), steps, optimizer, lr, loss=loss, threads=threads)

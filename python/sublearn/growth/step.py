@@ -50,7 +50,7 @@ def propose(layer: Layer, net: Feedforward, extra: int, rules: Rules, student: i
     outgoing = np.zeros((extra, len(missing.V)))
     own = rules.form != "pool" and not (rules.refit or rules.preserve)  # the lengths of incoming weights, and their outgoing ones
     if rules.form == "pool":
-        incoming = best_of_pool(missing, phi, extra, draw(rules.candidates), rules.sizes, rules.refit)
+        incoming = best_of_pool(missing, phi, extra, draw(max(rules.candidates, extra)), rules.sizes, rules.refit)
     else:
         new = decompose(missing, extra, rules.form, phi == "relu")
         incoming = new.incoming if own else missing.sized(new.incoming)
@@ -63,9 +63,10 @@ def propose(layer: Layer, net: Feedforward, extra: int, rules: Rules, student: i
         return _searched(layer, phi, incoming, outgoing.T, True, _AMPLITUDES)
     found = []
     for size in rules.sizes if rules.refit and rules.form != "pool" else (1.0,):
-        A = activity(phi, size * incoming @ missing.G)
-        weights = missing.refitted(A) if rules.refit else missing.fitted(A)
-        found.append(_searched(layer, phi, size * incoming, weights, False, _AMPLITUDES))
+        scaled = size * incoming
+        A = activity(phi, scaled @ missing.G)
+        weights = missing.refitted(scaled, A) if rules.refit else missing.fitted(scaled, A)
+        found.append(_searched(layer, phi, scaled, weights, False, _AMPLITUDES))
     return min(found, key=lambda addition: addition.loss)
 
 
@@ -82,6 +83,8 @@ def _searched(layer: Layer, phi: str, incoming: np.ndarray, weights: np.ndarray,
         losses = layer.behind.losses(layer.received, scaled, sent)
         best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
         loss = layer.behind.loss_at(layer.received + scaled[best] @ sent[best if both else 0])
+        if not loss <= losses[0]:  # sums of products of the losses cancelled
+            best, loss = 0, layer.loss
     scale = float(amplitudes[best])
     weights = weights * scale
     dW = weights[:, extra:] if weights.shape[1] > extra else np.zeros((len(weights), width))
