@@ -62,7 +62,7 @@ def test_a_growth_lowers_the_loss_and_tells_what_it_is(widths, layer, activation
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("form", GROWING)
 @pytest.mark.parametrize("widths, layer", [((4, 3, 2), 1), ((4, 7, 9, 2), 2), ((4, 15, 3, 2), 1)])
-def test_preserved_outputs_are_the_same_bit_for_bit(widths, layer, form, dtype):
+def test_preserved_outputs_are_the_same_bit_for_bit(widths, layer, form, dtype, isa):
     net, theta, x, y = problem(widths, dtype=dtype, gain=True)
     by = 5 if form == "pool" else 2
     found = sl.grow_network(net, theta, x, y, layer, widths[layer] + by, by=by, steps=0, form=form, preserve=True)

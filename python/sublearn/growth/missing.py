@@ -6,7 +6,6 @@ import numpy as np
 
 CUT = 1e-10  # relative: directions of H and of S, and what must be left of a candidate
 _NOISE = 1e-9  # relative to a length: rounding, in float64
-
 _FLAT = 1e-7  # the same of roots of sums of squares that cancel
 
 
@@ -35,10 +34,10 @@ class Missing:
 
     @property
     def single(self) -> tuple[float, np.ndarray]:
-        """(unit, G / unit in float32), of ordinary size unless it was given in float32."""
-        if self._given.dtype == np.float32:
+        """(unit, G / unit in float32, of ordinary size)."""
+        unit = float(np.abs(self._given).max()) or 1.0
+        if self._given.dtype == np.float32 and 1e-15 < unit < 1e15:
             return 1.0, self._given
-        unit = float(np.abs(self.G).max()) or 1.0
         return unit, (self.G / unit).astype(np.float32)
 
     def sized(self, incoming: np.ndarray) -> np.ndarray:
