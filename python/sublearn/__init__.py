@@ -7,6 +7,9 @@ often a student with random frozen weights can reproduce a random teacher of the
 
 from ._version import installed_version
 from .backend.compiled import cpu  # noqa: F401  before numpy, which needs SSE4.2 as well: it says so where the processor lacks it
+
+# isort: split
+from . import interop
 from .backend.selection import backend_of, machine
 from .compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory
 from .data import pictures, systems
@@ -112,6 +115,7 @@ __all__ = [
     "from_jacobian",
     "gains",
     "grow_network",
+    "interop",
     "jacobian",
     "levenberg_marquardt",
     "machine",

@@ -113,8 +113,8 @@ def from_jacobian(
     parameters: `Parameters`, a dict of shapes by name, or a network; p weights in all. J, one of
         an array [equations, p] of float64 or float32 (numpy, torch, jax); or [points, equations, p], for ranks at several points;
         a function of a slice of columns that returns J[:, columns]; it is asked for blocks of 4096;
-        an object with .shape (equations, p), .matvec (J times a vector, "jvp") and .rmatvec (J^T times a vector, "vjp"), such as a
-        scipy.sparse.linalg.LinearOperator; it is asked for the shorter of rows and columns, one at a time.
+        an object with .shape (equations, p), .rmatvec (J^T times a vector, "vjp") and perhaps .matvec (J times a vector, "jvp"), such as
+        a scipy.sparse.linalg.LinearOperator; it is asked for the shorter of rows and columns, one at a time.
     outputs: shape of the outputs whose entries in C order are the equations, (samples, outputs) for instance; it names equations in texts.
     rtol: singular values up to rtol times the largest count as zero; by default 10 sqrt(max(equations, p)) eps of the dtype: ten times
     what rounding the entries of a matrix without structure does. A float32 Jacobian of 10^5 weights so has 4e-4: prefer float64.
@@ -162,7 +162,7 @@ class Mixture:
 
 def _gathered(J: Any, size: int, mix: Mixture) -> tuple[np.ndarray, int]:
     """The matrix to keep, and the number of equations behind it."""
-    if hasattr(J, "rmatvec") and hasattr(J, "matvec"):
+    if hasattr(J, "rmatvec"):
         return _by_products(J, size, mix)
     if callable(J) and not hasattr(J, "__array__"):
         blocks: list[np.ndarray] = []
@@ -187,7 +187,7 @@ def _by_products(J: Any, size: int, mix: Mixture) -> tuple[np.ndarray, int]:
     if len(shape) != 2 or shape[1] != size or not shape[0]:
         raise ValueError(f"J: expected shape (equations, {size}), got {shape}")
     rows = int(shape[0])
-    if mix.rows is None and size < rows:
+    if mix.rows is None and size < rows and hasattr(J, "matvec"):
         return _stacked(J.matvec, np.eye(size), rows, "J.matvec").T.copy(), rows
     return _stacked(J.rmatvec, np.eye(rows) if mix.rows is None else mix.matrix(rows), size, "J.rmatvec"), rows
 

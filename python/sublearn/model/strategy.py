@@ -202,5 +202,13 @@ def fixed_allocation(
     return fixed
 
 
+def always(allocation: Allocation | Strategy) -> Allocation:
+    """The allocation, or what a fixed strategy draws; TypeError for others, as `fixed_allocation`, where there is no network to ask."""
+    fixed = allocation.allocation if isinstance(allocation, Strategy) else allocation
+    if not isinstance(fixed, Allocation):
+        raise TypeError(f"allocation: expected an Allocation or a strategy that always draws the same one, got {allocation!r}")
+    return fixed
+
+
 def _plain_copy(value: Any) -> Any:
     return value.copy() if isinstance(value, (list, dict)) else value
