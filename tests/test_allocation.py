@@ -684,3 +684,19 @@ def test_the_law_of_a_strategy_is_what_is_drawn(strategy):
     assert len(masks) == 1 or strategy.law(most=len(masks) - 1) is None
     drawn = np.bincount([keys[mask.tobytes()] for mask in strategy.masks(3, 0, 0, 4000)], minlength=len(masks))
     assert stats.chisquare(drawn, 4000 * chances).pvalue > 1e-4 if len(masks) > 1 else drawn.tolist() == [4000]
+
+
+def test_allocations_from_flat_positions():
+    net = Feedforward((3, 4, 2), 3)
+    allocation = st.scattered(net, 6).draw(1)
+    assert Allocation.from_indices(net, allocation.indices[::-1]) == allocation
+    assert Allocation.from_indices(net, [-1, 3, -1, 0]).indices.tolist() == [0, 3] and Allocation.from_indices(net, []).budget == 0
+    for wrong, error, message in (
+        ([20], ValueError, "indices: expected positions below 20, or -1 for none, got 20"),
+        ([-2], ValueError, "got -2"),
+        ([1, 1], ValueError, "indices: expected each weight once, got one twice"),
+        ([[1]], TypeError, "indices: expected whole numbers"),
+        ([1.0], TypeError, "got float64"),
+    ):
+        with pytest.raises(error, match=message):
+            Allocation.from_indices(net, wrong)

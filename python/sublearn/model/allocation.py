@@ -54,6 +54,23 @@ class Allocation:
         return self
 
     @classmethod
+    def from_indices(cls, net: Parameters, indices: Any) -> Allocation:
+        """The allocation of flat positions int [k], in any order, each once; -1 is none, as in what `choose_columns` returns."""
+        check_parameters(net)
+        array = np.asarray(indices)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise TypeError(f"indices: expected whole numbers [k], got {array.dtype} {list(array.shape)}")
+        outside = (array < -1) | (array >= net.size)
+        if outside.any():
+            raise ValueError(f"indices: expected positions below {net.size}, or -1 for none, got {array[outside][0]}")
+        places = array[array >= 0].astype(np.int64)
+        if len(np.unique(places)) < len(places):
+            raise ValueError("indices: expected each weight once, got one twice")
+        mask = np.zeros(net.size, dtype=bool)
+        mask[places] = True
+        return cls.from_mask(net, mask)
+
+    @classmethod
     def from_edges(cls, net: Parameters, edges: Iterable[tuple]) -> Allocation:
         """The allocation of single weights: (group, row, column) in a matrix, (group, unit) in a bias."""
         check_parameters(net)
