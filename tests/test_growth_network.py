@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import sublearn as sl
+from sublearn.growth.layer import look
+from sublearn.growth.missing import Missing
 from sublearn.growth.network import GROWING
 from tests.test_examples import like
 from tests.twins import growth as twin
@@ -99,6 +101,14 @@ def test_without_steps_outgoing_weights_are_optimal(activation, form):
         h = networks.PHI[activation](parts["W1"] @ x[k] + parts["b1"][:, None])
         assert np.isclose(found.history.loss[k, 1], twin.left(np.concatenate([h, np.ones((1, 40))]), y[k]), rtol=1e-8)
         assert found.history.amplitude[k, 0] == 0.5  # the wanted change is twice the error
+    error = (y - sl.outputs(net, theta, x)).reshape(2, -1)
+    jacobians = [sl.jacobian(n, t, x, sl.only(n, "W2", "b2")) for n, t in ((net, theta), (found.net, found.theta))]
+    before, after = (sl.bottleneck(J, error).residual for J in jacobians)
+    assert np.allclose(after, found.history.loss[:, 1], rtol=1e-8) and (after < before).all()
+    for k in range(2):  # what the layer cannot give is the bottleneck of its outgoing weights
+        seen = look(net, theta[k], x[k], y[k], 1, "squared")
+        target = Missing(seen.wanted, seen.below, seen.sent).target
+        assert np.isclose((target**2).sum() / 4, before[k], rtol=1e-9)
 
 
 def test_a_dead_relu_layer_is_revived():
