@@ -21,6 +21,8 @@ WORKLOADS = {
     "W6": "w6_exact",
     "W7": "w7_fit_biases_recurrent",
     "W8": "w8_fit_biases_relu",
+    "W9": "w9_bottleneck",
+    "W10": "w10_choose_columns",
 }
 OK, FAILED, BAD, INTERRUPTED = 0, 1, 2, 130
 

@@ -389,11 +389,16 @@ class Listing:
 
 
 def measure(
-    ours: Candidate, peers: Sequence[Peer], problem: Any, options: Options, check: Callable[[Candidate], str | None] | None = None
+    ours: Candidate,
+    peers: Sequence[Peer],
+    problem: Any,
+    options: Options,
+    check: Callable[[Candidate], str | None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timing]:
     """Ours and every peer that can be built, timed in one run; ours first, in the order of `peers` after it."""
     ready, absent = build(peers, problem, options, check)
-    timed = interleave([ours, *ready], options)
+    timed = interleave([ours, *ready], options, clock)
     by_name = {timing.name: timing for timing in timed[1:] + absent}
     return [timed[0], *(by_name[peer.name] for peer in peers)]
 

@@ -18,6 +18,8 @@ from bench import (
     w6_exact,
     w7_fit_biases_recurrent,
     w8_fit_biases_relu,
+    w9_bottleneck,
+    w10_choose_columns,
 )
 from bench.harness import OURS, Candidate, Options, Peer, Table, Timing, interleave, measure
 
@@ -187,7 +189,7 @@ def test_without_peers_they_are_listed_as_left_out():
 
 
 def test_bad_arguments(tmp_path, capsys):
-    assert bench.main(["W9"]) == 2 and "expected workloads out of W1, W2, W3, W4, W5, W6, W7, W8, got W9" in capsys.readouterr().err
+    assert bench.main(["W11"]) == 2 and "W7, W8, W9, W10, got W11" in capsys.readouterr().err
     assert bench.main(["W1", "--threads", "0"]) == 2 and "expected a whole number >= 1" in capsys.readouterr().err
     assert bench.main(["W1", "--json", str(tmp_path / "no" / "such.json")]) == 2 and "--json" in capsys.readouterr().err
 
@@ -204,6 +206,8 @@ def test_every_goal_belongs_to_a_table():
         "W5": {(d, f"m = {m}") for d in ("float32", "float64") for m in (16, 64)},
         "W7": {("float32", "3-64-3, T = 100")},
         "W8": {("float32", "64-512-10, m = 1000")},
+        "W9": {("float64", w9_bottleneck.name_of(k, None)) for k, of in w9_bottleneck.CASES if of is None},
+        "W10": {("float64", w10_choose_columns.CASE)},
         "W6": {("float64", f"{case}, {unit}") for case in w6_exact.CASES for unit in ("paths", "trials")},
     }
     stated = {name: {(d, c) for d, cases in goals[name].items() if d != "against" for c in cases} for name in goals}

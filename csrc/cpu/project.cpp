@@ -1,17 +1,23 @@
 // Projections of a batch: what is left of g beside chosen columns. See ops/project.h.
 //
-// Columns of up to 128 numbers, no more columns than equations: one matrix per SIMD lane. The chosen columns become the rows of the QR of
-// rank_real_lanes.h, g the row behind them that meets all reflections: with r columns taken, its first r numbers are z = Q^T g, the others
-// the residual, and R x = z by substitution, R's columns being what the reflections left of the rows. The QR takes columns as they come and
-// proves its verdict on each (method/rank_proof.h). What it cannot prove, what has numbers whose squares overflow, and what is larger is done
-// one by one with the longest remaining column first (project_pivoted.h), whose verdict stands.
-//
+// Columns of up to 128 numbers, no more columns than equations: one matrix per SIMD lane. Three ways, each for what the one before leaves:
+//   project_normal.h    the normal equations, refined once: lanes whose columns are far from dependent, with the proof that they are
+//   rank_real_lanes.h   QR of the columns as they come, g the row behind them that meets all reflections: with r columns taken, its first r
+//                       numbers are z = Q^T g, the others the residual, and R x = z by substitution, R's columns being what the reflections
+//                       left of the rows. It proves its verdict on each column (method/rank_proof.h)
+//   project_pivoted.h   QR with the longest remaining column first, one matrix at a time, whose verdict stands: what the others cannot prove,
+//                       what has numbers whose squares overflow, and larger matrices
 // A matrix always goes the same way, whatever its neighbours are: packs are filled up with copies of the last matrix.
-// Cost per pack: 2 m k packs loaded lane by lane, then m k^2 - k^3 / 3 multiply-adds from L2 (60 x 40: 150 KB of columns, 150 KB of reflections).
+// Cost per pack: m k packs loaded lane by lane (transposed in registers where the columns are neighbours), then m k^2 / 2 + k^3 / 6 + 4 m k
+// multiply-adds from L2, or m k^2 - k^3 / 3.
 #include "ops/project.h"
 
+#include <new>
+
+#include "cpu/project_normal.h"
 #include "cpu/project_pivoted.h"
 #include "cpu/rank_real_lanes.h"
+#include "scalar/across_lanes.h"
 
 namespace sl {
 namespace SL_ISA {
@@ -27,7 +33,7 @@ struct Work {
   static int64_t take(int64_t& next, int64_t count) { return __atomic_fetch_add(&next, count, __ATOMIC_RELAXED); }
 };
 
-// The matrices of one pack: columns and g loaded and scaled, factored, solved.
+// The matrices of one pack.
 template <class T>
 class LaneProjection {
   using S = Pack<double>;
@@ -36,63 +42,138 @@ class LaneProjection {
 
  public:
   LaneProjection(const ProjectArgs<T>& args, Scratch& scratch)
-      : args_(args), m_(args.m), k_(args.k), stride_(LaneQr<double>::stride_of(args.m)), qr_(args.k, args.m, scratch, true) {
+      : args_(args), m_(args.m), k_(args.k), scratch_(scratch), normal_(args.m, args.k, scratch) {
     from_ = take_array<const T*>(scratch, static_cast<size_t>(k_) * L);
     scale_ = take_array<S>(scratch, k_);
     x_ = take_array<S>(scratch, k_);
   }
 
-  // Results of pack number q; the matrices that are left to the other way are handed to rest(b).
+  // Results of pack number q; the matrices that are left to the third way are handed to rest(b).
   template <class Rest>
   void run(int64_t q, Rest&& rest) {
     load(q);
-    M ordinary = ~M{};
-    const S total = balance(&ordinary);
-    const M sure = qr_.run(total, args_.rtol, [] {}) & ordinary;
-    const S left = residual();
-    if (args_.coefficients_out) substitute();
+    next_row_ = 0;
+    const int rows = m_ * L / normal_.pauses() + 1;
+    const M well = normal_.run([&] { ask_for(q + 1, rows); });
+    M sure{};
+    if (any<M>(~well)) sure = by_reflections();
     for (int l = 0; l < L && q * L + l < args_.batch; ++l) {
       const int64_t b = q * L + l;
-      if (!sure[l]) {
+      if (well[l]) {
+        const double left = normal_.residual()[l];
+        write(b, l, k_, left, left > 0 ? left / normal_.whole()[l] : 0, normal_.x());
+      } else if (sure[l]) {
+        write(b, l, qr_->rank()[l], left_[l], left_[l] > 0 ? left_[l] / (left_[l] + inside_[l]) : 0, x_);
+      } else {
         rest(b);
-        continue;
       }
-      args_.finite_out[b] = 1;
-      args_.rank_out[b] = static_cast<int64_t>(qr_.rank()[l]);
-      args_.residual_out[b] = static_cast<T>(left[l]);
-      args_.share_out[b] = static_cast<T>(left[l] > 0 ? left[l] / (left[l] + inside_[l]) : 0);
-      for (int j = 0; args_.coefficients_out && j < k_; ++j) args_.coefficients_out[b * k_ + j] = static_cast<T>(x_[j][l]);
     }
   }
 
  private:
-  S* row(int j) { return qr_.rows() + static_cast<size_t>(j) * stride_; }
+  S* row(int j) { return qr_->rows() + static_cast<size_t>(j) * LaneQr<double>::stride_of(m_); }
 
+  void write(int64_t b, int l, int64_t rank, double residual, double share, const S* x) const {
+    args_.finite_out[b] = 1;
+    args_.rank_out[b] = rank;
+    args_.residual_out[b] = static_cast<T>(residual);
+    args_.share_out[b] = static_cast<T>(share);
+    for (int j = 0; args_.coefficients_out && j < k_; ++j) args_.coefficients_out[b * k_ + j] = static_cast<T>(x[j][l]);
+  }
+
+  // The matrices of a pack, column by column, into normal_.
   void load(int64_t q) {
     const T* g[L];
+    bool absent = false;
+    neighbours_ = k_ >= L;
     for (int l = 0; l < L; ++l) {
       const int64_t b = q * L + l < args_.batch ? q * L + l : args_.batch - 1;
       const T* a = args_.a + b * args_.a_stride;
       const int* columns = args_.columns + b * args_.columns_stride;
-      for (int j = 0; j < k_; ++j) from_[j * L + l] = a + (columns[j] < 0 ? 0 : columns[j]);
+      for (int j = 0; j < k_; ++j) {
+        from_[j * L + l] = a + (columns[j] < 0 ? 0 : columns[j]);
+        absent |= columns[j] < 0;
+        neighbours_ &= columns[j] >= 0 && columns[j] == columns[0] + j;
+      }
       g[l] = args_.g + b * args_.g_stride;
     }
-    S* const rows = qr_.rows();
+    if (neighbours_) load_neighbours();
+    else load_any();
+    for (int i = 0; i < m_; ++i)
+      for (int l = 0; l < L; ++l) reinterpret_cast<double*>(normal_.column(k_) + i)[l] = static_cast<double>(g[l][i]);
+    for (int l = 0; absent && l < L; ++l) {  // no column: zeros
+      const int* columns = args_.columns + (q * L + l < args_.batch ? q * L + l : args_.batch - 1) * args_.columns_stride;
+      for (int j = 0; j < k_; ++j)
+        for (int i = 0; columns[j] < 0 && i < m_; ++i) normal_.column(j)[i][l] = 0;
+    }
+  }
+  void load_any() {
+    S* const rows = normal_.column(0);
+    const int stride = normal_.stride();
     for (int i = 0; i < m_; ++i) {
       const int64_t at = static_cast<int64_t>(i) * args_.p;
       for (int j = 0; j < k_; ++j) {
-        double* to = reinterpret_cast<double*>(rows + static_cast<size_t>(j) * stride_ + i);
+        double* to = reinterpret_cast<double*>(rows + static_cast<size_t>(j) * stride + i);
         const T* const* from = from_ + j * L;
         for (int l = 0; l < L; ++l) to[l] = static_cast<double>(from[l][at]);
       }
-      double* to = reinterpret_cast<double*>(rows + static_cast<size_t>(k_) * stride_ + i);
-      for (int l = 0; l < L; ++l) to[l] = static_cast<double>(g[l][i]);
     }
-    for (int l = 0; l < L; ++l) {  // no column: zeros
-      const int* columns = args_.columns + (q * L + l < args_.batch ? q * L + l : args_.batch - 1) * args_.columns_stride;
-      for (int j = 0; j < k_; ++j)
-        for (int i = 0; columns[j] < 0 && i < m_; ++i) row(j)[i][l] = 0;
+  }
+  // L rows of L numbers at a time are transposed in registers; the last ones once more where k is no multiple of L.
+  void load_neighbours() {
+    S* const rows = normal_.column(0);
+    const int stride = normal_.stride();
+    for (int j = 0;; j += L) {
+      if (j + L > k_) j = k_ - L;
+      for (int i = 0; i < m_; ++i) {
+        S block[L];
+        for (int l = 0; l < L; ++l) {
+          const T* from = from_[j * L + l] + static_cast<int64_t>(i) * args_.p;
+          if constexpr (sizeof(T) == sizeof(double)) __builtin_memcpy(&block[l], from, sizeof(S));
+          else
+            for (int c = 0; c < L; ++c) block[l][c] = static_cast<double>(from[c]);
+        }
+        transpose<double>(block);
+#pragma GCC unroll 8
+        for (int c = 0; c < L; ++c) rows[static_cast<size_t>(j + c) * stride + i] = block[c];
+      }
+      if (j + L == k_) break;
     }
+  }
+
+  // Asks memory for the next rows of the matrices of pack q: those of the columns that it will load.
+  void ask_for(int64_t q, int rows) {
+    constexpr int kLine = 64 / sizeof(T);
+    if ((q + 1) * L > args_.batch || args_.a_stride == 0) return;
+    if (neighbours_ && 2 * k_ >= args_.p) {  // most of the matrices, from the first number to the last
+      const int64_t first = q * L * args_.a_stride, row = args_.p, all = first + m_ * L * row;
+      const int64_t from = first + next_row_ * row, to = from + rows * row < all ? from + rows * row : all;
+      for (int64_t at = from; at < to; at += kLine) __builtin_prefetch(args_.a + at, 0, 2);
+      next_row_ += rows;
+      return;
+    }
+    for (const int end = next_row_ + rows < m_ * L ? next_row_ + rows : m_ * L; next_row_ < end; ++next_row_) {
+      const int64_t b = q * L + next_row_ % L;
+      const T* const row = args_.a + b * args_.a_stride + static_cast<int64_t>(next_row_ / L) * args_.p;
+      const int* columns = args_.columns + b * args_.columns_stride;
+      if (neighbours_)
+        for (int j = 0; j < k_; j += kLine) __builtin_prefetch(row + columns[0] + j, 0, 2);
+      else
+        for (int j = 0; j < k_; ++j) __builtin_prefetch(row + columns[j], 0, 2);
+    }
+  }
+
+  // The second way, for all lanes; returns those whose verdict is proven.
+  M by_reflections() {
+    if (!qr_) qr_ = new (scratch_.take(sizeof(LaneQr<double>))) LaneQr<double>(k_, m_, scratch_, true);
+    for (int j = 0; j <= k_; ++j)
+      for (int i = 0; i < m_; ++i) row(j)[i] = normal_.column(j)[i];
+    M ordinary = ~M{};
+    const S total = balance(&ordinary);
+    const M sure = qr_->run(total, args_.rtol, [] {}) & ordinary;
+    left_ = residual();
+    if (args_.coefficients_out) substitute();
+    return sure;
   }
 
   S squared_length(const S* x) const {
@@ -140,7 +221,7 @@ class LaneProjection {
     S part[4]{};
     inside_ = S{};
     for (int i = 0; i < m_; ++i) {
-      const M behind = lanes_at<double>(i) >= qr_.rank();
+      const M behind = lanes_at<double>(i) >= qr_->rank();
       part[i & 3] += behind ? g[i] * g[i] : S{};
       inside_ += behind ? S{} : g[i] * g[i];
     }
@@ -150,9 +231,9 @@ class LaneProjection {
   // R x = z, from the last column taken to the first. A lane that left columns out is behind: its pivot stands at `place`.
   void substitute() {
     S* z = row(k_);
-    M place = qr_.rank() - 1;
+    M place = qr_->rank() - 1;
     for (int j = k_ - 1; j >= 0; --j) {
-      const S inverse = qr_.inverses()[j];
+      const S inverse = qr_->inverses()[j];
       const M taken = inverse != S{};
       const S* r = row(j);
       S here{};
@@ -165,9 +246,13 @@ class LaneProjection {
   }
 
   const ProjectArgs<T>& args_;
-  const int m_, k_, stride_;
-  LaneQr<double> qr_;
-  S inside_{};
+  const int m_, k_;
+  Scratch& scratch_;
+  NormalProjection normal_;
+  LaneQr<double>* qr_ = nullptr;  // made when it is needed
+  S left_{}, inside_{};  // of the second way: |(I - P) g|^2, |P g|^2
+  int next_row_ = 0;  // of ask_for
+  bool neighbours_ = false;  // the columns of the pack loaded last follow each other
   const T** from_;  // [k][L]: where the columns begin
   S *scale_, *x_;  // of each column: the power of two, the coefficient
 };
