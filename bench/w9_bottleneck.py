@@ -120,9 +120,7 @@ def run(options: Options) -> Iterator[Table | Sweep]:
             "float64",
             "matrices",
             f"residual of g beside the columns, batch {batch}" + (", own columns for each" if of else "") + f", {options.threads} threads",
-            measure(
-                Candidate(OURS, OURS, lambda p=problem: bottleneck(p, options.threads), batch), PEERS, problem, options, check, process_time
-            ),
+            measure(ours, PEERS, problem, options, check, process_time),
             flop(EQUATIONS, k),
             FLOP_TEXT,
             machine.peak(64, options.threads),
