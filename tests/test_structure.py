@@ -337,6 +337,7 @@ MANY_PARAMETERS = {
             "choose_columns",
             "decide",
             "fit_masks",
+            "grow_allocation",
             "grow_network",
             "match_probability",
             "draw_trials",

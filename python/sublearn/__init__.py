@@ -19,6 +19,7 @@ from .design.capacity import Capacity, capacity
 from .design.explain import Explanation, explain
 from .design.problem import Impossible
 from .existence.verdicts import Verdicts
+from .growth.allocation import Growth, grow_allocation
 from .growth.network import GrownNetwork, GrowthHistory, grow_network
 from .growth.neurons import NewNeurons, new_neurons
 from .homotopy.degree import degree
@@ -72,6 +73,7 @@ __all__ = [
     "FitResult",
     "FitState",
     "GrownNetwork",
+    "Growth",
     "GrowthHistory",
     "Impossible",
     "Linearized",
@@ -114,6 +116,7 @@ __all__ = [
     "free_run",
     "from_jacobian",
     "gains",
+    "grow_allocation",
     "grow_network",
     "interop",
     "jacobian",
