@@ -184,6 +184,12 @@ def test_ranks_at_several_points_are_the_largest():
         ask(model[1])
 
 
+def test_weights_without_effect_are_useless():
+    J = np.random.default_rng(0).normal(size=(4, 10)) * (np.arange(10) != 3)
+    model = sl.from_jacobian(J, {"w": (2, 4), "b": (2,)})
+    assert sl.explain(model, sl.only(model, "b")).useless.indices.tolist() == [3]
+
+
 def test_allocations_belong_to_the_parameters():
     parameters = sl.Parameters({"w": (2, 4), "b": (2,)})
     model = sl.from_jacobian(np.random.default_rng(0).normal(size=(4, 10)), parameters)

@@ -1,5 +1,8 @@
 """Functions of trees of jax arrays: Jacobians against formulas, and optax optimizers that leave frozen entries bit-identical."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -142,3 +145,16 @@ X = jnp.ones((2, 3))
 def test_refused(params, ask, error, message):
     with pytest.raises(error, match=message):
         ask(params)
+
+
+def test_the_page_works():
+    """The block of docs/own_model.md, and a step of its optimizer."""
+    optax = pytest.importorskip("optax", reason="optax and flax are in an environment of their own: the step of models in .ci/run")
+    page, names = (Path(__file__).parents[1] / "docs" / "own_model.md").read_text(), {}
+    exec(re.search(r"```python\n(.*?)```", page[page.index("## jax") :], re.DOTALL)[1], names)
+    params, optimizer = names["params"], names["optimizer"]
+    assert names["model"].describe() == "60 equations of 4 groups, 195 weights" and "params/layers_0/kernel" in names["model"].groups
+    gradients = jax.grad(lambda params: (names["module"].apply(params, names["x"]) ** 2).sum())(params)
+    after = optax.apply_updates(params, optimizer.update(gradients, names["state"], params)[0])
+    for old, new, mask in zip(bits(params), bits(after), jax.tree_util.tree_leaves(interop.masks(params, names["allocation"]))):
+        assert ((old != new) == mask).all()

@@ -1,7 +1,11 @@
 """Modules of torch: Jacobians against one autograd pass for every output, and optimizers that leave frozen entries bit-identical."""
 
+import contextlib
 import gc
+import io
+import re
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -285,3 +289,22 @@ X = torch.ones(2, 3)
 def test_refused(ask, error, message):
     with pytest.raises(error, match=message):
         ask(nn.Linear(3, 2))
+
+
+def test_the_page_shows_what_comes_out():
+    """docs/own_model.md: its blocks one after the other, and what the first prints."""
+    page = (Path(__file__).parents[1] / "docs" / "own_model.md").read_text()
+    first, *more = re.findall(r"```python\n(.*?)```", page[: page.index("## jax")], re.DOTALL)
+    printed, names = io.StringIO(), {}
+    with contextlib.redirect_stdout(printed):
+        exec(first, names)
+    assert printed.getvalue() == re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]
+    before = bits(names["module"])
+    nn.functional.cross_entropy(names["module"](names["x"]), torch.arange(20) % 3).backward()
+    names["optimizer"].step()
+    masks, after = interop.masks(names["allocation"]), bits(names["module"])
+    assert all(((after[key] != before[key]) == masks[key]).all() for key in after)
+    with contextlib.redirect_stdout(io.StringIO()):
+        for block in more:
+            exec(block, names)
+    assert len(more) == 2 and names["chosen"].indices.min() >= 0

@@ -72,9 +72,8 @@ class NumericalColumns:
         self.net, self.shared = net, shared
         self.numerical = at_one_point(net, None, shared)
         self.kappa, self.noise = self.numerical.rank, noise(net)
-        outside = _outside(net, shared)
-        self.choice = outside & (np.linalg.norm(net.J, axis=0) > self.noise)
-        self.tableau = RealTableau(net.J if outside.all() else np.where(outside, net.J, 0), self.noise, self.kappa)
+        self.choice = _outside(net, shared)
+        self.tableau = RealTableau(net.J if self.choice.all() else np.where(self.choice, net.J, 0), self.noise, self.kappa)
 
     def restarted(self, mask: np.ndarray) -> RealTableau:
         chosen = RealTableau(self.tableau.columns, self.noise, int(self.attained(mask[None])[0]))  # no more than their rank
