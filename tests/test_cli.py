@@ -150,7 +150,6 @@ def test_the_built_in_study_can_be_planned(tmp_path, capsys, monkeypatch):
         ),
         (["run", "--threads", "0"], "expected a whole number >= 1"),
         (["fly"], "invalid choice"),
-        ([], "required"),
     ],
 )
 def test_bad_input_is_exit_code_2_and_one_clear_line(tmp_path, capsys, monkeypatch, arguments, fragment):

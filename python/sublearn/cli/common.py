@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -136,6 +138,23 @@ def strategy_in(net: Any, text: str, shared: tuple[str, ...]) -> Any:
         else:
             given[key] = value.split("+") if "+" in value and not by_group else value
     return strategy_from_spec(net, plain, shared)
+
+
+def print_json(value: Any) -> None:
+    """One line; what JSON has no number for is null."""
+    print(json.dumps(_plain(value), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

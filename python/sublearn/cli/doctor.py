@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._version import installed_version
-from .common import BAD, OK, STUDY_NEEDS, missing_for_studies
+from .common import BAD, OK, STUDY_NEEDS, missing_for_studies, print_json
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -35,9 +35,7 @@ def doctor(options: argparse.Namespace) -> int:
         from ..backend import selection
         from ..backend.compiled import cpu
     except ImportError as error:
-        for name, text in lines:
-            print(f"{name:<16}{text}")
-        print(f"{'compiled core':<16}cannot be imported: {error}")
+        _print([*lines, ("compiled core", f"cannot be imported: {error}")], options.json)
         return BAD
     lines += [
         ("instruction set", instruction_set(cpu.isa(), cpu.isas(), cpu.isas(compiled=False))),
@@ -46,9 +44,16 @@ def doctor(options: argparse.Namespace) -> int:
         ("match", selection.backend_of("match_probability")),
         ("kernels", _self_test()),
     ]
+    _print(lines, options.json)
+    return OK if lines[-1][1] == "ok" else BAD
+
+
+def _print(lines: Sequence[tuple[str, str]], as_json: bool) -> None:
+    if as_json:
+        print_json(dict(lines))
+        return
     for name, text in lines:
         print(f"{name:<16}{text}")
-    return OK if lines[-1][1] == "ok" else BAD
 
 
 def instruction_set(chosen: str, compiled: Sequence[str], possible: Sequence[str]) -> str:

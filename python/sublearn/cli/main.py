@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -33,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")  # a label outside the terminal's encoding must not end a run
-    options = _parser().parse_args(arguments[:1] if arguments[:1] == ["bench"] else arguments)
+    parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what the line could go on with
+        with contextlib.suppress(ImportError):
+            importlib.import_module("argcomplete").autocomplete(parser)
+    options = parser.parse_args(arguments[:1] if arguments[:1] == ["bench"] else arguments)
     try:
         # the benchmarks read their own arguments
         code = _bench(arguments[1:]) if options.verb is _bench else options.verb(options)
@@ -67,14 +72,17 @@ def _parser() -> argparse.ArgumentParser:
         "4 results cannot be written, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"sublearn {installed_version()}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    parser.set_defaults(verb=lambda _: _help(parser))
 
-    def verb(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+    def verb(name: str, run: Callable[..., int], text: str, as_json: str = "as JSON, in one line") -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         sub.set_defaults(verb=run)
+        if as_json:
+            sub.add_argument("--json", action="store_true", help=as_json)
         return sub
 
-    verb("bench", _bench, "measure the kernels, with --peers against other libraries; see bench --help")
+    verb("bench", _bench, "measure the kernels, with --peers against other libraries; see bench --help", "")
 
     def folder_options(sub: argparse.ArgumentParser, what: str) -> None:
         sub.add_argument(
@@ -99,11 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--on-error", choices=("record", "raise"), default="record", help="an item that fails twice: go on, or stop")
     sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    sub = verb("plan", plan_study, "list the cells and trials of a study and predict the time, before anything runs")
+    text = "list the cells and trials of a study and predict the time, before anything runs"
+    sub = verb("plan", plan_study, text, "as JSON, every cell")
     folder_options(sub, "SPEC.toml")
     sub.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels, all workers together (default: all)")
     sub.add_argument("--workers", type=_positive, metavar="N", help="the time it takes N workers (default: 1)")
-    sub.add_argument("--json", action="store_true", help="as JSON, every cell")
     sub = verb("status", status, "say how much of a study is done (exit code 3 if not all of it)")
     folder_options(sub, "SPEC.toml|FOLDER")
     sub.add_argument(
@@ -201,6 +209,11 @@ def _seed(text: str) -> int:
     if number is None or number > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {LARGEST_SEED}, got {short(text)}")
     return number
+
+
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return OK
 
 
 # This machine

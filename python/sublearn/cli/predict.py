@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import OK, Refused, checked, network_in, print_table, read_study, strategy_in
+from .common import OK, Refused, checked, network_in, print_json, print_table, read_study, strategy_in
 
 
 def predictions(options: argparse.Namespace) -> int:
@@ -27,6 +27,11 @@ def predictions(options: argparse.Namespace) -> int:
         strategy = strategy_in(net, options.strategy, shared)
         check_allocation(net, strategy, shared)
         known = strategy.allocation is not None
+        if options.json:
+            about = {"network": net.describe(), "strategy": options.strategy, "shared": list(shared), "budget": strategy.budget}
+            found = _mask_entry(net, strategy, shared) if known else _strategy_entry(net, strategy, shared, options.draws, options.seed)
+            print_json(about | found)
+            return OK
         lines = _of_mask(net, strategy, shared) if known else _of_strategy(net, strategy, shared, options.draws, options.seed)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise Refused(f"predict: {error}") from None
@@ -34,6 +39,27 @@ def predictions(options: argparse.Namespace) -> int:
     print()
     print("\n".join(lines))
     return OK
+
+
+def _mask_entry(net: Any, strategy: Any, shared: tuple[str, ...]) -> dict[str, Any]:
+    from ..theory.predict import predict
+
+    found = predict(net, strategy, shared)
+    names = ("kind", "reason", "attained_rank", "required_rank", "sure", "explanation")
+    return {name: getattr(found, name) for name in names}
+
+
+def _strategy_entry(net: Any, strategy: Any, shared: tuple[str, ...], draws: int, seed: int) -> dict[str, Any]:
+    from ..theory.bounds import predict_strategy
+
+    return _bounds_entry(predict_strategy(net, strategy, shared, draws=draws, seed=seed))
+
+
+def _bounds_entry(found: Any) -> dict[str, Any]:
+    """Bounds of the match probability, and whether each is exact or estimated from the masks drawn."""
+    exact = {f"exact_{name}": getattr(found, f"exact_{name}") is not None for name in ("lower", "upper")}
+    about = {name: getattr(found, name) for name in ("lower", "upper", "required_rank", "full_rank", "draws")}
+    return about | exact | {"kinds": {kind: count for kind, count in found.kinds.items() if count}}
 
 
 def _of_mask(net: Any, strategy: Any, shared: tuple[str, ...]) -> list[str]:
@@ -74,7 +100,7 @@ def _predict_study(options: argparse.Namespace) -> int:
     from ..theory.bounds import predict_strategy
     from ..theory.certain import at_least, at_most
 
-    rows, seen = [], set()
+    rows, entries, seen = [], [], set()
     for cell in checked(cells_of, read_study(options.study)):
         key = (cell.network_label, cell.strategy_label, cell.arguments)
         if cell.control or key in seen or not cell.taught:
@@ -84,6 +110,8 @@ def _predict_study(options: argparse.Namespace) -> int:
             found = predict_strategy(cell.net, cell.strategy, cell.shared, draws=options.draws, seed=options.seed)
         except (ValueError, TypeError, ArithmeticError) as error:
             raise Refused(f"predict: {cell.describe()}: {error}") from None
+        names = dict(zip(("network", "strategy", "arguments"), key, strict=True))
+        entries.append({**names, "budget": cell.budget, **_bounds_entry(found)})
         kinds = ", ".join(f"{count} {kind}" if found.draws > 1 else kind for kind, count in found.kinds.items() if count)
         rows.append(
             (
@@ -97,6 +125,9 @@ def _predict_study(options: argparse.Namespace) -> int:
                 kinds,
             )
         )
+    if options.json:
+        print_json(entries)
+        return OK
     print_table(("network", "strategy", "size", "r", "kappa", "at least", "at most", "bounds", "full rank, drawn", "masks drawn"), rows)
     return OK
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 import warnings
 
-from .common import DIFFERENT, OK, UNWRITABLE, Refused, need_study
+from .common import DIFFERENT, OK, UNWRITABLE, Refused, need_study, print_json
 
 
 def export_results(options: argparse.Namespace) -> int:
@@ -28,7 +28,10 @@ def export_results(options: argparse.Namespace) -> int:
         return UNWRITABLE
     except (StoreError, SpecError, ImportError) as error:
         raise Refused(error) from None
-    print(path)
+    if options.json:
+        print_json({"folder": options.folder, "format": options.to, "file": path})
+    else:
+        print(path)
     return OK
 
 
@@ -48,6 +51,10 @@ def verify_results(options: argparse.Namespace) -> int:
         )
     except (StoreError, SpecError) as error:
         raise Refused(error) from None
+    if options.json:
+        names = ("rows", "trials", "of_rows", "aside", "errors", "note")
+        print_json({"folder": options.folder, "same": not found.errors} | {name: getattr(found, name) for name in names})
+        return DIFFERENT if found.errors else OK
     if found.note:
         print(f"sublearn: {found.note}", file=sys.stderr)
     for difference in found.errors:

@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from .common import INCOMPLETE, OK, Refused, print_table, read_study
+from .common import INCOMPLETE, OK, Refused, print_json, print_table, read_study
 
 MOST_LINES = 60  # of the table while it is watched: then one line for each network
 OVER = 60.0  # s over which a watched study's rate is taken
@@ -19,17 +19,45 @@ OVER = 60.0  # s over which a watched study's rate is taken
 def status(options: argparse.Namespace) -> int:
     """Say how much is done; the exit code."""
     if options.watch is not None:
+        if options.json:
+            raise Refused("status: expected --watch or --json, got both")
         return _watch(options)
     from ..study.enough import needed
 
     spec, store, cells = folder_of(options)
     ends = needed(cells, store.rows)
     missing = _missing(store, cells, ends)
+    left = sum(missing.values())
+    if options.json:
+        print_json(
+            {"study": spec.name, "folder": store.folder, "complete": not left, "left": left, "note": store.note}
+            | _entries(store, cells, missing, ends)
+        )
+        return INCOMPLETE if left else OK
     print_table(("network", "strategy", "size", "method", "trials"), [_line(cell, missing[cell.id], ends[cell.id]) for cell in cells])
     _say_notes(store, cells)
-    left = sum(missing.values())
     print(f"{store.folder}: {'complete' if not left else f'{left} trials left'}")
     return INCOMPLETE if left else OK
+
+
+def _entries(store: Any, cells: list[Any], missing: dict[str, int], ends: dict[str, int]) -> dict[str, Any]:
+    ours = {cell.id for cell in cells}
+    entries = [
+        {
+            "cell": cell.id,
+            "network": cell.network_label,
+            "strategy": cell.name,
+            "arguments": cell.arguments,
+            "method": cell.method,
+            "quantity": cell.quantity or "matches",
+            "trials": cell.trials,
+            "done": ends[cell.id] - missing[cell.id],
+            "left": missing[cell.id],
+        }
+        for cell in cells
+    ]
+    failures = [{key: failure[key] for key in ("cell", "first", "count", "error")} for failure in store.failures if failure["cell"] in ours]
+    return {"cells": entries, "failures": failures}
 
 
 def _missing(store: Any, cells: list[Any], ends: dict[str, int]) -> dict[str, int]:

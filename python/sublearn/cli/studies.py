@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .common import INCOMPLETE, INTERRUPTED, OK, UNWRITABLE, Refused, checked, need_study, print_table, read_study
+from .common import INCOMPLETE, INTERRUPTED, OK, UNWRITABLE, Refused, checked, need_study, print_json, print_table, read_study
 from .status import folder_of
 
 MOST_LINES = 1000  # of a plan's table
@@ -39,10 +38,10 @@ def run_study(options: argparse.Namespace) -> int:
         return UNWRITABLE
     except StoreError as error:
         raise Refused(error) from None
-    return _told(outcome, spec)
+    return _told(outcome, spec, options.json)
 
 
-def _told(outcome: Any, spec: Any) -> int:
+def _told(outcome: Any, spec: Any, as_json: bool) -> int:
     """Say what a run did, with its report unless it was interrupted; the exit code."""
     from ..study import DiskError, Store, StoreError, write_report
     from ..study.report.text import summary_table
@@ -59,7 +58,11 @@ def _told(outcome: Any, spec: Any) -> int:
         return INTERRUPTED
     try:
         rows = Store(outcome.folder).rows
-        if outcome.complete and outcome.left_in_all:
+        if as_json:
+            made = write_report(outcome.folder, spec) if rows and not (outcome.complete and outcome.left_in_all) else None
+            about = {"complete": outcome.complete, "left": outcome.left, "left_in_all": outcome.left_in_all}
+            print_json({"folder": outcome.folder, "report": made, **about, "problems": list(outcome.problems)})
+        elif outcome.complete and outcome.left_in_all:
             print(outcome.folder)
             print(f"sublearn: this shard is done; {outcome.left_in_all} trials of the study are left to the others", file=sys.stderr)
         elif rows:
@@ -115,7 +118,10 @@ def join(options: argparse.Namespace) -> int:
     if store.note:
         print(f"sublearn: {store.note}", file=sys.stderr)
     left = sum(count for ranges in Work(cells, store.done(), None, needed(cells, store.rows)).missing.values() for _, count in ranges)
-    print(f"{folder}: {len(store.rows)} rows, {'complete' if not left else f'{left} trials left'}")
+    if options.json:
+        print_json({"folder": folder, "rows": len(store.rows), "complete": not left, "left": left})
+    else:
+        print(f"{folder}: {len(store.rows)} rows, {'complete' if not left else f'{left} trials left'}")
     return OK
 
 
@@ -139,7 +145,7 @@ def plan_study(options: argparse.Namespace) -> int:
     if options.json:
         cells = [_plan_entry(line) for line in lines]
         about = {"study": spec.name, "folder": str(folder), "workers": workers, "trials": trials, "left": left}
-        print(json.dumps(about | {"seconds": None if unknown else round(total, 3), "seconds_known": round(total, 3), "cells": cells}))
+        print_json(about | {"seconds": None if unknown else round(total, 3), "seconds_known": round(total, 3), "cells": cells})
         return OK
     head = ("network", "strategy", "size", "r", "method", "trials", "done", "time")
     entries = []
@@ -186,8 +192,12 @@ def report(options: argparse.Namespace) -> int:
         came = f"none by today's rules ({store.note})" if store.aside else "none"
         raise Refused(f"{store.folder}: expected a folder with results, got {came}; run the study first")
     try:
-        print(write_report(store.folder, spec))
+        path = write_report(store.folder, spec)
     except StoreError as error:
         raise Refused(error) from None
+    if options.json:
+        print_json({"folder": store.folder, "report": path})
+        return OK
+    print(path)
     print(summary_table(summaries(cells, store.rows)))
     return OK
