@@ -3,11 +3,13 @@
 import functools
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
 
 import sublearn as sl
+from sublearn.design.problem import Problem, read_limits
 from sublearn.ranks.column_matroid import prices
 from sublearn.ranks.generic_rank import attained_ranks, free_weights, required_rank
 from tests.test_matroid import laminar_family, obeys, random_caps, subsets
@@ -351,3 +353,99 @@ def test_forbidden_weights_in_proofs_of_impossibility():
     assert proofs >= 20
     with pytest.raises(sl.Impossible, match="limits: limits 1 allow at most 0 weights: 0 < kappa"):
         sl.best_allocation(net, limits=[({"W": np.eye(6, dtype=bool)}, 3), (np.ones(net.size, bool), 0)], shared=shared)
+
+
+# Equal costs, and other budgets
+
+
+@pytest.mark.parametrize("net, shared", SMALL, ids=IDS)
+def test_every_budget_is_the_cheapest_of_all_allocations_and_ties_are_counted(net, shared):
+    """Against every set of so many weights with the largest rank there can be."""
+    free, kappa = free_weights(net, shared), required_rank(net, shared)
+    places = np.flatnonzero(free)
+    rng = np.random.default_rng(net.size)
+    for budget in sorted({1, kappa - 1, kappa, min(kappa + 1, len(places)), min(kappa + 3, len(places))} - {0}):
+        if math.comb(len(places), budget) > 20000:
+            continue
+        masks = np.zeros((math.comb(len(places), budget), net.size), dtype=bool)
+        for row, chosen in zip(masks, itertools.combinations(places, budget)):
+            row[list(chosen)] = True
+        masks = masks[attained_ranks(net, masks, shared) == min(budget, kappa)]
+        for number in range(4):
+            cost = None if number == 0 else {g: rng.integers(0, 3, s) for g, s in net.groups.items() if g not in shared}
+            flat = prices(net, cost)
+            best = sl.best_allocation(net, cost, shared=shared, budget=budget)
+            costs = masks @ flat
+            assert best.budget == budget and flat[best.mask].sum() == costs.min()
+            assert any((best.mask == mask).all() for mask in masks)
+            wanted = int((costs == costs.min()).sum())
+            assert best.ties == wanted or (wanted > 500 and abs(best.ties / wanted - 1) < 0.15)
+
+
+def test_distinct_costs_leave_nothing_to_choose():
+    """The greedy basis by cost and then by position, as without any preference among equals."""
+    net, shared = sl.Recurrent(2, 8, 2, 6), ("B", "D")
+    for seed in range(5):
+        cost = {"W": np.random.default_rng(seed).permutation(64).reshape(8, 8)}
+        best = sl.best_allocation(net, cost, shared=shared)
+        assert (best.mask == Problem(net, prices(net, cost), [], shared).solve()).all() and best.ties == 1
+    assert isinstance(best, sl.Allocation) and best == sl.Allocation.from_mask(net, best.mask) and best == pickle.loads(pickle.dumps(best))
+
+
+TIED = [
+    (sl.Feedforward((10, 20, 5), 8, activation="tanh", bias=True), (), 0.9),  # the lowest positions are 40 weights of 4 units
+    (sl.Recurrent(2, 8, 2, 6), ("B", "D"), 0.25),  # T7: two rows, solved one after the other
+    (sl.Feedforward((4, 6, 3), 6, activation="tanh", bias=True), (), 0.9),
+]
+
+
+@pytest.mark.parametrize("net, shared, least", TIED, ids=[net.describe().split(",")[0] for net, *_ in TIED])
+def test_of_equal_costs_one_is_taken_that_is_found(net, shared, least):
+    best = sl.best_allocation(net, shared=shared)
+    assert best.ties > 1e9 and best == sl.best_allocation(net, shared=shared)
+    assert sl.predict(net, best, shared).kind == "maximal"
+    lowest = sl.Allocation.from_mask(net, Problem(net, prices(net, None), [], shared).solve())
+    found = [sl.match_probability(net, a, 60, shared, method="newton", starts=1).probability for a in (best, lowest)]
+    assert found[0] >= max(least, found[1] - 0.1)
+
+
+def test_where_theory_knows_none_columns_are_far_from_parallel():
+    """tanh recurrent, and limits with equal costs: the smallest singular value in many trials is far larger than that of low positions."""
+    net, shared = sl.Recurrent(2, 8, 2, 6, activation="tanh"), ("B", "D")
+    every = sl.everything(net, shared)
+    trial = sl.draw_trials(net, every, 50, shared=shared, seed=5)
+    J = np.zeros((50, net.equations, net.size))
+    J[:, :, every.allocation.mask] = sl.jacobian(net, trial.student, trial.x, every)
+    least = lambda mask: np.median(np.linalg.svd(J[:, :, mask], compute_uv=False)[:, -1])  # noqa: E731
+    place = np.arange(64).reshape(8, 8)
+    rows = [({"W": place // 8 == k}, 3) for k in range(8)]
+    overlapping = [(mask, 2 * most) for mask, most in lines_limited(net)]  # which leave few nearly parallel columns to choose
+    for limits, times in ((), 5), (rows, 2), (overlapping, 1):
+        lowest = Problem(net, prices(net, None), read_limits(net, list(limits)), shared).solve()
+        best = sl.best_allocation(net, limits=limits, shared=shared)
+        assert least(best.mask) > times * least(lowest) and all((best.by_group["W"] & mask["W"]).sum() <= most for mask, most in limits)
+        assert (best.ties is None) == bool(limits)
+    far = sl.best_allocation(net, shared=shared, budget=14)
+    assert far.contains(sl.best_allocation(net, shared=shared)) and far.budget == 14
+
+
+def test_budgets_within_limits_and_their_errors():
+    net, shared, place = sl.Recurrent(2, 8, 2, 6), ("B", "D"), np.arange(64).reshape(8, 8)
+    rows = [({"W": place // 8 == k}, 1) for k in range(8)]
+    few = sl.best_allocation(net, limits=rows, shared=shared, budget=7)
+    assert few.by_group["W"].sum(axis=1).max() == 1 and sl.predict(net, few, shared).attained_rank == 7
+    two = [(mask, 2) for mask, _ in rows]
+    more = sl.best_allocation(net, limits=two, shared=shared, budget=13)
+    assert more.budget == 13 and more.by_group["W"].sum(axis=1).max() == 2 and sl.predict(net, more, shared).attained_rank == 10
+    for budget, limits, error, text in (
+        (65, None, ValueError, "budget: expected at most the 64 weights that may be chosen, got 65"),
+        (17, two, ValueError, "budget: expected at most 16, which the limits allow"),
+        (-1, None, ValueError, "budget: expected a whole number >= 0"),
+        (9, rows, sl.Impossible, "allow at most 8 weights: 8 < the budget 9, so there are not as many independent weights"),
+    ):
+        with pytest.raises(error, match=text):
+            sl.best_allocation(net, limits=limits, shared=shared, budget=budget)
+    with pytest.raises(ValueError, match="prefer: expected None or 'conditioning', for a budget of 6 < kappa = 10"):
+        sl.best_allocation(net, shared=shared, budget=6, prefer="probability")
+    assert sl.best_allocation(net, shared=shared, budget=0).budget == 0
+    assert sl.best_allocation(net, shared=shared, budget=6, prefer="conditioning", tries=5).budget == 6

@@ -55,7 +55,7 @@ def test_best_allocations_are_those_of_exact_ranks(net, shared):
             total = net.pack(cost)
             assert total[exact.mask].sum() == total[found.mask].sum()
             assert sl.attained_rank(model, found, shared) == sl.attained_rank(net, found, shared) == exact.budget
-            assert limits or exact == found
+            assert limits or exact == found or exact.ties > 1
 
 
 @pytest.mark.parametrize("net, shared", NETWORKS, ids=IDS)

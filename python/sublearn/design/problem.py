@@ -73,12 +73,19 @@ class Impossible(ValueError):
 
 
 class Problem:
-    """Ground set, costs and limits of one question, and the cheapest basis of it."""
+    """Ground set, costs and limits of one question, and the cheapest basis of it; of a budget below kappa, the cheapest independent set.
 
-    def __init__(self, net: Network | Linearized, cost: np.ndarray, limits: list[Cap], shared: tuple[str, ...]) -> None:
+    ties: float [size], what goes first among weights of one cost; None: the lower position.
+    """
+
+    def __init__(
+        self, net: Network | Linearized, cost: np.ndarray, limits: list[Cap], shared: tuple[str, ...], budget: int | None = None
+    ) -> None:
         self.net, self.shared, self.limits = net, shared, limits
         columns = columns_of(net, shared)
         self.tableau, self.kappa = columns.tableau, columns.kappa
+        self.size = self.kappa if budget is None else min(budget, self.kappa)
+        self.ties: np.ndarray | None = None
         self.choice = columns.choice  # what could be chosen without limits
         self.free = self.choice.copy()  # what a limit of 0 forbids is no element at all, whatever other limits there are
         for members, most in limits:
@@ -87,7 +94,7 @@ class Problem:
         self.cost = np.where(self.free, cost, 0.0)
         # A limit that no independent set can break does not count (so it overlaps with none).
         caps = [(k, Cap(members & self.free, most)) for k, (members, most) in enumerate(limits) if most > 0]
-        caps = [(k, cap) for k, cap in caps if cap.most < min(int(cap.members.sum()), self.kappa)]
+        caps = [(k, cap) for k, cap in caps if cap.most < min(int(cap.members.sum()), self.size)]
         caps = [(k, cap) for k, cap in caps if cap.most < rank(self.tableau, cap.members)]
         self.numbers = [k for k, _ in caps]
         self.caps = [cap for _, cap in caps]
@@ -97,14 +104,16 @@ class Problem:
         """bool [size]: cheapest allocation inside `allowed`. Raises Infeasible."""
         allowed = self.free if allowed is None else allowed & self.free
         if not self.caps:
-            mask = cheapest_basis(self.tableau, self.cost, allowed)
-            if mask.sum() < self.kappa:
+            mask = cheapest_basis(self.tableau, self.cost, allowed, self.ties, self.size)
+            if mask.sum() < self.size:
                 raise Infeasible([(allowed, int(mask.sum()))], [], int(mask.sum()))
             return mask
-        # The solvers round costs, by a share of the largest. All sets compared have kappa weights, so the least cost counts as 0, and what
+        # The solvers round costs, by a share of the largest. All sets compared have the same size, so the least cost counts as 0, and what
         # alone costs more than a whole solution is in none that is cheaper: without it the rounding is finer.
+        # Where all cost the same, what goes first is all there is to choose by.
+        price = self.ties if self.ties is not None and np.ptp(self.cost[self.free]) == 0 else self.cost
         while True:
-            cost = np.where(allowed, self.cost - self.cost[allowed].min(initial=math.inf), 0.0)
+            cost = np.where(allowed, price - price[allowed].min(initial=math.inf), 0.0)
             mask = self._within_caps(cost, allowed)
             total = math.fsum(cost[mask])
             cheap = allowed & (cost <= total)
@@ -126,8 +135,8 @@ class Problem:
 
     def _cheapest(self, tableau: Tableau, caps: list[Cap], cost: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         if self.overlap:
-            return cheapest_capped(tableau, caps, cost, self.kappa, allowed)
-        return cheapest_common(tableau, Laminar(len(cost), caps), cost, self.kappa, allowed)
+            return cheapest_capped(tableau, caps, cost, self.size, allowed)
+        return cheapest_common(tableau, Laminar(len(cost), caps), cost, self.size, allowed)
 
     def price(self, mask: np.ndarray) -> float:
         return math.fsum(self.cost[mask])
@@ -141,6 +150,9 @@ class Problem:
 
     def impossible(self, proof: Infeasible) -> Impossible:
         net, kappa = self.net, self.kappa
+        wanted, then = f"kappa = {kappa}", "so no allocation within the limits can match"
+        if self.size < kappa:
+            wanted, then = f"the budget {self.size}", "so there are not as many independent weights within the limits"
         sets = [(closure(self.tableau, members) & self.choice, bound) for members, bound in proof.ranks]
         used = tuple(sorted([self.numbers[k] for k in proof.caps] + self._forbidding(proof, [members for members, _ in sets])))
         tight = np.zeros(net.size, dtype=bool)
@@ -154,11 +166,11 @@ class Problem:
                 allowed += f"{most - bound} others"
             else:
                 allowed = f"limits {named} allow at most {most} weights"
-            text = f"limits: {allowed}: {most} < kappa = {kappa}, so no allocation within the limits can match"
+            text = f"limits: {allowed}: {most} < {wanted}, {then}"
         else:
             text = (
                 f"limits: {named} and {len(sets)} sets of weights with a rank too small leave no choice of "
-                f"kappa = {kappa} independent weights, so no allocation within the limits can match"
+                f"{wanted} independent weights, {then}"
             )
         ranks = tuple((Allocation.from_mask(net, members), bound) for members, bound in sets)
         return Impossible(text, Allocation.from_mask(net, tight), used, ranks, kappa, proof.reachable)

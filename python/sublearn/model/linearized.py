@@ -127,7 +127,7 @@ def from_jacobian(
     >>> J = np.random.default_rng(0).normal(size=(4, 6))
     >>> model = sl.from_jacobian(J, {"weight": (2, 2), "bias": (2,)})
     >>> sl.required_rank(model), sl.best_allocation(model, limits=[({"bias": np.ones(2, dtype=bool)}, 1)]).indices
-    (4, array([0, 1, 2, 3]))
+    (4, array([0, 1, 3, 4]))
     """
     if isinstance(parameters, Mapping):
         parameters = Parameters(parameters)

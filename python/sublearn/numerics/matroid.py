@@ -185,12 +185,18 @@ def _grown(tableau: Tableau, order: Sequence[int] | np.ndarray) -> Tableau:
     return grown
 
 
-def cheapest_basis(tableau: Tableau, cost: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """bool [n]: a basis of the allowed elements of least total cost; ties go to the lower position. Greedy."""
-    order = np.argsort(cost, kind="stable")
+def cheapest_basis(
+    tableau: Tableau, cost: np.ndarray, allowed: np.ndarray | None = None, ties: np.ndarray | None = None, most: int | None = None
+) -> np.ndarray:
+    """bool [n]: a basis of the allowed elements of least total cost, or its `most` cheapest. Greedy; among elements of one cost those with
+    lower `ties` [n] come first, by default those of lower position."""
+    order = np.lexsort((np.arange(len(cost)) if ties is None else ties, cost))
     if allowed is not None:
         order = order[allowed[order]]
-    return _grown(tableau, order).members
+    members = _grown(tableau, order).members
+    if most is not None and members.sum() > most:
+        members[order[members[order]][most:]] = False
+    return members
 
 
 # Laminar caps
