@@ -213,6 +213,13 @@ def test_another_call_replaces_the_first_and_everything_undoes_it():
         assert all(((after[key] != before[key]) <= masks[key].reshape(after[key].shape)).all() for key in after)
         assert sum(int((after[key] != before[key]).sum()) for key in after) > 0.9 * chosen.budget
     assert all(value.requires_grad for value in module.parameters()) and list(module.state_dict()) == names
+    module.norm.bias.requires_grad_(False)
+    interop.train_only(module, sl.scattered(parameters, 5, "head.weight").draw(1))
+    interop.train_only(module, None)
+    before = bits(module)
+    trained(module, torch.optim.AdamW(module.parameters(), lr=1e-2, weight_decay=0.1), x, 1)
+    moved = {key: (value != before[key]).float().mean() for key, value in bits(module).items()}
+    assert moved.pop("norm.bias") == 0 and min(moved.values()) > 0.5
     module.load_state_dict(Residual().state_dict())
 
 

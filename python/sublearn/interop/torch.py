@@ -91,50 +91,54 @@ def masks(allocation: Allocation | Strategy) -> dict[str, Any]:
     return {name: torch.from_numpy(mask.copy()) for name, mask in always(allocation).by_group.items()}
 
 
-def train_only(module: Any, allocation: Allocation | Strategy) -> None:
+def train_only(module: Any, allocation: Allocation | Strategy | None) -> None:
     """From now on steps of any torch.optim optimizer change only the allocation's entries of the module's parameters.
 
     All others stay bit-identical, whatever weight decay, momentum of earlier steps or a rule that mixes entries would do: they are kept
     before a step and put back after it. Their gradients are zero, so that clipping and moments see the learnable entries alone. Parameters
     of which nothing learns, and those that are no group of the allocation, need no gradients any more. Names and `state_dict` stay.
-    Another call replaces this one; `sl.everything(parameters)` undoes it. Copies of the module made afterwards train everything.
+    Another call replaces this one, and None in place of the allocation lifts it. Copies of the module made afterwards train everything.
     Cost: a copy of the parameters that learn in part, twice a step.
     Errors: ValueError if the allocation's groups are not parameters of the module with these shapes.
     """
     import torch
 
-    allocation, named = always(allocation), dict(module.named_parameters())
-    by_group = allocation.by_group
+    named, by_group = dict(module.named_parameters()), {} if allocation is None else always(allocation).by_group
     for name, mask in by_group.items():
         if name not in named:
             raise ValueError(f"allocation: expected groups that are parameters of the module, {', '.join(named)}, got {name!r}")
         if mask.shape != (tuple(named[name].shape) or (1,)):
             raise ValueError(f"allocation: expected {name!r} of shape {tuple(named[name].shape)} as in the module, got {mask.shape}")
     frozen = _frozen()
-    for name, value in named.items():
+    for value in named.values():
         if value in frozen:
-            frozen.pop(value).free()
+            frozen.pop(value).lift(value)
+    if allocation is None:
+        return
+    for name, value in named.items():
         mask = by_group[name] if name in by_group else np.zeros(1, dtype=bool)
-        learns = bool(mask.any())
-        value.requires_grad_(learns)
-        if not learns:
-            value.grad = None
-        if not mask.all():
-            frozen[value] = _Frozen(value, torch.from_numpy(mask.copy()).reshape(value.shape) if learns else torch.tensor(False))
+        if mask.all():
+            value.requires_grad_()
+        else:
+            frozen[value] = _Frozen(value, torch.from_numpy(mask.copy()).reshape(value.shape) if mask.any() else torch.tensor(False))
 
 
 class _Frozen:
     """Which entries of a parameter learn, and the hook that makes the gradients of all others zero."""
 
     def __init__(self, value: Any, mask: Any) -> None:
-        self.mask, self.kept = mask, None
+        self.mask, self.kept, self.needed = mask, None, value.requires_grad
+        value.requires_grad_(bool(mask.any()))
         self.hook = value.register_hook(self.learnable) if value.requires_grad else None
-        if value.grad is not None:
+        if self.hook is None:
+            value.grad = None
+        elif value.grad is not None:
             value.grad.copy_(self.learnable(value.grad))
 
-    def free(self) -> None:
+    def lift(self, value: Any) -> None:
         if self.hook is not None:
             self.hook.remove()
+        value.requires_grad_(self.needed)
 
     def learnable(self, gradient: Any) -> Any:
         return gradient.where(self.mask_for(gradient), gradient.new_zeros(()))  # not a product: 0 * inf is nan
