@@ -148,6 +148,15 @@ def test_all_forms_of_a_jacobian_are_the_same(shape):
         np.testing.assert_allclose(model.J, sketched[0].J, rtol=1e-12)
 
 
+def test_arrays_are_copied_unless_nobody_can_change_them():
+    J = np.random.default_rng(0).normal(size=(3, 5))
+    model = sl.from_jacobian(J, {"w": (5,)})
+    J[0, 0] = 7
+    assert model.J[0, 0] != 7
+    J.setflags(write=False)
+    assert sl.from_jacobian(J, {"w": (5,)}).J is J and sl.from_jacobian(J[:2], {"w": (5,)}).J.base is None
+
+
 def test_columns_are_asked_for_in_blocks():
     J, asked = np.random.default_rng(0).normal(size=(3, 9000)), []
     model = sl.from_jacobian(lambda columns: asked.append(columns) or J[:, columns], {"w": (9000,)})

@@ -78,13 +78,14 @@ def linearize(
             return forward(weights, jax.tree_util.tree_map(lambda leaf: leaf[None], sample)).reshape(-1)
 
         several = jax.jit(jax.vmap(jax.jacrev(one), in_axes=(None, 0)))
-        J = np.empty((count, many, groups.size), dtype=dtype)
+        J = np.empty((count * many, groups.size), dtype=dtype)
         step = max(1, _CHUNK_BYTES // (J.itemsize * many * groups.size))
         for start in range(0, count, step):
             found = several(chosen, jax.tree_util.tree_map(itemgetter(slice(start, start + step)), x))
             for name, where in groups.slices.items():
-                J[start : start + step, :, where] = np.asarray(found[name]).reshape(-1, many, where.stop - where.start)
-    return from_jacobian(J.reshape(-1, groups.size), groups, outputs=shape, rtol=rtol)
+                J[start * many : (start + step) * many, where] = np.asarray(found[name]).reshape(-1, where.stop - where.start)
+    J.setflags(write=False)
+    return from_jacobian(J, groups, outputs=shape, rtol=rtol)
 
 
 def masks(params: Any, allocation: Allocation | Strategy) -> Any:

@@ -77,11 +77,12 @@ def linearize(
     if sketch is not None:
         products = _Products(forward, weights, arguments, (outputs[0] * many, groups.size))
         return from_jacobian(products, groups, outputs=outputs, rtol=rtol, sketch=sketch, seed=seed)
-    J = np.empty((outputs[0], many, groups.size), dtype=np.float32 if dtype == torch.float32 else np.float64)
+    J = np.empty((outputs[0] * many, groups.size), dtype=np.float32 if dtype == torch.float32 else np.float64)
     step = max(1, _CHUNK_BYTES // (J.itemsize * many * groups.size))
-    for start in range(0, len(J), step):
-        J[start : start + step] = _jacobians(forward, weights, tuple(a[start : start + step] for a in arguments))
-    return from_jacobian(J.reshape(-1, groups.size), groups, outputs=outputs, rtol=rtol)
+    for start in range(0, outputs[0], step):
+        J[start * many : (start + step) * many] = _jacobians(forward, weights, tuple(a[start : start + step] for a in arguments))
+    J.setflags(write=False)
+    return from_jacobian(J, groups, outputs=outputs, rtol=rtol)
 
 
 def masks(allocation: Allocation | Strategy) -> dict[str, Any]:
@@ -204,7 +205,7 @@ class _Products:
 
 
 def _jacobians(forward: Callable, weights: dict[str, Any], arguments: tuple) -> np.ndarray:
-    """[samples, outputs, size] of some samples: all at once, or where torch cannot vectorise a layer one after the other."""
+    """[samples x outputs, size] of some samples: all at once, or where torch cannot vectorise a layer one after the other."""
     import torch
 
     def one(weights: dict[str, Any], *sample: Any) -> Any:
@@ -220,7 +221,7 @@ def _jacobians(forward: Callable, weights: dict[str, Any], arguments: tuple) -> 
             raise ValueError(f"module: expected samples that do not depend on chance; call module.eval() first ({error})") from None
         by_sample = [torch.autograd.functional.jacobian(_flat(one, weights, sample), tuple(weights.values())) for sample in zip(*arguments)]
         parts = [torch.stack([sample[k] for sample in by_sample]).flatten(2) for k in range(len(weights))]
-    return torch.cat(parts, dim=2).detach().cpu().numpy()
+    return torch.cat(parts, dim=2).flatten(0, 1).detach().cpu().numpy()
 
 
 def _flat(one: Callable, weights: dict[str, Any], sample: tuple) -> Callable:

@@ -122,7 +122,7 @@ def from_jacobian(
     vector products instead of all rows. A rank below k is that of J with probability 1, and a singular value of columns of rank r moves
     by a factor within 1 +- (sqrt(r/k) + t / sqrt(k)) with probability at least 1 - 2 exp(-t^2/2); a rank of k means k or more.
     The allocation chosen by it has at most k weights.
-    Memory: that of J, or k p numbers. Errors: TypeError and ValueError that name the argument.
+    Memory: a copy of J, unless it is a read-only array of its own; or k p numbers. Errors: TypeError and ValueError that name the argument.
 
     >>> J = np.random.default_rng(0).normal(size=(4, 6))
     >>> model = sl.from_jacobian(J, {"weight": (2, 2), "bias": (2,)})
@@ -179,7 +179,10 @@ def _gathered(J: Any, size: int, mix: Mixture) -> tuple[np.ndarray, int]:
     matrix = _checked("J", J)
     if matrix.ndim not in (2, 3) or matrix.shape[-1] != size or 0 in matrix.shape:
         raise ValueError(f"J: expected shape [equations, {size}] or [points, equations, {size}], got {list(matrix.shape)}")
-    return (matrix.copy() if mix.rows is None else mix.of(matrix)), matrix.shape[-2]
+    if mix.rows is not None:
+        return mix.of(matrix), matrix.shape[-2]
+    kept = matrix.flags.owndata and not matrix.flags.writeable  # nobody changes it
+    return (matrix if kept else matrix.copy()), matrix.shape[-2]
 
 
 def _by_products(J: Any, size: int, mix: Mixture) -> tuple[np.ndarray, int]:
