@@ -186,6 +186,27 @@ def test_the_first_of_equal_columns_is_taken_and_none_twice():
     assert only.indices.tolist() == [5, 4, -1]
 
 
+@pytest.mark.parametrize("far", [-600, -290, 290, 500])
+def test_units_whose_squares_leave_the_range_of_numbers(far, isa):
+    """Powers of two change no digit: where one column, all, or J and g are so scaled, ranks, shares and choices stay."""
+    rng = np.random.default_rng(9)
+    J, g = rng.standard_normal((9, 12, 6)), rng.standard_normal((9, 12))
+    J[:, :, 4] = J[:, :, 1]
+    wanted, chosen = sl.bottleneck(J, g), sl.choose_columns(J, g, 6, "ols", 0.0)
+    assert (wanted.rank == 5).all()
+    one = np.where(np.arange(6) == 3, far, 0)
+    for of_columns, of_g in ((one, 0), (far, 0), (far, far), (far // 2, far)):
+        scaled, change = np.ldexp(J, of_columns), np.ldexp(g, of_g)
+        found = sl.bottleneck(scaled, change)
+        np.testing.assert_array_equal(found.rank, 5)
+        np.testing.assert_allclose(found.share, wanted.share, rtol=1e-10)
+        for rule in ("ols", "omp"):
+            few = sl.choose_columns(scaled, change, 6, rule, 0.0)
+            np.testing.assert_array_equal(few.indices, chosen.indices if rule == "ols" else sl.choose_columns(J, g, 6, rule, 0.0).indices)
+    with np.errstate(under="ignore"):
+        assert sl.bottleneck(J, np.ldexp(g, far), []).share.tolist() == [1] * 9
+
+
 def test_pivots_are_lapacks():
     from scipy.linalg import qr
 

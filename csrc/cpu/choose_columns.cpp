@@ -8,7 +8,7 @@
 // u taken so far; so are all R_j . y when |y|^2 has fallen below 1e-6 of what it was when they were. u itself is a_k less its projection on the
 // earlier ones, twice (Gram and Schmidt; twice is enough).
 //
-// Lengths whose squares overflow: columns are then scaled by powers of two, which only `pivot` and the guard must know (`weight`, beside the
+// Lengths whose squares, or products of these, overflow or underflow: columns are then scaled by powers of two, which only `pivot` and the guard must know (`weight`, beside the
 // longest column left; one shorter than 2^-470 of it counts as that long).
 // Cost per column taken: m p + 4 m t multiply-adds at step t, p divisions; 60 x 200 stay in L2.
 #include "ops/choose_columns.h"
@@ -25,7 +25,7 @@ namespace {
 
 constexpr double kTaken2 = 1e-20;  // (1e-10)^2: squared remainder over squared length of a column that is still worth taking
 constexpr double kMeasure = 1e-8, kMeasureAll = 1e-6;
-constexpr double kLeast = 1e-200, kMost = 1e200;
+constexpr double kLeast = 1e-100, kMost = 1e100;  // squared lengths whose products, times kTaken2 and what is left of y, stay in range
 constexpr int kClamp = 470;
 
 class Greedy {
@@ -252,9 +252,12 @@ class Greedy {
     for (int i = 0; i < m_; ++i) y_[i] = static_cast<double>(g[i]);
     for (int c = 0; c < packs_; ++c) weight_[c] = constant<S>(1.0);
     measure_all();
-    const auto ordinary = [](double n2) { return n2 == 0 || (n2 > kLeast && n2 < kMost); };
-    bool all = ordinary(left_of_y_);
-    for (int j = 0; j < columns_; ++j) all = all && ordinary(lane(own_, j));
+    bool all = ordinary(left_of_y_, y_, 1);
+    for (int j = 0; j < columns_ && all; ++j) {
+      int step;
+      const double* x = column(j, &step);
+      all = ordinary(lane(own_, j), x, step);
+    }
     scaled_ = !all;
     if (scaled_) {
       if (!scale()) return false;
@@ -283,6 +286,13 @@ class Greedy {
     sums([](int, S x, S sum) { return sum + x * x; }, [&](int c, S n2) { own_[c] = left_[c] = start_[c] = n2; });
     products(y_, [&](int c, S w) { along_[c] = w; });
     left_of_y_ = y_at_measure_ = dot(y_, y_);
+  }
+
+  // Of numbers x[0], x[step], .. whose squares add up to n2. Zeros are, numbers that are not but whose squares are 0 are not.
+  bool ordinary(double n2, const double* x, int step) const {
+    for (int i = 0; n2 == 0 && i < m_; ++i)
+      if (x[static_cast<int64_t>(i) * step] != 0) return false;
+    return n2 == 0 || (n2 > kLeast && n2 < kMost);
   }
 
   // Brings the largest number of every column, and of y, near 1; false where not all is finite.

@@ -196,6 +196,13 @@ class LaneProjection {
     }
     const S of_g = squared_length(row(k_));
     *ordinary = *ordinary & ((of_g == zero) | ((of_g > least) & (of_g < most)));
+    for (int j = 0; j <= k_; ++j) {  // squares that are all 0 of numbers that are not
+      const M none = (j < k_ ? scale_[j] : of_g) == zero;
+      if (!any<M>(none)) continue;
+      M some{};
+      for (int i = 0; i < m_; ++i) some = some | (row(j)[i] != zero);
+      *ordinary = *ordinary & ~(none & some);
+    }
     const M differ = *ordinary & (longest > shortest * 256.0);
     if (!any<M>(differ)) {
       for (int j = 0; j < k_; ++j) scale_[j] = constant<S>(1.0);

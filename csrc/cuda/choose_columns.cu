@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr size_t kShared = 48 * 1024;  // bytes of a block; what needs more lies in device memory
-constexpr double kTaken2 = 1e-20, kMeasure = 1e-8, kMeasureAll = 1e-6, kLeast = 1e-200, kMost = 1e200, kLargest = 1.7976931348623157e308;
+constexpr double kTaken2 = 1e-20, kMeasure = 1e-8, kMeasureAll = 1e-6, kLeast = 1e-100, kMost = 1e100, kLargest = 1.7976931348623157e308;
 constexpr int kClamp = 470;
 
 __host__ __device__ inline int most_taken(int m, int budget) { return budget < m ? budget : m; }
@@ -182,7 +182,12 @@ struct Search {
     products(y, [&](int j, double w) { along[j] = w; });
     left_of_y = y_at_start = y_at_measure = dot(y, y);
   }
-  __device__ static bool ordinary(double n2) { return n2 == 0 || (n2 > kLeast && n2 < kMost); }
+  // Of m numbers entry(i) whose squares add up to n2: zeros are, numbers that are not but whose squares are 0 are not.
+  template <class Entry> __device__ bool ordinary(double n2, Entry entry) const {
+    for (int i = 0; n2 == 0 && i < m; ++i)
+      if (entry(i) != 0) return false;
+    return n2 == 0 || (n2 > kLeast && n2 < kMost);
+  }
 
   // False where a column that takes part, or g, is not finite.
   __device__ bool load(int64_t b) {
@@ -195,9 +200,9 @@ struct Search {
       if (given[k] >= 0) atomicExch(takes_part + given[k], 1);
     __syncthreads();
     measure_all();
-    double strange = ordinary(left_of_y) ? 0 : 1;
+    double strange = ordinary(left_of_y, [&](int i) { return y[i]; }) ? 0 : 1;
     for (int j = thread(); j < p; j += kThreads)
-      if (takes_part[j] && !ordinary(own[j])) strange = 1;
+      if (takes_part[j] && !ordinary(own[j], [&](int i) { return entry(i, j); })) strange = 1;
     if (!(group.sum(strange) > 0)) return true;
     double bad = 0, most = 0;
     for (int j = thread(); j < p; j += kThreads) {

@@ -200,7 +200,7 @@ class _Question:
         """The answers where there is no equation or no column."""
         g = self.kernels.to_host(self.g.rows)
         residual = np.broadcast_to((g.astype(np.float64) ** 2).sum(axis=1).astype(self.dtype), (batch or 1,))
-        out: dict[str, Any] = {"residual": residual.copy(), "share": (residual > 0).astype(self.dtype)}
+        out: dict[str, Any] = {"residual": residual.copy(), "share": np.broadcast_to(g.any(axis=1), residual.shape).astype(self.dtype)}
         out["rank"] = np.zeros(len(residual), np.int64)
         if "coefficients" in shapes:
             out["coefficients"] = np.zeros((len(residual), *shapes["coefficients"]), self.dtype)
