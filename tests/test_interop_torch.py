@@ -188,6 +188,41 @@ def test_frozen_entries_stay_bit_identical(name, when):
             assert moved[masks[key]].float().mean() > 0.5, key
 
 
+class Lookahead(torch.optim.Optimizer):
+    """Steps another optimizer inside its own step, then draws all weights, with gradients or without, to where they were."""
+
+    def __init__(self, weights):
+        weights = list(weights)
+        super().__init__(weights, {})
+        self.inner, self.slow = torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.1), [w.detach() + 0.1 for w in weights]
+
+    def step(self, closure):
+        loss = self.inner.step(closure)
+        with torch.no_grad():
+            for w, slow in zip(self.param_groups[0]["params"], self.slow):
+                w.lerp_(slow, 0.5)
+        return loss
+
+
+def test_optimizers_inside_optimizers():
+    module, x = Residual().eval(), torch.randn(6, 1, 6, 6)
+    allocation = sl.scattered(interop.parameters(module), 10, within=("stem.weight", "head.weight")).draw(0)
+    before, masks = bits(module), interop.masks(allocation)
+    interop.train_only(module, allocation)
+    optimizer = Lookahead(module.parameters())
+    trained(module, optimizer, x, 3)
+    for key, value in bits(module).items():
+        mask = masks[key].reshape(value.shape)
+        assert torch.equal(value != before[key], mask), key
+
+    def closure():  # frozen while a step is on its way
+        interop.train_only(module, allocation)
+        return module(x).sum()
+
+    interop.train_only(module, sl.everything(allocation.net))
+    optimizer.step(closure)
+
+
 def test_gradients_of_frozen_entries_do_not_count_when_clipped():
     module, x = Residual().eval(), torch.randn(6, 1, 6, 6)
     allocation = sl.scattered(interop.parameters(module), 10, within="head.weight").draw(0)

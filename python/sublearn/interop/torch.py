@@ -98,7 +98,8 @@ def train_only(module: Any, allocation: Allocation | Strategy | None) -> None:
     All others stay bit-identical, whatever weight decay, momentum of earlier steps or a rule that mixes entries would do: they are kept
     before a step and put back after it. Their gradients are zero, so that clipping and moments see the learnable entries alone. Parameters
     of which nothing learns, and those that are no group of the allocation, need no gradients any more. Names and `state_dict` stay.
-    Another call replaces this one, and None in place of the allocation lifts it. Copies of the module made afterwards train everything.
+    Another call replaces this one, and None in place of the allocation lifts it. In a copy of the module, and after
+    `load_state_dict(.., assign=True)`, parameters are new ones: those that learned in part learn whole.
     Cost: a copy of the parameters that learn in part, twice a step.
     Errors: ValueError if the allocation's groups are not parameters of the module with these shapes.
     """
@@ -128,7 +129,8 @@ class _Frozen:
     """Which entries of a parameter learn, and the hook that makes the gradients of all others zero."""
 
     def __init__(self, value: Any, mask: Any) -> None:
-        self.mask, self.kept, self.needed = mask, None, value.requires_grad
+        self.mask, self.needed = mask, value.requires_grad
+        self.kept: dict[int, Any] = {}  # by optimizer: one may step inside the step of another
         value.requires_grad_(bool(mask.any()))
         self.hook = value.register_hook(self.learnable) if value.requires_grad else None
         if self.hook is None:
@@ -168,7 +170,7 @@ def _frozen() -> Any:
 
 def _before_step(optimizer: Any, *_: Any) -> None:
     for value, frozen in _in_steps_of(optimizer):
-        frozen.kept = value.detach().clone()
+        frozen.kept[id(optimizer)] = value.detach().clone()
 
 
 def _after_step(optimizer: Any, *_: Any) -> None:
@@ -176,16 +178,17 @@ def _after_step(optimizer: Any, *_: Any) -> None:
 
     with torch.no_grad():
         for value, frozen in _in_steps_of(optimizer):
-            value.copy_(torch.where(frozen.mask_for(value), value, frozen.kept))
-            frozen.kept = None
+            kept = frozen.kept.pop(id(optimizer), None)
+            if kept is not None:  # None: it became frozen during this step
+                value.copy_(torch.where(frozen.mask_for(value), value, kept))
 
 
 def _in_steps_of(optimizer: Any) -> list[tuple[Any, _Frozen]]:
-    """The parameters to keep. Optimizers pass by those without gradients, but for LBFGS, which moves all by what it remembers."""
-    import torch
-
+    """The parameters to keep. Those of torch pass by parameters without gradients, but for LBFGS, which moves all by what it remembers."""
+    kind = type(optimizer)
+    passes = kind.__module__.startswith("torch.optim.") and kind.__name__ != "LBFGS"
     every = [value for group in optimizer.param_groups for value in group["params"] if value in _known]
-    return [(value, _known[value]) for value in every if value.requires_grad or isinstance(optimizer, torch.optim.LBFGS)]
+    return [(value, _known[value]) for value in every if value.requires_grad or not passes]
 
 
 class _Products:
