@@ -249,6 +249,24 @@ def test_what_needs_a_network_refuses_a_jacobian():
             ask(model, *((None, None, None) if ask is sl.jacobian else (sl.everything(model),)))
 
 
+def test_what_is_chosen_reaches_the_rank():
+    """Columns that make up others, some of them nearly parallel: these must not make independent what is not."""
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        rows, n = int(rng.integers(6, 30)), int(rng.integers(20, 60))
+        J = planted(rng, rows, n, min(rows - 2, 12), 1.0) * 2.0 ** rng.integers(-2, 3, n)
+        J[:, 1] = J[:, 0] + 10.0 ** rng.uniform(-4, -1) * J[:, 2]
+        model = sl.from_jacobian(J, {"w": (n,)})
+        found, cost = sl.numerical_rank(model), rng.normal(size=n)
+        cost[:2] = -9
+        chosen = sl.best_allocation(model, {"w": cost})
+        assert found.sure and chosen.budget == found.rank == sl.attained_rank(model, chosen)
+        some = sl.Allocation.from_mask(model, rng.random(n) < 0.3)
+        told = sl.explain(model, some)
+        assert told.attained_rank == sl.attained_rank(model, some) and sl.attained_rank(model, told.completed) == found.rank
+        assert all(unlock.moves for unlock in told.unlocks)
+
+
 def test_exchanges_keep_members_independent():
     """Against ranks by numpy: what the table says of circuits, spans and exchanges."""
     rng = np.random.default_rng(5)

@@ -2,8 +2,9 @@
 
 Every column is taken to be known up to an error of length `noise` = rtol times the largest singular value of J over sqrt(p), p columns in
 all. So n columns have an error of norm noise sqrt(n) at most, and their rank counts singular values above that. Which columns make up a
-rank is decided one by one, where what is left of a column is longer than the noise: n columns with r singular values above noise sqrt(n)
-always have one that far outside the span of any r - 1 others, so every order of weights reaches the rank.
+rank is decided one by one (numerics/real_tableau.py), where more is left of a column than the noise, as others in its span may enlarge it;
+those in doubt follow up to the rank: n columns with r singular values above noise sqrt(n) always have one that is longer than the noise
+outside the span of any r - 1 others, so every order of weights reaches the rank.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class NumericalColumns:
     def restarted(self, mask: np.ndarray) -> RealTableau:
         chosen = RealTableau(self.tableau.columns, self.noise, int(self.attained(mask[None])[0]))  # no more than their rank
         chosen.extend(np.flatnonzero(mask))
-        self.tableau.restart(np.flatnonzero(chosen.members))
+        self.tableau.hold(np.flatnonzero(chosen.members))
         return self.tableau
 
     def attained(self, masks: np.ndarray) -> np.ndarray:
@@ -90,7 +91,7 @@ class NumericalColumns:
         on_few = RealTableau(triangle(self.net.J[:, mask]), least, int(self.attained(mask[None])[0]))
         on_all = RealTableau(self.net.triangle(self.shared), least, self.kappa)
         on_few.extend(rows)
-        on_all.extend(rows[on_few.members])
+        on_all.hold(rows[on_few.members])
         on_all.extend(rows)
         later, held = np.flatnonzero(on_all.members & ~on_few.members), np.flatnonzero(on_few.members)
         weights = np.zeros((len(later), len(rows)))  # of the equations, in each combination
