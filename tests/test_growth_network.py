@@ -111,6 +111,18 @@ def test_without_steps_outgoing_weights_are_optimal(activation, form):
         assert np.isclose((target**2).sum() / 4, before[k], rtol=1e-9)
 
 
+def test_large_weights_that_cancel_do_not_mislead_the_line_search():
+    """Seven tanh units of one input send nearly dependent signals: the least squares fit has weights of 1e5 and more."""
+    rng = np.random.default_rng(29)
+    net = sl.Feedforward((1, 7, 3), samples=30, activation="tanh", bias=True)
+    theta, x, y = 0.6 * rng.normal(size=net.size), rng.normal(size=net.x_shape), rng.normal(size=net.y_shape)
+    found = sl.grow_network(net, theta, x, y, to=9, steps=0, form="joint")
+    parts = found.net.unpack(found.theta)
+    sent = np.concatenate([np.tanh(parts["W1"] @ x + parts["b1"][:, None]), np.ones((1, 30))])
+    fit = np.linalg.lstsq(sent.T, y.T, rcond=1e-9)[0].T
+    assert found.history.loss[-1] <= (1 + 1e-6) * ((y - fit @ sent) ** 2).sum() and np.abs(parts["W2"]).max() > 1e4
+
+
 def test_a_dead_relu_layer_is_revived():
     net, theta, x, y = problem(activation="relu")
     theta[:, net.slices["b1"]] = -100

@@ -58,13 +58,18 @@ class Behind:
         f = received if self.last else forward(self.net, self.theta, received)
         return float(loss_and_slope(f[None], self.goal, self.loss)[0][0])
 
-    def losses(self, received: np.ndarray, weights: np.ndarray, sent: np.ndarray) -> np.ndarray:
-        """Summed losses float64 [a] of the pre-activations received [q, m] + weights [a, q, r] @ sent [a or 1, r, m]."""
-        if self.last and self.loss == "squared":  # |miss + w s|^2 from products over samples, without an array [a, q, m]
+    def losses(self, received: np.ndarray, weights: np.ndarray, sent: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+        """Summed losses float64 [a] of the pre-activations received [q, m] + amplitudes [a] times weights [q, r] @ sent [a or 1, r, m]."""
+        if self.last and self.loss == "squared":  # |miss + a w s|^2 from sums over samples, without an array [a, q, m]
             miss, sent, weights = (part.astype(np.float64) for part in (received - self.goal[0], sent, weights))
-            both, own = miss @ sent.swapaxes(1, 2), sent @ sent.swapaxes(1, 2)
-            return (miss * miss).sum() + (weights * (2 * both + weights @ own)).sum(axis=(1, 2))
-        f = received + weights @ sent
+            if len(sent) == 1:  # w s first: weights may be large and cancel
+                moved = weights @ sent[0]
+                slope, curve = 2 * np.vdot(miss, moved), np.vdot(moved, moved)
+            else:
+                slope = (weights * (2 * (miss @ sent.swapaxes(1, 2)))).sum(axis=(1, 2))
+                curve = (weights * (weights @ (sent @ sent.swapaxes(1, 2)))).sum(axis=(1, 2))
+            return np.asarray((miss * miss).sum() + amplitudes * (slope + amplitudes * curve))
+        f = received + amplitudes.astype(received.dtype)[:, None, None] * (weights @ sent)
         return loss_and_slope(f if self.last else outputs(self.net, self.theta, f), self.goal, self.loss)[0]
 
     def wanted(self, received: np.ndarray) -> np.ndarray:

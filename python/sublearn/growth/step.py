@@ -76,13 +76,13 @@ def _searched(layer: Layer, phi: str, incoming: np.ndarray, weights: np.ndarray,
     dtype, (extra, width) = layer.received.dtype, (len(incoming), len(layer.sent))
     a = amplitudes.astype(dtype)[:, None, None]
     z = (incoming.astype(dtype) @ layer.below)[None]
-    sent, scaled = activity(phi, a * z if both else z), a * weights.astype(dtype)
+    sent, rounded = activity(phi, a * z if both else z), weights.astype(dtype)
     if weights.shape[1] > extra:
         sent = np.concatenate([sent, layer.sent[None]], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):
-        losses = layer.behind.losses(layer.received, scaled, sent)
+        losses = layer.behind.losses(layer.received, rounded, sent, amplitudes)
         best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
-        loss = layer.behind.loss_at(layer.received + scaled[best] @ sent[best if both else 0])
+        loss = layer.behind.loss_at(layer.received + (a[best] * rounded) @ sent[best if both else 0])
         if not loss <= losses[0]:  # sums of products of the losses cancelled
             best, loss = 0, layer.loss
     scale = float(amplitudes[best])
