@@ -35,6 +35,14 @@ def test_fewer_weights_than_equations_never_match(activation):
     assert (readout.quantity, readout.screened) == ("existence", 0)
 
 
+def test_a_dead_teacher_has_targets_without_a_density():
+    """Its outputs are 0, and so are targets of their size: W2 = 0 meets them, however many equations there are."""
+    net = sl.Feedforward((1, 1, 1), 2, "relu")
+    zero = ~sl.draw_trials(net, sl.only(net, "W2"), 100, targets="gaussian").y.any(axis=(1, 2))
+    found = sl.match_probability(net, sl.only(net, "W2"), 100, targets="gaussian", keep_trials=True)
+    assert 10 < zero.sum() < 40 and (found.verdicts == zero).all()
+
+
 def test_ranks_are_compared_with_the_number_of_equations():
     net = sl.Recurrent(2, 4, 2, 6)  # kappa is below 12: a teacher's outputs are not all of R^12
     assert sl.required_rank(net) == 12 and sl.required_rank(net, ("B", "D")) < 12

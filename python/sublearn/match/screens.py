@@ -70,10 +70,11 @@ def screen_generic(problem: Problem, open_: np.ndarray) -> None:
 
 def screen_dimension(problem: Problem, open_: np.ndarray) -> None:
     """T1 for targets with a density: what a student reaches has dimension rho (relu: in every region at most as many as it has learnable
-    weights), so below the number of equations it contains them with probability 0."""
+    weights), so below the number of equations it contains them with probability 0. Targets that are all 0, as large as the outputs of a dead
+    relu teacher, have none."""
     masks, which = distinct_rows(problem.masks)
     most = masks.sum(axis=1) if problem.net.activation == "relu" else attained_ranks(problem.net, masks, problem.shared)
-    rows = open_ & (most < problem.net.equations)[which]
+    rows = open_ & (most < problem.net.equations)[which] & problem.y.any(axis=1)
     problem.verdicts.settle(rows, 0, "T1")
     open_ &= ~rows
 
