@@ -6,10 +6,10 @@
 //   |R_j|^2 -= w_j^2,   R_j . y -= w_j (u . y),   y -= (u . y) u.
 // What such downdates lose: a column whose |R_j|^2 fell below 1e-8 of what it was when last measured is measured anew, from a_j and the vectors
 // u taken so far; so are all R_j . y when |y|^2 has fallen below 1e-6 of what it was when they were. u itself is a_k less its projection on the
-// earlier ones, twice (Gram and Schmidt; twice is enough).
+// earlier ones, twice where little is left (Gram and Schmidt; twice is enough).
 //
-// Lengths whose squares, or products of these, overflow or underflow: columns are then scaled by powers of two, which only `pivot` and the guard must know (`weight`, beside the
-// longest column left; one shorter than 2^-470 of it counts as that long).
+// Lengths whose squares, or products of these, overflow or underflow: columns are then scaled by powers of two, which only `pivot` and the
+// guard must know (`weight`, beside the longest column left; one shorter than 2^-470 of it counts as that long).
 // Cost per column taken: m p + 4 m t multiply-adds at step t, p divisions; 60 x 200 stay in L2.
 #include "ops/choose_columns.h"
 
@@ -25,6 +25,7 @@ namespace {
 
 constexpr double kTaken2 = 1e-20;  // (1e-10)^2: squared remainder over squared length of a column that is still worth taking
 constexpr double kMeasure = 1e-8, kMeasureAll = 1e-6;
+constexpr double kOnce = 0.1;  // of a_k so much is left of u: what rounding left of the earlier vectors is as small, and once is enough
 constexpr double kLeast = 1e-100, kMost = 1e100;  // squared lengths whose products, times kTaken2 and what is left of y, stay in range
 constexpr int kClamp = 470;
 
@@ -55,6 +56,9 @@ class Greedy {
   template <class T>
   void run(const ChooseColumnsArgs<T>& args, int64_t b) {
     args.finite_out[b] = load(args, b);
+    const int64_t entries = args.a_stride && b + 1 < args.batch ? static_cast<int64_t>(m_) * p_ : 0;
+    const int64_t share = entries / (args.budget + 1) + 1;
+    int64_t asked = 0;
     if (!args.finite_out[b]) return;
     int64_t* const out = args.indices_out + b * args.budget;
     T* const residuals = args.residuals_out + b * args.budget;
@@ -73,6 +77,8 @@ class Greedy {
     while (count < args.budget) {
       const int best = next(left_of_y_ > nothing ? args.rule : ColumnRule::pivot, args.guard);
       if (best < 0) break;
+      for (const int64_t end = asked + share < entries ? asked + share : entries; asked < end; asked += 64 / sizeof(T))
+        __builtin_prefetch(args.a + (b + 1) * args.a_stride + asked, 0, 2);  // the next matrix, from memory
       if (take(best)) took(number_[best]);
     }
     while (count < args.budget) took(-1);
@@ -166,8 +172,11 @@ class Greedy {
     const double* from = column(j, &step);
     for (int i = 0; i < m_; ++i) column_[i] = from[static_cast<int64_t>(i) * step];
     reduce(column_);
-    reduce(column_);
-    const double length2 = dot(column_, column_);
+    double length2 = dot(column_, column_);
+    if (!(length2 > kOnce * lane(own_, j))) {
+      reduce(column_);
+      length2 = dot(column_, column_);
+    }
     lane(left_, j) = lane(start_, j) = 0;
     if (taken_ == m_ || !(length2 > kTaken2 * lane(own_, j))) return false;
     double* const u = q_ + static_cast<size_t>(taken_) * rows_;
@@ -201,7 +210,7 @@ class Greedy {
     if (scaled_) weigh();
     const S none = constant<S>(-1.0), floor = constant<S>(kTaken2);
     S longest{};
-    for (int c = 0; c < packs_; ++c) {
+    for (int c = 0; guard > 0 && c < packs_; ++c) {
       const S size = left_[c] > floor * own_[c] ? left_[c] * weight_[c] : S{};
       longest = size > longest ? size : longest;
     }

@@ -127,13 +127,13 @@ class LaneProjection {
       if (j + L > k_) j = k_ - L;
       for (int i = 0; i < m_; ++i) {
         S block[L];
-        for (int l = 0; l < L; ++l) {
-          const T* from = from_[j * L + l] + static_cast<int64_t>(i) * args_.p;
-          if constexpr (sizeof(T) == sizeof(double)) __builtin_memcpy(&block[l], from, sizeof(S));
-          else
-            for (int c = 0; c < L; ++c) block[l][c] = static_cast<double>(from[c]);
+        const int64_t at = static_cast<int64_t>(i) * args_.p;
+        if constexpr (sizeof(T) == sizeof(double)) {
+          transpose_block<double>(from_ + j * L, at, block);
+        } else {
+          for (int l = 0; l < L; ++l)
+            for (int c = 0; c < L; ++c) block[c][l] = static_cast<double>(from_[j * L + l][at + c]);
         }
-        transpose<double>(block);
 #pragma GCC unroll 8
         for (int c = 0; c < L; ++c) rows[static_cast<size_t>(j + c) * stride + i] = block[c];
       }

@@ -102,7 +102,8 @@ class NormalProjection {
   // Rows i0 .. i0 + N - 1 of L, columns j0 .. j0 + N - 1.
   __attribute__((noinline)) void tile(int i0, int j0) {
     S t[N][N];
-    sums(padded_column(i0), padded_column(j0), stride_, m_, t);
+    if (i0 == j0) sums<true>(padded_column(i0), padded_column(i0), stride_, m_, t);
+    else sums<false>(padded_column(i0), padded_column(j0), stride_, m_, t);
     if (i0 == j0)
       for (int r = 0; r < N; ++r) {
         if (i0 + r >= k_) t[r][r] = constant<S>(1.0);  // behind the last column
@@ -110,7 +111,7 @@ class NormalProjection {
       }
     if (j0 > 0) {
       S before[N][N];
-      sums(row(i0), row(j0), padded_, j0, before);
+      sums<false>(row(i0), row(j0), padded_, j0, before);
       for (int r = 0; r < N; ++r)
         for (int c = 0; c < N; ++c) t[r][c] -= before[r][c];
     }
@@ -131,7 +132,8 @@ class NormalProjection {
     for (int r = 0; r < N; ++r)
       for (int c = 0; c < N; ++c) row(i0 + r)[j0 + c] = t[r][c];
   }
-  // t_rc = sum over i < count of x_r[i] y_c[i].
+  // t_rc = sum over i < count of x_r[i] y_c[i]; lower: where c <= r only.
+  template <bool lower>
   static SL_INLINE void sums(const S* x, const S* y, int stride, int count, S (*t)[N]) {
     S sum[N][N]{};
     for (int i = 0; i < count; ++i) {
@@ -140,10 +142,10 @@ class NormalProjection {
       for (int r = 0; r < N; ++r) u[r] = x[r * stride + i];
 #pragma GCC unroll 4
       for (int c = 0; c < N; ++c) {
-        S v = y[c * stride + i];
-        hold(v);
+        S v = lower ? u[c] : y[c * stride + i];
+        if constexpr (!lower) hold(v);
 #pragma GCC unroll 4
-        for (int r = 0; r < N; ++r) sum[r][c] += u[r] * v;
+        for (int r = lower ? c : 0; r < N; ++r) sum[r][c] += u[r] * v;
       }
     }
 #pragma GCC unroll 4

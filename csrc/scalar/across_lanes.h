@@ -34,6 +34,40 @@ SL_INLINE void transpose(Pack<T>* row) {
   exchange_blocks<T, 1>(row);
 }
 
+// As many rows of as many numbers, from memory, transposed in registers. Eight doubles: halves of rows are brought together by loads, which
+// saves a third of the shuffles.
+template <class T>
+SL_INLINE void transpose_block(const T* const* from, int64_t at, Pack<T>* out) {
+  constexpr int L = kLanes<T>;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 8) {
+    typedef double Half __attribute__((vector_size(32)));
+#pragma GCC unroll 2
+    for (int half = 0; half < 8; half += 4) {
+      Pack<T> x[4];
+#pragma GCC unroll 4
+      for (int l = 0; l < 4; ++l) {
+        Half a, b;
+        __builtin_memcpy(&a, from[l] + at + half, sizeof a);
+        __builtin_memcpy(&b, from[l + 4] + at + half, sizeof b);
+        x[l] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+      }
+      const auto a = __builtin_shufflevector(x[0], x[1], 0, 8, 2, 10, 4, 12, 6, 14);
+      const auto b = __builtin_shufflevector(x[0], x[1], 1, 9, 3, 11, 5, 13, 7, 15);
+      const auto c = __builtin_shufflevector(x[2], x[3], 0, 8, 2, 10, 4, 12, 6, 14);
+      const auto d = __builtin_shufflevector(x[2], x[3], 1, 9, 3, 11, 5, 13, 7, 15);
+      out[half] = __builtin_shufflevector(a, c, 0, 1, 8, 9, 4, 5, 12, 13);
+      out[half + 1] = __builtin_shufflevector(b, d, 0, 1, 8, 9, 4, 5, 12, 13);
+      out[half + 2] = __builtin_shufflevector(a, c, 2, 3, 10, 11, 6, 7, 14, 15);
+      out[half + 3] = __builtin_shufflevector(b, d, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    return;
+  }
+#endif
+  for (int l = 0; l < L; ++l) __builtin_memcpy(&out[l], from[l] + at, sizeof(out[l]));
+  transpose<T>(out);
+}
+
 // Rows of L matrices, transposed into lanes: out[c] lane l = from[l][c], c < count.
 template <class T>
 SL_INLINE void transpose_row(const T* const* from, int count, Pack<T>* out) {
