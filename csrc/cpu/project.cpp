@@ -81,31 +81,36 @@ class LaneProjection {
     for (int j = 0; args_.coefficients_out && j < k_; ++j) args_.coefficients_out[b * k_ + j] = static_cast<T>(x[j][l]);
   }
 
+  int64_t member(int64_t q, int l) const { return q * L + l < args_.batch ? q * L + l : args_.batch - 1; }
+  const int* columns_of(int64_t b) const { return args_.columns + b * args_.columns_stride; }
+
   // The matrices of a pack, column by column, into normal_.
   void load(int64_t q) {
-    const T* g[L];
-    bool absent = false;
+    const T *a[L], *g[L];
     neighbours_ = k_ >= L;
     for (int l = 0; l < L; ++l) {
-      const int64_t b = q * L + l < args_.batch ? q * L + l : args_.batch - 1;
-      const T* a = args_.a + b * args_.a_stride;
-      const int* columns = args_.columns + b * args_.columns_stride;
-      for (int j = 0; j < k_; ++j) {
-        from_[j * L + l] = a + (columns[j] < 0 ? 0 : columns[j]);
-        absent |= columns[j] < 0;
-        neighbours_ &= columns[j] >= 0 && columns[j] == columns[0] + j;
-      }
+      const int64_t b = member(q, l);
+      const int* columns = columns_of(b);
+      if (l == 0 || args_.columns_stride != 0)
+        for (int j = 0; j < k_; ++j) neighbours_ &= columns[j] >= 0 && columns[j] == columns[0] + j;
+      a[l] = args_.a + b * args_.a_stride;
       g[l] = args_.g + b * args_.g_stride;
     }
-    if (neighbours_) load_neighbours();
-    else load_any();
-    for (int i = 0; i < m_; ++i)
-      for (int l = 0; l < L; ++l) reinterpret_cast<double*>(normal_.column(k_) + i)[l] = static_cast<double>(g[l][i]);
-    for (int l = 0; absent && l < L; ++l) {  // no column: zeros
-      const int* columns = args_.columns + (q * L + l < args_.batch ? q * L + l : args_.batch - 1) * args_.columns_stride;
-      for (int j = 0; j < k_; ++j)
-        for (int i = 0; columns[j] < 0 && i < m_; ++i) normal_.column(j)[i][l] = 0;
+    if (neighbours_) {
+      for (int l = 0; l < L; ++l) a[l] += columns_of(member(q, l))[0];
+      load_neighbours(a);
+    } else {
+      for (int l = 0; l < L; ++l)
+        for (int j = 0; j < k_; ++j) from_[j * L + l] = a[l] + (columns_of(member(q, l))[j] < 0 ? 0 : columns_of(member(q, l))[j]);
+      load_any();
+      for (int l = 0; l < L; ++l)  // no column: zeros
+        for (int j = 0; j < k_; ++j)
+          for (int i = 0; columns_of(member(q, l))[j] < 0 && i < m_; ++i) normal_.column(j)[i][l] = 0;
     }
+    if constexpr (sizeof(T) == sizeof(double)) transpose_row<double>(g, m_, normal_.column(k_));
+    else
+      for (int i = 0; i < m_; ++i)
+        for (int l = 0; l < L; ++l) normal_.column(k_)[i][l] = static_cast<double>(g[l][i]);
   }
   void load_any() {
     S* const rows = normal_.column(0);
@@ -120,7 +125,7 @@ class LaneProjection {
     }
   }
   // L rows of L numbers at a time are transposed in registers; the last ones once more where k is no multiple of L.
-  void load_neighbours() {
+  void load_neighbours(const T* const* a) {
     S* const rows = normal_.column(0);
     const int stride = normal_.stride();
     for (int j = 0;; j += L) {
@@ -129,10 +134,10 @@ class LaneProjection {
         S block[L];
         const int64_t at = static_cast<int64_t>(i) * args_.p;
         if constexpr (sizeof(T) == sizeof(double)) {
-          transpose_block<double>(from_ + j * L, at, block);
+          transpose_block<double>(a, at + j, block);
         } else {
           for (int l = 0; l < L; ++l)
-            for (int c = 0; c < L; ++c) block[c][l] = static_cast<double>(from_[j * L + l][at + c]);
+            for (int c = 0; c < L; ++c) block[c][l] = static_cast<double>(a[l][at + j + c]);
         }
 #pragma GCC unroll 8
         for (int c = 0; c < L; ++c) rows[static_cast<size_t>(j + c) * stride + i] = block[c];

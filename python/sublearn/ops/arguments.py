@@ -29,10 +29,11 @@ class Batched:
     batch: int | None
 
 
-def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None) -> Batched:
+def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None, search: bool = True) -> Batched:
     """`value` [batch, *shape] or [*shape] as rows. float32 or float64 only, never converted; finite; not empty.
 
     A device array (a view made by `Kernels.from_caller`) stays where it is and is not searched for nan: that would wait for the device.
+    Nor is any without `search`, for kernels that meet nan on their way (`check_finite`).
     """
     array = _numpy(name, value)
     if array.dtype not in FLOATS:
@@ -40,10 +41,15 @@ def float_array(name: str, value: object, shape: tuple[int, ...], dtype: np.dtyp
     if dtype is not None and array.dtype != dtype:
         raise TypeError(f"{name}: expected {dtype} like theta, got {array.dtype}")
     rows = _rows(name, array, shape)
-    if isinstance(array, np.ndarray) and not np.isfinite(rows.rows).all():
+    if search and isinstance(array, np.ndarray):
+        check_finite(name, array)
+    return rows
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise ValueError(f"{name}: expected finite numbers, got {array[tuple(where)]} at {where}")
-    return rows
 
 
 def given_inputs(kernels: Kernels, net: Network, x: object, h0: object, dtype: np.dtype) -> tuple[Any, Batched]:

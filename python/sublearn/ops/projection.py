@@ -14,7 +14,7 @@ from ..backend.dispatch import kernels_for
 from ..backend.selection import Backend
 from ..model.allocation import Allocation
 from ..model.strategy import Strategy
-from .arguments import FLOATS, Batched, common_batch, float_array, index_rows, thread_count
+from .arguments import FLOATS, Batched, check_finite, common_batch, float_array, index_rows, thread_count
 
 ColumnRule = Literal["ols", "omp", "pivot"]
 RULES = get_args(ColumnRule)
@@ -183,7 +183,7 @@ class _Question:
             matrix = np.ascontiguousarray(matrix)
         self.J = Batched(matrix.reshape((batch or 1, *self.shape)), batch)
         change = np.zeros(self.shape[0], self.dtype) if g is None else kernels.from_caller("g", g)
-        self.g = float_array("g", change, (self.shape[0],))
+        self.g = float_array("g", change, (self.shape[0],), search=False)
         if self.g.rows.dtype != self.dtype:
             raise TypeError(f"g: expected {self.dtype} like J, got {self.g.rows.dtype}")
 
@@ -193,12 +193,19 @@ class _Question:
     def check_finite(self, out: dict[str, Any]) -> None:
         finite = self.kernels.to_host(out["finite"])
         if not finite.all():
+            self._check_g()
             where = f" of matrix {int(np.argmin(finite))}" if self.J.batch is not None else ""
             raise ValueError(f"J: expected finite numbers, got nan or inf in a column{where}")
 
+    def _check_g(self) -> np.ndarray:
+        """g [batch or 1, equations] on the CPU."""
+        g = self.kernels.to_host(self.g.rows)
+        check_finite("g", g if self.g.batch is not None else g[0])
+        return g
+
     def nothing(self, batch: int | None, **shapes: tuple[int, ...]) -> dict[str, Any]:
         """The answers where there is no equation or no column."""
-        g = self.kernels.to_host(self.g.rows)
+        g = self._check_g()
         residual = np.broadcast_to((g.astype(np.float64) ** 2).sum(axis=1).astype(self.dtype), (batch or 1,))
         out: dict[str, Any] = {"residual": residual.copy(), "share": np.broadcast_to(g.any(axis=1), residual.shape).astype(self.dtype)}
         out["rank"] = np.zeros(len(residual), np.int64)
