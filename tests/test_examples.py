@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import importlib.util
 import inspect
 import io
 import re
@@ -121,3 +122,13 @@ def test_a_broken_link_is_found(tmp_path):
         "# One\n[a](there.md) [b](there.md#a-heading) [c](#one) [d](https://nowhere.invalid) [e](gone.md) [f](there.md#gone) [g](#gone)"
     )
     assert broken_links(page) == ["gone.md", "there.md#gone", "#gone"]
+
+
+def test_the_page_on_own_models_shows_the_rows_that_were_measured():
+    page, name = (ROOT / "docs" / "own_model.md").read_text(), ROOT / "examples" / "fine_tune.py"
+    spec = importlib.util.spec_from_file_location("fine_tune", name)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        example.main(["--table"])
+    assert len(printed.getvalue().split("\n")) == 2 + len(example.RULES) + 1 and printed.getvalue() in page

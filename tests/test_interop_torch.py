@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib.util
 import io
 import re
 import weakref
@@ -350,3 +351,19 @@ def test_the_page_shows_what_comes_out():
         for block in more:
             exec(block, names)
     assert len(more) == 2 and names["chosen"].indices.min() >= 0
+
+
+def test_the_fine_tuning_example():
+    """All its rules, for two steps: no rule has more weights than its budget, and random ones exactly as many."""
+    pytest.importorskip("sklearn", reason="the extra data")
+    spec = importlib.util.spec_from_file_location("fine_tune", Path(__file__).parents[1] / "examples" / "fine_tune.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        rows = example.main(["--seeds", "1", "--nets", "mlp", "--tasks", "turned", "--steps", "4", "--save", ""])
+    budgets = {share: round(share * 6405) for share in example.SHARES}
+    assert all(0 < count <= budgets[share] and 0 < loss < 1e3 and 0 <= right <= 1 for _, _, _, share, _, count, loss, right in rows)
+    full = ("random", "magnitude", "gradient", "Fisher", "rank", "pivoted QR", "bottleneck", "regrow")
+    assert all(count == budgets[share] for _, _, _, share, rule, count, *_ in rows if rule in full)
+    assert len(rows) == 3 * len(example.RULES) - 1  # the smallest budget has no low rank
+    assert all(f"| {rule} |" in printed.getvalue() for rule in example.RULES)
