@@ -70,7 +70,7 @@ def screen_generic(problem: Problem, open_: np.ndarray) -> None:
 
 def screen_dimension(problem: Problem, open_: np.ndarray) -> None:
     """T1 for targets with a density: what a student reaches has dimension rho (relu: in every region at most as many as it has learnable
-    weights), so below the number of equations it contains them with probability 0. Targets that are all 0, as large as the outputs of a dead
+    weights), so below the number of equations it contains them with probability 0. Targets that are all 0, as those of a dead
     relu teacher, have none."""
     masks, which = distinct_rows(problem.masks)
     most = masks.sum(axis=1) if problem.net.activation == "relu" else attained_ranks(problem.net, masks, problem.shared)
