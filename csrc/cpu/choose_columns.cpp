@@ -56,9 +56,6 @@ class Greedy {
   template <class T>
   void run(const ChooseColumnsArgs<T>& args, int64_t b) {
     args.finite_out[b] = load(args, b);
-    const int64_t entries = args.a_stride && b + 1 < args.batch ? static_cast<int64_t>(m_) * p_ : 0;
-    const int64_t share = entries / (args.budget + 1) + 1;
-    int64_t asked = 0;
     if (!args.finite_out[b]) return;
     int64_t* const out = args.indices_out + b * args.budget;
     T* const residuals = args.residuals_out + b * args.budget;
@@ -77,8 +74,6 @@ class Greedy {
     while (count < args.budget) {
       const int best = next(left_of_y_ > nothing ? args.rule : ColumnRule::pivot, args.guard);
       if (best < 0) break;
-      for (const int64_t end = asked + share < entries ? asked + share : entries; asked < end; asked += 64 / sizeof(T))
-        __builtin_prefetch(args.a + (b + 1) * args.a_stride + asked, 0, 2);  // the next matrix, from memory
       if (take(best)) took(number_[best]);
     }
     while (count < args.budget) took(-1);

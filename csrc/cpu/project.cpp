@@ -52,9 +52,7 @@ class LaneProjection {
   template <class Rest>
   void run(int64_t q, Rest&& rest) {
     load(q);
-    next_row_ = 0;
-    const int rows = m_ * L / normal_.pauses() + 1;
-    const M well = normal_.run([&] { ask_for(q + 1, rows); });
+    const M well = normal_.run();
     M sure{};
     if (any<M>(~well)) sure = by_reflections();
     for (int l = 0; l < L && q * L + l < args_.batch; ++l) {
@@ -87,16 +85,16 @@ class LaneProjection {
   // The matrices of a pack, column by column, into normal_.
   void load(int64_t q) {
     const T *a[L], *g[L];
-    neighbours_ = k_ >= L;
+    bool neighbours = k_ >= L;
     for (int l = 0; l < L; ++l) {
       const int64_t b = member(q, l);
       const int* columns = columns_of(b);
       if (l == 0 || args_.columns_stride != 0)
-        for (int j = 0; j < k_; ++j) neighbours_ &= columns[j] >= 0 && columns[j] == columns[0] + j;
+        for (int j = 0; j < k_; ++j) neighbours &= columns[j] >= 0 && columns[j] == columns[0] + j;
       a[l] = args_.a + b * args_.a_stride;
       g[l] = args_.g + b * args_.g_stride;
     }
-    if (neighbours_) {
+    if (neighbours) {
       for (int l = 0; l < L; ++l) a[l] += columns_of(member(q, l))[0];
       load_neighbours(a);
     } else {
@@ -143,28 +141,6 @@ class LaneProjection {
         for (int c = 0; c < L; ++c) rows[static_cast<size_t>(j + c) * stride + i] = block[c];
       }
       if (j + L == k_) break;
-    }
-  }
-
-  // Asks memory for the next rows of the matrices of pack q: those of the columns that it will load.
-  void ask_for(int64_t q, int rows) {
-    constexpr int kLine = 64 / sizeof(T);
-    if ((q + 1) * L > args_.batch || args_.a_stride == 0) return;
-    if (neighbours_ && 2 * k_ >= args_.p) {  // most of the matrices, from the first number to the last
-      const int64_t first = q * L * args_.a_stride, row = args_.p, all = first + m_ * L * row;
-      const int64_t from = first + next_row_ * row, to = from + rows * row < all ? from + rows * row : all;
-      for (int64_t at = from; at < to; at += kLine) __builtin_prefetch(args_.a + at, 0, 2);
-      next_row_ += rows;
-      return;
-    }
-    for (const int end = next_row_ + rows < m_ * L ? next_row_ + rows : m_ * L; next_row_ < end; ++next_row_) {
-      const int64_t b = q * L + next_row_ % L;
-      const T* const row = args_.a + b * args_.a_stride + static_cast<int64_t>(next_row_ / L) * args_.p;
-      const int* columns = args_.columns + b * args_.columns_stride;
-      if (neighbours_)
-        for (int j = 0; j < k_; j += kLine) __builtin_prefetch(row + columns[0] + j, 0, 2);
-      else
-        for (int j = 0; j < k_; ++j) __builtin_prefetch(row + columns[j], 0, 2);
     }
   }
 
@@ -263,8 +239,6 @@ class LaneProjection {
   NormalProjection normal_;
   LaneQr<double>* qr_ = nullptr;  // made when it is needed
   S left_{}, inside_{};  // of the second way: |(I - P) g|^2, |P g|^2
-  int next_row_ = 0;  // of ask_for
-  bool neighbours_ = false;  // the columns of the pack loaded last follow each other
   const T** from_;  // [k][L]: where the columns begin
   S *scale_, *x_;  // of each column: the power of two, the coefficient
 };

@@ -44,19 +44,13 @@ class NormalProjection {
   S residual() const { return left_; }
   S whole() const { return whole_; }
 
-  // Returns the lanes that count. meanwhile() is called pauses() times on the way, with about as much work between any two.
-  int pauses() const { return padded_ / N * (padded_ / N + 1) / 2 + 3 * padded_ / N; }
-  template <class Meanwhile>
-  M run(Meanwhile&& meanwhile) {
+  // Returns the lanes that count.
+  M run() {
     const S zero{};
     const S *g = column(k_), least = constant<S>(kLeast), most = constant<S>(kMost);
     for (int i = 0; i < padded_; i += N) {
-      for (int j = 0; j <= i; j += N) {
-        tile(i, j);
-        meanwhile();
-      }
+      for (int j = 0; j <= i; j += N) tile(i, j);
       products(i, g);
-      meanwhile();
     }
     whole_ = squares(g);
     M good = (whole_ == zero) | ((whole_ > least) & (whole_ < most));
@@ -70,12 +64,9 @@ class NormalProjection {
     good = good & (bound * static_cast<double>(k_) <= constant<S>(kCondition2));
     for (int j = 0; j < padded_; ++j) x_[j] = zero;
     solve();
-    leave(meanwhile);
+    leave();
     const S left = squares(r_);
-    for (int j = 0; j < padded_; j += N) {
-      products(j, r_);
-      meanwhile();
-    }
+    for (int j = 0; j < padded_; j += N) products(j, r_);
     const S moved = solve();
     left_ = left > moved ? left - moved : zero;
     return good & (moved <= whole_ * kMoved2);
@@ -183,8 +174,7 @@ class NormalProjection {
     return moved;
   }
   // r = g - A x.
-  template <class Meanwhile>
-  void leave(Meanwhile& meanwhile) {
+  void leave() {
     const S* g = column(k_);
     for (int j = 0; j < padded_; j += N) {
       const S *a = padded_column(j), *from = j == 0 ? g : r_;
@@ -194,7 +184,6 @@ class NormalProjection {
         for (int c = 0; c < N; ++c) sum -= a[c * stride_ + i] * x_[j + c];
         r_[i] = sum;
       }
-      meanwhile();
     }
   }
 
