@@ -61,7 +61,8 @@ def matches(folder: Path) -> Any:
         ax.set_xlabel("samples m over hidden units n")
         ax.set_title(title)
     axes[0].set_ylabel("share of trials with a match")
-    axes[0].legend(fontsize=7)
+    lines, names = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, fontsize=7, ncols=len(names), loc="outside lower center", columnspacing=1, handlelength=1.5)
     return figure
 
 
@@ -90,18 +91,20 @@ def systems(folder: Path, alone: Path) -> Any:
     data, lone = study.load(folder), study.load(alone)
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     colours = {"van der Pol": BLUE, "Lorenz": ORANGE, "pendulum": GREEN, "linear oscillator": PINK}
-    for ax, what in ((axes[0], "root mean square"), (axes[1], "stays good")):
+    for ax, what in ((axes[0], "rmse"), (axes[1], "valid_time")):
         for name, colour in colours.items():
             for strategy, style in (("biases", "-o"), ("readout", "--s")):
                 mine = (data["family"] == name) & (data["strategy"] == strategy)
-                cells = data.isel(cell=mine & np.array([what in str(text) for text in data["quantity"].values]))
-                _curve(ax, cells["hidden"].values, cells, f"{name}, {strategy}", fmt=style, color=colour, ms=4, lw=1)
+                cells = data.isel(cell=mine & (data["quantity"] == what))
+                order = np.argsort(cells["hidden"].values)
+                at, y = cells["hidden"].values[order], cells["estimate"].values[order]
+                ax.plot(at, y, style, label=f"{name}, {strategy}", color=colour, ms=4, lw=1)  # intervals are in report.html
         ax.set_xscale("log", base=2)
         ax.set_xlabel("hidden units n")
     axes[0].set_yscale("log")
     axes[0].set_ylabel("rmse one step ahead")
     axes[0].legend(fontsize=6)
-    axes[1].set_yscale("symlog", linthresh=0.1)
+    axes[1].set_yscale("log")
     axes[1].set_ylabel("valid time (periods)")
     for name, colour, style in (("van der Pol", BLUE, "-o"), ("van der Pol, tanh", BLUE, "--s"), ("linear oscillator", PINK, "-o")):
         cells = lone.isel(cell=lone["family"] == name)
