@@ -205,6 +205,10 @@ def test_units_whose_squares_leave_the_range_of_numbers(far, isa):
             np.testing.assert_array_equal(few.indices, chosen.indices if rule == "ols" else sl.choose_columns(J, g, 6, rule, 0.0).indices)
     with np.errstate(under="ignore"):
         assert sl.bottleneck(J, np.ldexp(g, far), []).share.tolist() == [1] * 9
+    independent = J[:, :, :4]
+    far_g = sl.bottleneck(independent, np.ldexp(g, far))
+    np.testing.assert_allclose(far_g.share, sl.bottleneck(independent, g).share, rtol=1e-10)
+    np.testing.assert_allclose(np.ldexp(far_g.coefficients, -far), sl.bottleneck(independent, g).coefficients, rtol=1e-9)
 
 
 def test_pivots_are_lapacks():

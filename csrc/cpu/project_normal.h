@@ -53,7 +53,9 @@ class NormalProjection {
       products(i, g);
     }
     whole_ = squares(g);
-    M good = (whole_ == zero) | ((whole_ > least) & (whole_ < most));
+    M nothing = whole_ == zero;  // but where squares are 0 of numbers that are not
+    for (int i = 0; any<M>(nothing) && i < m_; ++i) nothing = nothing & (g[i] == zero);
+    M good = nothing | ((whole_ > least) & (whole_ < most));
     S bound{};
     for (int j = 0; j < k_; ++j) {
       good = good & (length_[j] > least) & (length_[j] < most) & (inverse_[j] > zero);
