@@ -129,7 +129,7 @@ def best_allocation(
 
 def _of_equal_cost(problem: Problem, mask: np.ndarray) -> np.ndarray:
     """The allocation taken of those that cost as much as this one."""
-    problem.ties = order_within_limits(problem) if problem.caps else generic_order(problem)
+    problem.ties = order_within_limits(problem) if problem.caps else generic_order(problem, mask)
     if not tied(problem, mask):  # but for what comes beside it
         return mask
     found = structure(problem) if isinstance(problem.net, Network) and problem.size == problem.kappa else None

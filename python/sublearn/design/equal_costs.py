@@ -20,14 +20,16 @@ from ..ops.projection import choose_columns
 from .problem import Problem
 
 _EVERY, _SOME = 2000, 1000  # sets of one class that are looked at one by one; else so many of them at random
-_MOST_WORK = 4e9  # multiply-adds of a pivoted QR; what would take more keeps the order of positions
+_MOST_WORK = 4e9  # multiply-adds of pivoted QRs; what would take more keeps the order of positions
 
 
 def tied(problem: Problem, mask: np.ndarray) -> bool:
     """Whether another choice of as many weights costs as much: an exchange of two weights of one cost."""
+    outside = np.flatnonzero(problem.free & ~mask & np.isin(problem.cost, problem.cost[mask]))
+    if not len(outside):
+        return False
     tableau = problem.tableau.copy()
     tableau.restart(np.flatnonzero(mask))
-    outside = np.flatnonzero(problem.free & ~mask)
     for cost in np.unique(problem.cost[mask]):
         inside = np.flatnonzero(tableau.members & (problem.cost == cost))
         same = outside[problem.cost[outside] == cost]
@@ -36,17 +38,25 @@ def tied(problem: Problem, mask: np.ndarray) -> bool:
     return False
 
 
-def generic_order(problem: Problem) -> np.ndarray:
-    """float64 [size]: what goes first among weights of one cost."""
+def generic_order(problem: Problem, mask: np.ndarray) -> np.ndarray:
+    """float64 [size]: what goes first among weights of one cost. mask bool [size]: a cheapest allocation; its weights of lower cost span
+    all that cost less, and come first anyhow."""
     J = _generic_jacobian(problem)
     order: list[int] = []
     if J.shape[0] * J.shape[1] * problem.kappa > _MOST_WORK:
         return np.arange(J.shape[1], dtype=np.float64)
-    for cost in np.unique(problem.cost[problem.free]):
-        left = problem.free & (problem.cost == cost)
-        given = np.array(order, dtype=np.int64)  # what is cheaper comes first anyhow
+    free, work = np.flatnonzero(problem.free), 0
+    free = free[np.argsort(problem.cost[free], kind="stable")]
+    for alike in np.split(free, np.flatnonzero(np.diff(problem.cost[free])) + 1):
+        if len(alike) == 1:
+            order.append(int(alike[0]))
+            continue
+        left = np.zeros(J.shape[1], dtype=bool)
+        left[alike] = True
+        given = np.flatnonzero(mask & (problem.cost < problem.cost[alike[0]]))
         while left.any():
-            if left.sum() > 1:
+            if left.sum() > 1 and work < _MOST_WORK:
+                work += J.shape[0] * int(left.sum()) * (len(given) + min(int(left.sum()), len(J)))
                 found = choose_columns(J, None, len(given) + min(int(left.sum()), len(J)), "pivot", given=given, candidates=left)
                 new = found.indices[len(given) :]
                 new = new[new >= 0]
