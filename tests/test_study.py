@@ -699,7 +699,7 @@ def test_a_torn_last_line_is_reported_ignored_and_cut(tmp_path):
         (row(compared={"some": [1, 0]}), "compared"),
         (row(matched=True), "matched"),
         (row(screened=3, solved_affine=2), "screened + solved_affine <= count"),
-        (row(quantity="probable"), "a quantity out of found, existence, loss, accuracy, rmse, got 'probable'"),
+        (row(quantity="probable"), "a quantity out of found, existence, loss, accuracy, rmse, valid_time, got 'probable'"),
         (row(quantity=["found"]), "wrong or missing quantity"),
         (row(required_rank=-1), "wrong or missing required_rank"),
         (row(required_rank=6.0), "wrong or missing required_rank"),

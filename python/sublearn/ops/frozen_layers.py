@@ -17,7 +17,7 @@ _MOST_BYTES = 2**29  # of activities; beyond it they are computed in every step
 _LEAST_LAYERS = 3  # with two, the kernel for one hidden layer keeps what is frozen by itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shortened:
     """net: the layers behind the frozen ones; front: these, and a last layer that changes nothing; positions int64 [net.size]: where its
     weights are in the whole network."""
