@@ -14,7 +14,7 @@ from .backend.selection import backend_of, machine
 from .compare import Comparison, ExactComparison, compare_with_exact, compare_with_theory
 from .data import pictures, systems
 from .data.trials import Trials, draw_trials
-from .design.best import best_allocation
+from .design.best import BestAllocation, best_allocation
 from .design.capacity import Capacity, capacity
 from .design.explain import Explanation, explain
 from .design.problem import Impossible
@@ -63,6 +63,7 @@ from .theory.predict import Prediction, Predictions, attained_rank, predict, pre
 
 __all__ = [
     "Allocation",
+    "BestAllocation",
     "Bottleneck",
     "Capacity",
     "ChosenColumns",

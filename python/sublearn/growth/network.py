@@ -96,8 +96,9 @@ def grow_network(
     refit: whether the weights between this layer and the next, and the biases of the next, move with each growth, to the least squares fit
     of V (dW). None: with "joint", and where steps is 0; then incoming weights stay as chosen, and with the squared loss and the last hidden
     layer all outgoing weights are optimal after each growth. Before steps of Adam a refit does harm: fresh moments throw it over.
-    The amplitude of outgoing weights and dW, out of 0 and 2^-8 .. 2^4, is the one of the least true loss: but for the rounding of weights
-    a growth never raises it.
+    The amplitude of outgoing weights and dW, out of 0 and 2^-8 .. 2^4, is the one of the least true loss: a growth
+    raises the loss by the rounding of weights only. That is no small matter where signals are nearly dependent and a refit has large
+    weights: in float32 the loss rose in 8 of 12 000 tiny random networks, and the loss told was wrong by percents in 60.
     preserve: outgoing weights are 0 and nothing else changes: outputs before and after a growth are the same, bit for bit.
     New neurons have a bias where the layer has; gains of theirs are 1. Weights of float32 are chosen in float64 and rounded. Arrays of the
     CPU.
